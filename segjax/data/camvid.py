@@ -1,0 +1,68 @@
+"""CamVid: street scenes from a car, 11 classes, in the layout of SegNet's tutorial."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segjax.data.files import IMAGES, MASKS, by_stem, listed_stems, paired
+from segjax.data.palette import palette_of
+from segjax.data.prepare import FileDataset, Recipe, Source, existing_folder
+from segjax.errors import InputError
+from segjax.types import IGNORE
+
+COLOURS = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class CamVid(FileDataset):
+    """The split `train` (367 images), `val` (101) or `test` (233), 480 × 360 pixels.
+
+    `directory` holds for each split the images `train/`, the masks `trainannot/` and the list
+    `train.txt`, one image a line. Id 11 of the files, void, becomes 255.
+    """
+
+    split: str = "train"
+    directory: str | None = None
+
+    def __post_init__(self):
+        if self.split not in SPLITS:
+            raise InputError(f"CamVid has the splits {', '.join(SPLITS)}, got {self.split!r}.")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The 11 classes in SegNet's order."""
+        return tuple(COLOURS)
+
+    @property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """SegNet's colours."""
+        return palette_of(tuple(COLOURS.values()))
+
+    def _recipe(self) -> Recipe:
+        void = ((len(COLOURS), IGNORE),)
+        return Recipe(f"camvid-{self.split}", num_classes=len(COLOURS), label_map=void)
+
+    def _sources(self) -> list[Source]:
+        root = existing_folder(self.directory, "CamVid", "train/, trainannot/ and train.txt")
+        images, masks = root / self.split, root / f"{self.split}annot"
+        return paired(
+            by_stem(images, IMAGES),
+            by_stem(masks, MASKS),
+            listed_stems(root / f"{self.split}.txt"),
+            image_folder=images,
+            mask_folder=masks,
+        )

@@ -1,0 +1,96 @@
+"""Your own images and masks, side by side in a folder."""
+
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segjax.data.files import IMAGES, MASKS, by_stem, listed, paired
+from segjax.data.palette import palette_of, voc_palette
+from segjax.data.prepare import FileDataset, Recipe, Source, existing_folder
+from segjax.errors import InputError
+from segjax.types import IGNORE
+
+
+@dataclass(frozen=True)
+class Folder(FileDataset):
+    """Images below `directory`/`images`, masks of the same relative names below `masks`.
+
+    Without a split, every image counts. With one, either of two layouts::
+
+        directory/                          directory/
+          train.txt   one name a line         images/train/a.jpg
+          images/a.jpg                        masks/train/a.png
+          masks/a.png
+
+    A mask is an image of one channel or with a palette (PNG, TIFF, BMP), whose pixel values are
+    class ids in the order of `class_names`; 255 is ignored. `label_map` renames other ids, as
+    pairs (id in the file, class id or 255); ids that it leaves out stay. So masks of 0 and 255 are
+    read by `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`.
+
+    Images are turned as their EXIF data say, and become RGB (`channels=3`) or grey (`channels=1`).
+    `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+    """
+
+    split: str | None = None
+    directory: str | None = None
+    images: str = "images"
+    masks: str = "masks"
+    class_names: tuple[str, ...] = ()
+    label_map: tuple[tuple[int, int], ...] = ()
+    channels: int = 3
+    colours: tuple[tuple[int, int, int], ...] | None = None
+
+    def __post_init__(self):
+        count = len(self.class_names)
+        if not 1 <= count <= IGNORE:
+            raise InputError(
+                f"Folder needs class_names=('background', ...), 1 to 255 names, got {count}."
+            )
+        if self.channels not in (1, 3):
+            raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
+        wrong = [pair for pair in self.label_map if not (0 <= pair[1] < count or pair[1] == IGNORE)]
+        if wrong:
+            raise InputError(
+                f"Folder's label_map leads to {wrong[0][1]} in {wrong[0]}, but class ids are 0 to "
+                f"{count - 1} (and 255 = ignored)."
+            )
+        if self.colours is not None and len(self.colours) != count:
+            raise InputError(
+                f"Folder needs one colour a class: {len(self.colours)} colours, {count} classes."
+            )
+
+    @property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """`colours`, or VOC's."""
+        return voc_palette() if self.colours is None else palette_of(self.colours)
+
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            "folder" if self.split is None else f"folder-{pathlib.PurePath(self.split).name}",
+            num_classes=len(self.class_names),
+            channels=self.channels,
+            label_map=self.label_map,
+        )
+
+    def _sources(self) -> list[Source]:
+        root = existing_folder(self.directory, "Folder", f"{self.images}/ and {self.masks}/")
+        images, masks = root / self.images, root / self.masks
+        names = root / f"{self.split}.txt"
+        if self.split is not None and not names.is_file():
+            images, masks = images / self.split, masks / self.split
+            if not images.is_dir():
+                raise InputError(
+                    f"Folder's split {self.split!r} needs the list {names} or the folder {images}."
+                )
+        image_files, mask_files = by_stem(images, IMAGES), by_stem(masks, MASKS)
+        stems = sorted(image_files.keys() | mask_files.keys())
+        if self.split is not None and names.is_file():
+            stems = [_without_suffix(name) for name in listed(names)]
+        return paired(image_files, mask_files, stems, image_folder=images, mask_folder=masks)
+
+
+def _without_suffix(name: str) -> str:
+    path = pathlib.PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGES else str(path)

@@ -1,0 +1,190 @@
+"""The one pipeline from a dataset to batches: shuffled, transformed, in step with the run.
+
+The example at position i of epoch e is a function of (seed, e, i). Threads, worker processes and
+the number of hosts change who computes it, never what it is; and a run that resumes at a step asks
+for that step, with no iterator to save.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+
+import grain.python as grain
+import numpy as np
+from absl import flags
+from jaxtyping import Int, UInt8
+
+from segjax.errors import InputError
+from segjax.types import Dataset, Example, Transform
+
+
+def batches(
+    dataset: Dataset,
+    transforms: Sequence[Transform],
+    *,
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    threads: int = 8,
+    buffer: int = 8,
+    workers: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's part of each global batch from `first_step` on, without end.
+
+    A batch has `image` b h w c, `label` b h w, `step` int32 b (the step it belongs to), and every
+    other array that a transform adds to the example; `name` stays behind. With b = batch_size /
+    process_count, process p gets examples p·b … (p + 1)·b − 1 of the global batch. An epoch's last
+    examples and the next one's first ones share a batch, so every batch is full.
+
+    Args:
+      dataset: its examples are read as often as needed; it may be smaller than a batch.
+      transforms: applied in order to each example, all with one generator per example.
+      batch_size: examples over all processes.
+      seed: decides order and transforms; 0 … 2**32 − 1.
+      first_step: the first batch is the one that a run from step 0 would see at this step.
+      threads: each makes one batch at a time; 0 reads in the calling thread.
+      buffer: batches read ahead in each worker, which bounds memory.
+      workers: worker processes with `threads` each; 0 stays in this process. Worker processes
+        import what they need, so they cannot use classes that an experiment file defines.
+
+    Raises:
+      InputError: an argument does not fit, or the examples of a batch differ in shape.
+    """
+    if batch_size < 1 or batch_size % process_count:
+        raise InputError(
+            f"batch_size={batch_size} cannot be split evenly over {process_count} processes; "
+            "choose a positive multiple."
+        )
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed} does not lie in 0 … 2**32 - 1.")
+    dataset.prepare()
+    pipeline = (
+        grain.MapDataset.source(_Source(dataset))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(partial(_transform, transforms=tuple(transforms)))
+        .batch(batch_size // process_count, batch_fn=_stack)
+        # After the batches are cut: each process sees the same global order, for any number of them.
+        .slice(slice(process_index, None, process_count))
+        .map_with_index(_with_step)
+        .slice(slice(first_step, None))
+        .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer))
+    )
+    if workers:
+        # Grain reads absl's flags in its worker processes, and argparse never parsed them.
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        pipeline = pipeline.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+        )
+    return _closing(pipeline)
+
+
+def equal_size_batches(
+    dataset: Dataset, indices: Sequence[int], batch_size: int, *, threads: int = 4
+) -> Iterator[
+    tuple[
+        list[int],
+        UInt8[np.ndarray, "b h w c"],
+        Int[np.ndarray, "b h w"],
+    ]
+]:
+    """(indices, images, labels) of up to `batch_size` examples of one size, each index once.
+
+    No image is padded, so its prediction cannot depend on its neighbours in the batch. Batches
+    come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
+    examples of each size, and 2 · `threads` read ahead.
+    """
+    waiting: dict[tuple[int, ...], list[tuple[int, Example]]] = {}
+    for index, example in _read_ahead(dataset, indices, threads):
+        group = waiting.setdefault(np.shape(example["image"]), [])
+        group.append((index, example))
+        if len(group) == batch_size:
+            yield _stack_indexed(group)
+            group.clear()
+    for group in waiting.values():
+        if group:
+            yield _stack_indexed(group)
+
+
+class _Source:
+    """The dataset without its repr, which Grain would print, and index errors by NumPy ints."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index) -> Example:
+        return self.dataset[int(index)]
+
+    def __repr__(self) -> str:
+        return f"{type(self.dataset).__name__} of {len(self.dataset)} examples"
+
+
+def _transform(
+    example: Example, rng: np.random.Generator, *, transforms: Sequence[Transform]
+) -> Example:
+    for transform in transforms:
+        example = transform(example, rng)
+    return example
+
+
+def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    first = examples[0]
+    keys = [key for key, value in first.items() if isinstance(value, np.ndarray)]
+    for example in examples[1:]:
+        if any(example[key].shape != first[key].shape for key in keys):
+            sizes = " and ".join(
+                f"{h}x{w} ({e['name']})"
+                for e in (first, example)
+                for h, w in (e["label"].shape,)
+            )
+            raise InputError(
+                f"One batch cannot hold examples of sizes {sizes}: end the transforms with "
+                "RandomCrop(size), or use batch_size=1."
+            )
+    return {key: np.stack([example[key] for example in examples]) for key in keys}
+
+
+def _with_step(step: int, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {**batch, "step": np.full(len(batch["image"]), step, np.int32)}
+
+
+def _closing(pipeline) -> Iterator[dict[str, np.ndarray]]:
+    """The pipeline's batches; its threads and processes end with the generator."""
+    iterator = iter(pipeline)
+    try:
+        for batch in iterator:
+            # From worker processes come arrays in shared memory, which must not outlive them.
+            yield {k: v if type(v) is np.ndarray else np.array(v) for k, v in batch.items()}
+    finally:
+        iterator.close()
+
+
+def _read_ahead(
+    dataset: Dataset, indices: Sequence[int], threads: int
+) -> Iterator[tuple[int, Example]]:
+    remaining = iter(indices)
+    with ThreadPoolExecutor(threads) as pool:
+        submit = lambda index: (index, pool.submit(dataset.__getitem__, index))
+        pending = deque(map(submit, islice(remaining, 2 * threads)))
+        while pending:
+            index, future = pending.popleft()
+            pending.extend(map(submit, islice(remaining, 1)))
+            yield index, future.result()
+
+
+def _stack_indexed(group: Sequence[tuple[int, Example]]):
+    indices, examples = zip(*group, strict=True)
+    return (
+        list(indices),
+        np.stack([example["image"] for example in examples]),
+        np.stack([example["label"] for example in examples]),
+    )

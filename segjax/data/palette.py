@@ -1,0 +1,34 @@
+"""Colours of label ids, as tables of 256 × 3."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segjax.types import IGNORE
+
+VOID = (224, 224, 192)
+"""The colour of ignored pixels: entry 255 of PASCAL VOC's table."""
+
+
+def voc_palette() -> UInt8[np.ndarray, "256 3"]:
+    """PASCAL VOC's table: the bits of an id, three at a time, are high bits of red, green, blue.
+
+    >>> voc_palette()[[0, 1, 2, 20, 255]].tolist()
+    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [0, 64, 128], [224, 224, 192]]
+    """
+    ids = np.arange(256)
+    table = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        for channel in range(3):
+            bit = ids >> (3 * place + channel) & 1
+            table[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return table
+
+
+def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
+    """The table whose first rows are `colours`; ids after them are black, 255 is `VOID`."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    table[IGNORE] = VOID
+    return table

@@ -1,0 +1,341 @@
+"""The one cache of images and labels that lie in files: checked once, then read fast.
+
+Examples are written by TensorFlow Datasets as ArrayRecord files, a path that needs no TensorFlow,
+into `SEGJAX_CACHE`, else the user's cache folder. The user's own folder is only read. A prepared
+folder appears under its name when it is complete: a killed preparation leaves a `*.partial` folder
+that nothing reads.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from segjax.errors import InputError
+from segjax.types import IGNORE, Example
+
+VERSION = "1.0.0"
+"""Part of every key: raise it when the same files are to be written differently."""
+
+CHUNK = 64
+"""Examples decoded at a time, over all cores: what bounds memory."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One example before preparation."""
+
+    name: str
+    image: pathlib.Path
+    label: pathlib.Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What becomes of the sources: all that decides the contents of the prepared folder.
+
+    `channels` is 3 (RGB) or 1 (grey). `label_map` holds pairs (id in the file, class id or 255);
+    ids that it does not name stay as they are.
+    """
+
+    name: str
+    num_classes: int
+    channels: int = 3
+    label_map: tuple[tuple[int, int], ...] = ()
+
+
+class FileDataset:
+    """`prepare`, `len` and indexing for a dataset that can say where its files lie.
+
+    The four datasets of files share it; each is a frozen dataclass with `_sources` and `_recipe`.
+    """
+
+    def _sources(self) -> Sequence[Source]:
+        """All examples, in order, or `InputError`."""
+        raise NotImplementedError
+
+    def _recipe(self) -> Recipe:
+        raise NotImplementedError
+
+    @cached_property
+    def _records(self) -> Any:
+        return prepared(self._sources(), self._recipe())
+
+    def prepare(self) -> None:
+        """Finds, decodes, checks and caches every file, unless a former run has.
+
+        Raises:
+          InputError: a folder or file is missing, unreadable or does not fit; all in one line.
+        """
+        _ = self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Example {index} of {len(self)}.")
+        record = self._records[index]
+        image, label = (
+            np.array(Image.open(io.BytesIO(record[key]))) for key in ("image", "label")
+        )
+        return {
+            "image": image if image.ndim == 3 else image[..., None],
+            "label": label,
+            "name": record["name"].decode(),
+        }
+
+
+def cache_root() -> pathlib.Path:
+    """`SEGJAX_CACHE` if set, else `segjax` in the user's cache folder (`XDG_CACHE_HOME`)."""
+    if root := os.environ.get("SEGJAX_CACHE"):
+        return pathlib.Path(root).expanduser().resolve()
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(home).expanduser().resolve() / "segjax"
+
+
+@contextlib.contextmanager
+def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder in `root` to fill and rename; what is left of it goes at the end.
+
+    Raises:
+      InputError: `root` cannot be written, or its disk is full.
+    """
+    partial = None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        partial = tempfile.mkdtemp(suffix=".partial", dir=root)
+        yield pathlib.Path(partial)
+    except OSError as error:
+        raise InputError(
+            f"The cache {root} cannot be written ({error.strerror or error}): make room there, "
+            "or set SEGJAX_CACHE to another folder."
+        ) from error
+    finally:
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
+    """`partial` becomes `folder`, unless another process was faster: its folder is as good."""
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def existing_folder(directory: str | None, dataset: str, contents: str) -> pathlib.Path:
+    """The user's folder as an absolute path.
+
+    Raises:
+      InputError: there is none; the line says which dataset needs one, and what it should hold.
+    """
+    remedy = f"give directory=... or --data DIR, the folder that holds {contents}."
+    if directory is None:
+        raise InputError(f"{dataset} does not know where its files are: {remedy}")
+    folder = pathlib.Path(directory).expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"{dataset} has directory={directory!r}, which is no folder: {remedy}")
+    return folder
+
+
+def raise_first(problems: Sequence[str]) -> None:
+    """Nothing where there are no problems.
+
+    Raises:
+      InputError: the first problem, and how many more there are.
+    """
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+
+
+def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
+    """Records by index, from the cache, which is filled first where it has to be.
+
+    A record has the encoded `image` and `label` and the `name`, all bytes. Its folder's key are
+    VERSION, the recipe, and the files' paths, sizes and times.
+
+    Raises:
+      InputError: a file is unreadable or does not fit, or the cache cannot be written.
+    """
+    folder = cache_root() / f"{recipe.name}-{_key(sources, recipe)}"
+    if not folder.is_dir():
+        with partial_folder(folder.parent) as partial:
+            _write(sources, recipe, partial, folder)
+    skip = tfds.decode.SkipDecoding()
+    return tfds.builder_from_directory(folder).as_data_source(
+        "examples", decoders={"image": skip, "label": skip}
+    )
+
+
+def _key(sources: Sequence[Source], recipe: Recipe) -> str:
+    files = [
+        (str(path), status.st_size, status.st_mtime_ns)
+        for source in sources
+        for path in (source.image, source.label)
+        for status in (path.stat(),)
+    ]
+    names = [source.name for source in sources]
+    text = json.dumps([VERSION, asdict(recipe), names, files])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Writes encoded examples in their order."""
+
+    VERSION = tfds.core.Version(VERSION)
+    name = "prepared"
+    # Or TFDS looks for checksums beside this file, through a package that it does not require.
+    code_path = None
+
+    def __init__(self, examples: Iterator[Mapping[str, Any]], data_dir: pathlib.Path):
+        self._examples = examples
+        super().__init__(data_dir=data_dir, file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        image = tfds.features.Image(shape=(None, None, None))
+        features = {"image": image, "label": image, "name": tfds.features.Text()}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"examples": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        yield from enumerate(self._examples)
+
+
+def _write(
+    sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, folder: pathlib.Path
+) -> None:
+    """`folder`, complete; or an `InputError` and no folder."""
+    problems: list[str] = []
+    builder = _Builder(_encoded(sources, recipe, problems), partial)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces each preparation.
+            builder.download_and_prepare(download_dir=partial / "downloads")
+    except Exception:
+        if not problems:  # Otherwise this is TFDS complaining that there are no examples.
+            raise
+    raise_first(problems)
+    move_into_place(pathlib.Path(builder.data_path), folder)
+
+
+def _encoded(
+    sources: Sequence[Source], recipe: Recipe, problems: list[str]
+) -> Iterator[Mapping[str, Any]]:
+    """Encoded examples up to the first problem; all files are decoded in any case."""
+
+    def attempt(source: Source) -> Mapping[str, Any] | InputError:
+        try:
+            return _encode(source, recipe)
+        except InputError as error:
+            return error
+
+    title = f"Preparing {recipe.name}"
+    if not sys.stderr.isatty():
+        print(f"{title}: {len(sources)} examples.", file=sys.stderr)
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm.tqdm(total=len(sources), desc=title, disable=None, leave=False) as bar,
+    ):
+        for start in range(0, len(sources), CHUNK):
+            for example in pool.map(attempt, sources[start : start + CHUNK]):
+                bar.update()
+                if isinstance(example, InputError):
+                    problems.append(str(example))
+                elif not problems:
+                    yield example
+
+
+def _encode(source: Source, recipe: Recipe) -> Mapping[str, Any]:
+    image, size = _encode_image(source.image, recipe.channels)
+    label = _decode_label(source.label, recipe)
+    if label.shape[::-1] != size:
+        raise InputError(
+            f"{source.label} is {label.shape[1]}x{label.shape[0]} pixels, but its image "
+            f"{source.image} is {size[0]}x{size[1]} (width x height, turned as its EXIF says): "
+            "mend or remove the pair."
+        )
+    return {"image": image, "label": _png(Image.fromarray(label)), "name": source.name}
+
+
+def _decode(path: pathlib.Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if isinstance(error, OSError) else "broken"
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "no known image format"
+        raise InputError(
+            f"{path} cannot be read as an image ({reason}): replace or remove it."
+        ) from None
+    return image
+
+
+def _encode_image(path: pathlib.Path, channels: int) -> tuple[bytes, tuple[int, int]]:
+    """PNG or JPEG data and (width, height), upright, RGB or grey; the file's own where it can be."""
+    image = _decode(path)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise InputError(
+            f"{path} has more than 8 bits a channel (mode {image.mode}): convert the images to 8 "
+            "bits, with a range of values that suits them."
+        )
+    upright = ImageOps.exif_transpose(image)
+    mode = {1: "L", 3: "RGB"}[channels]
+    turned = image.getexif().get(0x0112, 1) != 1
+    if image.format in ("JPEG", "PNG") and image.mode == mode and not turned:
+        return path.read_bytes(), image.size
+    return _png(upright.convert(mode)), upright.size
+
+
+def _decode_label(path: pathlib.Path, recipe: Recipe) -> UInt8[np.ndarray, "h w"]:
+    """Class ids and 255; of a palette image the indices, whatever their colours."""
+    mask = _decode(path)
+    if mask.mode not in ("1", "L", "P", "I") and not mask.mode.startswith("I;16"):
+        raise InputError(
+            f"{path} holds colours (mode {mask.mode}), not class ids: convert each colour to its "
+            "class id and save one channel, or a palette image."
+        )
+    ids = np.asarray(mask).astype(np.int32)
+    present = np.unique(ids)
+    renamed = dict(recipe.label_map)
+    classes = np.array([renamed.get(i, i) for i in present.tolist()])
+    outside = present[((classes < 0) | (classes >= recipe.num_classes)) & (classes != IGNORE)]
+    if outside.size:
+        listed = ", ".join(map(str, outside[:8])) + (", ..." if outside.size > 8 else "")
+        raise InputError(
+            f"{path} has the label ids {listed}, but the {recipe.num_classes} classes have ids 0 to "
+            f"{recipe.num_classes - 1} (and 255 = ignored): name all classes, or map the ids with "
+            "label_map."
+        )
+    return classes.astype(np.uint8)[np.searchsorted(present, ids)]
+
+
+def _png(image: Image.Image) -> bytes:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()

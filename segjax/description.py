@@ -1,0 +1,288 @@
+"""Values of an experiment as text and back: flat `path = value` lines, and `--set path=value`.
+
+A path names a field by dots and a tuple's item by its index: `model.backbone.output_stride`,
+`transforms.1.size`. Whatever decides a run is a literal, a frozen dataclass (Linen modules are
+dataclasses too) or a named function, so that these lines show all of it.
+"""
+
+import ast
+import dataclasses
+import difflib
+import functools
+import importlib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from segjax.errors import InputError
+
+_LITERALS = (type(None), bool, int, float, str, bytes)
+
+
+def describe_lines(value: Any, path: str = "") -> Iterator[str]:
+    """Lines `path = value`, in the order of the fields, for everything below `value`."""
+    children = list(_children(value))
+    if children:
+        if not isinstance(value, (tuple, list, Mapping)):
+            yield f"{path} = {_dotted(type(value))}"
+        for key, child in children:
+            yield from describe_lines(child, f"{path}.{key}" if path else key)
+    else:
+        yield f"{path} = {_leaf(value)}"
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """(name, value) of fields and items; nothing for what is printed whole."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from ((name, getattr(value, name)) for name in fields(value))
+    elif isinstance(value, Mapping):
+        yield from ((str(key), item) for key, item in value.items())
+    elif isinstance(value, (tuple, list)) and not _is_literal(value):
+        yield from ((str(index), item) for index, item in enumerate(value))
+
+
+def fields(value: Any) -> list[str]:
+    """Names of a dataclass's own settings; Linen's `parent` and `name` are none."""
+    hidden = ("parent", "name") if isinstance(value, nn.Module) else ()
+    return [f.name for f in dataclasses.fields(value) if f.init and f.name not in hidden]
+
+
+def _is_literal(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(_is_literal(item) for item in value)
+    return isinstance(value, _LITERALS)
+
+
+def _leaf(value: Any) -> str:
+    if _is_literal(value):
+        return repr(value)
+    if isinstance(value, functools.partial):
+        keywords = "".join(f", {k}={_leaf(v)}" for k, v in value.keywords.items())
+        return f"functools.partial({_leaf(value.func)}{keywords})"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return f"{_dotted(type(value))}()"
+    if hasattr(value, "__qualname__") or hasattr(value, "__name__"):
+        return _dotted(value)
+    return repr(value)
+
+
+def _dotted(value: Any) -> str:
+    name = getattr(value, "__qualname__", None) or value.__name__
+    return f"{getattr(value, '__module__', '?')}.{name}"
+
+
+def replace_at(value: Any, path: str, text: str) -> Any:
+    """`value` with the field at `path` set to what `text` says; `value` itself is unchanged.
+
+    Args:
+      value: a dataclass, tuple or mapping, nested as it may be.
+      path: "model.rates", "transforms.1.size".
+      text: a Python literal, a tuple without its brackets ("1,2,5"), a dotted name that is
+        imported and may be called with such arguments, or a string without quotes.
+
+    Raises:
+      InputError: no such field (near names are listed), a value of the wrong type, or one that
+        the class itself refuses.
+    """
+    return _replace(value, path.split("."), text, path)
+
+
+def _replace(value: Any, keys: list[str], text: str, path: str) -> Any:
+    key, rest = keys[0], keys[1:]
+    if isinstance(value, (tuple, list)):
+        index = _index(key, len(value), path)
+        item = _replace(value[index], rest, text, path) if rest else _parse(text, Any, path)
+        return type(value)([*value[:index], item, *value[index + 1 :]])
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        at = path.rsplit("." + ".".join(keys), 1)[0]
+        raise InputError(f"--set {path}: {at} is {_leaf(value)}, which has no field {key!r}.")
+    names = fields(value)
+    if key not in names:
+        near = difflib.get_close_matches(key, names, n=3, cutoff=0.5) or names
+        raise InputError(
+            f"--set {path}: {type(value).__name__} has no field {key!r}; "
+            f"near: {', '.join(near)}."
+        )
+    hint = hints(type(value)).get(key, Any)
+    old = getattr(value, key)
+    new = _replace(old, rest, text, path) if rest else _parse(text, hint, path)
+    try:
+        return replace(value, **{key: new})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--set {path}={text}: {error}") from error
+
+
+def replace(value: Any, **changes: Any) -> Any:
+    """A copy of a dataclass or Linen module with the given fields changed."""
+    return (
+        value.clone(**changes)
+        if isinstance(value, nn.Module)
+        else dataclasses.replace(value, **changes)
+    )
+
+
+def _index(key: str, length: int, path: str) -> int:
+    if not key.isdigit() or int(key) >= length:
+        raise InputError(
+            f"--set {path}: {key!r} is no index of {length} items, 0 to {length - 1}."
+        )
+    return int(key)
+
+
+def _parse(text: str, hint: Any, path: str) -> Any:
+    """The value that `text` stands for, of the type that `hint` asks for."""
+    try:
+        value = evaluate(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, _NoValue):
+        value = text
+    except InputError as error:
+        # A folder may be called like a module: test.v2.
+        if hint is Any or not matches(text, hint):
+            raise InputError(f"--set {path}={text}: {error}") from error
+        value = text
+    for candidate in (value, _converted(value), text):
+        if matches(candidate, hint):
+            return candidate
+    raise InputError(f"--set {path}={text}: expected {type_name(hint)}, got {_leaf(value)}.")
+
+
+def _converted(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _NoValue(Exception):
+    """The text is no expression of ours: it is a plain string."""
+
+
+def evaluate(node: ast.expr) -> Any:
+    """The value of a literal, a tuple, a dotted name, or a call of one with such arguments.
+
+    Raises:
+      InputError: a module has no such name, or a call fails.
+    """
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Tuple():
+            return tuple(evaluate(item) for item in node.elts)
+        case ast.List():
+            return [evaluate(item) for item in node.elts]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.Attribute():
+            return _imported(ast.unparse(node))
+        case ast.Call():
+            return _called(node)
+    raise _NoValue
+
+
+def _called(node: ast.Call) -> Any:
+    function = evaluate(node.func)
+    arguments = [_argument(a) for a in node.args]
+    keywords = {k.arg: _argument(k.value) for k in node.keywords if k.arg}
+    try:
+        return function(*arguments, **keywords)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{ast.unparse(node.func)}: {error}") from error
+
+
+def _argument(node: ast.expr) -> Any:
+    """An argument of a call; what is no value, such as runs/quickstart, is its text."""
+    try:
+        return evaluate(node)
+    except _NoValue:
+        return ast.unparse(node)
+
+
+def _imported(name: str) -> Any:
+    parts = name.split(".")
+    if importlib.util.find_spec(parts[0]) is None:
+        raise _NoValue
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            value = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            if not hasattr(value, part):
+                near = difflib.get_close_matches(part, dir(value), n=3, cutoff=0.5)
+                hint = f"; near: {', '.join(near)}" if near else ""
+                raise InputError(f"{'.'.join(parts[:cut])} has no {part!r}{hint}.")
+            value = getattr(value, part)
+        return value
+    raise InputError(f"there is no module {name!r}.")
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """Resolved annotations of a dataclass; empty where they cannot be resolved."""
+    try:
+        return typing.get_type_hints(cls)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def matches(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the annotated type; True where the annotation says too little."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or isinstance(hint, (str, typing.TypeVar)):
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    if origin in (typing.Union, types.UnionType):
+        return any(matches(value, option) for option in arguments)
+    if origin is typing.Annotated:
+        return matches(value, arguments[0])
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (Callable, typing.get_origin(Callable[..., Any])):
+        return callable(value)
+    if origin is tuple:
+        return _matches_tuple(value, arguments)
+    if origin is not None:
+        return _is_instance(value, origin)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return _is_instance(value, hint)
+
+
+def _matches_tuple(value: Any, arguments: tuple) -> bool:
+    if not isinstance(value, tuple):
+        return False
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return all(matches(item, arguments[0]) for item in value)
+    return len(value) == len(arguments) and all(map(matches, value, arguments))
+
+
+def _is_instance(value: Any, cls: Any) -> bool:
+    if not isinstance(cls, type):
+        return True
+    if getattr(cls, "_is_protocol", False):
+        # isinstance would evaluate the properties, and a dataset's may read files.
+        members = [
+            m for m in vars(cls) if not m.startswith("_") or m in ("__call__", "__len__")
+        ]
+        return all(hasattr(type(value), m) for m in members)
+    return isinstance(value, cls)
+
+
+def type_name(hint: Any) -> str:
+    """An annotation as a reader would write it."""
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def wrong_types(value: Any, path: str = "") -> Iterator[str]:
+    """A sentence for each field, at any depth, whose value is not of its annotated type."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        annotated = hints(type(value))
+        for name in fields(value):
+            item, hint = getattr(value, name), annotated.get(name, Any)
+            if not matches(item, hint):
+                yield f"{path}{name}: expected {type_name(hint)}, got {_leaf(item)}"
+    for key, child in _children(value):
+        yield from wrong_types(child, f"{path}{key}.")

@@ -1,0 +1,1 @@
+"""Predictors, scoring and drawing."""

@@ -1,0 +1,163 @@
+"""Pictures of labels and predictions: palette PNGs, overlays, comparisons. NumPy and Pillow.
+
+Palettes are 256 × 3: the colour of every label id, row 255 for ignored pixels. Images may be
+uint8, uint16 or float; `as_rgb` says how they become visible.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from segjax.types import IGNORE
+
+Image_HWC = Shaped[np.ndarray, "h w c"]
+Label_HW = UInt8[np.ndarray, "h w"]
+Palette = UInt8[np.ndarray, "256 3"]
+RGB_HW3 = UInt8[np.ndarray, "h w 3"]
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+WRONG = np.array([255, 84, 20], np.uint8)
+"""Orange-red on dimmed grey: it differs in brightness too, for those who do not see the hue."""
+
+UNCOUNTED = np.array([150, 150, 150], np.uint8)
+
+
+def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
+    """A single-channel image (mode "P") whose pixel values are the label ids, untouched."""
+    image = Image.fromarray(label).convert("L")
+    image.putpalette(palette.tobytes(), "RGB")
+    return image
+
+
+def save_png(image: Image.Image, path: str | os.PathLike) -> None:
+    """Writes a PNG that is whole or not there: a temporary file beside it, then a rename."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def colour(label: Label_HW, palette: Palette) -> RGB_HW3:
+    """The palette's colour at every pixel."""
+    return palette[label]
+
+
+def as_rgb(image: Image_HWC) -> RGB_HW3:
+    """The image as a screen shows it.
+
+    uint8 stays as it is and floats within 0 … 1 are scaled by 255. All else (12 bits in
+    uint16, normalised floats) is stretched from its 0.5th to its 99.5th percentile. Fewer than
+    three channels show the first as grey; of more than three (alpha, infrared) the first three show.
+    """
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    if image.dtype != np.uint8:
+        image = _to_uint8(image)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = 0.0, 1.0
+    if image.dtype.kind != "f" or values.min() < 0 or values.max() > 1:
+        low, high = np.percentile(values, (0.5, 99.5))
+    scaled = (values - low) / max(high - low, 1e-12)
+    return np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+
+
+def overlay(
+    image: Image_HWC,
+    label: Label_HW,
+    palette: Palette,
+    *,
+    opacity: float = 0.5,
+    ignore: int = IGNORE,
+    untinted: Sequence[int] = (),
+) -> RGB_HW3:
+    """The image tinted with the classes' colours, each region edged by a line one pixel thin.
+
+    The line lies inside the class with the higher id and is a lighter or darker shade of its
+    colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of the
+    classes in `untinted` keep the image.
+
+    Raises:
+      ValueError: `opacity` is not within 0 … 1.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(
+            f"Opacity lies between 0 (image only) and 1 (colour only), got {opacity}."
+        )
+    plain = np.isin(label, [ignore, *untinted])
+    rgb = as_rgb(image)
+    mixed = (1 - opacity) * rgb + opacity * palette[label]
+    tinted = np.where(plain[..., None], rgb, np.rint(mixed).astype(np.uint8))
+    return np.where(_edges(label, plain)[..., None], _shades(palette)[label], tinted)
+
+
+def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """Pixels beside a lower class, above which ignored and untinted pixels never rank."""
+    rank_HW = np.where(plain, -1, label.astype(np.int16))
+    padded = np.pad(rank_HW, 1, mode="edge")
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    return rank_HW > np.minimum.reduce(neighbours)
+
+
+def _shades(palette: np.ndarray) -> np.ndarray:
+    """Every colour moved halfway to white if it is dark, to black if it is bright."""
+    dark = palette @ LUMINANCE < 128
+    return (palette // 2 + np.where(dark, 127, 0)[:, None]).astype(np.uint8)
+
+
+def errors(
+    image: Image_HWC, label: Label_HW, prediction: Label_HW, *, ignore: int = IGNORE
+) -> RGB_HW3:
+    """The image dimmed to grey, with wrong pixels orange and ignored ones flat grey."""
+    dimmed = (0.45 * (as_rgb(image) @ LUMINANCE)).astype(np.uint8)
+    picture = np.repeat(dimmed[..., None], 3, axis=-1)
+    picture[label != prediction] = WRONG
+    picture[label == ignore] = UNCOUNTED
+    return picture
+
+
+def panels(
+    image: Image_HWC,
+    label: Label_HW,
+    prediction: Label_HW,
+    palette: Palette,
+    *,
+    ignore: int = IGNORE,
+    untinted: Sequence[int] = (),
+) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
+    """Four pictures of one size: image, overlay of the truth, of the prediction, errors."""
+    rgb = as_rgb(image)
+    return (
+        rgb,
+        overlay(rgb, label, palette, ignore=ignore, untinted=untinted),
+        overlay(rgb, prediction, palette, ignore=ignore, untinted=untinted),
+        errors(rgb, label, prediction, ignore=ignore),
+    )
+
+
+def side_by_side(
+    image: Image_HWC,
+    label: Label_HW,
+    prediction: Label_HW,
+    palette: Palette,
+    *,
+    ignore: int = IGNORE,
+    untinted: Sequence[int] = (),
+    gap: int = 4,
+) -> UInt8[np.ndarray, "h w4 3"]:
+    """`panels` in one row, h × (4 w + 3 gap), with white between them."""
+    pictures = panels(image, label, prediction, palette, ignore=ignore, untinted=untinted)
+    white = np.full((image.shape[0], gap, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (picture, white)]
+    return np.concatenate(row[:-1], axis=1)

@@ -1,0 +1,93 @@
+"""Scores of a predictor on a dataset, at each image's own size."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from segjax import metrics
+from segjax.data.loader import equal_size_batches
+from segjax.evaluate.predictors import Predictor
+from segjax.parallel import map_examples, sum_over_processes
+from segjax.types import Dataset, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """One confusion matrix over the whole set, and each image's own mean IoU for ranking.
+
+    Attributes:
+      confusion: k × k pixels by (truth, prediction), int64.
+      image_iou: {index in the dataset: mean IoU of that image alone}, of this process's share.
+    """
+
+    confusion: np.ndarray
+    image_iou: dict[int, float]
+    images: int
+
+
+class Scorer:
+    """Scores variables on a dataset; compiled once for each size of image."""
+
+    def __init__(self, predict: Predictor, dataset: Dataset, *, batch_size: int):
+        self._dataset, self._batch_size = dataset, batch_size
+        # argmax on the device: k class maps of float32 would be the larger transfer by far.
+        self._classes = map_examples(
+            lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
+        )
+
+    def predictions(self, variables: Variables, image: np.ndarray) -> np.ndarray:
+        """Class ids b h w, uint8, of images b h w c of one size."""
+        return self._classes(variables, image)
+
+    def __call__(
+        self,
+        variables: Variables,
+        *,
+        share: tuple[int, int] = (0, 1),
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Scores:
+        """The scores over all images.
+
+        Args:
+          variables: of the network.
+          share: (i, n): this process predicts every n-th image from the i-th; counts are added
+            up over the n processes.
+          progress: called with (images done, images of this share).
+        """
+        total = len(self._dataset)
+        indices = range(share[0], total, share[1])
+        k = len(self._dataset.class_names)
+        confusion, image_iou = np.zeros((k, k), np.int64), {}
+        for group, images, labels in equal_size_batches(
+            self._dataset, indices, self._batch_size
+        ):
+            for index, label, prediction in zip(
+                group, labels, self.predictions(variables, images), strict=True
+            ):
+                counts = np.asarray(metrics.confusion_matrix(label, prediction, k), np.int64)
+                confusion += counts
+                image_iou[int(index)] = metrics.mean_iou(counts)
+            progress(len(image_iou), len(indices))
+        return Scores(sum_over_processes(confusion), image_iou, total)
+
+
+def summary(scores: Scores, class_names: Sequence[str], *, step: int) -> dict[str, Any]:
+    """`evaluation.json`: the scores by name; classes that nowhere occur have IoU None."""
+    confusion = scores.confusion
+    by_class = zip(class_names, metrics.iou(confusion), strict=True)
+    return {
+        "step": step,
+        "images": scores.images,
+        "mean_iou": _number(metrics.mean_iou(confusion)),
+        "pixel_accuracy": _number(metrics.pixel_accuracy(confusion)),
+        "mean_accuracy": _number(metrics.mean_accuracy(confusion)),
+        "frequency_weighted_iou": _number(metrics.frequency_weighted_iou(confusion)),
+        "iou": {name: _number(value) for name, value in by_class},
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,270 @@
+"""`Experiment`: what a run is made of, as one frozen dataclass of built parts."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import pathlib
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from segjax.description import describe_lines, replace_at, wrong_types
+from segjax.errors import InputError
+from segjax.types import Array, Dataset, Loss, Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalize:
+    """Raw images → what the network was trained on: (x / full scale · scale − mean) / std.
+
+    The full scale is 255 for uint8 and 65535 for uint16; float images are taken as they come.
+    `mean` and `std` are one number a channel, or one for all, in the scale after `scale`.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    scale: float = 1.0
+    reverse_channels: bool = False
+
+    def __call__(self, image: Array) -> Float[Array, "b h w c"]:
+        """float32 images, normalised.
+
+        Raises:
+          ValueError: the image has another number of channels than the mean.
+        """
+        full = {"uint8": 255.0, "uint16": 65535.0}.get(str(image.dtype), 1.0)
+        x = image.astype(jnp.float32) * (self.scale / full)
+        x = x[..., ::-1] if self.reverse_channels else x
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, x.shape[-1]):
+                raise ValueError(
+                    f"normalize.{name} has {len(values)} numbers, "
+                    f"the image {x.shape[-1]} channels."
+                )
+        return (x - self._row(self.mean)) / self._row(self.std)
+
+    @staticmethod
+    def _row(values: tuple[float, ...]) -> Array:
+        return jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+
+
+UNIT = Normalize()
+"""To [0, 1]."""
+
+SIGNED = Normalize(mean=(0.5,), std=(0.5,))
+"""To [−1, 1], as TensorFlow's DeepLab models."""
+
+IMAGENET = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""RGB by ImageNet's mean and deviation, as torchvision's and timm's models."""
+
+CAFFE = Normalize(mean=(104.00699, 116.66877, 122.67892), scale=255.0, reverse_channels=True)
+"""BGR less ImageNet's mean, not scaled, as the released FCN and DeepLab v1 and v2."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a run is evaluated; none of it changes what is trained.
+
+    Attributes:
+      every: steps between evaluations while training; None: at every checkpoint.
+      batch_size: images of one size that go through the network together.
+      output_stride: evaluate the trained network at this one instead of its own.
+      examples: worst and best images that the report shows, this many of each.
+    """
+
+    every: int | None = None
+    batch_size: int = 4
+    output_stride: int | None = None
+    examples: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """How examples are read; it changes speed and memory, never an example.
+
+    Attributes:
+      threads: batches that are made at the same time.
+      buffer: finished batches that wait for the device.
+      workers: processes instead of threads, where Python's own work is the limit.
+    """
+
+    threads: int = 4
+    buffer: int = 4
+    workers: int = 0
+
+
+class Optimizer(Protocol):
+    """Anything that builds an optax transformation for a run of so many steps."""
+
+    def build(self, steps: int, params: Mapping[str, Any]) -> Any:
+        """The transformation; `params` (shapes suffice) lets path patterns be checked."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A run: data, network, loss, optimizer, and how it is evaluated.
+
+    Attributes:
+      name: names the workdir, `runs/<name>`.
+      model: a Linen module, `(image b h w c, *, train) -> logits b h w k`.
+      train_data, eval_data: datasets with the same classes.
+      loss: sums over valid pixels (`segjax.losses`).
+      optimizer: a printable description (`segjax.train.optimizer`).
+      batch_size: examples in a step, over all devices.
+      steps: the length of the run.
+      transforms: augmentations, in order; the last one fixes the size.
+      normalize: raw images → the network's input, in training and wherever the run predicts.
+      init: None for the network's own initialisation, or `weights.Pretrained(...)`.
+      auxiliary_weight: of the auxiliary heads' losses, where the model has any.
+      ema: decay of the running mean of the parameters that is evaluated, or None.
+      seed: of initialisation, order, augmentation and dropout.
+      checkpoint_every: steps between checkpoints.
+      keep: latest checkpoints that are kept, beside the best by mIoU.
+      log_every: steps between lines of `metrics.jsonl`.
+    """
+
+    name: str
+    model: nn.Module
+    train_data: Dataset
+    eval_data: Dataset
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    steps: int
+    transforms: tuple[Transform, ...] = ()
+    normalize: Normalize = IMAGENET
+    init: Any = None
+    auxiliary_weight: float = 0.4
+    ema: float | None = None
+    seed: int = 0
+    evaluation: Evaluation = Evaluation()
+    loader: Loader = Loader()
+    checkpoint_every: int = 1000
+    keep: int = 2
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "checkpoint_every", "keep", "log_every"):
+            if isinstance(value := getattr(self, name), int) and value < 1:
+                raise InputError(f"{name}={value} must be at least 1.")
+        if isinstance(self.ema, float) and not 0 < self.ema < 1:
+            raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
+
+
+TRAJECTORY = (
+    *("model", "normalize", "init", "train_data", "transforms", "loss", "optimizer"),
+    *("batch_size", "steps", "seed", "auxiliary_weight", "ema"),
+)
+"""The fields that decide a run's parameters: a workdir belongs to their values."""
+
+ELSEWHERE = ("directory", "download")
+"""Fields of datasets that say where the same examples lie."""
+
+
+def load(path: str | pathlib.Path) -> Experiment:
+    """The `experiment` that a Python file defines, its fields checked against their types.
+
+    Raises:
+      InputError: no such file, no `experiment` in it, or a field of the wrong type.
+      Exception: whatever the file itself raises, with its traceback.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no experiment file {path}; {_near_files(path)}")
+    if path.suffix != ".py":
+        raise InputError(f"{path} is no Python file; an experiment is a .py file.")
+    experiment = getattr(_run_file(path), "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"{path} defines no `experiment = Experiment(...)`.")
+    return checked(experiment, str(path))
+
+
+def checked(experiment: Experiment, where: str) -> Experiment:
+    """The experiment itself.
+
+    Raises:
+      InputError: fields of the wrong type.
+    """
+    if wrong := list(wrong_types(experiment)):
+        raise InputError(f"{where}: {'; '.join(wrong)}.")
+    return experiment
+
+
+def _near_files(path: pathlib.Path) -> str:
+    found = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    return f"{path.parent} holds {', '.join(found)}." if found else "check the path."
+
+
+class UserCodeError(Exception):
+    """The experiment file itself raised; `__cause__` is what it raised."""
+
+
+def _run_file(path: pathlib.Path):
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    # Workers and pickles look classes of the file up under its name.
+    sys.modules.setdefault(path.stem, module)
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:
+        shown = "".join(traceback.format_exception(error)).rstrip()
+        raise UserCodeError(f"{shown}\n{path} raised {type(error).__name__}.") from error
+    return module
+
+
+def override(experiment: Experiment, setting: str) -> Experiment:
+    """The experiment with one field changed by a setting such as "model.rates=(1, 2, 5)".
+
+    Raises:
+      InputError: no `=`, an unknown field (near names are listed) or a wrong type.
+    """
+    path, equals, text = setting.partition("=")
+    if not equals:
+        raise InputError(f"--set {setting}: write it as FIELD=VALUE, for example steps=200.")
+    return replace_at(experiment, path.strip(), text)
+
+
+def directory_settings(experiment: Experiment, directory: str) -> list[str]:
+    """The overrides that point every dataset of the experiment to `directory`.
+
+    Raises:
+      InputError: no dataset of the experiment has a directory.
+    """
+    datasets = ("train_data", "eval_data")
+    found = [name for name in datasets if hasattr(getattr(experiment, name), "directory")]
+    if not found:
+        raise InputError(f"--data {directory}: no dataset of {experiment.name} has a directory.")
+    return [f"{name}.directory={directory}" for name in found]
+
+
+def describe(experiment: Experiment) -> str:
+    """The whole experiment as `path = value` lines; each path is one that `override` takes."""
+    return "\n".join(describe_lines(experiment)) + "\n"
+
+
+def trajectory(description: str) -> dict[str, str]:
+    """The lines of a description that decide the parameters, as {path: value}."""
+    lines = (line.split(" = ", 1) for line in description.splitlines() if " = " in line)
+    return {
+        path: value
+        for path, value in lines
+        if path.split(".")[0] in TRAJECTORY
+        and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
+    }
+
+
+def short_hash(settings: Sequence[str]) -> str:
+    """Six hexadecimal digits that stand for a list of overrides."""
+    return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:6]

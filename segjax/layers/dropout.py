@@ -1,0 +1,31 @@
+"""Dropout whose masks do not depend on the number of devices."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.types import AXIS
+
+
+class Dropout(nn.Module):
+    """Zeroes elements with probability `rate` and divides the others by 1 − rate (Srivastava et al., 2014).
+
+    The mask of an example is drawn from the rng "dropout" (the same on every device) and the example's
+    position in the global batch, so that one device or four take the same step. Like BatchNorm it trains
+    only under `segjax.parallel.data_parallel`.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *rest"], *, train: bool) -> Float[Array, "b *rest"]:
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"The dropout rate must lie in [0, 1), got {self.rate}.")
+        if not train or self.rate == 0 or self.is_initializing():
+            return x
+        key, keep = self.make_rng("dropout"), 1 - self.rate
+        first = jax.lax.axis_index(AXIS) * x.shape[0]
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(x.shape[0]))
+        mask = jax.vmap(lambda k: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
+        return jnp.where(mask, x / keep, jnp.zeros_like(x))

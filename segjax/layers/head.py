@@ -1,0 +1,24 @@
+"""Heads: features → one score a class."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
+
+from segjax.layers.conv import Conv, ConvNormReLU
+from segjax.layers.dropout import Dropout
+
+
+class FCNHead(nn.Module):
+    """torchvision's: 3×3 to a quarter of the channels, batch norm, ReLU, dropout, 1×1 to the classes."""
+
+    num_classes: int
+    dropout: float = 0.1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float32[Array, "b h w k"]:
+        y = ConvNormReLU(x.shape[-1] // 4, 3, dtype=self.dtype, name="conv")(x, train=train)
+        y = Dropout(self.dropout, name="dropout")(y, train=train)
+        return Conv(self.num_classes, 1, name="classifier")(y)

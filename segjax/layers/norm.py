@@ -1,0 +1,28 @@
+"""Batch normalisation over the global batch."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.types import AXIS
+
+
+class BatchNorm(nn.BatchNorm):
+    """Linen's with torchvision's numbers, synchronised over all devices (Ioffe and Szegedy, 2015).
+
+    `train=True` normalises by the batch's statistics and so works only under
+    `segjax.parallel.data_parallel`, one device included; elsewhere JAX reports an unbound axis.
+    Statistics and parameters are float32 whatever `dtype` is. The running variance is the biased
+    one; PyTorch's is n / (n − 1) times as large.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    axis_name: str | None = AXIS
+
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+        """Returns `x` normalised per channel; `train` updates the running statistics."""
+        return super().__call__(x, use_running_average=not train)

@@ -1,0 +1,1 @@
+"""Segmentation networks: one paper family a file, in the paper's words."""

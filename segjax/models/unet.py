@@ -1,0 +1,149 @@
+"""U-Net (Ronneberger, Fischer, Brox, 2015, arXiv:1505.04597)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
+
+from segjax.layers.conv import Conv, ConvTranspose
+from segjax.layers.dropout import Dropout
+from segjax.layers.norm import BatchNorm
+from segjax.ops.frame import center_crop, pad_to_multiple
+from segjax.ops.pool import max_pool
+from segjax.ops.resize import resize_bilinear
+
+he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""The paper's N(0, √(2/N)), N the incoming nodes of a neuron (section 3)."""
+
+
+class ConvPair(nn.Module):
+    """Twice a 3×3 convolution, (batch norm,) ReLU: two pixels less on each side where `valid`."""
+
+    features: int
+    valid: bool
+    batch_norm: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow f"]:
+        for i in (0, 1):
+            x = Conv(
+                self.features,
+                3,
+                padding=0 if self.valid else "same",
+                use_bias=not self.batch_norm,
+                dtype=self.dtype,
+                kernel_init=he_fan_in,
+                name=f"conv{i}",
+            )(x)
+            if self.batch_norm:
+                x = BatchNorm(dtype=self.dtype, name=f"norm{i}")(x, train=train)
+            x = nn.relu(x)
+        return x
+
+
+class UNet(nn.Module):
+    """A contracting path, an expanding path, and skips between them (figure 1).
+
+    By default padded: the image is mirrored out to a multiple of 2**depth inside and the logits are cropped
+    back, so every size works. `valid=True` is the paper's: unpadded convolutions, skips cropped, and
+    logits of the image's centre only (572 → 388); see `canvas`.
+    The up-convolution is transposed, 2×2 with stride 2; `bilinear=True` takes a 1×1 and interpolates.
+    `dropout` is at the end of the contracting path (the paper's rate is not given; 0.5 is usual).
+    """
+
+    num_classes: int
+    depth: int = 4
+    features: int = 64
+    valid: bool = False
+    bilinear: bool = False
+    batch_norm: bool = False
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float32[Array, "b oh ow k"]:
+        """Returns logits of the image, or with `valid` of its centre.
+
+        Raises:
+          ValueError: `valid`, and a side of the image is none that fits.
+        """
+        if self.valid:
+            self._check_size(*image.shape[1:3])
+            return self._network(image, train=train)
+        padded, crop = pad_to_multiple(image, 2**self.depth)
+        return crop(self._network(padded, train=train))
+
+    def _network(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float32[Array, "b oh ow k"]:
+        skips = []
+        for level in range(self.depth):
+            x = self._convs(level, f"down{level}")(x, train=train)
+            skips.append(x)
+            x = max_pool(x, window=2, stride=2)
+        x = self._convs(self.depth, "bottom")(x, train=train)
+        x = Dropout(self.dropout, name="dropout")(x, train=train)
+        for level in reversed(range(self.depth)):
+            x = self._up(x, level)
+            skip = center_crop(skips[level], (x.shape[1], x.shape[2]))
+            x = self._convs(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
+        return Conv(self.num_classes, 1, kernel_init=he_fan_in, name="classifier")(x)
+
+    def _convs(self, level: int, name: str) -> ConvPair:
+        return ConvPair(
+            self.features * 2**level, self.valid, self.batch_norm, self.dtype, name=name
+        )
+
+    def _up(self, x: Float[Array, "b h w c"], level: int) -> Float[Array, "b oh ow o"]:
+        """Returns twice the size and half the channels."""
+        features, name = self.features * 2**level, f"upconv{level}"
+        if not self.bilinear:
+            return ConvTranspose(features, 2, stride=2, dtype=self.dtype, name=name)(x)
+        # A 1×1 convolution and interpolation commute; this order interpolates half the channels.
+        x = Conv(features, 1, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
+        return resize_bilinear(x, (2 * x.shape[1], 2 * x.shape[2]))
+
+    @nn.nowrap
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the smallest input whose logits cover height × width; the same size where padded.
+
+        Predictors mirror the image out to it and crop the result.
+
+        Raises:
+          ValueError: a side is below 1.
+
+        >>> UNet(num_classes=2, valid=True).canvas(388, 300)
+        (572, 492)
+        """
+        if min(height, width) < 1:
+            raise ValueError(f"Sides must be at least 1, got {height} and {width}.")
+        return (self._side(height), self._side(width)) if self.valid else (height, width)
+
+    @nn.nowrap
+    def _side(self, covered: int) -> int:
+        """Returns the smallest side that fits and whose logits cover so many pixels.
+
+        With m pixels after the bottom's convolutions, the result has 2ᵈm − 4(2ᵈ − 1) and the image
+        2ᵈ(m + 4) + 4(2ᵈ − 1) pixels: 12 · 2ᵈ − 8 more.
+        """
+        step = 2**self.depth
+        bottom = -(-(covered + 4 * (step - 1)) // step)
+        return step * (bottom + 4) + 4 * (step - 1)
+
+    @nn.nowrap
+    def _check_size(self, height: int, width: int) -> None:
+        step, margin = 2**self.depth, 12 * 2**self.depth - 8
+        smallest = self._side(1)
+        for side in (height, width):
+            fits = self._side(max(side - margin, 1))
+            if fits != side:
+                nearest = sorted({max(fits - step, smallest), fits})
+                raise ValueError(
+                    f"Valid convolutions cannot take {height}×{width}: each side must be "
+                    f"{smallest} + {step}k, and the nearest to {side} are "
+                    f"{' and '.join(map(str, nearest))}; mirror the image out to canvas(height, width)."
+                )

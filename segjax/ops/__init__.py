@@ -1,0 +1,1 @@
+"""Array → array on `jax.lax` alone: no parameters, no Flax."""

@@ -1,0 +1,141 @@
+"""Convolution with stride, dilation and groups, and the sizes that it gives.
+
+Padding is symmetric and explicit. Frameworks' "SAME" pads 0 + 1 at stride 2 on even sizes and so
+shifts the grid by a pixel; published weights expect 1 + 1:
+
+    size 6, kernel 3, stride 2     padding 1:  [. 0 1] 2 3 4 5     taps centred on 0, 2, 4
+                                   "SAME":      0 [1 2 3] 4 5 .    taps centred on 1, 3, 5
+"""
+
+from jax import lax
+from jaxtyping import Array, Float
+
+Pair = int | tuple[int, int]
+"""One number for both axes, or (height, width)."""
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """Returns (height, width) of an option that may be given as one number.
+
+    >>> pair(3), pair((1, 2))
+    ((3, 3), (1, 2))
+    """
+    height, width = (value, value) if isinstance(value, int) else value
+    return height, width
+
+
+def conv_output_size(
+    size: int, kernel: int, *, stride: int = 1, padding: int | str = 0, dilation: int = 1
+) -> int:
+    """Returns how many positions a kernel takes along one axis: ⌊(n + 2p − d(k−1) − 1) / s⌋ + 1.
+
+    Args:
+      size: pixels along the axis.
+      kernel: taps along the axis.
+      stride: pixels from one position to the next.
+      padding: zeros on each side, or "same": d(k−1)/2, so that stride 1 keeps the size.
+      dilation: pixels from one tap to the next.
+
+    Raises:
+      ValueError: a number is out of range, or the kernel is larger than the padded input.
+
+    >>> conv_output_size(65, 3, stride=2, padding=1), conv_output_size(65, 3, dilation=6, padding=6)
+    (33, 65)
+    """
+    if min(size, kernel, stride, dilation) < 1:
+        raise ValueError(
+            "Size, kernel, stride and dilation must be at least 1, "
+            f"got {size}, {kernel}, {stride} and {dilation}."
+        )
+    extent = dilation * (kernel - 1) + 1
+    padded = size + 2 * padding_of(kernel, padding=padding, dilation=dilation)
+    if extent > padded:
+        raise ValueError(
+            f"A kernel of {kernel} taps at dilation {dilation} spans {extent} pixels, more than the "
+            f"padded input's {padded}; pad more, dilate less or use a larger input."
+        )
+    return (padded - extent) // stride + 1
+
+
+def padding_of(kernel: int, *, padding: int | str, dilation: int = 1) -> int:
+    """Returns the zeros on each side of one axis; "same" becomes d(k−1)/2.
+
+    Raises:
+      ValueError: padding is negative or another word, or "same" would not be symmetric.
+    """
+    if padding == "same":
+        if dilation * (kernel - 1) % 2:
+            raise ValueError(
+                f'padding="same" needs an odd extent, got kernel {kernel} at dilation {dilation}; '
+                "use an odd kernel, or give the padding as a number."
+            )
+        return dilation * (kernel - 1) // 2
+    if isinstance(padding, str) or padding < 0:
+        raise ValueError(f'Padding must be "same" or at least 0, got {padding!r}.')
+    return padding
+
+
+def conv2d(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw i o"],
+    *,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float[Array, "b oh ow o"]:
+    """Returns the cross-correlation of `x` with `kernel`, as every deep-learning library means it.
+
+    Args:
+      x: the input.
+      kernel: taps; `i` is c / groups. Output channels are split among the groups in order.
+      stride: pixels from one position to the next; like all pairs here (height, width) or one number.
+      padding: zeros on each side of an axis, or "same" (odd extents only).
+      dilation: pixels from one tap to the next, the atrous rate.
+      groups: blocks of channels that do not see one another; c for a depthwise convolution.
+
+    Raises:
+      ValueError: channels do not fit the kernel or the groups, or as `conv_output_size`.
+    """
+    check_channels(x.shape[-1], kernel.shape[2] * groups, kernel.shape[3], groups=groups)
+    strides, dilations = pair(stride), pair(dilation)
+    paddings = (padding, padding) if isinstance(padding, str) else pair(padding)
+    for axis in (0, 1):
+        conv_output_size(
+            x.shape[1 + axis],
+            kernel.shape[axis],
+            stride=strides[axis],
+            padding=paddings[axis],
+            dilation=dilations[axis],
+        )
+    zeros = [
+        padding_of(k, padding=p, dilation=d)
+        for k, p, d in zip(kernel.shape[:2], paddings, dilations, strict=True)
+    ]
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=[(p, p) for p in zeros],
+        rhs_dilation=dilations,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def check_channels(channels: int, expected: int, features: int, *, groups: int) -> None:
+    """Returns nothing: the channels of an input fit a kernel and its groups.
+
+    Raises:
+      ValueError: they do not.
+    """
+    if groups < 1 or channels % groups or features % groups:
+        raise ValueError(
+            f"Input channels and output channels must be divisible by groups, "
+            f"got {channels}, {features} and groups={groups}."
+        )
+    if channels != expected:
+        raise ValueError(
+            f"The kernel expects {expected} input channels (groups={groups}), the input has "
+            f"{channels}; the kernel's third axis holds the channels of one group."
+        )

@@ -1,0 +1,62 @@
+"""Bilinear interpolation: one small matrix per axis, one einsum.
+
+Where the samples of 4 pixels lie on 2 pixels:
+
+    align_corners=False    |  0     |     1  |     pixels are areas: the images' edges coincide
+                            0   1   2   3          source = (i + ½) · in / out − ½
+    align_corners=True     0        .        1     pixels are points: the corners' centres coincide
+                           0     1     2     3     source = i · (in − 1) / (out − 1)
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def resize_bilinear(
+    x: Float[Array, "b h w c"], size: tuple[int, int], *, align_corners: bool = False
+) -> Float[Array, "b oh ow c"]:
+    """Returns `x` interpolated to `size`, like PyTorch's `interpolate(mode="bilinear")`.
+
+    Does not smooth before it shrinks (no antialiasing), unlike Pillow and `jax.image.resize`.
+    Half-precision inputs are interpolated in float32, and rounded once.
+
+    Args:
+      x: the image or the logits.
+      size: (height, width) to return.
+      align_corners: whether corner pixels keep their values; TensorFlow's DeepLab and PSPNet do so.
+
+    Raises:
+      ValueError: a side is below 1.
+    """
+    if min(*size, *x.shape[1:3]) < 1:
+        raise ValueError(f"Sides must be at least 1, got {x.shape[1:3]} to {size}.")
+    if x.shape[1:3] == size:
+        return x
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    rows, columns = (
+        jnp.asarray(interpolation_matrix(n, m, align_corners=align_corners), dtype)
+        for n, m in zip(x.shape[1:3], size, strict=True)
+    )
+    # Full precision: TF32 or bfloat16 products would blur logits by more than the interpolation does.
+    result = jnp.einsum(
+        "hi,wj,bijc->bhwc", rows, columns, x.astype(dtype), precision=lax.Precision.HIGHEST
+    )
+    return result.astype(x.dtype)
+
+
+def interpolation_matrix(size: int, new_size: int, *, align_corners: bool) -> np.ndarray:
+    """Returns the weights of `size` samples in each of `new_size` samples, new_size × size.
+
+    Beyond the outermost samples the outermost values continue.
+
+    >>> interpolation_matrix(2, 3, align_corners=True).tolist()
+    [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    """
+    index = np.arange(new_size)
+    if align_corners:
+        source = index * ((size - 1) / max(new_size - 1, 1))
+    else:
+        source = np.clip((index + 0.5) * (size / new_size) - 0.5, 0, size - 1)
+    return np.maximum(0, 1 - np.abs(source[:, None] - np.arange(size)[None, :]))

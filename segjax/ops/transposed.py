@@ -1,0 +1,141 @@
+"""Transposed convolution as the adjoint of convolution, and the bilinear kernel.
+
+A convolution gathers: every output is a weighted sum of a window. Its transpose scatters: every input is
+spread, weighted, over the same window. It restores the shape, not the values. As a gather (stride 2):
+
+    input      a b c                     s − 1 zeros between neighbours: a 0 b 0 c
+    border     d(k−1) − p zeros          so that position 0 meets the taps that position 0 was spread by
+    kernel     flipped in both axes      then an ordinary convolution of stride 1
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.conv import Pair, check_channels, pair
+
+
+def conv_transpose2d(
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "kh kw o i"],
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float[Array, "b oh ow c"]:
+    """Returns Kᵀx, where K is `conv2d` with this kernel, stride, padding, dilation and groups.
+
+    A side becomes (n − 1)·s − 2p + d(k−1) + output_padding + 1, as in PyTorch. Where several input sizes
+    of K give the same output size, output_padding (< stride) says which of them to return to.
+
+    Args:
+      x: what K would return, b h w i.
+      kernel: K's kernel: its third axis is this function's output channels / groups, its fourth
+        this function's input channels.
+      stride: distance at which neighbours of `x` are spread.
+      padding: pixels cut from each side of the result.
+      output_padding: pixels that are cut less at the bottom and at the right.
+      dilation: distance of the taps.
+      groups: blocks of channels that do not see one another.
+
+    Raises:
+      ValueError: channels do not fit, a number is out of range, or nothing of the result is left.
+    """
+    features = kernel.shape[2] * groups
+    check_channels(x.shape[-1], kernel.shape[3], features, groups=groups)
+    strides, dilations = pair(stride), pair(dilation)
+    borders = [
+        _border(*numbers)
+        for numbers in zip(
+            x.shape[1:3],
+            kernel.shape[:2],
+            strides,
+            pair(padding),
+            pair(output_padding),
+            dilations,
+            strict=True,
+        )
+    ]
+    if kernel.shape[:2] == strides and borders == [(k - 1, k - 1) for k in strides] and groups == 1:
+        return _side_by_side(x, kernel)
+    return lax.conv_general_dilated(
+        x,
+        _adjoint_kernel(kernel, groups),
+        window_strides=(1, 1),
+        padding=borders,
+        lhs_dilation=strides,
+        rhs_dilation=dilations,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def _side_by_side(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw o i"]
+) -> Float[Array, "b oh ow o"]:
+    """Returns the result for windows that neither overlap nor leave gaps: one matrix product.
+
+    The same numbers; but XLA's gradient of the general form by such a kernel is up to a hundred times as
+    slow on a CPU, and U-Net has four of them.
+    """
+    (b, h, w, _), (kh, kw, o, _) = x.shape, kernel.shape
+    return jnp.einsum("bhwi,xyoi->bhxwyo", x, kernel).reshape(b, h * kh, w * kw, o)
+
+
+def _border(
+    size: int, kernel: int, stride: int, padding: int, output_padding: int, dilation: int
+) -> tuple[int, int]:
+    """Returns the zeros before and after one axis (negative: rows to cut)."""
+    if min(size, kernel, stride, dilation) < 1 or min(padding, output_padding) < 0:
+        raise ValueError(
+            f"Size {size}, kernel {kernel}, stride {stride} and dilation {dilation} must be at "
+            f"least 1, padding {padding} and output padding {output_padding} at least 0."
+        )
+    if output_padding >= max(stride, dilation):
+        raise ValueError(
+            f"Output padding {output_padding} must be smaller than the stride {stride} or the "
+            f"dilation {dilation}; a larger one would only add zeros."
+        )
+    reach = dilation * (kernel - 1)
+    result = (size - 1) * stride + reach + 1 + output_padding - 2 * padding
+    if result < 1:
+        raise ValueError(
+            f"Padding {padding} cuts away the whole result ({result} pixels left); use less padding."
+        )
+    return reach - padding, reach - padding + output_padding
+
+
+def _adjoint_kernel(
+    kernel: Float[Array, "kh kw o i"], groups: int
+) -> Float[Array, "kh kw i_per_group c"]:
+    """Returns the kernel flipped, with the roles of its channels exchanged within each group."""
+    height, width, outputs, inputs = kernel.shape
+    split = kernel[::-1, ::-1].reshape(height, width, outputs, groups, inputs // groups)
+    return split.transpose(0, 1, 4, 3, 2).reshape(
+        height, width, inputs // groups, groups * outputs
+    )
+
+
+def bilinear_kernel(size: int, channels: int) -> Float[Array, "k k c c"]:
+    """Returns the kernel with which `conv_transpose2d` interpolates each channel by itself.
+
+    With f = ⌊(k + 1) / 2⌋, centre c = f − 1 (odd k) or f − 1/2 (even k), the weight at (i, j) is
+    (1 − |i − c| / f)(1 − |j − c| / f): Caffe's bilinear filler, which FCN (Long et al., 2015) starts
+    from and keeps for its last upsampling. For factor s use size 2s, stride s, padding s / 2 (even s).
+
+    Raises:
+      ValueError: size or channels is below 1.
+
+    >>> bilinear_kernel(4, 1)[0, :, 0, 0].tolist()
+    [0.0625, 0.1875, 0.1875, 0.0625]
+    """
+    if min(size, channels) < 1:
+        raise ValueError(f"Size and channels must be at least 1, got {size} and {channels}.")
+    factor = (size + 1) // 2
+    centre = factor - 1 if size % 2 else factor - 0.5
+    line = 1 - np.abs(np.arange(size) - centre) / factor
+    kernel = line[:, None, None, None] * line[None, :, None, None] * np.eye(channels)
+    return jnp.asarray(kernel, jnp.float32)

@@ -1,0 +1,126 @@
+"""Runs a pure step on every device. The only file that counts devices or knows of `pmap`.
+
+JAX keeps `pmap` as a thin layer over `jit(shard_map)` and in maintenance mode; should it go,
+this file changes and no other.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.types import AXIS
+
+
+def initialize() -> None:
+    """Joins the other processes of a cluster, where there is one; call before any device use.
+
+    A cluster is a SLURM or Open MPI job of several tasks, a TPU pod, or the three variables
+    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID` set by hand.
+    """
+    env = os.environ
+    tasks = max(int(env.get("SLURM_NTASKS", 1)), int(env.get("OMPI_COMM_WORLD_SIZE", 1)))
+    pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
+    if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
+        jax.distributed.initialize(
+            env["JAX_COORDINATOR_ADDRESS"],
+            int(env["JAX_NUM_PROCESSES"]),
+            int(env.get("JAX_PROCESS_ID", 0)),
+        )
+    elif tasks > 1 or pod:
+        jax.distributed.initialize()
+
+
+def describe_devices() -> str:
+    """The devices of the run in words: "4 cpu devices", "8 NVIDIA H100 on 2 hosts".
+
+    Raises:
+      InputError: the platform that `JAX_PLATFORMS` asks for is not there.
+    """
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX_PLATFORMS={asked} asks for a device that is not there "
+            f"({str(error).splitlines()[0]}); install that platform's jax, or unset it."
+        ) from error
+    kind, count, hosts = devices[0].device_kind, len(devices), jax.process_count()
+    where = f" on {hosts} hosts" if hosts > 1 else ""
+    return f"{count} {kind} device{'s' if count > 1 else ''}{where}"
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return jax.process_index() == 0
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises InputError unless the devices divide the global batch.
+
+    Raises:
+      InputError: names batch size, devices and the nearest sizes that fit.
+    """
+    count = jax.device_count()
+    if batch_size % count:
+        below, above = batch_size // count * count, (batch_size // count + 1) * count
+        fits = f"{below} or {above}" if below else f"{above}"
+        raise InputError(
+            f"batch_size={batch_size} is not divisible by the {count} devices; use {fits}, "
+            "or show JAX fewer devices."
+        )
+
+
+def data_parallel(step: Callable) -> Callable:
+    """`step(state, batch) → (state, metrics)`, each device with its share of the batch.
+
+    The state has no device axis: it is given once, donated, and returned once. Within `step`
+    collectives run over `AXIS`. Batches come from `shard`.
+    """
+    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
+
+
+def map_examples(function: Callable) -> Callable:
+    """`function(variables, batch) → results by example`, on this process's devices alone.
+
+    No collectives, so that processes may hold different numbers of batches. Takes and returns
+    batches of any length: the last share is filled up with copies, which are cut off again.
+    """
+    devices = jax.local_devices()
+    mapped = jax.pmap(function, in_axes=(None, 0), devices=devices)
+
+    def run(variables, batch: np.ndarray):
+        length = len(batch)
+        fill = -length % len(devices)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], fill, axis=0)]) if fill else batch
+        results = mapped(variables, padded.reshape(len(devices), -1, *batch.shape[1:]))
+        return jax.tree.map(lambda r: np.asarray(r).reshape(-1, *r.shape[2:])[:length], results)
+
+    return run
+
+
+def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The process's batch with a leading axis of its devices: b … → d b/d …."""
+    count = jax.local_device_count()
+    return {key: value.reshape(count, -1, *value.shape[1:]) for key, value in batch.items()}
+
+
+def sum_over_processes(counts: np.ndarray) -> np.ndarray:
+    """int64 counts added up over all processes; exact, although JAX itself has 32 bits only."""
+    if jax.process_count() == 1:
+        return counts
+    from jax.experimental import multihost_utils
+
+    halves = np.stack([counts >> 31, counts & (2**31 - 1)]).astype(np.int32)
+    high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
+    return (high << 31) + low
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come to the point called `name`."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,119 @@
+"""`python -m segjax.predict WORKDIR INPUT... --out DIR`: masks for images and folders of images.
+
+A file gives `DIR/<stem>.png`, a file of a folder `DIR/<path in the folder>/<stem>.png`: palette
+PNGs of the image's size whose pixel values are class indices. `--overlay` adds
+`<stem>_overlay.png`, the mask over the image.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+from PIL import Image
+
+from segjax import parallel
+from segjax.data.files import IMAGES
+from segjax.data.images import read_image
+from segjax.errors import InputError
+from segjax.evaluate.draw import overlay, palette_png, save_png
+from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.launch import guarded
+from segjax.train.checkpoint import Checkpoints
+from segjax.train.log import Progress
+from segjax.train.workdir import open_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return guarded(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.predict",
+        description="Write palette PNGs of class indices for images and folders of images.",
+    )
+    parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
+    parser.add_argument("inputs", type=pathlib.Path, nargs="+", metavar="INPUT")
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
+    parser.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
+    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    experiment = open_run(arguments.workdir)
+    outputs = _outputs(arguments.inputs, arguments.out, overlays=arguments.overlay)
+    parallel.describe_devices()
+    with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
+        step, variables = checkpoints.restore_variables(arguments.checkpoint)
+    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    predict = whole_image(model, experiment.normalize)
+    classes = parallel.map_examples(
+        lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
+    )
+    channels = getattr(experiment.eval_data, "channels", 3)
+    palette = experiment.eval_data.palette
+    progress = Progress("predict", first=0, total=len(outputs), unit="image")
+    for done, (source, target) in enumerate(outputs, start=1):
+        image = read_image(source, channels=channels)
+        (label,) = classes(variables, image[None])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_png(palette_png(label, palette), target)
+        if arguments.overlay:
+            save_png(Image.fromarray(overlay(image, label, palette)), _overlay_of(target))
+        progress.update(done)
+    progress.close()
+    print(f"{len(outputs)} masks of step {step} in {arguments.out}")
+
+
+def _outputs(
+    inputs: Sequence[pathlib.Path], out: pathlib.Path, *, overlays: bool
+) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """(image, mask to write) of all inputs.
+
+    Raises:
+      InputError: an input is missing, is no image, holds none, or two share an output.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
+    taken: dict[pathlib.Path, pathlib.Path] = {}
+    pairs = []
+    for source, relative in (pair for path in inputs for pair in _images(path)):
+        target = (out / relative).with_suffix(".png")
+        for written in (target, _overlay_of(target)) if overlays else (target,):
+            if written in taken:
+                raise InputError(
+                    f"{taken[written]} and {source} would both be written to {written}; rename "
+                    "one, or predict them into different folders."
+                )
+            taken[written] = source
+        if target.resolve() == source.resolve():
+            raise InputError(f"{source} would be overwritten by its mask; choose another --out.")
+        pairs.append((source, target))
+    return pairs
+
+
+def _images(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """(file, its path below the output folder) for a file, or for each image of a folder."""
+    if path.is_file():
+        if path.suffix.lower() not in IMAGES:
+            raise InputError(f"{path} is no image; known suffixes are {' '.join(IMAGES)}.")
+        yield path, pathlib.Path(path.name)
+        return
+    if not path.is_dir():
+        raise InputError(f"There is no file or folder {path}; check the path.")
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
+    if not found:
+        raise InputError(f"The folder {path} holds no image ({' '.join(IMAGES)}).")
+    yield from ((file, file.relative_to(path)) for file in found)
+
+
+def _overlay_of(target: pathlib.Path) -> pathlib.Path:
+    return target.with_name(f"{target.stem}_overlay.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

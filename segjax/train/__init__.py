@@ -1,0 +1,1 @@
+"""The pure train step, and around it optimizers, checkpoints, the loop and the report."""

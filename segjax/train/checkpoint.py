@@ -1,0 +1,178 @@
+"""Checkpoints of a run: written atomically and in the background; the latest and best stay."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
+
+from segjax.errors import InputError, RunError
+from segjax.train.step import TrainState
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints in a workdir; use it in a `with` block, which waits for the last save.
+
+    What is unfinished when a process is killed has a temporary name and is swept away by the
+    next one that opens the folder for writing.
+    """
+
+    def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
+        score = lambda metrics: metrics["mean_iou"]
+        best = keep_policy.BestN(
+            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+        )
+        self._folder = workdir.resolve() / FOLDER
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            # best_fn as well as BestN: without it the scores are not written beside the state.
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep_policy.AnyPreservationPolicy(
+                    [keep_policy.LatestN(keep), best]
+                ),
+                best_fn=score,
+                best_mode="max",
+                read_only=read_only,
+                create=not read_only,
+            ),
+            item_handlers={"state": ocp.StandardCheckpointHandler()},
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            self._manager.wait_until_finished()
+        except Exception as failure:
+            if kind is None:
+                raise self._failed(failure) from failure
+        finally:
+            self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps with a whole checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, *, mean_iou: float | None = None) -> None:
+        """Begins to write the state under its step; returns before it is written.
+
+        Raises:
+          RunError: this or the write before it failed; earlier checkpoints still restore.
+        """
+        # A copy in host memory: the next step donates the state's own buffers.
+        state = jax.tree.map(np.array, jax.device_get(state))
+        score = None if mean_iou is None else {"mean_iou": float(np.nan_to_num(mean_iou))}
+        try:
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
+                metrics=score,
+                force=True,
+            )
+        except Exception as failure:
+            raise self._failed(failure) from failure
+
+    def _failed(self, failure: BaseException) -> RunError:
+        reason = _root(failure)
+        what = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        whole = ", ".join(map(str, self.steps)) or "none"
+        return RunError(
+            f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. Make room there "
+            f"and run the same command again; it goes on from what was saved whole ({whole})."
+        )
+
+    def restore(self, template: TrainState) -> TrainState | None:
+        """The latest state, in the shape of `template`; None where there is none yet.
+
+        Raises:
+          InputError: the checkpoint has other parameters or shapes.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        saved = shapes(self._manager.item_metadata(step)["state"].tree)
+        check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        )
+        return restored["state"]
+
+    def restore_variables(self, which: str = "best") -> tuple[int, dict[str, Any]]:
+        """(step, variables to evaluate) of `which`: "best", "last" or a step.
+
+        The best is the one of the highest mIoU, or the last where none was evaluated.
+
+        Raises:
+          InputError: there is no such checkpoint; the steps that there are get listed.
+        """
+        step = self._step(which)
+        state = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        )["state"]
+        averaged = state.get("averaged")
+        if averaged:
+            return step, averaged
+        names = ("params", "batch_stats")
+        return step, {name: state[name] for name in names if state.get(name)}
+
+    def _step(self, which: str) -> int:
+        if not self.steps:
+            raise InputError(f"{self._folder} holds no checkpoint; train the run first.")
+        if which == "last":
+            return self.steps[-1]
+        if which == "best":
+            best = self._manager.best_step()
+            return self.steps[-1] if best is None else best
+        if not which.isdigit() or int(which) not in self.steps:
+            raise InputError(
+                f"--checkpoint {which}: {self._folder} holds steps "
+                f"{', '.join(map(str, self.steps))}; name one of them, best or last."
+            )
+        return int(which)
+
+
+def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """{path: shape} of every array in a nested mapping or sequence."""
+    flat = jax.tree_util.tree_leaves_with_path(tree)
+    named = {"/".join(_key(k) for k in keys): leaf for keys, leaf in flat}
+    return {path: tuple(leaf.shape) for path, leaf in named.items() if hasattr(leaf, "shape")}
+
+
+def _key(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
+
+
+def check_same_shapes(
+    saved: Mapping[str, tuple], wanted: Mapping[str, tuple], where: str
+) -> None:
+    """Returns nothing when both have the same arrays.
+
+    Raises:
+      InputError: names the first array that is missing, unexpected or of another shape.
+    """
+    wrong = [
+        f"{path} is {saved.get(path, 'missing')}, here it is {wanted.get(path, 'none')}"
+        for path in sorted({*saved, *wanted}, key=lambda p: (not p.startswith("params"), p))
+        if saved.get(path) != wanted.get(path)
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise InputError(
+            f"The checkpoint {where} belongs to another network: {wrong[0]}{more}. "
+            "Use another --workdir, or the experiment that made it."
+        )
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause of an error, or the OS's own error on the way to it."""
+    while not isinstance(error, OSError) and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error

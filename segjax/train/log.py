@@ -1,0 +1,112 @@
+"""What a run says while it trains: `metrics.jsonl`, TensorBoard events, a bar or lines."""
+
+import json
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+METRICS = "metrics.jsonl"
+EVENTS = "tensorboard"
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl`; a last line that a kill cut short is left out."""
+    path = workdir / METRICS
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class RunLog:
+    """Writes rows of numbers by step; use it in a `with` block.
+
+    Rows beyond the step where a run goes on are dropped, from the events too: these are
+    written anew from the rows.
+    """
+
+    def __init__(self, workdir: pathlib.Path, *, first_step: int):
+        rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
+        path = workdir / METRICS
+        temporary = path.with_name(f".{METRICS}")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        temporary.replace(path)
+        shutil.rmtree(workdir / EVENTS, ignore_errors=True)
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(workdir / EVENTS))
+        for row in rows:
+            self._add_events(row)
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+        self._events.close()
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Appends one row; it is on its way to the disk when this returns."""
+        row = {"step": step, **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        self._add_events(row)
+
+    def _add_events(self, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self._events.add_scalar(name, value, row["step"])
+
+
+class Progress:
+    """Steps done: a bar on a terminal, elsewhere a plain line every few seconds."""
+
+    def __init__(self, name: str, *, first: int, total: int, unit: str = "step", quiet=False):
+        self._name, self._total, self._unit = name, total, unit
+        self._bar = None
+        self._quiet = quiet
+        if sys.stderr.isatty() and not quiet:
+            self._bar = tqdm(desc=name, initial=first, total=total, unit=unit)
+        self._last_line = time.monotonic()
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Shows that `done` of the total are done, and the latest values if given."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            if values:
+                self._bar.set_postfix_str(_text(values))
+        elif time.monotonic() - self._last_line > 5 or (values and done == self._total):
+            self.line(f"{self._unit} {done}/{self._total} {_text(values or {})}".rstrip())
+
+    def line(self, text: str) -> None:
+        """Prints a line above the bar, or as it is."""
+        self._last_line = time.monotonic()
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(f"{self._name}: {text}", file=sys.stderr)
+        else:
+            print(f"{self._name}: {text}", file=sys.stderr, flush=True)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Says every few seconds how far an evaluation is."""
+        if time.monotonic() - self._last_line > 5:
+            self.line(f"evaluated {done}/{total} images")
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _text(values: Mapping[str, float]) -> str:
+    shown = ("loss", "learning_rate", "images_per_second", "mean_iou")
+    return " ".join(f"{name} {values[name]:.4g}" for name in shown if name in values)

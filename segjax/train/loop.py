@@ -1,0 +1,153 @@
+"""The training loop: steps, and at fixed steps a row, an evaluation, a checkpoint."""
+
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from segjax import metrics
+from segjax.errors import RunError
+from segjax.evaluate.score import Scores
+from segjax.experiment import Experiment
+from segjax.parallel import data_parallel, shard
+from segjax.train.checkpoint import Checkpoints
+from segjax.train.log import Progress, RunLog
+from segjax.train.plan import Plan
+from segjax.train.step import TrainState, make_train_step
+
+
+def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores | None:
+    """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
+
+    Returns:
+      The scores of the last step if it was taken now; None if the run was complete already.
+
+    Raises:
+      InputError: the checkpoint is another network's.
+      RunError: loss or gradients are not finite, or a checkpoint cannot be written.
+    """
+    experiment, scores = plan.experiment, None
+    step_fn = data_parallel(_train_step(plan))
+    scorer = plan.scorer()
+    with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
+        state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
+        first = int(state.step)
+        with RunLog(workdir, first_step=first) as log:
+            progress = Progress(
+                experiment.name, first=first, total=experiment.steps, quiet=quiet
+            )
+            rows = _Rows(experiment, log, progress, first)
+            batches = plan.batches(first)
+            for step in range(first, experiment.steps):
+                state, measured = step_fn(state, shard(next(batches)))
+                rows.add(step + 1, measured)
+                evaluate = _due(step + 1, experiment, experiment.evaluation.every)
+                save = _due(step + 1, experiment, experiment.checkpoint_every)
+                if evaluate or save:
+                    rows.flush()
+                if rows.failed_at is not None:
+                    break
+                if evaluate:
+                    scores = scorer(
+                        jax.device_get(state.variables), share=_share(), progress=progress.evaluating
+                    )
+                    rows.add_evaluation(step + 1, scores)
+                if evaluate or save:
+                    score = metrics.mean_iou(scores.confusion) if evaluate and scores else None
+                    checkpoints.save(state, mean_iou=score)
+            rows.flush()
+            progress.close()
+            if rows.failed_at is not None:
+                raise _not_finite(checkpoints, state, workdir, experiment)
+    return scores
+
+
+def _train_step(plan: Plan) -> Callable:
+    experiment = plan.experiment
+    return make_train_step(
+        experiment.model,
+        experiment.loss,
+        plan.optimizer,
+        normalize=experiment.normalize,
+        auxiliary_weight=experiment.auxiliary_weight,
+        ema=experiment.ema,
+        seed=experiment.seed,
+    )
+
+
+def _due(step: int, experiment: Experiment, every: int | None) -> bool:
+    return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
+
+
+def _share() -> tuple[int, int]:
+    return jax.process_index(), jax.process_count()
+
+
+def _not_finite(
+    checkpoints: Checkpoints, state: TrainState, workdir: pathlib.Path, experiment: Experiment
+) -> RunError:
+    """The error of a run that stopped; the state before the bad step is saved first."""
+    step = int(state.step)
+    if step not in checkpoints.steps:
+        checkpoints.save(state)
+    return RunError(
+        f"Loss or gradients are not finite at step {step + 1} of {experiment.name}; the state "
+        f"before it is saved in {workdir / 'checkpoints' / str(step)}. Lower the learning rate "
+        "or set optimizer.clip_norm, in a new --workdir."
+    )
+
+
+class _Rows:
+    """Reads a step's numbers one step late, so that the device never waits for the host."""
+
+    def __init__(self, experiment: Experiment, log: RunLog, progress: Progress, first: int):
+        self._experiment, self._log, self._progress = experiment, log, progress
+        self._pending: tuple[int, Any] | None = None
+        self._clock = (time.monotonic(), first)
+        schedule = getattr(experiment.optimizer, "schedule", None)
+        self._rate = schedule.build(experiment.steps) if schedule else None
+        self.failed_at: int | None = None
+
+    def add(self, step: int, measured: Any) -> None:
+        """Takes the numbers of `step`, and writes those of the step before."""
+        self.flush()
+        self._pending = (step, measured)
+
+    def flush(self) -> None:
+        """Writes what is pending, once its step is done."""
+        if self._pending is None or self.failed_at is not None:
+            return
+        (step, measured), self._pending = self._pending, None
+        if not bool(np.asarray(measured["finite"])):
+            self.failed_at = step
+        elif step % self._experiment.log_every == 0 or step == self._experiment.steps:
+            self._write(step, measured)
+        else:
+            self._progress.update(step)
+
+    def _write(self, step: int, measured: Any) -> None:
+        numbers = {n: float(np.asarray(v)) for n, v in measured.items() if n != "finite"}
+        if self._rate is not None:
+            numbers["learning_rate"] = float(self._rate(step - 1))
+        now, (then, last) = time.monotonic(), self._clock
+        speed = (step - last) * self._experiment.batch_size / max(now - then, 1e-9)
+        numbers["images_per_second"] = round(speed, 2)
+        self._clock = (now, step)
+        self._log.write(step, numbers)
+        self._progress.update(step, numbers)
+
+    def add_evaluation(self, step: int, scores: Scores) -> None:
+        """Writes the scores of an evaluation."""
+        values = {
+            "mean_iou": metrics.mean_iou(scores.confusion),
+            "pixel_accuracy": metrics.pixel_accuracy(scores.confusion),
+        }
+        self._log.write(step, {n: None if np.isnan(v) else v for n, v in values.items()})
+        self._progress.line(
+            f"step {step}/{self._experiment.steps} evaluated on {scores.images} images: "
+            f"mean_iou {values['mean_iou']:.4f} pixel_accuracy {values['pixel_accuracy']:.4f}"
+        )
+        self._clock = (time.monotonic(), step)

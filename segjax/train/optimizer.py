@@ -1,0 +1,226 @@
+"""Optimizers and learning-rate schedules as printable descriptions that build optax's own.
+
+    optimizer=SGD(Poly(0.007), weight_decay=1e-4, multipliers=(("backbone/", 0.1),))
+
+A multiplier belongs to a regular expression that is searched for in the parameter's path, such
+as `backbone/layer4_0/conv1/kernel`; the first that is found counts, the others are 1.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import optax
+
+from segjax.errors import InputError
+
+
+class Schedule(Protocol):
+    """A learning rate by step."""
+
+    def build(self, steps: int) -> Callable:
+        """The optax schedule of a run of so many steps."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Warmed:
+    """A schedule whose first `warmup_steps` rise linearly from `warmup_factor` · rate."""
+
+    rate: float
+    warmup_steps: int = dataclasses.field(default=0, kw_only=True)
+    warmup_factor: float = dataclasses.field(default=1e-3, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise InputError(f"{type(self).__name__}: rate={self.rate} must be positive.")
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The schedule of the `steps` that follow the warm-up."""
+        raise NotImplementedError
+
+    def build(self, steps: int) -> Callable:
+        """The optax schedule of a run of so many steps, warm-up included."""
+        if not 0 <= self.warmup_steps < steps:
+            raise InputError(
+                f"warmup_steps={self.warmup_steps} must be at least 0 and below steps={steps}."
+            )
+        rest = self.after_warmup(steps - self.warmup_steps)
+        if not self.warmup_steps:
+            return rest
+        first = optax.linear_schedule(
+            self.rate * self.warmup_factor, self.rate, self.warmup_steps
+        )
+        return optax.join_schedules([first, rest], [self.warmup_steps])
+
+
+@dataclasses.dataclass(frozen=True)
+class Poly(_Warmed):
+    """rate · (1 − step / steps)^power, down to `end`: DeepLab's (Liu et al. 2015, ParseNet)."""
+
+    power: float = 0.9
+    end: float = 0.0
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The polynomial from `rate` to `end`."""
+        return optax.polynomial_schedule(self.rate, self.end, self.power, steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant(_Warmed):
+    """One rate throughout."""
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The constant."""
+        return optax.constant_schedule(self.rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine(_Warmed):
+    """Half a cosine from rate to rate · `end_fraction` (Loshchilov and Hutter, 2017)."""
+
+    end_fraction: float = 0.0
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The half cosine."""
+        return optax.cosine_decay_schedule(self.rate, steps, self.end_fraction)
+
+
+@dataclasses.dataclass(frozen=True)
+class Staircase(_Warmed):
+    """The rate times `factor` at each of `boundaries`, steps counted after the warm-up."""
+
+    boundaries: tuple[int, ...] = ()
+    factor: float = 0.1
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The staircase."""
+        drops = dict.fromkeys(self.boundaries, self.factor)
+        return optax.piecewise_constant_schedule(self.rate, drops)
+
+
+Patterns = tuple[tuple[str, float], ...]
+NO_DECAY = (r"/bias$", r"bn\d*/", r"norm", r"downsample_bn/")
+"""Paths that a caller may exclude from weight decay: biases and normalisation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SGD:
+    """Gradient descent with momentum; L2 decay is added to the gradient, as torch does.
+
+    Attributes:
+      schedule: the learning rate.
+      momentum: 0.9 in DeepLab, 0.99 in FCN and U-Net.
+      weight_decay: factor of the parameters in the gradient.
+      nesterov: look ahead by the momentum.
+      decay_exclude: patterns of paths that are not decayed; none in the papers' recipes.
+      multipliers: (pattern, factor of the learning rate).
+      clip_norm: largest norm of the whole gradient, or None.
+    """
+
+    schedule: Schedule
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    nesterov: bool = False
+    decay_exclude: tuple[str, ...] = ()
+    multipliers: Patterns = ()
+    clip_norm: float | None = None
+
+    def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
+        """The optax transformation.
+
+        Raises:
+          InputError: a pattern fits no parameter.
+        """
+        return optax.chain(
+            _clip(self.clip_norm),
+            _decay(self.weight_decay, self.decay_exclude, params),
+            optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity(),
+            optax.scale_by_learning_rate(self.schedule.build(steps)),
+            _multiply(self.multipliers, params),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Attributes:
+      schedule: the learning rate.
+      weight_decay: times the learning rate, subtracted from the parameters.
+      decay_exclude: patterns of paths that are not decayed.
+      b1, b2, eps: Adam's own.
+      multipliers: (pattern, factor of the learning rate).
+      clip_norm: largest norm of the whole gradient, or None.
+    """
+
+    schedule: Schedule
+    weight_decay: float = 1e-2
+    decay_exclude: tuple[str, ...] = NO_DECAY
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    multipliers: Patterns = ()
+    clip_norm: float | None = None
+
+    def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
+        """The optax transformation.
+
+        Raises:
+          InputError: a multiplier's pattern fits no parameter.
+        """
+        return optax.chain(
+            _clip(self.clip_norm),
+            optax.scale_by_adam(self.b1, self.b2, self.eps),
+            # The default patterns serve networks without biases or norms too.
+            _decay(self.weight_decay, self.decay_exclude, params, strict=False),
+            optax.scale_by_learning_rate(self.schedule.build(steps)),
+            _multiply(self.multipliers, params),
+        )
+
+
+def paths(params: Mapping[str, Any]) -> Any:
+    """The tree of `params` with each leaf replaced by its path, `backbone/conv1/kernel`."""
+    named = lambda keys, _: "/".join(str(key.key) for key in keys)
+    return jax.tree_util.tree_map_with_path(named, params)
+
+
+def _clip(norm: float | None) -> optax.GradientTransformation:
+    return optax.clip_by_global_norm(norm) if norm else optax.identity()
+
+
+def _decay(
+    rate: float, exclude: tuple[str, ...], params: Mapping[str, Any], *, strict: bool = True
+) -> optax.GradientTransformation:
+    if not rate:
+        return optax.identity()
+    if strict:
+        _check_patterns("decay_exclude", exclude, params)
+    kept = lambda path: not any(re.search(pattern, path) for pattern in exclude)
+    return optax.add_decayed_weights(rate, jax.tree.map(kept, paths(params)))
+
+
+def _multiply(multipliers: Patterns, params: Mapping[str, Any]) -> optax.GradientTransformation:
+    if not multipliers:
+        return optax.identity()
+    _check_patterns("multipliers", [pattern for pattern, _ in multipliers], params)
+    factors = jax.tree.map(lambda path: _factor(path, multipliers), paths(params))
+    scaled = lambda updates: jax.tree.map(lambda u, f: u * f, updates, factors)
+    return optax.stateless(lambda updates, _: scaled(updates))
+
+
+def _factor(path: str, multipliers: Patterns) -> float:
+    return next((f for pattern, f in multipliers if re.search(pattern, path)), 1.0)
+
+
+def _check_patterns(field: str, patterns, params: Mapping[str, Any]) -> None:
+    every = jax.tree.leaves(paths(params))
+    for pattern in patterns:
+        if not any(re.search(pattern, path) for path in every):
+            roots = sorted({path.split("/")[0] for path in every})
+            raise InputError(
+                f"optimizer.{field}: {pattern!r} fits no parameter; "
+                f"paths begin with {', '.join(roots)}."
+            )

@@ -1,0 +1,170 @@
+"""Everything that can be found wrong with an experiment, found before its first step."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from segjax.data.loader import batches
+from segjax.errors import InputError
+from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.evaluate.score import Scorer
+from segjax.experiment import Experiment
+from segjax.losses import on_logits_grid
+from segjax.parallel import check_batch_size
+from segjax.train.step import TrainState, init_state
+from segjax.types import Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A checked experiment with what the loop needs of it.
+
+    Attributes:
+      experiment: the experiment itself.
+      channels: of its images.
+      shapes: shape and dtype of all variables.
+      optimizer: the optax transformation.
+    """
+
+    experiment: Experiment
+    channels: int
+    shapes: Any
+    optimizer: optax.GradientTransformation
+
+    def initial_state(self) -> TrainState:
+        """The state before step 0: the network's own initialisation, or `init`'s variables."""
+        experiment = self.experiment
+        variables = (
+            experiment.init.load(experiment.model, channels=self.channels)
+            if experiment.init is not None
+            else None
+        )
+
+        def build(variables):
+            if variables is None:
+                key = jax.random.key(experiment.seed)
+                image = jnp.zeros((1, *self._canvas(), self.channels))
+                variables = experiment.model.init(key, image, train=False)
+            return init_state(variables, self.optimizer, ema=experiment.ema)
+
+        # On the host: the first step donates what it is given, and a device copy may be shared.
+        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
+
+    def _canvas(self) -> tuple[int, int]:
+        return getattr(self.experiment.model, "canvas", lambda *size: size)(64, 64)
+
+    def state_shapes(self) -> TrainState:
+        """The state's shapes; nothing is computed."""
+        build = lambda v: init_state(v, self.optimizer, ema=self.experiment.ema)
+        return jax.eval_shape(build, self.shapes)
+
+    def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+        """This process's share of every batch from `first_step` on."""
+        return _batches(self.experiment, first_step)
+
+    def scorer(self) -> Scorer:
+        """Scores on the evaluation data, as `evaluation` says."""
+        return scorer(self.experiment)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(self.shapes["params"]))
+
+
+def scorer(experiment: Experiment) -> Scorer:
+    """Scores an experiment's network on its evaluation data, as `evaluation` says."""
+    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    predict = whole_image(model, experiment.normalize)
+    return Scorer(predict, experiment.eval_data, batch_size=experiment.evaluation.batch_size)
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """The plan of an experiment that can be trained here.
+
+    Raises:
+      InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
+    """
+    check_batch_size(experiment.batch_size)
+    check_data(experiment)
+    sample = next(examples := _batches(experiment, 0))
+    examples.close()  # type: ignore[attr-defined]
+    shapes = _checked_shapes(experiment, sample)
+    optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])
+    channels = sample["image"].shape[-1]
+    if experiment.init is not None:
+        experiment.init.load(experiment.model, channels=channels)
+    at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    return Plan(experiment, channels, shapes, optimizer)
+
+
+def check_data(experiment: Experiment) -> None:
+    """Prepares both datasets and holds their classes against each other and the network's.
+
+    Raises:
+      InputError: what a dataset finds, or the classes differ.
+    """
+    experiment.eval_data.prepare()
+    experiment.train_data.prepare()
+    for field, data in (
+        ("train_data", experiment.train_data),
+        ("eval_data", experiment.eval_data),
+    ):
+        _check_classes(experiment, field, data)
+
+
+def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
+    ours, theirs = data.class_names, experiment.train_data.class_names
+    if len(data) == 0:
+        raise InputError(f"{field} has no examples; check its split and directory.")
+    if ours != theirs:
+        raise InputError(
+            f"{field} has the classes {ours}, train_data {theirs}; they must agree."
+        )
+    wanted = getattr(experiment.model, "num_classes", len(ours))
+    if wanted != len(ours):
+        raise InputError(
+            f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
+            f"set model.num_classes={len(ours)}."
+        )
+
+
+def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+    loader = experiment.loader
+    return batches(
+        experiment.train_data,
+        experiment.transforms,
+        batch_size=experiment.batch_size,
+        seed=experiment.seed,
+        first_step=first_step,
+        threads=loader.threads,
+        buffer=loader.buffer,
+        workers=loader.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Any:
+    """Shapes of the variables, once normalisation, network and loss have taken an example."""
+
+    def trial():
+        batch = {key: jnp.asarray(value[:1]) for key, value in sample.items()}
+        image = experiment.normalize(batch["image"])
+        logits, variables = experiment.model.init_with_output(
+            jax.random.key(0), image, train=False
+        )
+        stride = getattr(experiment.model, "label_stride", 1)
+        assert isinstance(logits, jax.Array)
+        experiment.loss(logits, on_logits_grid(batch, logits.shape[1:3], stride=stride))
+        return variables
+
+    try:
+        return jax.eval_shape(trial)
+    except ValueError as error:
+        raise InputError(" ".join(str(error).split())) from error

@@ -1,0 +1,133 @@
+"""A run as one self-contained HTML page: scores, curves, confusions, worst and best images.
+
+The page asks the network for nothing: style, figures and pictures are inside, and a content
+security policy forbids the rest.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from segjax.train.report_curves import curves, is_number
+from segjax.train.report_examples import ExampleResult, gallery
+from segjax.train.report_scores import class_tables, confusions
+from segjax.train.report_style import STYLE
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+SCORES = {
+    "mean_iou": "Mean IoU",
+    "pixel_accuracy": "Pixel accuracy",
+    "mean_accuracy": "Mean accuracy",
+    "frequency_weighted_iou": "Frequency-weighted IoU",
+}
+
+CONVENTION = (
+    "Mean IoU of one confusion matrix over the whole set; classes absent from truth and "
+    "prediction are left out, and ignored pixels are not counted."
+)
+
+ERRORS = (
+    "Tints are classes, edged by a line; a class whose colour is black is not tinted. Under Errors, "
+    "orange is a wrong pixel and flat grey one that does not count. The score is of the single image."
+)
+
+
+def write_report(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    description: str,
+    history: Sequence[Mapping[str, Any]],
+    evaluation: Mapping[str, Any],
+    confusion: np.ndarray,
+    class_names: Sequence[str],
+    palette: np.ndarray,
+    worst: Sequence[ExampleResult] = (),
+    best: Sequence[ExampleResult] = (),
+) -> None:
+    """Writes the page whole or not at all, replacing an earlier one.
+
+    `history` is the rows of `metrics.jsonl`, training and evaluation mixed, in which keys may
+    miss and values may be None or not finite; `evaluation` is the content of `evaluation.json`;
+    `confusion` is k × k, row truth and column prediction; `palette` is 256 × 3, uint8.
+
+    Raises:
+      ValueError: the matrix does not fit the names, or the palette is not 256 × 3.
+    """
+    k = len(class_names)
+    if confusion.shape != (k, k):
+        raise ValueError(f"{k} class names need a {k} × {k} matrix, got {confusion.shape}.")
+    if palette.shape != (256, 3):
+        raise ValueError(f"A palette has a colour for each of 256 labels, got {palette.shape}.")
+    sections = [
+        _section("Training", "", curves(history, evaluation.get("step"))),
+        _section(
+            "Classes",
+            "From the highest IoU to the lowest. Recall is the share of a class's pixels that is "
+            "found, precision the share of what is predicted that is right, pixels its share of the truth.",
+            class_tables(evaluation.get("iou") or {}, confusion, class_names, palette),
+        ),
+        _section("Confusions", "", confusions(confusion, class_names, palette)),
+    ]
+    for heading, examples in (("Worst images", worst), ("Best images", best)):
+        if examples:
+            sections.append(_section(heading, ERRORS, gallery(examples, class_names, palette)))
+    sections.append(
+        _section("Description", "All that decides this run's numbers.", _pre(description))
+    )
+    _write(pathlib.Path(path), _page(title, _headline(title, evaluation), "".join(sections)))
+
+
+def _section(heading: str, note: str, inner: str) -> str:
+    remark = f'<p class="note">{note}</p>' if note else ""
+    return f"<section><h2>{heading}</h2>{remark}{inner}</section>"
+
+
+def _pre(description: str) -> str:
+    return f"<details><summary>Show</summary><pre>{escape(description)}</pre></details>"
+
+
+def _headline(title: str, evaluation: Mapping[str, Any]) -> str:
+    scores = "".join(
+        _figure(name, evaluation.get(key), "%", main=key == "mean_iou")
+        for key, name in SCORES.items()
+    )
+    counts = _figure("Step", evaluation.get("step")) + _figure(
+        "Images", evaluation.get("images")
+    )
+    return (
+        f'<p class="kicker">Segmentation report</p><h1>{escape(title)}</h1>'
+        f'<dl class="headline">{scores}{counts}</dl><p class="note">{CONVENTION}</p>'
+    )
+
+
+def _figure(name: str, value: Any, unit: str = "", *, main: bool = False) -> str:
+    text = "–"
+    if is_number(value):
+        text = f"{100 * value:.2f}" if unit else f"{value:,}"
+    mark = f'<span class="unit">{unit}</span>' if unit and text != "–" else ""
+    return f"<div{' class=main' if main else ''}><dt>{name}</dt><dd>{text}{mark}</dd></div>"
+
+
+def _page(title: str, headline: str, sections: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
+        f"<body><main><header>{headline}</header>{sections}</main></body></html>\n"
+    )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""The part of a report that shows single images: image, truth, prediction, errors."""
+
+import dataclasses
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from segjax.evaluate.draw import as_rgb, panels
+from segjax.train.report_curves import is_number
+from segjax.train.report_scores import swatch
+from segjax.train.report_svg import data_uri
+from segjax.types import IGNORE
+
+LONGEST_SIDE = 400
+LONGEST_WIDE_SIDE = 560
+"""Of pictures at least 1.75 times as wide as high, which stand two in a row, not four."""
+
+TINY = 128
+"""Up to this side pictures are lossless, and enlarged in blocks."""
+
+TITLES = ("Image", "Truth", "Prediction", "Errors")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleResult:
+    """One evaluated image: `image` h w c, `label` and `prediction` h w with ids 0 … 254 or 255.
+
+    `iou` is the mean IoU of this image alone, None where no pixel counts.
+    """
+
+    name: str
+    iou: float | None
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+
+
+def gallery(
+    examples: Sequence[ExampleResult], class_names: Sequence[str], palette: np.ndarray
+) -> str:
+    """One row of four pictures an example, with the classes that occur in it."""
+    return "".join(_example(example, class_names, palette) for example in examples)
+
+
+def _example(example: ExampleResult, class_names: Sequence[str], palette: np.ndarray) -> str:
+    height, width = example.label.shape
+    wide = width >= 1.75 * height
+    image, label, prediction = _shrunk(example, LONGEST_WIDE_SIDE if wide else LONGEST_SIDE)
+    # Black has no hue: as a tint it would only darken the image.
+    black = np.flatnonzero(~palette[: len(class_names)].any(axis=1)).tolist()
+    pictures = panels(image, label, prediction, palette, untinted=black)
+    score = f"{100 * example.iou:.1f} %" if is_number(example.iou) else "–"
+    name = escape(example.name)
+    return (
+        f'<article class="example"><header><h3>{name}</h3><p>mean IoU <b>{score}</b></p></header>'
+        f'<div class="panels{" wide" if wide else ""}">'
+        + "".join(_panel(*pair, name) for pair in zip(pictures, TITLES, strict=True))
+        + f"</div>{_legend(example, class_names, palette)}</article>"
+    )
+
+
+def _shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, label and prediction with sides of at most `longest`; shrunk first, drawn after."""
+    height, width = example.label.shape
+    scale = min(1.0, longest / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    rgb, label, prediction = (
+        as_rgb(example.image),
+        example.label.astype(np.uint8),
+        example.prediction.astype(np.uint8),
+    )
+    if scale == 1:
+        return rgb, label, prediction
+    nearest = Image.Resampling.NEAREST
+    return (
+        np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS)),
+        np.asarray(Image.fromarray(label).resize(size, nearest)),
+        np.asarray(Image.fromarray(prediction).resize(size, nearest)),
+    )
+
+
+def _panel(picture: np.ndarray, title: str, name: str) -> str:
+    """`name` is escaped already."""
+    height, width = picture.shape[:2]
+    tiny = max(height, width) <= TINY
+    address = data_uri(picture, "PNG" if tiny else "JPEG")
+    return (
+        f'<figure><img{" class=tiny" if tiny else ""} src="{address}" width="{width}" '
+        f'height="{height}" alt="{title} of {name}"><figcaption>{title}</figcaption></figure>'
+    )
+
+
+def _legend(example: ExampleResult, class_names: Sequence[str], palette: np.ndarray) -> str:
+    counted = example.label != IGNORE
+    present = np.union1d(example.label[counted], example.prediction[counted])
+    items = (
+        f"<li>{swatch(palette[i])}{escape(class_names[i])}</li>"
+        for i in present.tolist()
+        if 0 <= i < len(class_names)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'

@@ -1,0 +1,74 @@
+"""What a finished run leaves behind: scores, report, and the network as one file."""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from segjax import weights
+from segjax.evaluate.score import Scorer, Scores, summary
+from segjax.experiment import Experiment, describe
+from segjax.parallel import is_main
+from segjax.train.log import read_metrics
+from segjax.train.report import ExampleResult, write_report
+from segjax.train.workdir import write_text
+from segjax.types import Variables
+
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+WEIGHTS = "model.safetensors"
+
+
+def write_results(
+    workdir: pathlib.Path,
+    experiment: Experiment,
+    scorer: Scorer,
+    scores: Scores,
+    variables: Variables,
+    *,
+    step: int,
+) -> dict[str, Any]:
+    """Writes `evaluation.json`, `report.html` and `model.safetensors`; returns the first."""
+    evaluation = summary(scores, experiment.eval_data.class_names, step=step)
+    if not is_main():
+        return evaluation
+    write_text(workdir / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
+    weights.save(workdir / WEIGHTS, variables, description=describe(experiment))
+    worst, best = _extremes(scores, experiment.evaluation.examples)
+    example = lambda index: _example(experiment, scorer, variables, index, scores)
+    write_report(
+        workdir / REPORT,
+        title=experiment.name,
+        description=describe(experiment),
+        history=read_metrics(workdir),
+        evaluation=evaluation,
+        confusion=scores.confusion,
+        class_names=experiment.eval_data.class_names,
+        palette=experiment.eval_data.palette,
+        worst=[example(index) for index in worst],
+        best=[example(index) for index in best],
+    )
+    return evaluation
+
+
+def _extremes(scores: Scores, count: int) -> tuple[list[int], list[int]]:
+    """Indices of the worst images, worst first, and of the best, best first; none is in both."""
+    scored = {i: value for i, value in scores.image_iou.items() if not np.isnan(value)}
+    order = sorted(scored, key=lambda i: (scored[i], i))
+    count = min(count, (len(order) + 1) // 2)
+    return order[:count], order[count:][::-1][:count]
+
+
+def _example(
+    experiment: Experiment, scorer: Scorer, variables: Variables, index: int, scores: Scores
+) -> ExampleResult:
+    example = experiment.eval_data[index]
+    (prediction,) = scorer.predictions(variables, example["image"][None])
+    return ExampleResult(
+        name=example["name"],
+        iou=scores.image_iou[index],
+        image=example["image"],
+        label=example["label"],
+        prediction=prediction,
+    )

@@ -1,0 +1,130 @@
+"""The train step: pure, the same on one device and on many."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from segjax.losses import on_logits_grid
+from segjax.types import AXIS, Array, Batch, Loss, Variables
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a step changes. `averaged` is the running mean of the variables, or None."""
+
+    step: Any
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    averaged: Any = None
+
+    @property
+    def variables(self) -> Variables:
+        """What evaluation uses: the running mean where there is one."""
+        return self.averaged or _variables(self.params, self.batch_stats)
+
+
+def init_state(variables: Variables, optimizer, *, ema: float | None = None) -> TrainState:
+    """The state before the first step."""
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
+        averaged=_variables(params, batch_stats) if ema else None,
+    )
+
+
+def make_train_step(
+    model: nn.Module,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    normalize: Callable[[Array], Array],
+    auxiliary_weight: float = 0.0,
+    ema: float | None = None,
+    seed: int = 0,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    """`step(state, batch) → (state, metrics)`, to be run under `parallel.data_parallel`.
+
+    Each loss term is psum(total) / psum(weight). The weights do not depend on the parameters:
+    they are added up first, and the pull-back of the local totals is called with 1 / weight, so
+    that no collective of ours stands in the differentiated function, and ignored pixels may be
+    spread over the devices as they come.
+
+    A step changes nothing where loss or gradients are not finite, or where `batch["step"]` is
+    not the state's own step. So after a bad step all that follow change nothing either, until
+    the host has seen `metrics["finite"]`.
+    """
+
+    def forward(params, batch_stats, batch: Batch, key: Array):
+        logits, updated = model.apply(
+            _variables(params, batch_stats),
+            normalize(batch["image"]),
+            train=True,
+            mutable=["batch_stats", "auxiliary"],
+            rngs={"dropout": key},
+        )
+        terms = _terms(model, loss, logits, updated.get("auxiliary", {}), batch)
+        totals = {name: total for name, (total, _) in terms.items()}
+        weights = {name: weight for name, (_, weight) in terms.items()}
+        return totals, (weights, updated.get("batch_stats", {}))
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        totals, pull_back, (weights, batch_stats) = jax.vjp(
+            lambda params: forward(params, state.batch_stats, batch, key),
+            state.params,
+            has_aux=True,
+        )
+        weights = lax.psum(weights, AXIS)
+        scale = {name: _share(name, w, auxiliary_weight) for name, w in weights.items()}
+        gradients = lax.psum(pull_back(scale)[0], AXIS)
+        terms = jax.tree.map(lambda total, s: total * s, lax.psum(totals, AXIS), scale)
+        total = sum(terms.values())
+        norm = optax.global_norm(gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        averaged = _average(ema, state.averaged, _variables(params, batch_stats))
+        new = TrainState(state.step + 1, params, batch_stats, opt_state, averaged)
+        finite = jnp.isfinite(total) & jnp.isfinite(norm)
+        accept = finite & (batch["step"][0] == state.step)
+        state = jax.tree.map(lambda new, old: jnp.where(accept, new, old), new, state)
+        metrics = {f"loss/{name}": value for name, value in terms.items() if len(terms) > 1}
+        return state, {"loss": total, "gradient_norm": norm, "finite": finite, **metrics}
+
+    return step
+
+
+def _variables(params, batch_stats) -> Variables:
+    return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+
+
+def _terms(model: nn.Module, loss: Loss, logits: Array, auxiliary, batch: Batch) -> dict:
+    """Loss terms of the network's answer and, under `auxiliary/…`, of its auxiliary heads."""
+    stride = getattr(model, "label_stride", 1)
+    at = lambda scores: on_logits_grid(batch, scores.shape[1:3], stride=stride)
+    terms = dict(loss(logits, at(logits)))
+    for head, scores in auxiliary.items():
+        for name, term in loss(scores, at(scores)).items():
+            terms[f"auxiliary/{head}/{name}"] = term
+    return terms
+
+
+def _share(name: str, weight: Array, auxiliary_weight: float) -> Array:
+    """What one unit of a term's total adds to the loss; 0 where no pixel counts."""
+    factor = auxiliary_weight if name.startswith("auxiliary/") else 1.0
+    return jnp.where(weight > 0, factor / jnp.where(weight > 0, weight, 1.0), 0.0)
+
+
+def _average(decay: float | None, average, value):
+    if decay is None:
+        return None
+    return jax.tree.map(lambda a, v: decay * a + (1 - decay) * v, average, value)

@@ -1,0 +1,96 @@
+"""A run's folder: which experiment it belongs to, and its text files, written atomically."""
+
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from segjax import experiment as experiments
+from segjax.errors import InputError
+from segjax.experiment import Experiment
+
+SOURCE = "experiment.py"
+DESCRIPTION = "experiment.txt"
+_FILE, _SETTINGS = "# file: ", "# settings: "
+
+
+def default_workdir(experiment: Experiment, settings: Sequence[str]) -> pathlib.Path:
+    """`runs/<name>`, with overrides `runs/<name>-<their short hash>`."""
+    suffix = f"-{experiments.short_hash(settings)}" if settings else ""
+    return pathlib.Path("runs") / f"{experiment.name}{suffix}"
+
+
+def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
+    """Returns nothing when the folder is new or belongs to this experiment.
+
+    Raises:
+      InputError: it belongs to another experiment (the fields that differ are named), or its
+        path is a file.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"--workdir {workdir} is a file; name a folder.")
+    recorded = workdir / DESCRIPTION
+    if not recorded.is_file():
+        return
+    theirs = experiments.trajectory(recorded.read_text())
+    ours = experiments.trajectory(experiments.describe(experiment))
+    differ = [
+        f"{path} is {theirs.get(path, 'unset')} there and {ours.get(path, 'unset')} here"
+        for path in {**ours, **theirs}
+        if theirs.get(path) != ours.get(path)
+    ]
+    if differ:
+        raise InputError(
+            f"{workdir} belongs to another experiment: {'; '.join(differ)}. "
+            "Choose another --workdir, or undo the change."
+        )
+
+
+def claim(
+    workdir: pathlib.Path, experiment: Experiment, source: pathlib.Path, settings: Sequence[str]
+) -> None:
+    """Writes what the run is made of: the experiment's file and its whole description.
+
+    `settings` are the overrides that were applied to the file, `directory` ones included, so
+    that `open_run` comes to the same experiment.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
+    if source.resolve() != (workdir / SOURCE).resolve():
+        write_text(workdir / SOURCE, source.read_text())
+        write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
+
+
+def open_run(workdir: pathlib.Path) -> Experiment:
+    """The experiment of a run, as it was started.
+
+    Raises:
+      InputError: the folder is no run's.
+    """
+    recorded = workdir / DESCRIPTION
+    if not recorded.is_file():
+        raise InputError(f"{workdir} is no run's folder: it has no {DESCRIPTION}.")
+    lines = recorded.read_text().splitlines()
+    origin = json.loads(_after(lines, _FILE, '""'))
+    # The file may import its neighbours, which the copy left behind.
+    if (folder := os.path.dirname(origin)) not in sys.path:
+        sys.path.append(folder)
+    experiment = experiments.load(workdir / SOURCE)
+    for setting in json.loads(_after(lines, _SETTINGS, "[]")):
+        experiment = experiments.override(experiment, setting)
+    return experiment
+
+
+def _after(lines: Sequence[str], head: str, default: str) -> str:
+    return next((line[len(head) :] for line in lines if line.startswith(head)), default)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Augmentations in NumPy: frozen dataclasses, `(example, rng) → example`."""

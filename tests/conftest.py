@@ -1,0 +1,34 @@
+"""Two CPU devices, rank promotion raises, warnings are errors, array shapes are checked."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+).strip()
+
+import pathlib
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "evaluate")
+_hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "beartype.beartype")
+
+
+@pytest.fixture
+def real_data() -> pathlib.Path:
+    """The folder of real images that `SEGJAX_DATA` names; without it the test is skipped."""
+    folder = os.environ.get("SEGJAX_DATA")
+    if not folder:
+        pytest.skip("SEGJAX_DATA is not set: no real images to test on.")
+    return pathlib.Path(folder).resolve()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    """Prepared data go to the test's own folder, never to the user's cache."""
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.evaluate import draw
+
+PALETTE = np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)
+LABEL = np.array([[0, 1, 255], [20, 254, 3]], np.uint8)
+
+
+def uniform(value, shape=(6, 7)):
+    return np.full(shape, value, np.uint8)
+
+
+def test_a_palette_png_keeps_indices_and_colours_on_disk(tmp_path):
+    draw.save_png(draw.palette_png(LABEL, PALETTE), tmp_path / "label.png")
+    with Image.open(tmp_path / "label.png") as read:
+        assert read.mode == "P"
+        np.testing.assert_array_equal(np.asarray(read), LABEL)
+        np.testing.assert_array_equal(np.asarray(read.convert("RGB")), PALETTE[LABEL])
+
+
+def test_a_label_that_is_a_view_is_saved_as_it_reads(tmp_path):
+    image = draw.palette_png(LABEL[:, ::-1], PALETTE)
+    np.testing.assert_array_equal(np.asarray(image), LABEL[:, ::-1])
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "a.png").write_text("old")
+    image = Image.new("F", (2, 2))  # Pillow has no PNG of floats
+    with pytest.raises(OSError):
+        draw.save_png(image, tmp_path / "a.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_text() == "old"
+
+
+def test_a_save_replaces_the_old_file_and_leaves_nothing_else(tmp_path):
+    for value in (1, 2):
+        draw.save_png(draw.palette_png(uniform(value), PALETTE), tmp_path / "a.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0] == 2
+
+
+def test_colour_reads_the_palette_at_every_pixel():
+    picture = draw.colour(LABEL, PALETTE)
+    assert all((picture[at] == PALETTE[LABEL[at]]).all() for at in np.ndindex(LABEL.shape))
+
+
+def test_eight_bit_images_show_as_they_are_without_their_fourth_channel():
+    image = np.random.default_rng(1).integers(0, 256, (4, 5, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(draw.as_rgb(image), image[..., :3])
+    grey = draw.as_rgb(image[..., 3:])
+    np.testing.assert_array_equal(grey, np.repeat(image[..., 3:], 3, axis=-1))
+
+
+def test_floats_within_zero_and_one_are_scaled_by_255():
+    image = np.array([0.0, 0.2, 1.0, np.nan], np.float32).reshape(2, 2, 1)
+    assert draw.as_rgb(image)[..., 1].tolist() == [[0, 51], [255, 0]]
+
+
+def test_twelve_bits_in_uint16_fill_the_screens_range():
+    image = np.linspace(100, 4095, 10_000).reshape(100, 100, 1).astype(np.uint16)
+    rgb = draw.as_rgb(image)
+    assert (rgb.min(), rgb.max()) == (0, 255)
+    assert abs(float(rgb.mean()) - 127.5) < 1
+
+
+def test_a_constant_image_beyond_eight_bits_is_black_not_an_error():
+    assert draw.as_rgb(np.full((3, 3, 1), 700, np.uint16)).max() == 0
+
+
+def test_an_overlay_keeps_ignored_and_untinted_pixels():
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    label = rng.choice(np.array([0, 1, 2, 255], np.uint8), (40, 50))
+    picture = draw.overlay(image, label, PALETTE, opacity=0.9, untinted=(1,))
+    kept = np.isin(label, [1, 255])
+    np.testing.assert_array_equal(picture[kept], image[kept])
+    assert (picture[~kept] != image[~kept]).any(axis=-1).mean() > 0.95
+
+
+def test_inside_a_region_an_overlay_mixes_image_and_colour_by_opacity():
+    image = np.full((6, 7, 3), 100, np.uint8)
+    picture = draw.overlay(image, uniform(9), PALETTE, opacity=0.25)
+    np.testing.assert_allclose(picture[3, 3], 75 + 0.25 * PALETTE[9], atol=0.5)
+    assert (picture == picture[0, 0]).all()
+
+
+def test_a_line_one_pixel_thin_lies_inside_the_higher_class():
+    label = uniform(0)
+    label[1:5, 1:6] = 1
+    plain = draw.overlay(np.zeros((6, 7, 3), np.uint8), label, PALETTE, opacity=0.5)
+    line = np.zeros((6, 7), bool)
+    line[1:5, 1:6] = True
+    line[2:4, 2:5] = False
+    expected = np.rint(0.5 * PALETTE[label])
+    differs = (plain != expected).any(axis=-1)
+    np.testing.assert_array_equal(differs, line)
+
+
+def test_a_region_of_one_pixel_differs_from_image_and_surroundings():
+    label = uniform(0)
+    label[3, 3] = 2
+    palette = np.zeros((256, 3), np.uint8)
+    palette[2] = (128, 0, 0)
+    picture = draw.overlay(np.full((6, 7, 3), 60, np.uint8), label, palette)
+    assert np.abs(picture[3, 3].astype(int) - picture[0, 0].astype(int)).max() > 100
+
+
+@pytest.mark.parametrize("opacity", [-0.1, 1.5])
+def test_an_opacity_outside_zero_to_one_is_named(opacity):
+    with pytest.raises(ValueError, match=str(opacity)):
+        draw.overlay(np.zeros((6, 7, 3), np.uint8), uniform(0), PALETTE, opacity=opacity)
+
+
+def test_errors_mark_wrong_pixels_and_grey_out_ignored_ones():
+    label = np.array([[0, 1, 255]], np.uint8)
+    prediction = np.array([[0, 2, 1]], np.uint8)
+    picture = draw.errors(np.full((1, 3, 1), 200, np.uint8), label, prediction)
+    assert picture[0, 0].tolist() == [90, 90, 90]
+    assert picture[0, 1].tolist() == draw.WRONG.tolist()
+    assert picture[0, 2].tolist() == draw.UNCOUNTED.tolist()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_side_by_side_holds_four_pictures_of_equal_height(channels):
+    image = np.random.default_rng(3).integers(0, 256, (6, 7, channels)).astype(np.uint8)
+    label, prediction = uniform(1), uniform(2)
+    row = draw.side_by_side(image, label, prediction, PALETTE, gap=2)
+    assert row.shape == (6, 4 * 7 + 3 * 2, 3)
+    parts = [row[:, i * 9 : i * 9 + 7] for i in range(4)]
+    np.testing.assert_array_equal(parts[0], draw.as_rgb(image))
+    np.testing.assert_array_equal(parts[1], draw.overlay(image, label, PALETTE))
+    np.testing.assert_array_equal(parts[2], draw.overlay(image, prediction, PALETTE))
+    np.testing.assert_array_equal(parts[3], draw.errors(image, label, prediction))
+    assert (row[:, 7:9] == 255).all()
