@@ -26,7 +26,7 @@ def describe_lines(value: Any, path: str = "") -> Iterator[str]:
     """Lines `path = value`, in the order of the fields, for everything below `value`."""
     children = list(_children(value))
     if children:
-        if not isinstance(value, (tuple, list, Mapping)):
+        if path and not isinstance(value, (tuple, list, Mapping)):
             yield f"{path} = {_dotted(type(value))}"
         for key, child in children:
             yield from describe_lines(child, f"{path}.{key}" if path else key)
@@ -135,7 +135,7 @@ def _index(key: str, length: int, path: str) -> int:
 def _parse(text: str, hint: Any, path: str) -> Any:
     """The value that `text` stands for, of the type that `hint` asks for."""
     try:
-        value = evaluate(ast.parse(text.strip(), mode="eval").body)
+        value = _Evaluator(text.strip()).value()
     except (SyntaxError, _NoValue):
         value = text
     except InputError as error:
@@ -157,44 +157,53 @@ class _NoValue(Exception):
     """The text is no expression of ours: it is a plain string."""
 
 
-def evaluate(node: ast.expr) -> Any:
-    """The value of a literal, a tuple, a dotted name, or a call of one with such arguments.
+class _Evaluator:
+    """Literals, tuples, dotted names, and calls of these: what `--set` may say."""
 
-    Raises:
-      InputError: a module has no such name, or a call fails.
-    """
-    match node:
-        case ast.Constant():
-            return node.value
-        case ast.Tuple():
-            return tuple(evaluate(item) for item in node.elts)
-        case ast.List():
-            return [evaluate(item) for item in node.elts]
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-        case ast.Attribute():
-            return _imported(ast.unparse(node))
-        case ast.Call():
-            return _called(node)
-    raise _NoValue
+    def __init__(self, text: str):
+        self._text = text
 
+    def value(self) -> Any:
+        """What the text stands for.
 
-def _called(node: ast.Call) -> Any:
-    function = evaluate(node.func)
-    arguments = [_argument(a) for a in node.args]
-    keywords = {k.arg: _argument(k.value) for k in node.keywords if k.arg}
-    try:
-        return function(*arguments, **keywords)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{ast.unparse(node.func)}: {error}") from error
+        Raises:
+          InputError: a module has no such name, or a call fails.
+        """
+        return self._of(ast.parse(self._text, mode="eval").body)
 
+    def _of(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant():
+                return node.value
+            case ast.Tuple():
+                return tuple(self._of(item) for item in node.elts)
+            case ast.List():
+                return [self._of(item) for item in node.elts]
+            case ast.UnaryOp(
+                op=ast.USub(), operand=ast.Constant(value=int() | float() as number)
+            ):
+                return -number
+            case ast.Attribute():
+                return _imported(ast.unparse(node))
+            case ast.Call():
+                return self._called(node)
+        raise _NoValue
 
-def _argument(node: ast.expr) -> Any:
-    """An argument of a call; what is no value, such as runs/quickstart, is its text."""
-    try:
-        return evaluate(node)
-    except _NoValue:
-        return ast.unparse(node)
+    def _called(self, node: ast.Call) -> Any:
+        function = self._of(node.func)
+        arguments = [self._argument(a) for a in node.args]
+        keywords = {k.arg: self._argument(k.value) for k in node.keywords if k.arg}
+        try:
+            return function(*arguments, **keywords)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{ast.unparse(node.func)}: {error}") from error
+
+    def _argument(self, node: ast.expr) -> Any:
+        """An argument of a call; what is no value, such as runs/quickstart, is its text."""
+        try:
+            return self._of(node)
+        except _NoValue:
+            return ast.get_source_segment(self._text, node)
 
 
 def _imported(name: str) -> Any:

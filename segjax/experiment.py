@@ -245,7 +245,9 @@ def directory_settings(experiment: Experiment, directory: str) -> list[str]:
     datasets = ("train_data", "eval_data")
     found = [name for name in datasets if hasattr(getattr(experiment, name), "directory")]
     if not found:
-        raise InputError(f"--data {directory}: no dataset of {experiment.name} has a directory.")
+        raise InputError(
+            f"--data {directory}: no dataset of {experiment.name} has a directory."
+        )
     return [f"{name}.directory={directory}" for name in found]
 
 

@@ -26,12 +26,13 @@ def softmax_cross_entropy(
         logits' grid; without `weight`, w = 1 at every pixel that is not ignored.
 
     Returns:
-      {"cross_entropy": (total, weight)}, float32 whatever the logits' dtype.
+      {"cross_entropy": (total, weight)}, in float32 or better.
     """
     label = batch["label"].astype(jnp.int32)
-    counted = (label != IGNORE).astype(jnp.float32)
+    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    counted = (label != IGNORE).astype(dtype)
     weight = counted * batch["weight"] if "weight" in batch else counted
-    log_probability = jax.nn.log_softmax(logits.astype(jnp.float32))
+    log_probability = jax.nn.log_softmax(logits.astype(dtype))
     # Ignored labels lie outside the classes: read class 0 there, the weight is 0.
     index = jnp.where(label == IGNORE, 0, label)[..., None]
     cross_entropy = -jnp.take_along_axis(log_probability, index, axis=-1)[..., 0]

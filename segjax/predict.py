@@ -91,7 +91,9 @@ def _outputs(
                 )
             taken[written] = source
         if target.resolve() == source.resolve():
-            raise InputError(f"{source} would be overwritten by its mask; choose another --out.")
+            raise InputError(
+                f"{source} would be overwritten by its mask; choose another --out."
+            )
         pairs.append((source, target))
     return pairs
 

@@ -1,10 +1,10 @@
-"""Two CPU devices, rank promotion raises, warnings are errors, array shapes are checked."""
+"""Four CPU devices, rank promotion raises, warnings are errors, array shapes are checked."""
 
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
 
 import pathlib

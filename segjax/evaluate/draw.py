@@ -30,7 +30,7 @@ UNCOUNTED = np.array([150, 150, 150], np.uint8)
 
 def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
     """A single-channel image (mode "P") whose pixel values are the label ids, untouched."""
-    image = Image.fromarray(label).convert("L")
+    image = Image.fromarray(label)
     image.putpalette(palette.tobytes(), "RGB")
     return image
 
@@ -56,7 +56,7 @@ def as_rgb(image: Image_HWC) -> RGB_HW3:
 
     uint8 stays as it is and floats within 0 … 1 are scaled by 255. All else (12 bits in
     uint16, normalised floats) is stretched from its 0.5th to its 99.5th percentile. Fewer than
-    three channels show the first as grey; of more than three (alpha, infrared) the first three show.
+    three channels show the first as grey; more (alpha, infrared) show the first three.
     """
     image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
     if image.dtype != np.uint8:

@@ -77,7 +77,7 @@ class DeepLabV3(nn.Module):
         (12, 24, 36)
         """
         old = self.backbone.output_stride
-        if any(rate * old % output_stride for rate in self.rates):
+        if output_stride < 1 or any(rate * old % output_stride for rate in self.rates):
             raise ValueError(
                 f"Rates {self.rates} at output stride {old} are no whole numbers at {output_stride}; "
                 "give the model rates that are multiples."

@@ -144,6 +144,6 @@ class UNet(nn.Module):
                 nearest = sorted({max(fits - step, smallest), fits})
                 raise ValueError(
                     f"Valid convolutions cannot take {height}×{width}: each side must be "
-                    f"{smallest} + {step}k, and the nearest to {side} are "
-                    f"{' and '.join(map(str, nearest))}; mirror the image out to canvas(height, width)."
+                    f"{smallest} + {step}k; nearest to {side}: "
+                    f"{' and '.join(map(str, nearest))}. Mirror the image out to canvas(height, width)."
                 )

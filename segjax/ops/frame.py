@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
@@ -37,7 +38,7 @@ def mirror_pad(x: Shaped[Array, "b h w c"], pads: Pads) -> Shaped[Array, "b oh o
     rows, columns = (
         _mirrored(n, *pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
     )
-    return x[:, rows[:, None], columns[None, :]]
+    return jnp.take(jnp.take(x, rows, axis=1, mode="clip"), columns, axis=2, mode="clip")
 
 
 def _mirrored(size: int, before: int, after: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from segjax.ops.conv import Pair, check_channels, pair
 
 
 def conv_transpose2d(
-    x: Float[Array, "b h w i"],
+    x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw o i"],
     *,
     stride: Pair = 1,
@@ -25,14 +25,14 @@ def conv_transpose2d(
     output_padding: Pair = 0,
     dilation: Pair = 1,
     groups: int = 1,
-) -> Float[Array, "b oh ow c"]:
+) -> Float[Array, "b oh ow f"]:
     """Returns Kᵀx, where K is `conv2d` with this kernel, stride, padding, dilation and groups.
 
     A side becomes (n − 1)·s − 2p + d(k−1) + output_padding + 1, as in PyTorch. Where several input sizes
     of K give the same output size, output_padding (< stride) says which of them to return to.
 
     Args:
-      x: what K would return, b h w i.
+      x: what K would return.
       kernel: K's kernel: its third axis is this function's output channels / groups, its fourth
         this function's input channels.
       stride: distance at which neighbours of `x` are spread.

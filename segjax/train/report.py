@@ -31,9 +31,16 @@ CONVENTION = (
     "prediction are left out, and ignored pixels are not counted."
 )
 
-ERRORS = (
-    "Tints are classes, edged by a line; a class whose colour is black is not tinted. Under Errors, "
-    "orange is a wrong pixel and flat grey one that does not count. The score is of the single image."
+CLASSES = (
+    "From the highest IoU to the lowest. Recall is the share of a class's pixels that is "
+    "found, precision the share of what is predicted that is right, pixels its share of the "
+    "truth."
+)
+
+EXAMPLES = (
+    "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
+    "Under Errors, orange is a wrong pixel and flat grey one that does not count. The score is "
+    "of the single image."
 )
 
 
@@ -68,15 +75,16 @@ def write_report(
         _section("Training", "", curves(history, evaluation.get("step"))),
         _section(
             "Classes",
-            "From the highest IoU to the lowest. Recall is the share of a class's pixels that is "
-            "found, precision the share of what is predicted that is right, pixels its share of the truth.",
+            CLASSES,
             class_tables(evaluation.get("iou") or {}, confusion, class_names, palette),
         ),
         _section("Confusions", "", confusions(confusion, class_names, palette)),
     ]
     for heading, examples in (("Worst images", worst), ("Best images", best)):
         if examples:
-            sections.append(_section(heading, ERRORS, gallery(examples, class_names, palette)))
+            sections.append(
+                _section(heading, EXAMPLES, gallery(examples, class_names, palette))
+            )
     sections.append(
         _section("Description", "All that decides this run's numbers.", _pre(description))
     )
@@ -89,7 +97,8 @@ def _section(heading: str, note: str, inner: str) -> str:
 
 
 def _pre(description: str) -> str:
-    return f"<details><summary>Show</summary><pre>{escape(description)}</pre></details>"
+    summary = "<summary>The whole description</summary>"
+    return f"<details>{summary}<pre>{escape(description)}</pre></details>"
 
 
 def _headline(title: str, evaluation: Mapping[str, Any]) -> str:

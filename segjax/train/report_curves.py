@@ -4,7 +4,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -31,7 +31,7 @@ SMALL_SIZE = (330, 170)
 
 
 def curves(history: Rows, step: float | None) -> str:
-    """The charts that the rows allow; `step` marks the evaluated checkpoint where scores are."""
+    """The charts that the rows allow; `step` marks the evaluated checkpoint in the scores."""
     large = _loss(history) + _scores(history, step)
     small = "".join(_small(history, key, *texts) for key, texts in SMALL.items())
     if not large + small:
@@ -53,7 +53,7 @@ def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
     return x, y, len(last) - len(finite)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether the value is a finite number: a row's other values are left out."""
     return isinstance(value, numbers.Real) and math.isfinite(value)
 
@@ -89,14 +89,14 @@ def _loss(history: Rows) -> str:
 
 
 def _smoothed(x: np.ndarray, y: np.ndarray) -> list[Line]:
-    """A faint line of all values under their running median; few values alone; none, no line."""
+    """A faint line of all values under their running median; few values are shown alone."""
     if len(x) >= FEWEST_TO_SMOOTH:
         return [Line("every row", x, y, "raw"), Line("running median", x, running_median(y))]
     return [Line("every row", x, y)] if len(x) else []
 
 
 def _without_spikes(lines: list[Line]) -> tuple[float, float]:
-    """All smoothed values and 99 in 100 of the raw ones: one spike must not flatten the curve."""
+    """All smoothed values and 99 % of the raw ones: one spike must not flatten the curve."""
     tops = [
         np.percentile(line.y, 99) if line.style == "raw" else line.y.max() for line in lines
     ]
@@ -114,7 +114,7 @@ def _scores(history: Rows, step: float | None) -> str:
         lines.append(Line("pixel accuracy", accuracy_x, accuracy_y, "line-2", dots=True))
     best = y.argmax()
     caption = f"Higher is better. Best mean IoU: {100 * y[best]:.2f} % at step {x[best]:,.0f}."
-    marker = None if step is None else (step, "this report")
+    marker = (step, "this report") if is_number(step) else None
     return _chart(
         "Scores on the evaluation set", lines, caption, y_format=percent, marker=marker
     )

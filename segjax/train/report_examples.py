@@ -54,7 +54,8 @@ def _example(example: ExampleResult, class_names: Sequence[str], palette: np.nda
     score = f"{100 * example.iou:.1f} %" if is_number(example.iou) else "–"
     name = escape(example.name)
     return (
-        f'<article class="example"><header><h3>{name}</h3><p>mean IoU <b>{score}</b></p></header>'
+        f'<article class="example"><header><h3>{name}</h3>'
+        f"<p>mean IoU <b>{score}</b></p></header>"
         f'<div class="panels{" wide" if wide else ""}">'
         + "".join(_panel(*pair, name) for pair in zip(pictures, TITLES, strict=True))
         + f"</div>{_legend(example, class_names, palette)}</article>"
@@ -62,7 +63,7 @@ def _example(example: ExampleResult, class_names: Sequence[str], palette: np.nda
 
 
 def _shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, label and prediction with sides of at most `longest`; shrunk first, drawn after."""
+    """Image, label, prediction with sides up to `longest`: shrunk first, so that lines stay."""
     height, width = example.label.shape
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -97,7 +98,7 @@ def _legend(example: ExampleResult, class_names: Sequence[str], palette: np.ndar
     present = np.union1d(example.label[counted], example.prediction[counted])
     items = (
         f"<li>{swatch(palette[i])}{escape(class_names[i])}</li>"
-        for i in present.tolist()
+        for i in map(int, present)
         if 0 <= i < len(class_names)
     )
     return f'<ul class="legend">{"".join(items)}</ul>'

@@ -1,4 +1,4 @@
-"""The parts of a report that show one evaluation: scores by class, and what is taken for what."""
+"""The parts of a report that show one evaluation: scores by class, and confusions."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segjax.train.report_curves import is_number
-from segjax.train.report_svg import confusion_matrix, strength
+from segjax.train.report_svg import LABELLED_CLASSES, confusion_matrix, strength
 
 LONGEST_COLUMN = 12
 MOST_CONFUSIONS = 10
@@ -19,6 +19,13 @@ def swatch(colour: np.ndarray) -> str:
     return f'<span class="swatch" style="background:#{red:02x}{green:02x}{blue:02x}"></span>'
 
 
+def numbered(class_names: Sequence[str]) -> Sequence[str]:
+    """The names, each after its id where the confusion matrix has room for ids only."""
+    if len(class_names) <= LABELLED_CLASSES:
+        return class_names
+    return [f"{i} {name}" for i, name in enumerate(class_names)]
+
+
 def class_tables(
     iou: Mapping[str, Any],
     confusion: np.ndarray,
@@ -26,11 +33,11 @@ def class_tables(
     palette: np.ndarray,
 ) -> str:
     """IoU by class, the highest first and absent classes last, in one table or two."""
-    values = [iou.get(name) for name in class_names]
+    names, values = numbered(class_names), [iou.get(name) for name in class_names]
     rank = [-value if is_number(value) else np.inf for value in values]
     rows = [
-        _class_row(class_names[i], values[i], confusion, i, palette[i])
-        for i in np.argsort(rank, kind="stable")
+        _class_row(names[i], values[i], confusion, i, palette[i])
+        for i in map(int, np.argsort(rank, kind="stable"))
     ]
     half = len(rows) if len(rows) <= LONGEST_COLUMN else (len(rows) + 1) // 2
     tables = (_class_table(rows[i : i + half], i) for i in range(0, len(rows), half))
@@ -62,7 +69,7 @@ def _class_row(name: str, iou: Any, confusion: np.ndarray, i: int, colour: np.nd
     )
 
 
-def _per_cent(part: int, whole: int) -> str:
+def _per_cent(part: Any, whole: Any) -> str:
     return f"{100 * part / whole:.1f}" if whole else "–"
 
 
@@ -71,18 +78,20 @@ def confusions(confusion: np.ndarray, class_names: Sequence[str], palette: np.nd
     label = f"Confusion matrix of {len(class_names)} classes: row truth, column prediction"
     scale = "".join(_scale(style) for style in ("right", "wrong"))
     return (
-        '<div class="matrix"><figure><div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0">'
+        '<div class="matrix"><figure>'
+        '<div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0">'
         f"{confusion_matrix(confusion, class_names, label=label)}</div>"
         f'<ul class="lines">{scale}</ul><figcaption>A row is a true class, a column what was '
-        "predicted for it, a cell the share of the row in per cent. An empty row: no such pixel in "
-        f"the truth.</figcaption></figure>{_top(confusion, class_names, palette)}</div>"
+        "predicted for it, a cell the share of the row in per cent. An empty row: no such "
+        "pixel in the truth.</figcaption></figure>"
+        f"{_top(confusion, numbered(class_names), palette)}</div>"
     )
 
 
 def _scale(style: str) -> str:
     samples = "".join(
-        f'<svg viewBox="0 0 22 10" aria-hidden="true"><rect class="{style}" width="22" height="10" '
-        f'fill-opacity="{strength(share):.2f}"/></svg>'
+        f'<svg viewBox="0 0 22 10" aria-hidden="true"><rect class="{style}" width="22" '
+        f'height="10" fill-opacity="{strength(share):.2f}"/></svg>'
         for share in (0.05, 0.25, 1.0)
     )
     return f"<li>{samples}{style}: 5, 25, 100 %</li>"
@@ -91,11 +100,7 @@ def _scale(style: str) -> str:
 def _top(confusion: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> str:
     wrong = confusion * (1 - np.eye(len(confusion), dtype=confusion.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    pairs = [
-        (i, j)
-        for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True)
-        if wrong[i, j]
-    ]
+    pairs = [divmod(int(at), len(wrong)) for at in order if wrong.flat[at]]
     if not pairs:
         return '<p class="note">No pixel is confused.</p>'
     rows = (
@@ -105,9 +110,10 @@ def _top(confusion: np.ndarray, class_names: Sequence[str], palette: np.ndarray)
         for i, j in pairs
     )
     return (
-        '<figure class="top"><div class="scroll"><table aria-label="Most frequent confusions"><thead><tr>'
+        '<figure><div class="scroll"><table aria-label="Most frequent confusions"><thead><tr>'
         '<th scope="col">Truth</th><th scope="col" class="name">Taken for</th>'
-        f'<th scope="col">Errors %</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        '<th scope="col">Errors %</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
         "<figcaption>The confusions that cost the most pixels, as shares of all wrong "
         "pixels.</figcaption></figure>"
     )

@@ -63,7 +63,7 @@ def number(value: float) -> str:
 
 
 def thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `MOST_POINTS` of the points: the lowest and the highest y of each stretch of x."""
+    """At most `MOST_POINTS` of the points: the lowest and the highest of each stretch of x."""
     if len(x) <= MOST_POINTS:
         return x, y
     kept = []
@@ -137,12 +137,14 @@ def _opened(low: float, high: float) -> tuple[float, float]:
 
 
 def _grid(frame: _Frame, y_format: Callable[[float], str]) -> str:
-    parts = []
+    across = f'x1="{frame.left}" x2="{frame.right}"'
+    parts = [f'<line class="axis" {across} y1="{frame.bottom}" y2="{frame.bottom}"/>']
     for value in round_ticks(*frame.y_range):
         y = frame.y(value)
         parts.append(
-            f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">{y_format(value)}</text>'
+            f'<line class="grid" {across} y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{y_format(value)}</text>"
         )
     for value in round_ticks(*frame.x_range, about=5):
         x, y = frame.x(value), frame.bottom
@@ -151,10 +153,6 @@ def _grid(frame: _Frame, y_format: Callable[[float], str]) -> str:
             f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}"/>'
             f'<text x="{x:.1f}" y="{y + 18}" text-anchor="{anchor}">{number(value)}</text>'
         )
-    parts.append(
-        f'<line class="axis" x1="{frame.left}" x2="{frame.right}" '
-        f'y1="{frame.bottom}" y2="{frame.bottom}"/>'
-    )
     return "".join(parts)
 
 
@@ -193,7 +191,7 @@ def _svg(size: tuple[float, float], label: str, inner: str, *, style: str = "") 
 
 
 def _square(side: float, label: str, inner: str) -> str:
-    """A matrix scrolls where it would become illegible, and few classes do not fill the page."""
+    """A matrix scrolls where it would get illegible, and few classes do not fill the page."""
     side = round(side + 2)
     style = f"min-width:{min(side, 560)}px;max-width:{round(1.25 * side)}px"
     return _svg((side, side), label, inner, style=style)
@@ -245,8 +243,11 @@ def _named_matrix(shares, empty, class_names, label) -> str:
         if not empty[i]
     ]
     side = margin + k * cell
-    frame = f'<rect class="frame" x="{margin:.1f}" y="{margin:.1f}" width="{k * cell}" height="{k * cell}"/>'
-    return _square(side, label, "".join(parts) + frame)
+    return _square(side, label, "".join(parts) + _border(margin, k * cell))
+
+
+def _border(at: float, side: float) -> str:
+    return f'<rect class="frame" x="{at:.1f}" y="{at:.1f}" width="{side}" height="{side}"/>'
 
 
 def _cell(share, x, y, side, names, right) -> str:
@@ -272,7 +273,7 @@ def _pictured_matrix(shares: np.ndarray, label: str) -> str:
     parts = [
         f'<image x="{margin}" y="{margin}" width="{side}" height="{side}" '
         f'style="image-rendering:pixelated" href="{_matrix_png(shares)}"/>'
-        f'<rect class="frame" x="{margin}" y="{margin}" width="{side}" height="{side}"/>'
+        + _border(margin, side)
     ]
     for value in round_ticks(0, k - 1, about=8):
         at = margin + (value + 0.5) * side / k
@@ -296,6 +297,6 @@ def data_uri(picture: np.ndarray, kind: str) -> str:
     """The picture, h × w × 3 or 4, inside an address: "PNG", or "JPEG" of quality 80."""
     buffer = io.BytesIO()
     # 4:4:4, for halved colour would smear lines one pixel thin.
-    options = {"quality": 80, "subsampling": 0} if kind == "JPEG" else {}
-    Image.fromarray(picture).save(buffer, kind, optimize=True, **options)
+    options = {"quality": 80, "subsampling": 0} if kind == "JPEG" else {"optimize": True}
+    Image.fromarray(picture).save(buffer, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -89,7 +89,7 @@ def make_train_step(
         gradients = lax.psum(pull_back(scale)[0], AXIS)
         terms = jax.tree.map(lambda total, s: total * s, lax.psum(totals, AXIS), scale)
         total = sum(terms.values())
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         averaged = _average(ema, state.averaged, _variables(params, batch_stats))

@@ -1,0 +1,225 @@
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.data.folder import Folder
+from segjax.errors import InputError
+from segjax.types import Dataset
+
+NAMES = ("ground", "thing", "other")
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, np.uint8)).save(path, **options)
+
+
+def save_pair(root, stem, *, h=4, w=6, label=0, images="images", masks="masks"):
+    save(root / images / f"{stem}.png", np.full((h, w, 3), 7))
+    save(root / masks / f"{stem}.png", np.full((h, w), label))
+
+
+@pytest.fixture
+def root(tmp_path):
+    for index, stem in enumerate(("a", "b", "street/c")):
+        save_pair(tmp_path / "data", stem, label=index)
+    return tmp_path / "data"
+
+
+def folder(root, **options):
+    return Folder(directory=str(root), **{"class_names": NAMES, **options})
+
+
+def problem(root, **options):
+    """The one line that says why the folder cannot be used; nothing stays in the cache."""
+    with pytest.raises(InputError) as caught:
+        folder(root, **options).prepare()
+    cache = pathlib.Path(os.environ["SEGJAX_CACHE"])
+    assert not cache.exists() or not list(cache.iterdir())
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_images_and_masks_pair_by_relative_name_in_alphabetical_order(root):
+    data = folder(root)
+    assert isinstance(data, Dataset)
+    assert [(e["name"], e["label"].max()) for e in data] == [("a", 0), ("b", 1), ("street/c", 2)]
+    assert data[0]["image"].shape == (4, 6, 3) and data[0]["label"].shape == (4, 6)
+    assert eval(repr(data)) == data
+
+
+def test_suffixes_count_in_any_case_and_hidden_files_do_not(root):
+    os.rename(root / "images/a.png", root / "images/a.PNG")
+    (root / "images/.DS_Store.png").write_bytes(b"junk")
+    (root / "images/notes.txt").write_text("not an image")
+    assert len(folder(root)) == 3
+
+
+def test_a_split_is_a_list_of_names(root):
+    (root / "val.txt").write_text("street/c\n\na.png\n")
+    assert [e["name"] for e in folder(root, split="val")] == ["street/c", "a"]
+
+
+def test_a_split_is_a_folder_of_that_name_below_both(root):
+    save_pair(root, "d", images="images/val", masks="masks/val")
+    assert [e["name"] for e in folder(root, split="val")] == ["d"]
+    message = problem(root, split="test")
+    assert "test.txt" in message and str(root / "images" / "test") in message
+
+
+def test_label_map_renames_ids_and_leaves_the_others(root):
+    save(root / "masks/a.png", [[0, 10, 255, 1, 2, 20]] * 4)
+    data = folder(root, label_map=((0, 255), (10, 0), (20, 2)))
+    assert data[0]["label"][0].tolist() == [255, 0, 255, 1, 2, 2]
+
+
+def test_masks_of_black_and_white_are_two_classes(root):
+    for stem in ("a", "b", "street/c"):
+        save(root / f"masks/{stem}.png", [[0, 255] * 3] * 4)
+    data = folder(root, class_names=("black", "white"), label_map=((255, 1),))
+    assert data[2]["label"][0].tolist() == [0, 1] * 3
+
+
+def test_a_palette_mask_is_read_by_its_indices(root):
+    mask = Image.fromarray(np.full((4, 6), 2, np.uint8), mode="L").convert("P")
+    mask = Image.fromarray(np.full((4, 6), 2, np.uint8))
+    mask.putpalette([255, 0, 0, 0, 255, 0, 9, 9, 9])
+    assert mask.mode == "P"
+    mask.save(root / "masks/a.png")
+    assert (folder(root)[0]["label"] == 2).all()
+
+
+def test_a_mask_of_sixteen_bits_is_read_with_a_label_map(root):
+    Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(root / "masks/a.png")
+    assert (folder(root, label_map=((1000, 1),))[0]["label"] == 1).all()
+
+
+def test_images_become_rgb_or_grey_as_channels_says(root):
+    save(root / "images/a.png", np.full((4, 6), 9))
+    save(root / "images/b.png", np.full((4, 6, 4), 9))
+    save(root / "images/street/c.png", np.dstack([np.full((4, 6), v) for v in (255, 0, 0)]))
+    assert [e["image"].shape for e in folder(root)] == [(4, 6, 3)] * 3
+    grey = [e["image"] for e in folder(root, channels=1)]
+    assert [image.shape for image in grey] == [(4, 6, 1)] * 3 and (grey[2] == 76).all()
+
+
+def test_an_image_is_turned_as_its_exif_data_say(root):
+    upright = np.zeros((4, 6, 3), np.uint8)
+    upright[0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Show it after a quarter turn clockwise.
+    save(root / "images/a.png", np.rot90(upright), exif=exif)
+    assert np.array_equal(folder(root)[0]["image"], upright)
+
+
+def test_a_jpeg_is_kept_bit_for_bit(root):
+    noise = np.random.default_rng(0).integers(0, 255, (4, 6, 3))
+    (root / "images/a.png").unlink()
+    save(root / "images/a.jpg", noise, quality=50)
+    expected = np.asarray(Image.open(root / "images/a.jpg"))
+    assert np.array_equal(folder(root)[0]["image"], expected)
+
+
+def test_a_truncated_file_is_named(root):
+    save(root / "images/b.png", np.random.default_rng(0).integers(0, 255, (4, 6, 3)))
+    data = (root / "images/b.png").read_bytes()
+    (root / "images/b.png").write_bytes(data[: len(data) // 2])
+    message = problem(root)
+    assert message.startswith(f"{root / 'images/b.png'} cannot be read") and "remove" in message
+
+
+def test_a_file_that_is_no_image_is_named_and_the_others_are_counted(root):
+    (root / "images/a.png").write_text("hello")
+    (root / "masks/b.png").write_text("")
+    save(root / "masks/street/c.png", np.full((4, 6), 9))
+    message = problem(root)
+    assert message.startswith(f"{root / 'images/a.png'} cannot be read as an image (no known")
+    assert message.endswith("(and 2 more)")
+
+
+def test_an_image_without_a_mask_is_named(root):
+    (root / "masks/b.png").unlink()
+    message = problem(root)
+    assert f"{root / 'images/b.png'} has no mask {root / 'masks/b'}.*" in message
+    assert "remove the image" in message
+
+
+def test_a_mask_without_an_image_is_named(root):
+    (root / "images/a.png").unlink()
+    (root / "images/b.png").unlink()
+    message = problem(root)
+    assert f"mask {root / 'masks/a.png'} has no image" in message
+    assert message.endswith("(and 1 more)")
+
+
+def test_a_listed_name_without_an_image_is_named(root):
+    (root / "val.txt").write_text("a\nnobody\n")
+    assert "'nobody' has no image" in problem(root, split="val")
+
+
+def test_sizes_that_differ_are_named(root):
+    save(root / "masks/b.png", np.zeros((4, 5)))
+    message = problem(root)
+    assert f"{root / 'masks/b.png'} is 5x4 pixels" in message and "is 6x4" in message
+
+
+def test_label_ids_outside_the_classes_are_named(root):
+    save(root / "masks/b.png", [[0, 3, 7, 255, 1, 2]] * 4)
+    message = problem(root)
+    assert f"{root / 'masks/b.png'} has the label ids 3, 7, but the 3 classes" in message
+    assert "label_map" in message
+
+
+def test_a_mask_of_colours_is_refused(root):
+    save(root / "masks/b.png", np.zeros((4, 6, 3)))
+    message = problem(root)
+    assert f"{root / 'masks/b.png'} holds colours (mode RGB)" in message
+    assert "palette" in message
+
+
+def test_an_image_of_sixteen_bits_is_refused(root):
+    Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(root / "images/b.png")
+    assert "more than 8 bits" in problem(root, channels=1)
+
+
+def test_two_images_of_one_name_are_refused(root):
+    save(root / "images/a.jpg", np.zeros((4, 6, 3)))
+    assert "a.png and a.jpg share a name" in problem(root)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    assert f"{tmp_path / 'images'} has no images" in problem(tmp_path)
+
+
+def test_a_missing_folder_is_named_with_the_option_that_gives_it(tmp_path):
+    message = problem(tmp_path / "nowhere")
+    assert "nowhere" in message and "directory=..." in message and "--data DIR" in message
+    with pytest.raises(InputError, match="Folder does not know.*--data DIR"):
+        Folder(class_names=NAMES).prepare()
+    assert f"folder {tmp_path / 'images'} is missing" in problem(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"class_names": ()}, "got 0"),
+        ({"channels": 4}, "got 4"),
+        ({"label_map": ((7, 3),)}, r"leads to 3 in \(7, 3\)"),
+        ({"colours": ((0, 0, 0),)}, "1 colours, 3 classes"),
+    ],
+    ids=str,
+)
+def test_a_field_that_cannot_work_is_named(options, words):
+    with pytest.raises(InputError, match=words):
+        Folder(**{"class_names": NAMES, **options})
+
+
+def test_colours_are_the_palette_and_255_has_its_own():
+    data = Folder(class_names=NAMES, colours=((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    assert data.palette[[1, 255]].tolist() == [[4, 5, 6], [224, 224, 192]]

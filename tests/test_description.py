@@ -1,0 +1,179 @@
+"""Descriptions as text, and overrides from text."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+import pytest
+
+from segjax import losses
+from segjax.data.synthetic import Synthetic
+from segjax.description import describe_lines, matches, replace_at, wrong_types
+from segjax.errors import InputError
+from segjax.experiment import (
+    Experiment,
+    Normalize,
+    checked,
+    describe,
+    directory_settings,
+    override,
+    trajectory,
+)
+from segjax.train.optimizer import SGD, Poly
+from segjax.transforms.geometric import RandomCrop, RandomFlip
+
+
+class Net(nn.Module):
+    num_classes: int
+    rates: tuple[int, ...] = (1, 2)
+    dtype: type = jnp.float32
+    inner: nn.Module | None = None
+
+    def __call__(self, image, *, train: bool):
+        return image
+
+
+EXPERIMENT = Experiment(
+    name="e",
+    model=Net(6, inner=Net(3)),
+    train_data=Synthetic(),
+    eval_data=Synthetic(split="val"),
+    loss=losses.softmax_cross_entropy,
+    optimizer=SGD(Poly(0.1)),
+    transforms=(RandomCrop(33), RandomFlip()),
+    batch_size=2,
+    steps=10,
+)
+
+
+def line_of(experiment: Experiment, path: str) -> str:
+    (found,) = [line for line in describe_lines(experiment) if line.startswith(f"{path} = ")]
+    return found.removeprefix(f"{path} = ")
+
+
+def test_every_described_path_can_be_set_to_its_own_text():
+    for line in describe_lines(EXPERIMENT):
+        path, text = line.split(" = ", 1)
+        # A class with fields stands on a line of its own; its fields follow.
+        if not any(other.startswith(f"{path}.") for other in describe_lines(EXPERIMENT)):
+            assert list(describe_lines(override(EXPERIMENT, f"{path}={text}"))) == list(
+                describe_lines(EXPERIMENT)
+            )
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "shown"),
+    [
+        ("steps=200", "steps", "200"),
+        ("model.rates=(1,2,5)", "model.rates", "(1, 2, 5)"),
+        ("model.rates=1,2,5", "model.rates", "(1, 2, 5)"),
+        ("model.rates=[1, 2, 5]", "model.rates", "(1, 2, 5)"),
+        ("model.inner.num_classes=4", "model.inner.num_classes", "4"),
+        ("model.dtype=jax.numpy.bfloat16", "model.dtype", "jax.numpy.bfloat16"),
+        ("transforms.0.size=17", "transforms.0.size", "17"),
+        ("train_data.split=val", "train_data.split", "'val'"),
+        ("name=123", "name", "'123'"),
+        ("init=None", "init", "None"),
+        ("ema=0.99", "ema", "0.99"),
+        ("optimizer.schedule.rate=1e-3", "optimizer.schedule.rate", "0.001"),
+        ("normalize=segjax.experiment.CAFFE", "normalize.scale", "255.0"),
+        (
+            "transforms.0=segjax.transforms.geometric.RandomCrop(9)",
+            "transforms.0.size",
+            "9",
+        ),
+        (
+            "init=segjax.weights.Pretrained(runs/a.safetensors)",
+            "init.source",
+            "'runs/a.safetensors'",
+        ),
+    ],
+)
+def test_a_setting_changes_its_field_and_leaves_the_original(setting, path, shown):
+    before = describe(EXPERIMENT)
+    assert line_of(override(EXPERIMENT, setting), path) == shown
+    assert describe(EXPERIMENT) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stepz=3", "Experiment has no field 'stepz'; near: steps"),
+        ("model.ratez=3", "Net has no field 'ratez'; near: rates"),
+        ("steps", "write it as FIELD=VALUE"),
+        ("steps=many", "expected int, got 'many'"),
+        ("steps=1.5", "expected int, got 1.5"),
+        ("steps=True", "expected int, got True"),
+        ("steps=0", "steps=0 must be at least 1"),
+        ("model.rates=abc", "expected tuple[int, ...], got 'abc'"),
+        ("transforms.7.size=3", "'7' is no index of 2 items, 0 to 1"),
+        ("steps.more=3", "has no field 'more'"),
+        ("loss=segjax.losses.softmax_cross_entropi", "near: softmax_cross_entropy"),
+        ("normalize=segjax.experiment.Normalize(sdt=3)", "unexpected keyword argument 'sdt'"),
+        ("ema=2.0", "ema=2.0 must lie between 0 and 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(setting, message):
+    with pytest.raises(InputError) as caught:
+        override(EXPERIMENT, setting)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_be_called_like_a_module():
+    data = dataclasses.make_dataclass("Data", [("directory", str | None)], frozen=True)(None)
+    for folder in ("test.v2", "1,2", "a-b/c", "../shared/data"):
+        assert replace_at(data, "directory", folder).directory == folder
+
+
+def test_data_without_a_directory_is_said():
+    with pytest.raises(InputError, match="no dataset of e has a directory"):
+        directory_settings(EXPERIMENT, "/data")
+
+
+def test_wrong_types_in_a_file_are_named_with_their_path():
+    wrong = dataclasses.replace(EXPERIMENT, steps="10", model=Net(6, rates="abc"))  # type: ignore
+    found = list(wrong_types(wrong))
+    assert any(line.startswith("steps: expected int, got '10'") for line in found)
+    assert any(line.startswith("model.rates: expected tuple[int, ...]") for line in found)
+    with pytest.raises(InputError, match=r"file.py: steps: .*; model.rates: "):
+        checked(wrong, "file.py")
+    assert not list(wrong_types(EXPERIMENT))
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "fits"),
+    [
+        (1, float, True),
+        (True, int, False),
+        ((1, 2), tuple[int, ...], True),
+        ((1, "a"), tuple[int, ...], False),
+        ((1, 2), tuple[int, int, int], False),
+        (None, int | None, True),
+        ("a", int | None, False),
+        (print, type(EXPERIMENT.loss), False),
+    ],
+)
+def test_types_are_checked_as_annotations_say(value, hint, fits):
+    assert matches(value, hint) is fits
+
+
+def test_the_trajectory_leaves_out_where_data_lie_and_how_a_run_is_watched():
+    lines = trajectory(describe(EXPERIMENT))
+    assert "train_data.split" in lines and "steps" in lines and "model.rates" in lines
+    for setting in ("log_every=3", "loader.threads=1", "evaluation.batch_size=9", "keep=5"):
+        assert trajectory(describe(override(EXPERIMENT, setting))) == lines
+    for setting in ("steps=11", "seed=1", "model.rates=3,4", "transforms=()"):
+        assert trajectory(describe(override(EXPERIMENT, setting))) != lines
+
+
+def test_normalisation_follows_the_stated_formula():
+    image = jnp.asarray([[[[255, 0, 51]]]], jnp.uint8)
+    got = Normalize(mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))(image)
+    assert jnp.allclose(got, jnp.asarray([[[[1.0, -0.25, 0.1]]]]))
+    bgr = Normalize(mean=(1.0, 2.0, 3.0), scale=255.0, reverse_channels=True)(image)
+    assert jnp.allclose(bgr, jnp.asarray([[[[50.0, -2.0, 252.0]]]]))
+    sixteen = Normalize()(jnp.full((1, 1, 1, 1), 65535, jnp.uint16))
+    assert sixteen == 1.0
+    with pytest.raises(ValueError, match="normalize.mean has 3 numbers, the image 1 channels"):
+        Normalize(mean=(0.0, 0.0, 0.0))(image[..., :1])

@@ -1,0 +1,176 @@
+"""The contract of training: a step does not depend on the number of devices."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax import losses, parallel
+from segjax.experiment import IMAGENET
+from segjax.layers.conv import Conv
+from segjax.layers.dropout import Dropout
+from segjax.layers.norm import BatchNorm
+from segjax.train.optimizer import SGD, Poly
+from segjax.train.step import TrainState, init_state, make_train_step
+from segjax.types import AXIS
+
+
+class Small(nn.Module):
+    """Everything that could tell devices apart: batch norm, dropout, an auxiliary head."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image, *, train: bool):
+        x = Conv(6, 3, dtype=self.dtype, name="conv")(image)
+        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        auxiliary = Conv(3, 1, dtype=self.dtype, name="auxiliary_head")(x)
+        if train and not self.is_initializing():
+            self.sow("auxiliary", "c1", auxiliary, reduce_fn=lambda _, new: new)
+        x = Dropout(0.5, name="dropout")(x, train=train)
+        return Conv(3, 1, dtype=self.dtype, name="classifier")(x)
+
+
+MODEL = Small()
+
+
+def state_and_step(*, ema: float | None = None, dtype: Any = jnp.float32):
+    model = Small(dtype)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    variables = jax.tree.map(lambda x: x.astype(dtype), variables)
+    optimizer = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
+    step = make_train_step(
+        model,
+        losses.softmax_cross_entropy,
+        optimizer,
+        normalize=IMAGENET,
+        auxiliary_weight=0.4,
+        ema=ema,
+        seed=3,
+    )
+    state = init_state(variables, optimizer, ema=ema)
+    return jax.tree.map(np.array, state), step
+
+
+def batch_of(step: int, *, ignored_first: int = 3) -> dict[str, np.ndarray]:
+    """Four images; the first ones are mostly ignored, so that devices hold unequal weights."""
+    rng = np.random.default_rng(step)
+    label = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
+    label[:ignored_first, 1:] = 255
+    image = rng.integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    return {"image": image, "label": label, "step": np.full(4, step, np.int32)}
+
+
+def run(devices: int, steps: int = 3, **options) -> tuple[TrainState, list[dict]]:
+    state, step = state_and_step(**options)
+    mapped = jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,  # type: ignore[arg-type]
+        devices=jax.devices()[:devices],
+    )
+    rows = []
+    for i in range(steps):
+        batch = {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch_of(i).items()}
+        state, metrics = mapped(state, batch)
+        rows.append(jax.device_get(metrics))
+    return jax.device_get(state), rows
+
+
+def largest_difference(a, b) -> float:
+    scale = max(np.abs(x).max() for x in jax.tree.leaves(a) if x.size)
+    gaps = jax.tree.map(
+        lambda x, y: np.abs(np.subtract(x, y, dtype=np.float64)).max() if x.size else 0.0, a, b
+    )
+    return max(jax.tree.leaves(gaps)) / scale
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize(("bits", "tolerance"), [(32, 1e-5), (64, 1e-10)])
+def test_one_device_and_many_take_the_same_steps(devices, bits, tolerance):
+    dtype = jnp.float64 if bits == 64 else jnp.float32
+    with jax.enable_x64(bits == 64):
+        one, rows_one = run(1, dtype=dtype, ema=0.9)
+        many, rows_many = run(devices, dtype=dtype, ema=0.9)
+    for part in ("params", "batch_stats", "opt_state", "averaged"):
+        assert largest_difference(getattr(one, part), getattr(many, part)) < tolerance, part
+    assert largest_difference(rows_one, rows_many) < tolerance
+
+
+def test_a_step_moves_every_parameter_and_statistic():
+    before, _ = state_and_step()
+    after, _ = run(2, steps=1)
+    for part in ("params", "batch_stats"):
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).max() > 0, getattr(before, part), getattr(after, part)
+        )
+        assert all(jax.tree.leaves(moved)), part
+    assert after.step == 1
+
+
+def test_the_loss_is_the_mean_over_all_counted_pixels_of_the_batch():
+    state, step = state_and_step()
+    batch = batch_of(0)
+    _, (row, *_) = run(2, steps=1)
+
+    def whole(params, image):
+        key = jax.random.fold_in(jax.random.key(3), 0)
+        logits, updated = MODEL.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            IMAGENET(image),
+            train=True,
+            mutable=["batch_stats", "auxiliary"],
+            rngs={"dropout": key},
+        )
+        parts = [
+            losses.softmax_cross_entropy(scores, {"label": jnp.asarray(batch["label"])})
+            for scores in (logits, updated["auxiliary"]["c1"])
+        ]
+        means = [p["cross_entropy"][0] / p["cross_entropy"][1] for p in parts]
+        return means[0] + 0.4 * means[1]
+
+    over_one = jax.pmap(whole, axis_name=AXIS, in_axes=(None, 0), devices=jax.devices()[:1])
+    expected = float(over_one(state.params, batch["image"][None])[0])
+    assert row["loss"] == pytest.approx(expected, rel=1e-5)
+    assert row["loss"] == pytest.approx(
+        row["loss/cross_entropy"] + row["loss/auxiliary/c1/cross_entropy"], rel=1e-6
+    )
+
+
+def test_a_bad_step_and_all_after_it_change_nothing():
+    state, step = state_and_step()
+    mapped = parallel.data_parallel(step)
+    good, _ = mapped(state, parallel.shard(batch_of(0)))
+    good = jax.tree.map(np.array, jax.device_get(good))
+    poisoned = jax.tree.map(np.array, good)
+    poisoned.params["conv"]["kernel"][0, 0, 0, 0] = np.nan
+    after, metrics = mapped(poisoned, parallel.shard(batch_of(1)))
+    assert not metrics["finite"]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(after), poisoned)
+    later, _ = mapped(good, parallel.shard(batch_of(2)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(later), good)
+
+
+def test_a_batch_of_ignored_pixels_has_loss_zero_and_is_finite():
+    state, step = state_and_step()
+    batch = batch_of(0, ignored_first=4)
+    batch["label"][:] = 255
+    _, metrics = parallel.data_parallel(step)(state, parallel.shard(batch))
+    assert metrics["loss"] == 0 and metrics["finite"]
+
+
+def test_the_running_mean_follows_parameters_and_statistics():
+    initial, _ = state_and_step(ema=0.9)
+    after, _ = run(1, steps=1, ema=0.9)
+    mean = lambda old, new: 0.9 * old + 0.1 * new
+    expected = jax.tree.map(mean, initial.params, after.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+        after.averaged["params"],
+        expected,
+    )
+    assert after.variables is after.averaged
