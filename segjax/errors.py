@@ -1,4 +1,9 @@
-"""The two errors that commands turn into one line and an exit status."""
+"""The errors that commands turn into one line and an exit status, and the turning."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
 
 
 class InputError(ValueError):
@@ -10,3 +15,30 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """A run that had begun cannot go on: disk full, loss not finite (exit status 1)."""
+
+
+class UserCodeError(Exception):
+    """An experiment file itself raised (exit status 1); the message holds its traceback."""
+
+
+def guarded(command: Callable[[], None]) -> int:
+    """Runs a command; returns 0, or says what was wrong and returns the exit status."""
+    # Orbax reports each of its steps, and warns of checkpoints without a score.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        command()
+    except InputError as error:
+        return _say(str(error), 2)
+    except (RunError, UserCodeError) as error:
+        return _say(str(error), 1)
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command goes on from the last checkpoint.", 130)
+    except Exception as error:
+        traceback.print_exc()
+        return _say(f"{type(error).__name__}: {error}", 1)
+    return 0
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return status

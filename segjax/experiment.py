@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from segjax.description import describe_lines, replace_at, wrong_types
-from segjax.errors import InputError
+from segjax.errors import InputError, UserCodeError
 from segjax.types import Array, Dataset, Loss, Transform
 
 
@@ -172,7 +172,7 @@ def load(path: str | pathlib.Path) -> Experiment:
 
     Raises:
       InputError: no such file, no `experiment` in it, or a field of the wrong type.
-      Exception: whatever the file itself raises, with its traceback.
+      UserCodeError: the file itself raised.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -199,10 +199,6 @@ def checked(experiment: Experiment, where: str) -> Experiment:
 def _near_files(path: pathlib.Path) -> str:
     found = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
     return f"{path.parent} holds {', '.join(found)}." if found else "check the path."
-
-
-class UserCodeError(Exception):
-    """The experiment file itself raised; `__cause__` is what it raised."""
 
 
 def _run_file(path: pathlib.Path):

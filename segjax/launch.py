@@ -5,15 +5,13 @@ before any work; 1 the run failed: one line, or the traceback of the experiment'
 """
 
 import argparse
-import logging
 import pathlib
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from segjax import experiment as experiments
 from segjax import parallel
-from segjax.errors import InputError, RunError
+from segjax.errors import guarded
 from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints
@@ -28,30 +26,6 @@ from segjax.types import Variables
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     return guarded(lambda: _run(_parser().parse_args(arguments)))
-
-
-def guarded(command: Callable[[], None]) -> int:
-    """Runs a command and turns its errors into one line and an exit status."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        command()
-    except InputError as error:
-        return _say(str(error), 2)
-    except RunError as error:
-        return _say(str(error), 1)
-    except experiments.UserCodeError as error:
-        return _say(str(error), 1)
-    except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from the last checkpoint.", 130)
-    except Exception as error:
-        traceback.print_exc()
-        return _say(f"{type(error).__name__}: {error}", 1)
-    return 0
-
-
-def _say(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    return status
 
 
 def _parser() -> argparse.ArgumentParser:

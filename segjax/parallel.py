@@ -41,11 +41,10 @@ def describe_devices() -> str:
     """
     try:
         devices = jax.devices()
-    except RuntimeError as error:
-        asked = os.environ.get("JAX_PLATFORMS", "")
+    except (RuntimeError, AssertionError) as error:  # The latter where no plugin knows it.
         raise InputError(
-            f"JAX_PLATFORMS={asked} asks for a device that is not there "
-            f"({str(error).splitlines()[0]}); install that platform's jax, or unset it."
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} asks for a device that is not "
+            "there; install that platform's jax (such as jax[cuda12]), or unset the variable."
         ) from error
     kind, count, hosts = devices[0].device_kind, len(devices), jax.process_count()
     where = f" on {hosts} hosts" if hosts > 1 else ""

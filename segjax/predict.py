@@ -16,10 +16,9 @@ from PIL import Image
 from segjax import parallel
 from segjax.data.files import IMAGES
 from segjax.data.images import read_image
-from segjax.errors import InputError
+from segjax.errors import InputError, guarded
 from segjax.evaluate.draw import overlay, palette_png, save_png
 from segjax.evaluate.predictors import at_output_stride, whole_image
-from segjax.launch import guarded
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress
 from segjax.train.workdir import open_run

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize
 
 from segjax.errors import InputError
 from segjax.types import Variables
@@ -65,7 +65,8 @@ def save(path: str | pathlib.Path, variables: Variables, *, description: str = "
     arrays = {name: np.ascontiguousarray(jax.device_get(a)) for name, a in flat.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(arrays, temporary, metadata={"format": "segjax", "description": description})
+        metadata = {"format": "segjax", "description": description}
+        temporary.write_bytes(serialize(arrays, metadata=metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

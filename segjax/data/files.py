@@ -18,7 +18,9 @@ def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.
       InputError: the folder is missing, or two files differ in nothing but their suffix.
     """
     if not folder.is_dir():
-        raise InputError(f"The folder {folder} is missing: make it, or mend directory=... (--data).")
+        raise InputError(
+            f"The folder {folder} is missing: make it, or mend directory=... (--data)."
+        )
     files: dict[str, pathlib.Path] = {}
     problems = []
     for path in sorted(folder.rglob("*")):

@@ -26,11 +26,12 @@ class Folder(FileDataset):
 
     A mask is an image of one channel or with a palette (PNG, TIFF, BMP), whose pixel values are
     class ids in the order of `class_names`; 255 is ignored. `label_map` renames other ids, as
-    pairs (id in the file, class id or 255); ids that it leaves out stay. So masks of 0 and 255 are
-    read by `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`.
+    pairs (id in the file, class id or 255); ids that it leaves out stay. So masks of 0 and 255
+    are read by `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`.
 
-    Images are turned as their EXIF data say, and become RGB (`channels=3`) or grey (`channels=1`).
-    `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+    Images are turned as their EXIF data say, and become RGB (`channels=3`) or grey
+    (`channels=1`). `colours` are for drawing: one (red, green, blue) a class; VOC's are the
+    default.
     """
 
     split: str | None = None
@@ -50,15 +51,18 @@ class Folder(FileDataset):
             )
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
-        wrong = [pair for pair in self.label_map if not (0 <= pair[1] < count or pair[1] == IGNORE)]
+        wrong = [
+            pair for pair in self.label_map if not (0 <= pair[1] < count or pair[1] == IGNORE)
+        ]
         if wrong:
             raise InputError(
-                f"Folder's label_map leads to {wrong[0][1]} in {wrong[0]}, but class ids are 0 to "
-                f"{count - 1} (and 255 = ignored)."
+                f"Folder's label_map leads to {wrong[0][1]} in {wrong[0]}, but class ids are "
+                f"0 to {count - 1} (and 255 = ignored)."
             )
         if self.colours is not None and len(self.colours) != count:
             raise InputError(
-                f"Folder needs one colour a class: {len(self.colours)} colours, {count} classes."
+                f"Folder needs one colour a class, got {len(self.colours)} colours for {count} "
+                "classes."
             )
 
     @property
@@ -82,7 +86,8 @@ class Folder(FileDataset):
             images, masks = images / self.split, masks / self.split
             if not images.is_dir():
                 raise InputError(
-                    f"Folder's split {self.split!r} needs the list {names} or the folder {images}."
+                    f"Folder's split {self.split!r} needs the list {names} or the folder "
+                    f"{images}: make one of them, or leave split=None for all images."
                 )
         image_files, mask_files = by_stem(images, IMAGES), by_stem(masks, MASKS)
         stems = sorted(image_files.keys() | mask_files.keys())

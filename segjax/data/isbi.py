@@ -1,4 +1,4 @@
-"""ISBI 2012: cell membranes in serial sections of a fly larva, seen by an electron microscope."""
+"""ISBI 2012: cell membranes in serial sections of a fly larva, by electron microscope."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ class ISBI2012(FileDataset):
     """The 30 labelled sections, 512 × 512, grey; the U-Net paper's data.
 
     `directory` holds `image/*.png` and `label/*.png` of the same names; labels are 0 (membrane)
-    and 255 (cell). The labels of the challenge's own test stack were never published, so the last
-    `held_out` sections are `val` and those before them `train`. Neighbouring sections look alike:
-    one block at the end is a more honest test than every fifth section would be.
+    and 255 (cell). The labels of the challenge's own test stack were never published, so the
+    last `held_out` sections are `val` and those before them `train`. Neighbouring sections look
+    alike: one block at the end is a more honest test than every fifth section would be.
     """
 
     split: str = "train"
@@ -29,7 +29,9 @@ class ISBI2012(FileDataset):
 
     def __post_init__(self):
         if self.split not in SPLITS:
-            raise InputError(f"ISBI2012 has the splits {', '.join(SPLITS)}, got {self.split!r}.")
+            raise InputError(
+                f"ISBI2012 has the splits {', '.join(SPLITS)}, got {self.split!r}."
+            )
         if self.held_out < 1:
             raise InputError(f"ISBI2012 needs held_out >= 1, got {self.held_out}.")
 
@@ -43,8 +45,16 @@ class ISBI2012(FileDataset):
         """Black membranes, white cells, as in the challenge's files."""
         return palette_of([(0, 0, 0), (255, 255, 255)])
 
+    @property
+    def channels(self) -> int:
+        """Grey images have one."""
+        return 1
+
     def _recipe(self) -> Recipe:
-        return Recipe(f"isbi2012-{self.split}", num_classes=2, channels=1, label_map=((255, 1),))
+        renamed = ((255, 1),)
+        return Recipe(
+            f"isbi2012-{self.split}", num_classes=2, channels=self.channels, label_map=renamed
+        )
 
     def _sources(self) -> list[Source]:
         root = existing_folder(self.directory, "ISBI2012", "image/ and label/")

@@ -1,8 +1,8 @@
 """The one pipeline from a dataset to batches: shuffled, transformed, in step with the run.
 
-The example at position i of epoch e is a function of (seed, e, i). Threads, worker processes and
-the number of hosts change who computes it, never what it is; and a run that resumes at a step asks
-for that step, with no iterator to save.
+The example at position i of epoch e is a function of (seed, e, i). Threads, worker processes
+and the number of hosts change who computes it, never what it is; and a run that resumes at a
+step asks for that step, with no iterator to save.
 """
 
 from collections import deque
@@ -35,10 +35,11 @@ def batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of each global batch from `first_step` on, without end.
 
-    A batch has `image` b h w c, `label` b h w, `step` int32 b (the step it belongs to), and every
-    other array that a transform adds to the example; `name` stays behind. With b = batch_size /
-    process_count, process p gets examples p·b … (p + 1)·b − 1 of the global batch. An epoch's last
-    examples and the next one's first ones share a batch, so every batch is full.
+    A batch has `image` b h w c, `label` b h w, `step` int32 b (the step it belongs to), and
+    every other array that a transform adds to the example; `name` stays behind. With b =
+    batch_size / process_count, process p gets examples p·b … (p + 1)·b − 1 of the global batch.
+    An epoch's last examples and the next one's first ones share a batch, so every batch is
+    full.
 
     Args:
       dataset: its examples are read as often as needed; it may be smaller than a batch.
@@ -69,7 +70,7 @@ def batches(
         .repeat()
         .random_map(partial(_transform, transforms=tuple(transforms)))
         .batch(batch_size // process_count, batch_fn=_stack)
-        # After the batches are cut: each process sees the same global order, for any number of them.
+        # After the batches are cut, so that the global order is one for any number of processes.
         .slice(slice(process_index, None, process_count))
         .map_with_index(_with_step)
         .slice(slice(first_step, None))

@@ -12,7 +12,7 @@ VOID = (224, 224, 192)
 
 
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """PASCAL VOC's table: the bits of an id, three at a time, are high bits of red, green, blue.
+    """PASCAL VOC's table: bits of an id, three at a time, are high bits of red, green, blue.
 
     >>> voc_palette()[[0, 1, 2, 20, 255]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [0, 64, 128], [224, 224, 192]]

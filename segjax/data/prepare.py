@@ -1,9 +1,9 @@
 """The one cache of images and labels that lie in files: checked once, then read fast.
 
-Examples are written by TensorFlow Datasets as ArrayRecord files, a path that needs no TensorFlow,
-into `SEGJAX_CACHE`, else the user's cache folder. The user's own folder is only read. A prepared
-folder appears under its name when it is complete: a killed preparation leaves a `*.partial` folder
-that nothing reads.
+Examples are written by TensorFlow Datasets as ArrayRecord files, a path that needs no
+TensorFlow, into `SEGJAX_CACHE`, else the user's cache folder. The user's own folder is only
+read. A prepared folder appears under its name when it is complete: a killed preparation leaves
+a `*.partial` folder that nothing reads.
 """
 
 import contextlib
@@ -25,8 +25,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
+from segjax.data.images import decode, encode_image, pixels, png
 from segjax.errors import InputError
 from segjax.types import IGNORE, Example
 
@@ -50,8 +51,8 @@ class Source:
 class Recipe:
     """What becomes of the sources: all that decides the contents of the prepared folder.
 
-    `channels` is 3 (RGB) or 1 (grey). `label_map` holds pairs (id in the file, class id or 255);
-    ids that it does not name stay as they are.
+    `channels` is 3 (RGB) or 1 (grey). `label_map` holds pairs (id in the file, class id or
+    255); ids that it does not name stay as they are.
     """
 
     name: str
@@ -63,7 +64,8 @@ class Recipe:
 class FileDataset:
     """`prepare`, `len` and indexing for a dataset that can say where its files lie.
 
-    The four datasets of files share it; each is a frozen dataclass with `_sources` and `_recipe`.
+    The four datasets of files share it; each is a frozen dataclass with `_sources` and
+    `_recipe`.
     """
 
     def _sources(self) -> Sequence[Source]:
@@ -92,14 +94,9 @@ class FileDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         record = self._records[index]
-        image, label = (
-            np.array(Image.open(io.BytesIO(record[key]))) for key in ("image", "label")
-        )
-        return {
-            "image": image if image.ndim == 3 else image[..., None],
-            "label": label,
-            "name": record["name"].decode(),
-        }
+        image, label = (Image.open(io.BytesIO(record[key])) for key in ("image", "label"))
+        name = record["name"].decode()
+        return {"image": pixels(image), "label": np.array(label), "name": name}
 
 
 def cache_root() -> pathlib.Path:
@@ -181,7 +178,7 @@ def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
         with partial_folder(folder.parent) as partial:
             _write(sources, recipe, partial, folder)
     skip = tfds.decode.SkipDecoding()
-    return tfds.builder_from_directory(folder).as_data_source(
+    return tfds.builder_from_directory(builder_dir=folder).as_data_source(
         "examples", decoders={"image": skip, "label": skip}
     )
 
@@ -271,7 +268,7 @@ def _encoded(
 
 
 def _encode(source: Source, recipe: Recipe) -> Mapping[str, Any]:
-    image, size = _encode_image(source.image, recipe.channels)
+    image, size = encode_image(source.image, channels=recipe.channels)
     label = _decode_label(source.label, recipe)
     if label.shape[::-1] != size:
         raise InputError(
@@ -279,46 +276,16 @@ def _encode(source: Source, recipe: Recipe) -> Mapping[str, Any]:
             f"{source.image} is {size[0]}x{size[1]} (width x height, turned as its EXIF says): "
             "mend or remove the pair."
         )
-    return {"image": image, "label": _png(Image.fromarray(label)), "name": source.name}
-
-
-def _decode(path: pathlib.Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if isinstance(error, OSError) else "broken"
-        if isinstance(error, Image.UnidentifiedImageError):
-            reason = "no known image format"
-        raise InputError(
-            f"{path} cannot be read as an image ({reason}): replace or remove it."
-        ) from None
-    return image
-
-
-def _encode_image(path: pathlib.Path, channels: int) -> tuple[bytes, tuple[int, int]]:
-    """PNG or JPEG data and (width, height), upright, RGB or grey; the file's own where it can be."""
-    image = _decode(path)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        raise InputError(
-            f"{path} has more than 8 bits a channel (mode {image.mode}): convert the images to 8 "
-            "bits, with a range of values that suits them."
-        )
-    upright = ImageOps.exif_transpose(image)
-    mode = {1: "L", 3: "RGB"}[channels]
-    turned = image.getexif().get(0x0112, 1) != 1
-    if image.format in ("JPEG", "PNG") and image.mode == mode and not turned:
-        return path.read_bytes(), image.size
-    return _png(upright.convert(mode)), upright.size
+    return {"image": image, "label": png(Image.fromarray(label)), "name": source.name}
 
 
 def _decode_label(path: pathlib.Path, recipe: Recipe) -> UInt8[np.ndarray, "h w"]:
     """Class ids and 255; of a palette image the indices, whatever their colours."""
-    mask = _decode(path)
+    mask = decode(path)
     if mask.mode not in ("1", "L", "P", "I") and not mask.mode.startswith("I;16"):
         raise InputError(
-            f"{path} holds colours (mode {mask.mode}), not class ids: convert each colour to its "
-            "class id and save one channel, or a palette image."
+            f"{path} holds colours (mode {mask.mode}), not class ids: convert each colour to "
+            "its class id and save one channel, or a palette image."
         )
     ids = np.asarray(mask).astype(np.int32)
     present = np.unique(ids)
@@ -328,14 +295,8 @@ def _decode_label(path: pathlib.Path, recipe: Recipe) -> UInt8[np.ndarray, "h w"
     if outside.size:
         listed = ", ".join(map(str, outside[:8])) + (", ..." if outside.size > 8 else "")
         raise InputError(
-            f"{path} has the label ids {listed}, but the {recipe.num_classes} classes have ids 0 to "
-            f"{recipe.num_classes - 1} (and 255 = ignored): name all classes, or map the ids with "
-            "label_map."
+            f"{path} has the label ids {listed}, but the {recipe.num_classes} classes have ids "
+            f"0 to {recipe.num_classes - 1} (and 255 = ignored): name all classes, or map the "
+            "ids with label_map."
         )
     return classes.astype(np.uint8)[np.searchsorted(present, ids)]
-
-
-def _png(image: Image.Image) -> bytes:
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()

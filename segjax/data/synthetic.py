@@ -20,7 +20,7 @@ COUNTS = {"train": 2**20, "val": 64}
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Examples of `size` × `size` pixels; example i depends on (`seed`, `split`, `size`, i) alone.
+    """Examples of `size` × `size` pixels; example i depends on seed, split, size and i alone.
 
     Each image holds three to five shapes of five kinds, turned by any angle, later ones over
     earlier ones. `count` examples: by default 2**20 to train on, without end for any practical
@@ -69,7 +69,7 @@ class Synthetic:
 def _draw(
     rng: np.random.Generator, size: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
-    shapes = rng.integers(3, 6)
+    shapes = int(rng.integers(3, 6))
     colours = _distinct_colours(rng, shapes + 1)
     label = np.zeros((size, size), np.uint8)
     image = _texture(rng, colours[0], size, size)

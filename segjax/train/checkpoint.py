@@ -114,14 +114,17 @@ class Checkpoints:
           InputError: there is no such checkpoint; the steps that there are get listed.
         """
         step = self._step(which)
-        state = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore())
-        )["state"]
+        state = self.restore_tree(step)
         averaged = state.get("averaged")
         if averaged:
             return step, averaged
         names = ("params", "batch_stats")
         return step, {name: state[name] for name in names if state.get(name)}
+
+    def restore_tree(self, step: int) -> dict[str, Any]:
+        """The whole state of a step as nested dictionaries and lists, for whoever looks at it."""
+        restore = ocp.args.Composite(state=ocp.args.StandardRestore())
+        return self._manager.restore(step, args=restore)["state"]
 
     def _step(self, which: str) -> int:
         if not self.steps:

@@ -52,7 +52,9 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                     break
                 if evaluate:
                     scores = scorer(
-                        jax.device_get(state.variables), share=_share(), progress=progress.evaluating
+                        jax.device_get(state.variables),
+                        share=_share(),
+                        progress=progress.evaluating,
                     )
                     rows.add_evaluation(step + 1, scores)
                 if evaluate or save:

@@ -1,4 +1,4 @@
-"""U-Net's weight map: thin borders between touching cells count most (Ronneberger et al., 2015, eq. 2)."""
+"""U-Net's weight map: borders between cells count most (Ronneberger et al., 2015, eq. 2)."""
 
 import math
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from segjax.types import IGNORE, Example
 class BorderWeights:
     """Adds `weight`, float32 h w: w = w_c + w0 · exp(−(d1 + d2)² / (2 sigma²)).
 
-    d1 and d2 are the distances in pixels to the nearest and the second nearest cell, and cells are
-    the connected regions of the class `foreground` (its pixels touch by their sides). The second
-    term is for pixels outside cells, where the separating borders are; pixels of label 255 weigh
-    0. w_c is `class_weights[label]`, which the paper chooses to make up for rare classes in the
-    training set; without it w_c = 1.
+    d1 and d2 are the distances in pixels to the nearest and the second nearest cell, and cells
+    are the connected regions of the class `foreground` (its pixels touch by their sides). The
+    second term is for pixels outside cells, where the separating borders are; pixels of label
+    255 weigh 0. w_c is `class_weights[label]`, which the paper chooses to make up for rare
+    classes in the training set; without it w_c = 1.
 
     Comes last: crops and deformations change which cells there are. It takes about 0.1 s
     for 388 × 388 pixels, however many cells, and grows with the pixels and with `sigma`.
@@ -60,7 +60,9 @@ class BorderWeights:
         d1, d2 = two_nearest(connected_components(inside), reach=math.ceil(6 * self.sigma))
         outside = valid & ~inside
         sums = (d1 + d2)[outside]
-        weight[outside] += (self.w0 * np.exp(-(sums**2) / (2 * self.sigma**2))).astype(np.float32)
+        weight[outside] += (self.w0 * np.exp(-(sums**2) / (2 * self.sigma**2))).astype(
+            np.float32
+        )
         return {**example, "weight": weight}
 
 
@@ -101,7 +103,9 @@ def two_nearest(
     """
     first = np.where(components > 0, components.astype(np.int64), _NONE)
     first, second = _spread(first, np.full_like(first, _NONE), reach)
-    first, second = _spread(np.ascontiguousarray(first.T), np.ascontiguousarray(second.T), reach)
+    first, second = _spread(
+        np.ascontiguousarray(first.T), np.ascontiguousarray(second.T), reach
+    )
     return _distance(first.T), _distance(second.T)
 
 
@@ -117,7 +121,8 @@ def _spread(
     """The smallest key and that of another component, over all rows, each at its distance."""
     h = len(first)
     first, second = (
-        np.pad(keys, ((reach, reach), (0, 0)), constant_values=_NONE) for keys in (first, second)
+        np.pad(keys, ((reach, reach), (0, 0)), constant_values=_NONE)
+        for keys in (first, second)
     )
     offsets = [(slice(i, i + h), (i - reach) ** 2 << _BITS) for i in range(2 * reach + 1)]
     nearest, other, key = np.full((3, h, first.shape[1]), _NONE)

@@ -18,9 +18,9 @@ class ColorJitter:
 
     The first three are factors uniform in [max(0, 1 − value), 1 + value]: of the image, of its
     distance from its mean luma, of each pixel's distance from its own luma. `hue` turns colours
-    about the axis of greys by a part of the circle uniform in [−hue, hue]. Applied in this order
-    as one affine map, and clipped to the dtype's range once at the end (0 … 1 for float32).
-    Images that are not RGB change in brightness and contrast alone.
+    about the axis of greys by a part of the circle uniform in [−hue, hue]. Applied in this
+    order as one affine map, and clipped to the dtype's range once at the end (0 … 1 for
+    float32). Images that are not RGB change in brightness and contrast alone.
     """
 
     brightness: float = 0.0
@@ -47,7 +47,9 @@ class ColorJitter:
             desaturated = np.outer(np.ones(3), luma)
             matrix = _turn_hue(turn) @ (saturation * matrix + (1 - saturation) * desaturated)
         mean = brightness * (luma @ image.mean((0, 1), dtype=np.float64))
-        changed = image.astype(np.float32) @ (brightness * contrast * matrix.T).astype(np.float32)
+        changed = image.astype(np.float32) @ (brightness * contrast * matrix.T).astype(
+            np.float32
+        )
         changed += np.float32((1 - contrast) * mean)
         return {**example, "image": _to_dtype(changed, image.dtype)}
 

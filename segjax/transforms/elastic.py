@@ -1,4 +1,4 @@
-"""Elastic deformation: what U-Net learns from few images by (Ronneberger et al., 2015, section 3.1)."""
+"""Elastic deformation, as U-Net uses it (Ronneberger et al., 2015, section 3.1)."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class RandomElastic:
 
     Displacement vectors on a coarse `grid` × `grid` that spans the image are Gaussian with a
     standard deviation of `sigma` pixels (the paper: 3 × 3, 10 pixels), and bicubic in between.
-    Images and weight maps are sampled bilinearly, labels by nearest neighbours; beyond its border
-    the example is mirrored.
+    Images and weight maps are sampled bilinearly, labels by nearest neighbours; beyond its
+    border the example is mirrored.
     """
 
     sigma: float = 10.0

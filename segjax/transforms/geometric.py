@@ -1,8 +1,8 @@
 """Scale, crop, flip and turn: image, label and weight map move together.
 
-A transform is a frozen dataclass, called as `(example, rng) → example`. It returns a new example,
-keeps dtypes and every key that it does not know. Images are h w c in uint8, uint16 or float32;
-labels are moved by nearest neighbours, so that no id appears that was not there.
+A transform is a frozen dataclass, called as `(example, rng) → example`. It returns a new
+example, keeps dtypes and every key that it does not know. Images are h w c in uint8, uint16 or
+float32; labels are moved by nearest neighbours, so that no id appears that was not there.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,10 @@ from segjax.types import IGNORE, Example
 class RandomScale:
     """Both sides times one factor, uniform in [minimum, maximum], or on its grid of `step`.
 
-    torchvision draws from the interval (`step=None`), DeepLab's code from minimum, minimum + step,
-    …, maximum with a step of 0.25. The factor is uniform itself, not its logarithm. Images and
-    weight maps are bilinear, with Pillow's wider filter when they shrink; labels are nearest.
+    torchvision draws from the interval (`step=None`), DeepLab's code from minimum, minimum +
+    step, …, maximum with a step of 0.25. The factor is uniform itself, not its logarithm.
+    Images and weight maps are bilinear, with Pillow's wider filter when they shrink; labels are
+    nearest.
     """
 
     minimum: float = 0.5
@@ -33,7 +34,8 @@ class RandomScale:
     def __post_init__(self):
         if not 0 < self.minimum <= self.maximum:
             raise InputError(
-                f"RandomScale needs 0 < minimum <= maximum, got {self.minimum} and {self.maximum}."
+                f"RandomScale needs 0 < minimum <= maximum, got {self.minimum} and "
+                f"{self.maximum}."
             )
         if self.step is not None and self.step <= 0:
             raise InputError(f"RandomScale needs step > 0 or None, got {self.step}.")
@@ -51,7 +53,7 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class Resize:
-    """Every example at one `size`: (height, width), or one number for a square; it may distort."""
+    """Every example at one `size`: (height, width), or one number for a square."""
 
     size: int | tuple[int, int]
 
@@ -68,8 +70,8 @@ class RandomCrop:
     """A window of `size` ((height, width), or one number for a square) at a random place.
 
     An example that is smaller than the window lies at a random place inside it. Around it the
-    image is `fill`, one number or one a channel, in the image's own units (the default is the mean
-    colour of ImageNet for 8-bit RGB); the label is 255 and a weight map 0.
+    image is `fill`, one number or one a channel, in the image's own units (the default is the
+    mean colour of ImageNet for 8-bit RGB); the label is 255 and a weight map 0.
     """
 
     size: int | tuple[int, int]
@@ -87,8 +89,8 @@ class RandomCrop:
         channels = example["image"].shape[-1]
         if np.size(self.fill) not in (1, channels):
             raise InputError(
-                f"RandomCrop fills with {np.size(self.fill)} numbers {self.fill}, but images have "
-                f"{channels} channel(s): give fill one number, or one a channel."
+                f"RandomCrop fills with {np.size(self.fill)} numbers {self.fill}, but images "
+                f"have {channels} channel(s): give fill one number, or one a channel."
             )
         (top, h), (left, w) = (
             (int(rng.integers(min(0, have - want), max(0, have - want) + 1)), want)
@@ -122,7 +124,7 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class RandomFlipVertical:
-    """Top and bottom exchanged with `probability`: for images without an up, as in microscopy."""
+    """Top and bottom exchanged with `probability`: for images without an up, as of cells."""
 
     probability: float = 0.5
 
@@ -181,7 +183,7 @@ def resize_bilinear(
 def resize_nearest(
     label: Shaped[np.ndarray, "h w"], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2"]:
-    """The label at h × w: each pixel is the one under its centre, as half-pixel centres have it."""
+    """The label at h × w: each pixel is the old one under its centre (half-pixel centres)."""
     y, x = (
         np.minimum(((np.arange(new) + 0.5) * (old / new)).astype(np.intp), old - 1)
         for new, old in zip((h, w), label.shape, strict=True)
@@ -190,7 +192,7 @@ def resize_nearest(
 
 
 def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
-    """Rows top … top + h − 1 and columns left … left + w − 1; `fill` where the plane has none."""
+    """Rows from `top` and columns from `left`, h × w; `fill` where the plane has none."""
     rows, columns = plane.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
     if (y1 - y0, x1 - x0) == (h, w):
@@ -224,5 +226,6 @@ def _pair(size: Any, name: str) -> tuple[int, int]:
 def _check_probability(transform: Any) -> None:
     if not 0 <= transform.probability <= 1:
         raise InputError(
-            f"{type(transform).__name__} needs probability in 0 … 1, got {transform.probability}."
+            f"{type(transform).__name__} needs probability in 0 ... 1, got "
+            f"{transform.probability}."
         )

@@ -26,11 +26,19 @@ def _small(block, **options):
 def strided(request):
     """A block, variables with lively statistics, and their features at output stride 32."""
     model = _small(request.param)
-    variables = jax.jit(lambda: model.init(jax.random.key(0), IMAGE, train=False))()
-    keys = iter(jax.random.split(jax.random.key(1), 100))
-    lively = lambda leaf: leaf + 0.3 * jax.random.uniform(next(keys), leaf.shape)
-    variables = {**variables, "batch_stats": jax.tree.map(lively, variables["batch_stats"])}
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
+    variables = jax.tree_util.tree_map_with_path(_lively, shapes)
     return request.param, variables, _features(model, variables)
+
+
+def _lively(path, leaf):
+    """Returns a parameter or a statistic of no fresh network, without compiling `init`."""
+    rng = np.random.default_rng(len(jax.tree_util.keystr(path)))
+    if path[-1].key == "kernel":
+        values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:3])), leaf.shape)
+    else:
+        values = rng.uniform(0.5, 1.0, leaf.shape)
+    return jnp.asarray(values, jnp.float32)
 
 
 def _features(model, variables):

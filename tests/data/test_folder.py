@@ -47,7 +47,11 @@ def problem(root, **options):
 def test_images_and_masks_pair_by_relative_name_in_alphabetical_order(root):
     data = folder(root)
     assert isinstance(data, Dataset)
-    assert [(e["name"], e["label"].max()) for e in data] == [("a", 0), ("b", 1), ("street/c", 2)]
+    assert [(e["name"], e["label"].max()) for e in data] == [
+        ("a", 0),
+        ("b", 1),
+        ("street/c", 2),
+    ]
     assert data[0]["image"].shape == (4, 6, 3) and data[0]["label"].shape == (4, 6)
     assert eval(repr(data)) == data
 
@@ -67,6 +71,9 @@ def test_a_split_is_a_list_of_names(root):
 def test_a_split_is_a_folder_of_that_name_below_both(root):
     save_pair(root, "d", images="images/val", masks="masks/val")
     assert [e["name"] for e in folder(root, split="val")] == ["d"]
+
+
+def test_a_split_that_is_neither_is_named_with_both_places(root):
     message = problem(root, split="test")
     assert "test.txt" in message and str(root / "images" / "test") in message
 
@@ -85,7 +92,6 @@ def test_masks_of_black_and_white_are_two_classes(root):
 
 
 def test_a_palette_mask_is_read_by_its_indices(root):
-    mask = Image.fromarray(np.full((4, 6), 2, np.uint8), mode="L").convert("P")
     mask = Image.fromarray(np.full((4, 6), 2, np.uint8))
     mask.putpalette([255, 0, 0, 0, 255, 0, 9, 9, 9])
     assert mask.mode == "P"
@@ -211,7 +217,7 @@ def test_a_missing_folder_is_named_with_the_option_that_gives_it(tmp_path):
         ({"class_names": ()}, "got 0"),
         ({"channels": 4}, "got 4"),
         ({"label_map": ((7, 3),)}, r"leads to 3 in \(7, 3\)"),
-        ({"colours": ((0, 0, 0),)}, "1 colours, 3 classes"),
+        ({"colours": ((0, 0, 0),)}, "got 1 colours for 3 classes"),
     ],
     ids=str,
 )

@@ -100,7 +100,8 @@ def test_a_run_that_resumes_sees_what_it_would_have_seen():
 def test_two_processes_share_the_batch_of_one():
     halves = [take(6, process_index=index, process_count=2) for index in (0, 1)]
     joined = [
-        {key: np.concatenate([a[key], b[key]]) for key in a} for a, b in zip(*halves, strict=True)
+        {key: np.concatenate([a[key], b[key]]) for key in a}
+        for a, b in zip(*halves, strict=True)
     ]
     assert_equal(joined, take(6))
 
@@ -122,7 +123,9 @@ def test_examples_of_several_sizes_cannot_share_a_batch():
     ids=str,
 )
 def test_arguments_that_cannot_work_are_named_before_work_starts(options):
-    with pytest.raises(InputError, match=f"^{next(iter(options))}={next(iter(options.values()))}"):
+    with pytest.raises(
+        InputError, match=f"^{next(iter(options))}={next(iter(options.values()))}"
+    ):
         batches(Numbers(), (), **{"batch_size": 4, "seed": 0, **options})
 
 

@@ -35,7 +35,7 @@ def test_evaluation_normalises_by_the_running_statistics_and_needs_no_axis():
     params = {"scale": jnp.full(5, 3.0), "bias": jnp.ones(5)}
     variables = {"params": params, "batch_stats": statistics}
     y = BatchNorm().apply(variables, X, train=False)
-    expected = 3 * (X - np.arange(5, dtype=np.float32)) / np.sqrt(4 + 1e-5) + 1
+    expected = 3 * (np.asarray(X) - np.arange(5)) / np.sqrt(4 + 1e-5) + 1
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 

@@ -16,8 +16,8 @@ STEPS = {"c1": (4, 8), "c2": (2, 16), "c3": (2, 16), "c4": (2, 32), "c5": (2, 64
 
 
 def image(name: str) -> np.ndarray:
-    """Returns the network's input, 1 × 65 × 65 × 3."""
-    return _rng(name).normal(size=(1, 65, 65, 3)).astype(np.float32)
+    """Returns the network's input, 1 × 33 × 297 × 3: at stride 8 wider than the widest rate, 36."""
+    return _rng(name).normal(size=(1, 33, 297, 3)).astype(np.float32)
 
 
 def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:

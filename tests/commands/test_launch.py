@@ -1,0 +1,309 @@
+"""The launcher with good and with bad input: exit status, message, files."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from segjax import launch
+from segjax.train.checkpoint import Checkpoints
+from segjax.train.log import read_metrics
+
+TINY = pathlib.Path(__file__).with_name("tiny.py")
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    """(status, what it printed, the error's line) of the command in this process."""
+    capsys.readouterr()
+    status = launch.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    return status, captured.out, "\n".join(errors)
+
+
+def state_of(workdir: pathlib.Path):
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        return checkpoints.restore_tree(checkpoints.steps[-1])
+
+
+def same_bits(one, other) -> bool:
+    same = lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    return jax.tree.all(jax.tree.map(same, one, other))
+
+
+def rows_of(workdir: pathlib.Path) -> list[dict]:
+    return [
+        {k: v for k, v in row.items() if k != "images_per_second"}
+        for row in read_metrics(workdir)
+    ]
+
+
+def events_of(workdir: pathlib.Path) -> list[tuple[int, str, float]]:
+    """(step, tag, value) of all TensorBoard events, read record by record."""
+    found = []
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 8], "little")
+            event = event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
+            found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+            at += 16 + length
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> pathlib.Path:
+    """The workdir of one unbroken run."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    assert launch.main([str(TINY), "--workdir", str(workdir)]) == 0
+    return workdir
+
+
+def test_a_run_leaves_everything_that_the_readme_names(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        *("experiment.py", "experiment.txt", "metrics.jsonl", "tensorboard", "checkpoints"),
+        *("evaluation.json", "report.html", "model.safetensors"),
+    }
+    evaluation = json.loads((finished / "evaluation.json").read_text())
+    assert list(evaluation) == [
+        *("step", "images", "mean_iou", "pixel_accuracy", "mean_accuracy"),
+        *("frequency_weighted_iou", "iou"),
+    ]
+    assert evaluation["images"] == 3
+    assert list(evaluation["iou"]) == [
+        "background",
+        "disk",
+        "square",
+        "triangle",
+        "ring",
+        "cross",
+    ]
+    assert [row["step"] for row in rows_of(finished) if "loss" in row] == list(range(1, 13))
+    assert [row["step"] for row in rows_of(finished) if "mean_iou" in row] == [4, 8, 12]
+    best = max(
+        (row for row in rows_of(finished) if "mean_iou" in row), key=lambda r: r["mean_iou"]
+    )
+    assert evaluation["step"] == best["step"]
+    assert evaluation["mean_iou"] == pytest.approx(best["mean_iou"])
+
+
+def test_events_and_rows_hold_the_same_numbers(finished):
+    events = {(step, tag): value for step, tag, value in events_of(finished)}
+    rows = {
+        (row["step"], name): value
+        for row in read_metrics(finished)
+        for name, value in row.items()
+        if name != "step"
+    }
+    assert events.keys() == rows.keys()
+    for key, value in rows.items():
+        assert events[key] == pytest.approx(value, rel=1e-5)
+
+
+def test_a_complete_run_started_again_trains_no_further(finished, capsys):
+    before = state_of(finished), rows_of(finished)
+    status, out, _ = run(capsys, TINY, "--workdir", finished)
+    assert status == 0 and "mean_iou" in out
+    assert same_bits(before[0], state_of(finished)) and before[1] == rows_of(finished)
+
+
+def test_a_run_that_lost_its_last_checkpoint_ends_with_the_same_bits(
+    finished, tmp_path, capsys
+):
+    broken = tmp_path / "broken"
+    shutil.copytree(finished, broken)
+    shutil.rmtree(broken / "checkpoints" / "12")
+    with (broken / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "loss": 0.')
+    assert run(capsys, TINY, "--workdir", broken)[0] == 0
+    assert same_bits(state_of(finished), state_of(broken))
+    assert rows_of(finished) == rows_of(broken)
+    assert sorted(events_of(broken))[-1][0] == 12
+
+
+def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
+    # This process has four CPU devices, the command below sees one.
+    workdir = tmp_path / "one"
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert "1 cpu device" in result.stdout
+    for one, four in zip(rows_of(workdir), rows_of(finished), strict=True):
+        for name in one.keys() - {"mean_iou", "pixel_accuracy"}:
+            assert one[name] == pytest.approx(four[name], rel=1e-4), (name, one["step"])
+
+
+def test_evaluating_alone_takes_the_named_checkpoint(finished, capsys):
+    for which, step in (("last", 12), ("8", 8)):
+        if which == "8" and not (finished / "checkpoints" / "8").is_dir():
+            continue
+        status, out, _ = run(
+            capsys, TINY, "--workdir", finished, "--evaluate", "--checkpoint", which
+        )
+        assert status == 0 and f"step {step}, 3 images" in out
+    status, _, error = run(
+        capsys, TINY, "--workdir", finished, "--evaluate", "--checkpoint", "5"
+    )
+    assert status == 2 and "--checkpoint 5" in error and "12" in error
+
+
+def test_how_a_run_is_watched_may_change_what_it_is_may_not(finished, capsys):
+    assert run(capsys, TINY, "--workdir", finished, "--set", "log_every=5")[0] == 0
+    status, _, error = run(
+        capsys, TINY, "--workdir", finished, "--set", "seed=4", "--set", "model.features=8"
+    )
+    assert status == 2
+    assert "belongs to another experiment" in error
+    assert "model.features is 4 there and 8 here" in error and "seed is 0 there and 4" in error
+
+
+def test_a_checkpoint_of_other_shapes_is_named(finished, tmp_path, capsys):
+    workdir = tmp_path / "other"
+    shutil.copytree(finished / "checkpoints", workdir / "checkpoints")
+    status, _, error = run(capsys, TINY, "--workdir", workdir, "--set", "model.features=8")
+    assert status == 2
+    assert "belongs to another network: params/" in error and "(and " in error
+
+
+def test_overrides_and_data_are_part_of_the_default_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, TINY, "--set", "steps=1", "--set", "checkpoint_every=1")[0] == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.startswith("tiny-") and len(made.name) == len("tiny-") + 6
+    assert "steps = 1\n" in (made / "experiment.txt").read_text()
+
+
+def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run(capsys, TINY, "--describe", "--set", "steps=7")
+    assert status == 0 and "steps = 7\n" in out and "model = segjax.models.unet.UNet\n" in out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.py"], "There is no experiment file nowhere.py"),
+        ([TINY, "--set", "stepz=3"], "near: steps"),
+        ([TINY, "--set", "steps=x"], "expected int, got 'x'"),
+        (
+            [TINY, "--set", "batch_size=5"],
+            "batch_size=5 is not divisible by the 4 devices; use 4 or 8",
+        ),
+        ([TINY, "--set", "batch_size=3"], "by the 4 devices; use 4,"),
+        ([TINY, "--data", "/nowhere"], "no dataset of tiny has a directory"),
+        ([TINY, "--set", "train_data=segjax.data.folder.Folder()"], "class_names"),
+        (
+            [TINY, "--set", "model.num_classes=3"],
+            "model.num_classes=3, but train_data has 6 classes; set model.num_classes=6",
+        ),
+        ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
+        ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
+        (
+            [TINY, "--set", "init=segjax.weights.Pretrained(a.safetensors)"],
+            "no weights file a.saf",
+        ),
+        ([TINY, "--set", "transforms=()", "--set", "train_data.size=10"], "size >= 16"),
+        ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "each side must be 188 + 16k"),
+        ([TINY, "--set", "optimizer.multipliers=(('enc', 0.1),)"], "'enc' fits no parameter"),
+        ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channels"),
+        ([TINY, "--evaluate"], "holds no checkpoint; train the run first"),
+    ],
+)
+def test_wrong_input_ends_with_status_2_and_one_line_and_writes_nothing(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run(capsys, *arguments, "--workdir", tmp_path / "run")
+    assert (status, message in error) == (2, True), error
+    assert error.count("\n") == 0 and error.startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    status, _, error = run(capsys, TINY, "--workdir", tmp_path / "file")
+    assert status == 2 and "is a file; name a folder" in error
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_experiment_that_raises_shows_its_traceback_and_file(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("def broken():\n    return 1 / 0\n\n\nbroken()\n")
+    status = launch.main([str(path)])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert "in broken" in error and "ZeroDivisionError" in error and f"{path} raised" in error
+
+
+def test_a_file_without_an_experiment_is_said(tmp_path, capsys):
+    path = tmp_path / "empty.py"
+    path.write_text("x = 1\n")
+    assert run(capsys, path)[0] == 2
+    assert "defines no `experiment" in run(capsys, path)[2]
+
+
+def test_wrong_types_in_the_file_are_found_before_work(tmp_path, capsys):
+    path = tmp_path / "typed.py"
+    path.write_text(TINY.read_text().replace("Poly(0.05)", "Poly(0.05), momentum='much'"))
+    status, _, error = run(capsys, path)
+    assert status == 2 and "optimizer.momentum: expected float, got 'much'" in error
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path, capsys):
+    workdir = tmp_path / "hot"
+    status, _, error = run(
+        capsys, TINY, "--workdir", workdir, "--set", "optimizer.schedule.rate=1e30"
+    )
+    assert status == 1
+    assert "not finite at step" in error and "optimizer.clip_norm" in error
+    state = state_of(workdir)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
+    assert f"checkpoints/{int(state['step'])} " in error or f"/{int(state['step'])}." in error
+
+
+def test_an_absent_platform_is_said(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "segjax.launch",
+        str(TINY),
+        "--workdir",
+        str(tmp_path / "x"),
+    ]
+    result = subprocess.run(
+        command,
+        env={**os.environ, "JAX_PLATFORMS": "cuda"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 2
+    assert "error: JAX_PLATFORMS=cuda asks for a device that is not there" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_three_kills_change_no_bit(tmp_path):
+    script = pathlib.Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
+    settings = ("steps=120", "checkpoint_every=20", "log_every=10", "ema=None")
+    result = subprocess.run(
+        [sys.executable, script, TINY, "--kills", "3", "--longest", "12"]
+        + [part for setting in settings for part in ("--set", setting)],
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert '"bit_identical": true' in result.stdout and "while saving" in result.stdout
