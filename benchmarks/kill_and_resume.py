@@ -2,8 +2,8 @@
 
     python benchmarks/kill_and_resume.py experiments/quickstart.py --kills 10
 
-Ends with status 0 if the final checkpoint is bit-identical and the logged losses are equal. Every
-second kill waits until a checkpoint is being written (a temporary folder in `checkpoints/`).
+Ends with status 0 if the final checkpoint is bit-identical and the logged losses are equal.
+Every second kill waits until a checkpoint is being written (a temporary folder there).
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """U-Net (Ronneberger et al., 2015, arXiv:1505.04597), small and padded, on CamVid's 11 classes.
 
 A quarter of the paper's width, with batch normalisation and bilinear upsampling. Trained from
-scratch on random 256² crops of the 367 training frames (480 × 360); scored on the 101 val frames,
-void dropped. Measured here: see README.
+scratch on random 256² crops of the 367 training frames (480 × 360); scored on the 101 val
+frames, void dropped. Measured here: see README.
 
     python -m segjax.launch experiments/unet_camvid.py --data /data/camvid
 """

@@ -9,7 +9,7 @@ import ast
 import dataclasses
 import difflib
 import functools
-import importlib
+import importlib.util
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -22,14 +22,14 @@ from segjax.errors import InputError
 _LITERALS = (type(None), bool, int, float, str, bytes)
 
 
-def describe_lines(value: Any, path: str = "") -> Iterator[str]:
+def describe_lines(value: Any, *, path: str = "") -> Iterator[str]:
     """Lines `path = value`, in the order of the fields, for everything below `value`."""
     children = list(_children(value))
     if children:
         if path and not isinstance(value, (tuple, list, Mapping)):
             yield f"{path} = {_dotted(type(value))}"
         for key, child in children:
-            yield from describe_lines(child, f"{path}.{key}" if path else key)
+            yield from describe_lines(child, path=f"{path}.{key}" if path else key)
     else:
         yield f"{path} = {_leaf(value)}"
 
@@ -285,7 +285,7 @@ def type_name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
-def wrong_types(value: Any, path: str = "") -> Iterator[str]:
+def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
     """A sentence for each field, at any depth, whose value is not of its annotated type."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         annotated = hints(type(value))
@@ -294,4 +294,4 @@ def wrong_types(value: Any, path: str = "") -> Iterator[str]:
             if not matches(item, hint):
                 yield f"{path}{name}: expected {type_name(hint)}, got {_leaf(item)}"
     for key, child in _children(value):
-        yield from wrong_types(child, f"{path}{key}.")
+        yield from wrong_types(child, path=f"{path}{key}.")

@@ -14,6 +14,7 @@ without truth out of mean accuracy. VOC's own scorer would divide 0 by 0 there.
 """
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Integer

@@ -43,8 +43,8 @@ def describe_devices() -> str:
         devices = jax.devices()
     except (RuntimeError, AssertionError) as error:  # The latter where no plugin knows it.
         raise InputError(
-            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} asks for a device that is not "
-            "there; install that platform's jax (such as jax[cuda12]), or unset the variable."
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')} asks for a device that is "
+            "not there; install that platform's jax (such as jax[cuda12]), or unset it."
         ) from error
     kind, count, hosts = devices[0].device_kind, len(devices), jax.process_count()
     where = f" on {hosts} hosts" if hosts > 1 else ""

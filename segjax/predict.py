@@ -1,4 +1,4 @@
-"""`python -m segjax.predict WORKDIR INPUT... --out DIR`: masks for images and folders of images.
+"""`python -m segjax.predict WORKDIR INPUT... --out DIR`: masks for images and their folders.
 
 A file gives `DIR/<stem>.png`, a file of a folder `DIR/<path in the folder>/<stem>.png`: palette
 PNGs of the image's size whose pixel values are class indices. `--overlay` adds
@@ -16,7 +16,7 @@ from PIL import Image
 from segjax import parallel
 from segjax.data.files import IMAGES
 from segjax.data.images import read_image
-from segjax.errors import InputError, guarded
+from segjax.errors import InputError, RunError, guarded
 from segjax.evaluate.draw import overlay, palette_png, save_png
 from segjax.evaluate.predictors import at_output_stride, whole_image
 from segjax.train.checkpoint import Checkpoints
@@ -56,8 +56,13 @@ def _run(arguments: argparse.Namespace) -> None:
     channels = getattr(experiment.eval_data, "channels", 3)
     palette = experiment.eval_data.palette
     progress = Progress("predict", first=0, total=len(outputs), unit="image")
+    unread = []
     for done, (source, target) in enumerate(outputs, start=1):
-        image = read_image(source, channels=channels)
+        try:
+            image = read_image(source, channels=channels)
+        except InputError as error:
+            unread.append(str(error))
+            continue
         (label,) = classes(variables, image[None])
         target.parent.mkdir(parents=True, exist_ok=True)
         save_png(palette_png(label, palette), target)
@@ -65,7 +70,9 @@ def _run(arguments: argparse.Namespace) -> None:
             save_png(Image.fromarray(overlay(image, label, palette)), _overlay_of(target))
         progress.update(done)
     progress.close()
-    print(f"{len(outputs)} masks of step {step} in {arguments.out}")
+    print(f"{len(outputs) - len(unread)} masks of step {step} in {arguments.out}")
+    if unread:
+        raise RunError(f"{len(unread)} of {len(outputs)} images have no mask: {unread[0]}")
 
 
 def _outputs(
@@ -80,7 +87,7 @@ def _outputs(
         raise InputError(f"--out {out} is a file; name a folder.")
     taken: dict[pathlib.Path, pathlib.Path] = {}
     pairs = []
-    for source, relative in (pair for path in inputs for pair in _images(path)):
+    for source, relative in (pair for path in inputs for pair in _images(path, out)):
         target = (out / relative).with_suffix(".png")
         for written in (target, _overlay_of(target)) if overlays else (target,):
             if written in taken:
@@ -97,7 +104,9 @@ def _outputs(
     return pairs
 
 
-def _images(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+def _images(
+    path: pathlib.Path, out: pathlib.Path
+) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
     """(file, its path below the output folder) for a file, or for each image of a folder."""
     if path.is_file():
         if path.suffix.lower() not in IMAGES:
@@ -106,6 +115,8 @@ def _images(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
         return
     if not path.is_dir():
         raise InputError(f"There is no file or folder {path}; check the path.")
+    if out.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"--out {out} lies inside {path}; its masks would become inputs.")
     found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
     if not found:
         raise InputError(f"The folder {path} holds no image ({' '.join(IMAGES)}).")

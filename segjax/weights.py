@@ -85,8 +85,8 @@ def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:
 
 def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """{"params/conv1/kernel": shape} of a Flax tree of collections."""
-    flat = flatten_dict(dict(variables), sep="/")
-    return {str(name): tuple(leaf.shape) for name, leaf in flat.items()}
+    flat: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
+    return {name: tuple(leaf.shape) for name, leaf in flat.items()}
 
 
 def _check(arrays: Mapping[str, Any], wanted: Mapping[str, tuple], path: pathlib.Path) -> None:

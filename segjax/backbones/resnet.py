@@ -1,7 +1,7 @@
 """ResNet (He et al., 2015, arXiv:1512.03385) as in torchvision, with any output stride.
 
-"v1.5": a bottleneck's stride is on its 3×3, not on its first 1×1 as in the paper. Submodules have
-torchvision's names (`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
+"v1.5": a bottleneck's stride is on its 3×3, not on its first 1×1 as in the paper. Submodules
+have torchvision's names (`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
 """
 
 from collections.abc import Callable
@@ -28,16 +28,19 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns 4 · width channels."""
         conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
         stride, dilation = self.unit.stride, self.unit.first_dilation
         y = nn.relu(conv_norm(x, self.width, 1, names=("conv1", "bn1")))
-        y = conv_norm(y, self.width, 3, stride=stride, dilation=dilation, names=("conv2", "bn2"))
+        y = conv_norm(
+            y, self.width, 3, stride=stride, dilation=dilation, names=("conv2", "bn2")
+        )
         y = conv_norm(nn.relu(y), 4 * self.width, 1, names=("conv3", "bn3"))
         return nn.relu(y + _shortcut(x, 4 * self.width, self.unit.stride, conv_norm))
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 and a shortcut around them (figure 5, left); dilated too, unlike torchvision's."""
+    """Two 3×3 and a shortcut around them (figure 5, left); torchvision's cannot be dilated."""
 
     width: int
     unit: Unit
@@ -45,6 +48,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns `width` channels."""
         conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
         stride, first_dilation, dilation = self.unit
         y = conv_norm(
@@ -84,17 +88,16 @@ def _shortcut(
     """Returns `x` itself, or its projection where the unit changes the shape."""
     if stride == 1 and x.shape[-1] == features:
         return x
-    return conv_norm(
-        x, features, 1, stride=stride, names=("downsample_conv", "downsample_bn")
-    )
+    return conv_norm(x, features, 1, stride=stride, names=("downsample_conv", "downsample_bn"))
 
 
 class ResNet(nn.Module):
     """image → c1 (stem, stride 2), c2 … c5 (layer1 … layer4, strides 4 to `output_stride`).
 
-    Parameters do not depend on `output_stride` and `multi_grid`. Without multi-grid the unit that loses
-    its stride keeps the previous dilation, as in torchvision; with it layer4 follows DeepLab v3
-    (section 3.2): 2, 4, 8 for (1, 2, 4) at output stride 16, and 4, 8, 16 at 8. See `stages`.
+    Parameters do not depend on `output_stride` and `multi_grid`. Without multi-grid the unit
+    that loses its stride keeps the previous dilation, as in torchvision; with it layer4 follows
+    DeepLab v3 (section 3.2): 2, 4, 8 for (1, 2, 4) at output stride 16, and 4, 8, 16 at 8. See
+    `stages`.
     """
 
     stages: tuple[int, ...] = (3, 4, 6, 3)

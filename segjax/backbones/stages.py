@@ -1,13 +1,14 @@
 """Strides and dilations for an output stride: integers only.
 
-A convolution that loses its stride still samples the grid that it sampled before, so it keeps the dilation
-it had; those after it see a grid twice as fine and double theirs:
+A convolution that loses its stride still samples the grid that it sampled before, so it keeps
+the dilation it had; those after it see a grid twice as fine and double theirs:
 
-    output stride 32   stride 2, dilation 1        | 1 1 …
-    output stride 16   stride 1, dilation 1        | 2 2 …     the unit's first k×k convolution | the rest
+    layer4's k×k convolutions    the first               the others
+    output stride 32             stride 2, dilation 1    dilation 1
+    output stride 16             stride 1, dilation 1    dilation 2
 
-Only so do dense features subsample to the strided ones (`dense[:, ::2, ::2] == strided`), and published
-weights assume it.
+Only so do dense features subsample to the strided ones (`dense[:, ::2, ::2] == strided`), and
+published weights assume it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 
 class Unit(NamedTuple):
-    """A residual unit's stride, the dilation of the convolution that has it, and of those after it."""
+    """A unit's stride, the dilation of the convolution that has it, and of the others."""
 
     stride: int
     first_dilation: int
@@ -34,10 +35,10 @@ class Stage(NamedTuple):
     def units(self, count: int, multi_grid: Sequence[int] | None = None) -> tuple[Unit, ...]:
         """Returns what each of the stage's `count` units does.
 
-        Without `multi_grid` the layout is torchvision's: only the first convolution of the first unit
-        has the stride and the first dilation. With it, all convolutions of unit i, the first unit
-        included, dilate by dilation · multi_grid[i] (DeepLab v3, section 3.2: 2, 4, 8 for (1, 2, 4) at
-        output stride 16; 4, 8, 16 at 8).
+        Without `multi_grid` the layout is torchvision's: only the first convolution of the
+        first unit has the stride and the first dilation. With it, all convolutions of unit i,
+        the first unit included, dilate by dilation · multi_grid[i] (DeepLab v3, section 3.2: 2,
+        4, 8 for (1, 2, 4) at output stride 16; 4, 8, 16 at 8).
 
         Raises:
           ValueError: `multi_grid` does not name one factor a unit.
@@ -50,7 +51,7 @@ class Stage(NamedTuple):
             return (Unit(*self), *[later] * (count - 1))
         if len(multi_grid) != count:
             raise ValueError(
-                f"multi_grid={tuple(multi_grid)} must name one factor for each of {count} units."
+                f"multi_grid={tuple(multi_grid)} must have a factor for each of {count} units."
             )
         strides = (self.stride, *[1] * (count - 1))
         return tuple(
@@ -59,7 +60,9 @@ class Stage(NamedTuple):
         )
 
 
-def plan(output_stride: int, *, strides: Sequence[int] = (1, 2, 2, 2), stem: int = 4) -> tuple[Stage, ...]:
+def plan(
+    output_stride: int, *, strides: Sequence[int] = (1, 2, 2, 2), stem: int = 4
+) -> tuple[Stage, ...]:
     """Returns one `Stage` for each of `strides`, behind a stem of stride `stem`.
 
     A stage keeps its stride until the output stride is reached.
@@ -74,7 +77,9 @@ def plan(output_stride: int, *, strides: Sequence[int] = (1, 2, 2, 2), stem: int
     1 2 4
     """
     if output_stride not in OUTPUT_STRIDES:
-        raise ValueError(f"The output stride must be one of {OUTPUT_STRIDES}, got {output_stride}.")
+        raise ValueError(
+            f"The output stride must be one of {OUTPUT_STRIDES}, got {output_stride}."
+        )
     reached, dilation, result = stem, 1, []
     for stride in strides:
         if reached * stride <= output_stride:

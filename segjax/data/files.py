@@ -1,4 +1,4 @@
-"""Where files lie: images of a folder by stem, stems of a list, images with their masks."""
+"""Where files lie: the user's folder, its images by stem, lists of stems, images with masks."""
 
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,21 @@ from segjax.errors import InputError
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".tif", ".tiff")
 """Without loss: a JPEG would change label ids."""
+
+
+def existing_folder(directory: str | None, dataset: str, contents: str) -> pathlib.Path:
+    """The user's folder as an absolute path.
+
+    Raises:
+      InputError: there is none; the line says which dataset needs one, and what it should hold.
+    """
+    remedy = f"give directory=... or --data DIR, the folder that holds {contents}."
+    if directory is None:
+        raise InputError(f"{dataset} does not know where its files are: {remedy}")
+    folder = pathlib.Path(directory).expanduser().resolve()
+    if not folder.is_dir():
+        raise InputError(f"{dataset} has directory={directory!r}, which is no folder: {remedy}")
+    return folder
 
 
 def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.Path]:

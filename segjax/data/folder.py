@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.data.files import IMAGES, MASKS, by_stem, listed, paired
+from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, listed, paired
 from segjax.data.palette import palette_of, voc_palette
-from segjax.data.prepare import FileDataset, Recipe, Source, existing_folder
+from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
 from segjax.types import IGNORE
 

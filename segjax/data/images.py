@@ -30,7 +30,7 @@ def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
 
 
 def encode_image(path: pathlib.Path, *, channels: int) -> tuple[bytes, tuple[int, int]]:
-    """Encoded (data, (width, height)) of what `read_image` reads: the file's own where it will do.
+    """(data, (width, height)) of what `read_image` reads: the file's own where it will do.
 
     Raises:
       InputError: the file cannot be read, or has more than 8 bits a channel.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.data.files import IMAGES, MASKS, by_stem, paired
+from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
 from segjax.data.palette import palette_of
-from segjax.data.prepare import FileDataset, Recipe, Source, existing_folder
+from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
 
 SPLITS = ("train", "val", "all")

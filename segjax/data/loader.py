@@ -70,7 +70,7 @@ def batches(
         .repeat()
         .random_map(partial(_transform, transforms=tuple(transforms)))
         .batch(batch_size // process_count, batch_fn=_stack)
-        # After the batches are cut, so that the global order is one for any number of processes.
+        # Only now, so that the global order is the same for any number of processes.
         .slice(slice(process_index, None, process_count))
         .map_with_index(_with_step)
         .slice(slice(first_step, None))

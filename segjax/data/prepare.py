@@ -12,9 +12,7 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,6 +25,7 @@ import tqdm
 from jaxtyping import UInt8
 from PIL import Image
 
+from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.images import decode, encode_image, pixels, png
 from segjax.errors import InputError
 from segjax.types import IGNORE, Example
@@ -99,60 +98,6 @@ class FileDataset:
         return {"image": pixels(image), "label": np.array(label), "name": name}
 
 
-def cache_root() -> pathlib.Path:
-    """`SEGJAX_CACHE` if set, else `segjax` in the user's cache folder (`XDG_CACHE_HOME`)."""
-    if root := os.environ.get("SEGJAX_CACHE"):
-        return pathlib.Path(root).expanduser().resolve()
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(home).expanduser().resolve() / "segjax"
-
-
-@contextlib.contextmanager
-def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder in `root` to fill and rename; what is left of it goes at the end.
-
-    Raises:
-      InputError: `root` cannot be written, or its disk is full.
-    """
-    partial = None
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        partial = tempfile.mkdtemp(suffix=".partial", dir=root)
-        yield pathlib.Path(partial)
-    except OSError as error:
-        raise InputError(
-            f"The cache {root} cannot be written ({error.strerror or error}): make room there, "
-            "or set SEGJAX_CACHE to another folder."
-        ) from error
-    finally:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
-    """`partial` becomes `folder`, unless another process was faster: its folder is as good."""
-    try:
-        os.rename(partial, folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-
-
-def existing_folder(directory: str | None, dataset: str, contents: str) -> pathlib.Path:
-    """The user's folder as an absolute path.
-
-    Raises:
-      InputError: there is none; the line says which dataset needs one, and what it should hold.
-    """
-    remedy = f"give directory=... or --data DIR, the folder that holds {contents}."
-    if directory is None:
-        raise InputError(f"{dataset} does not know where its files are: {remedy}")
-    folder = pathlib.Path(directory).expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(f"{dataset} has directory={directory!r}, which is no folder: {remedy}")
-    return folder
-
-
 def raise_first(problems: Sequence[str]) -> None:
     """Nothing where there are no problems.
 
@@ -178,9 +123,8 @@ def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
         with partial_folder(folder.parent) as partial:
             _write(sources, recipe, partial, folder)
     skip = tfds.decode.SkipDecoding()
-    return tfds.builder_from_directory(builder_dir=folder).as_data_source(
-        "examples", decoders={"image": skip, "label": skip}
-    )
+    builder: Any = tfds.builder_from_directory(builder_dir=folder)
+    return builder.as_data_source("examples", decoders={"image": skip, "label": skip})
 
 
 def _key(sources: Sequence[Source], recipe: Recipe) -> str:

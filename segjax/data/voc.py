@@ -10,18 +10,12 @@ import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.download.download_manager import DownloadManager
+from tensorflow_datasets.core.utils import Size
 
-from segjax.data.files import IMAGES, by_stem, listed_stems, paired
+from segjax.data.cache import cache_root, move_into_place, partial_folder
+from segjax.data.files import IMAGES, by_stem, existing_folder, listed_stems, paired
 from segjax.data.palette import voc_palette
-from segjax.data.prepare import (
-    FileDataset,
-    Recipe,
-    Source,
-    cache_root,
-    existing_folder,
-    move_into_place,
-    partial_folder,
-)
+from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
 
 CLASSES = (
@@ -137,7 +131,7 @@ def downloaded(url: str, checksums: dict[str, tuple[int, str]] | None = None) ->
     if target.is_dir():
         return target
     infos = {
-        key: UrlInfo(size=size, checksum=digest, filename=ARCHIVE)
+        key: UrlInfo(size=Size(size), checksum=digest, filename=ARCHIVE)
         for key, (size, digest) in (checksums or {}).items()
     }
     if not sys.stderr.isatty():
@@ -152,7 +146,7 @@ def downloaded(url: str, checksums: dict[str, tuple[int, str]] | None = None) ->
         except Exception as error:
             raise InputError(
                 f"{url} could not be fetched ({type(error).__name__}): get {ARCHIVE} in "
-                "another way, unpack it, and give its folder VOCdevkit as directory=... or --data DIR."
+                "another way, unpack it, and give its VOCdevkit as directory=... or --data DIR."
             ) from error
         move_into_place(partial / "VOCdevkit" / "VOC2012", target)
     return target

@@ -22,7 +22,7 @@ def whole_image(model: nn.Module, normalize: Callable[[Array], Array]) -> Predic
     """
 
     def predict(variables: Variables, image: Array) -> Float[Array, "b h w k"]:
-        size = image.shape[1:3]
+        size = (image.shape[1], image.shape[2])
         height, width = getattr(model, "canvas", lambda *same: same)(*size)
         x = mirror_pad(image, (_halves(height - size[0]), _halves(width - size[1])))
         logits = model.apply(variables, normalize(x), train=False)

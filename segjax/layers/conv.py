@@ -11,7 +11,7 @@ from segjax.ops.conv import Pair, conv2d, pair
 from segjax.ops.transposed import conv_transpose2d
 
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""He et al. (2015) for the backward pass: N(0, 2 / (k·k·out)), torchvision's for its ResNets."""
+"""He et al. (2015) for the backward pass: variance 2 / (k·k·out), torchvision's for ResNets."""
 
 
 class Conv(nn.Module):
@@ -33,6 +33,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels; sizes as `conv_output_size`."""
         shape = (*pair(self.kernel_size), x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv2d(
@@ -47,7 +48,7 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """A transposed convolution with PyTorch's sizes; its kernel is h w o i, the convolution's."""
+    """A transposed convolution with PyTorch's sizes; the kernel is h w o i."""
 
     features: int
     kernel_size: Pair
@@ -64,6 +65,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels; sizes as `conv_transpose2d`."""
         shape = (*pair(self.kernel_size), self.features // self.groups, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv_transpose2d(
@@ -77,7 +79,9 @@ class ConvTranspose(nn.Module):
         return _add_bias(self, y) if self.use_bias else y
 
 
-def _add_bias(module: Conv | ConvTranspose, y: Float[Array, "b h w o"]) -> Float[Array, "b h w o"]:
+def _add_bias(
+    module: Conv | ConvTranspose, y: Float[Array, "b h w o"]
+) -> Float[Array, "b h w o"]:
     """Returns `y` plus the module's parameter `bias`."""
     bias = module.param("bias", nn.initializers.zeros, (module.features,), module.param_dtype)
     return y + bias.astype(module.dtype)[None, None, None, :]
@@ -94,6 +98,7 @@ class ConvNormReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels, none below zero."""
         y = Conv(
             self.features,
             self.kernel_size,

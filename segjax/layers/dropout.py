@@ -9,17 +9,22 @@ from segjax.types import AXIS
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with probability `rate` and divides the others by 1 − rate (Srivastava et al., 2014).
+    """Zeroes each element with probability `rate` and divides the others by 1 − rate.
 
-    The mask of an example is drawn from the rng "dropout" (the same on every device) and the example's
-    position in the global batch, so that one device or four take the same step. Like BatchNorm it trains
-    only under `segjax.parallel.data_parallel`.
+    The mask of an example is drawn from the rng "dropout" (the same on every device) and the
+    example's position in the global batch, so that one device or four take the same step. Like
+    BatchNorm it trains only under `segjax.parallel.data_parallel`. (Srivastava et al., 2014.)
     """
 
     rate: float
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *rest"], *, train: bool) -> Float[Array, "b *rest"]:
+        """Returns `x` itself where `train` is false.
+
+        Raises:
+          ValueError: the rate lies outside [0, 1).
+        """
         if not 0 <= self.rate < 1:
             raise ValueError(f"The dropout rate must lie in [0, 1), got {self.rate}.")
         if not train or self.rate == 0 or self.is_initializing():

@@ -11,7 +11,7 @@ from segjax.layers.dropout import Dropout
 
 
 class FCNHead(nn.Module):
-    """torchvision's: 3×3 to a quarter of the channels, batch norm, ReLU, dropout, 1×1 to the classes."""
+    """torchvision's: 3×3 to a quarter of the channels, norm, ReLU, dropout, 1×1 to classes."""
 
     num_classes: int
     dropout: float = 0.1
@@ -19,6 +19,7 @@ class FCNHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float32[Array, "b h w k"]:
+        """Returns logits of the features' size."""
         y = ConvNormReLU(x.shape[-1] // 4, 3, dtype=self.dtype, name="conv")(x, train=train)
         y = Dropout(self.dropout, name="dropout")(y, train=train)
         return Conv(self.num_classes, 1, name="classifier")(y)

@@ -11,10 +11,10 @@ from segjax.layers.dropout import Dropout
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling with the image-level feature (DeepLab v3, section 3.3, figure 5).
+    """Atrous spatial pyramid pooling with the image-level feature (DeepLab v3, section 3.3).
 
-    A 1×1, one 3×3 a rate, and the pooled image through a 1×1, side by side in torchvision's order
-    (TensorFlow's DeepLab puts the pooled image first), then a 1×1 and dropout.
+    A 1×1, one 3×3 a rate, and the pooled image through a 1×1, side by side in torchvision's
+    order (TensorFlow's DeepLab puts the pooled image first), then a 1×1 and dropout.
     """
 
     rates: tuple[int, ...]
@@ -24,6 +24,8 @@ class ASPP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
+        """Returns `features` channels of the same size."""
+
         def branch(
             y: Float[Array, "b h w c"], kernel_size: int, dilation: int, name: str
         ) -> Float[Array, "b h w f"]:

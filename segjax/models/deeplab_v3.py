@@ -12,15 +12,15 @@ from segjax.ops.resize import resize_bilinear
 
 
 class DeepLabV3(nn.Module):
-    """Backbone, atrous spatial pyramid pooling, classifier; logits upsampled to the image (section 4.1).
+    """Backbone, atrous spatial pyramid pooling, classifier, bilinear upsampling to the image.
 
-    `rates` are those for the backbone's output stride: the paper's (6, 12, 18) at 16, (12, 24, 36) at 8.
-    The default head is torchvision's, which its published weights need; the paper's goes straight from the
-    ASPP to the logits (`extra_conv=False`), and its TensorFlow code has `dropout=0.1`,
-    `align_corners=True`. `auxiliary=True` adds torchvision's second head on c4: when training, its logits
-    at the image's size are sown as "c4" into the collection "auxiliary".
-    `dtype` is the head's; None takes the backbone's, so that one field there sets all. The classifiers and
-    the logits are float32 always.
+    `rates` are those for the backbone's output stride: the paper's (6, 12, 18) at 16, (12, 24,
+    36) at 8. The default head is torchvision's, which its published weights need; the paper's
+    goes straight from the ASPP to the logits (`extra_conv=False`), and its TensorFlow code has
+    `dropout=0.1`, `align_corners=True`. `auxiliary=True` adds torchvision's second head on c4:
+    when training, its logits at the image's size are sown as "c4" into the collection
+    "auxiliary". `dtype` is the head's; None takes the backbone's, so that one field there sets
+    all. The classifiers and the logits are float32 always.
     """
 
     backbone: nn.Module
@@ -37,6 +37,7 @@ class DeepLabV3(nn.Module):
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
     ) -> Float32[Array, "b h w k"]:
+        """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
         dtype = self.backbone.dtype if self.dtype is None else self.dtype
         aspp = ASPP(
@@ -60,13 +61,15 @@ class DeepLabV3(nn.Module):
 
     def _hand_over(self, name: str, logits: Float32[Array, "b h w k"]) -> None:
         if not self.is_initializing():
-            self.sow("auxiliary", name, logits, reduce_fn=lambda _, new: new)
+            newest = lambda _, new: new
+            self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "DeepLabV3":
-        """Returns the same network at another output stride, with rates that see the same pixels.
+        """Returns the network at another output stride, with rates that reach equally far.
 
-        Trained variables fit both (section 4.1: trained at 16, evaluated at 8). Multi-grid factors stay.
+        Trained variables fit both (section 4.1: trained at 16, evaluated at 8). Multi-grid
+        factors stay.
 
         Raises:
           ValueError: a rate would not be a whole number.
@@ -79,8 +82,8 @@ class DeepLabV3(nn.Module):
         old = self.backbone.output_stride
         if output_stride < 1 or any(rate * old % output_stride for rate in self.rates):
             raise ValueError(
-                f"Rates {self.rates} at output stride {old} are no whole numbers at {output_stride}; "
-                "give the model rates that are multiples."
+                f"Rates {self.rates} at output stride {old} are no whole numbers at output "
+                f"stride {output_stride}; choose a finer one."
             )
         return self.clone(
             backbone=self.backbone.clone(output_stride=output_stride),

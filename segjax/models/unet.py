@@ -15,10 +15,14 @@ from segjax.ops.resize import resize_bilinear
 
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """The paper's N(0, √(2/N)), N the incoming nodes of a neuron (section 3)."""
+# Each output of an up-convolution meets one of its 2×2 taps, so N is a quarter of the kernel's.
+he_fan_in_up = nn.initializers.variance_scaling(
+    4 * 2.0, "fan_in", "normal", in_axis=-1, out_axis=-2
+)
 
 
 class ConvPair(nn.Module):
-    """Twice a 3×3 convolution, (batch norm,) ReLU: two pixels less on each side where `valid`."""
+    """Twice a 3×3 convolution, (norm,) ReLU; two pixels less on each side where `valid`."""
 
     features: int
     valid: bool
@@ -27,6 +31,7 @@ class ConvPair(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow f"]:
+        """Returns `features` channels, none below zero."""
         for i in (0, 1):
             x = Conv(
                 self.features,
@@ -46,11 +51,12 @@ class ConvPair(nn.Module):
 class UNet(nn.Module):
     """A contracting path, an expanding path, and skips between them (figure 1).
 
-    By default padded: the image is mirrored out to a multiple of 2**depth inside and the logits are cropped
-    back, so every size works. `valid=True` is the paper's: unpadded convolutions, skips cropped, and
-    logits of the image's centre only (572 → 388); see `canvas`.
-    The up-convolution is transposed, 2×2 with stride 2; `bilinear=True` takes a 1×1 and interpolates.
-    `dropout` is at the end of the contracting path (the paper's rate is not given; 0.5 is usual).
+    By default padded: the image is mirrored out to a multiple of 2**depth inside and the logits
+    are cropped back, so every size works. `valid=True` is the paper's: unpadded convolutions,
+    skips cropped, and logits of the image's centre only (572 → 388); see `canvas`. The
+    up-convolution is transposed, 2×2 with stride 2; `bilinear=True` takes a 1×1 and
+    interpolates. `dropout` is at the end of the contracting path (the paper gives no
+    rate; 0.5 is usual).
     """
 
     num_classes: int
@@ -102,14 +108,16 @@ class UNet(nn.Module):
         """Returns twice the size and half the channels."""
         features, name = self.features * 2**level, f"upconv{level}"
         if not self.bilinear:
-            return ConvTranspose(features, 2, stride=2, dtype=self.dtype, name=name)(x)
-        # A 1×1 convolution and interpolation commute; this order interpolates half the channels.
+            return ConvTranspose(
+                features, 2, stride=2, dtype=self.dtype, kernel_init=he_fan_in_up, name=name
+            )(x)
+        # A 1×1 convolution and interpolation commute: this order interpolates fewer channels.
         x = Conv(features, 1, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
         return resize_bilinear(x, (2 * x.shape[1], 2 * x.shape[2]))
 
     @nn.nowrap
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the smallest input whose logits cover height × width; the same size where padded.
+        """Returns the smallest input whose logits cover height × width; that size where padded.
 
         Predictors mirror the image out to it and crop the result.
 
@@ -127,8 +135,8 @@ class UNet(nn.Module):
     def _side(self, covered: int) -> int:
         """Returns the smallest side that fits and whose logits cover so many pixels.
 
-        With m pixels after the bottom's convolutions, the result has 2ᵈm − 4(2ᵈ − 1) and the image
-        2ᵈ(m + 4) + 4(2ᵈ − 1) pixels: 12 · 2ᵈ − 8 more.
+        With m pixels after the bottom's convolutions, the result has 2ᵈm − 4(2ᵈ − 1) and the
+        image 2ᵈ(m + 4) + 4(2ᵈ − 1) pixels: 12 · 2ᵈ − 8 more.
         """
         step = 2**self.depth
         bottom = -(-(covered + 4 * (step - 1)) // step)
@@ -140,10 +148,11 @@ class UNet(nn.Module):
         smallest = self._side(1)
         for side in (height, width):
             fits = self._side(max(side - margin, 1))
-            if fits != side:
-                nearest = sorted({max(fits - step, smallest), fits})
-                raise ValueError(
-                    f"Valid convolutions cannot take {height}×{width}: each side must be "
-                    f"{smallest} + {step}k; nearest to {side}: "
-                    f"{' and '.join(map(str, nearest))}. Mirror the image out to canvas(height, width)."
-                )
+            if fits == side:
+                continue
+            nearest = sorted({max(fits - step, smallest), fits})
+            raise ValueError(
+                f"Valid convolutions cannot take {height}×{width}: each side must be "
+                f"{smallest} + {step}k; nearest to {side}: {' and '.join(map(str, nearest))}. "
+                "Mirror the image out to canvas(height, width)."
+            )

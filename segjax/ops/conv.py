@@ -1,7 +1,7 @@
 """Convolution with stride, dilation and groups, and the sizes that it gives.
 
-Padding is symmetric and explicit. Frameworks' "SAME" pads 0 + 1 at stride 2 on even sizes and so
-shifts the grid by a pixel; published weights expect 1 + 1:
+Padding is symmetric and explicit. Frameworks' "SAME" pads 0 + 1 at stride 2 on even sizes and
+so shifts the grid by a pixel; published weights expect 1 + 1:
 
     size 6, kernel 3, stride 2     padding 1:  [. 0 1] 2 3 4 5     taps centred on 0, 2, 4
                                    "SAME":      0 [1 2 3] 4 5 .    taps centred on 1, 3, 5
@@ -27,7 +27,7 @@ def pair(value: Pair) -> tuple[int, int]:
 def conv_output_size(
     size: int, kernel: int, *, stride: int = 1, padding: int | str = 0, dilation: int = 1
 ) -> int:
-    """Returns how many positions a kernel takes along one axis: ⌊(n + 2p − d(k−1) − 1) / s⌋ + 1.
+    """Returns a kernel's positions along one axis: ⌊(n + 2p − d(k−1) − 1) / s⌋ + 1.
 
     Args:
       size: pixels along the axis.
@@ -39,8 +39,8 @@ def conv_output_size(
     Raises:
       ValueError: a number is out of range, or the kernel is larger than the padded input.
 
-    >>> conv_output_size(65, 3, stride=2, padding=1), conv_output_size(65, 3, dilation=6, padding=6)
-    (33, 65)
+    >>> conv_output_size(65, 3, stride=2, padding=1), conv_output_size(65, 3, dilation=6)
+    (33, 53)
     """
     if min(size, kernel, stride, dilation) < 1:
         raise ValueError(
@@ -51,8 +51,8 @@ def conv_output_size(
     padded = size + 2 * padding_of(kernel, padding=padding, dilation=dilation)
     if extent > padded:
         raise ValueError(
-            f"A kernel of {kernel} taps at dilation {dilation} spans {extent} pixels, more than the "
-            f"padded input's {padded}; pad more, dilate less or use a larger input."
+            f"A kernel of {kernel} taps at dilation {dilation} spans {extent} pixels, more "
+            f"than the padded input's {padded}; pad more, dilate less or use a larger input."
         )
     return (padded - extent) // stride + 1
 
@@ -66,8 +66,8 @@ def padding_of(kernel: int, *, padding: int | str, dilation: int = 1) -> int:
     if padding == "same":
         if dilation * (kernel - 1) % 2:
             raise ValueError(
-                f'padding="same" needs an odd extent, got kernel {kernel} at dilation {dilation}; '
-                "use an odd kernel, or give the padding as a number."
+                f'padding="same" needs an odd extent, got kernel {kernel} at dilation '
+                f"{dilation}; use an odd kernel, or give the padding as a number."
             )
         return dilation * (kernel - 1) // 2
     if isinstance(padding, str) or padding < 0:
@@ -84,15 +84,15 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Float[Array, "b oh ow o"]:
-    """Returns the cross-correlation of `x` with `kernel`, as every deep-learning library means it.
+    """Returns the cross-correlation of `x` with `kernel`, deep learning's convolution.
 
     Args:
       x: the input.
       kernel: taps; `i` is c / groups. Output channels are split among the groups in order.
-      stride: pixels from one position to the next; like all pairs here (height, width) or one number.
-      padding: zeros on each side of an axis, or "same" (odd extents only).
-      dilation: pixels from one tap to the next, the atrous rate.
-      groups: blocks of channels that do not see one another; c for a depthwise convolution.
+      stride: pixels from one position to the next; like all pairs here (height, width) or one
+      number. padding: zeros on each side of an axis, or "same" (odd extents only). dilation:
+      pixels from one tap to the next, the atrous rate. groups: blocks of channels that do not
+      see one another; c for a depthwise convolution.
 
     Raises:
       ValueError: channels do not fit the kernel or the groups, or as `conv_output_size`.

@@ -12,8 +12,10 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 """((top, bottom), (left, right)), in pixels."""
 
 
-def center_crop(x: Shaped[Array, "b h w c"], size: tuple[int, int]) -> Shaped[Array, "b oh ow c"]:
-    """Returns the middle `size` of `x`; of an odd difference the bottom and the right lose more.
+def center_crop(
+    x: Shaped[Array, "b h w c"], size: tuple[int, int]
+) -> Shaped[Array, "b oh ow c"]:
+    """Returns the middle `size` of `x`; if the difference is odd, bottom and right lose more.
 
     Raises:
       ValueError: `size` is larger than `x`, or empty.
@@ -26,18 +28,17 @@ def center_crop(x: Shaped[Array, "b h w c"], size: tuple[int, int]) -> Shaped[Ar
 
 
 def mirror_pad(x: Shaped[Array, "b h w c"], pads: Pads) -> Shaped[Array, "b oh ow c"]:
-    """Returns `x` continued by its mirror images; the border pixels themselves are not repeated.
+    """Returns `x` continued by its mirror images, which do not repeat the border pixels.
 
-        pads of 3 on a b c:    b c b | a b c | b a b       (the side may be shorter than the pad)
+        pads of 3 on a b c:    b c b | a b c | b a b       (the side may be shorter than the
+        pad)
 
     Raises:
       ValueError: a pad is negative.
     """
     if min(*pads[0], *pads[1]) < 0:
         raise ValueError(f"Pads must be at least 0, got {pads}; center_crop takes pixels away.")
-    rows, columns = (
-        _mirrored(n, *pad) for n, pad in zip(x.shape[1:3], pads, strict=True)
-    )
+    rows, columns = (_mirrored(n, *pad) for n, pad in zip(x.shape[1:3], pads, strict=True))
     return jnp.take(jnp.take(x, rows, axis=1, mode="clip"), columns, axis=2, mode="clip")
 
 
@@ -51,7 +52,7 @@ def _mirrored(size: int, before: int, after: int) -> np.ndarray:
 def pad_to_multiple(
     x: Shaped[Array, "b h w c"], multiple: Pair
 ) -> tuple[Shaped[Array, "b oh ow c"], Callable[[Array], Array]]:
-    """Returns `x`, mirrored out to the next multiple on both sides alike, and the crop that undoes it.
+    """Returns `x` mirrored out to the next multiple, and the crop that undoes it.
 
     The crop takes any b h w c of the padded height and width, such as logits.
 
@@ -62,6 +63,6 @@ def pad_to_multiple(
     down, right = pair(multiple)
     if min(down, right) < 1:
         raise ValueError(f"A multiple must be at least 1, got {multiple}.")
-    missing = -height % down, -width % right
-    pads = tuple((total // 2, total - total // 2) for total in missing)
-    return mirror_pad(x, pads), lambda y: center_crop(y, (height, width))
+    split = lambda missing: (missing // 2, missing - missing // 2)
+    padded = mirror_pad(x, (split(-height % down), split(-width % right)))
+    return padded, lambda y: center_crop(y, (height, width))

@@ -4,7 +4,8 @@ Where the samples of 4 pixels lie on 2 pixels:
 
     align_corners=False    |  0     |     1  |     pixels are areas: the images' edges coincide
                             0   1   2   3          source = (i + ½) · in / out − ½
-    align_corners=True     0        .        1     pixels are points: the corners' centres coincide
+    align_corners=True     0        .        1     pixels are points: the corners' centres
+    coincide
                            0     1     2     3     source = i · (in − 1) / (out − 1)
 """
 
@@ -25,7 +26,8 @@ def resize_bilinear(
     Args:
       x: the image or the logits.
       size: (height, width) to return.
-      align_corners: whether corner pixels keep their values; TensorFlow's DeepLab and PSPNet do so.
+      align_corners: whether corner pixels keep their values; TensorFlow's DeepLab and PSPNet do
+      so.
 
     Raises:
       ValueError: a side is below 1.
@@ -39,7 +41,8 @@ def resize_bilinear(
         jnp.asarray(interpolation_matrix(n, m, align_corners=align_corners), dtype)
         for n, m in zip(x.shape[1:3], size, strict=True)
     )
-    # Full precision: TF32 or bfloat16 products would blur logits by more than the interpolation does.
+    # Full precision: TF32 or bfloat16 products would blur logits by more than the interpolation
+    # does.
     result = jnp.einsum(
         "hi,wj,bijc->bhwc", rows, columns, x.astype(dtype), precision=lax.Precision.HIGHEST
     )

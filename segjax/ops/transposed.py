@@ -1,11 +1,12 @@
 """Transposed convolution as the adjoint of convolution, and the bilinear kernel.
 
-A convolution gathers: every output is a weighted sum of a window. Its transpose scatters: every input is
-spread, weighted, over the same window. It restores the shape, not the values. As a gather (stride 2):
+A convolution gathers: every output is a weighted sum of a window. Its transpose scatters: every
+input is spread, weighted, over the same window. It restores the shape, not the values. As a
+gather (stride 2):
 
     input      a b c                     s − 1 zeros between neighbours: a 0 b 0 c
-    border     d(k−1) − p zeros          so that position 0 meets the taps that position 0 was spread by
-    kernel     flipped in both axes      then an ordinary convolution of stride 1
+    border     d(k−1) − p zeros          so that position 0 meets the taps that position 0 was
+    spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
 import jax.numpy as jnp
@@ -28,8 +29,9 @@ def conv_transpose2d(
 ) -> Float[Array, "b oh ow f"]:
     """Returns Kᵀx, where K is `conv2d` with this kernel, stride, padding, dilation and groups.
 
-    A side becomes (n − 1)·s − 2p + d(k−1) + output_padding + 1, as in PyTorch. Where several input sizes
-    of K give the same output size, output_padding (< stride) says which of them to return to.
+    A side becomes (n − 1)·s − 2p + d(k−1) + output_padding + 1, as in PyTorch. Where several
+    input sizes of K give the same output size, output_padding (< stride) says which of them to
+    return to.
 
     Args:
       x: what K would return.
@@ -42,7 +44,8 @@ def conv_transpose2d(
       groups: blocks of channels that do not see one another.
 
     Raises:
-      ValueError: channels do not fit, a number is out of range, or nothing of the result is left.
+      ValueError: channels do not fit, a number is out of range, or nothing of the result is
+      left.
     """
     features = kernel.shape[2] * groups
     check_channels(x.shape[-1], kernel.shape[3], features, groups=groups)
@@ -59,7 +62,11 @@ def conv_transpose2d(
             strict=True,
         )
     ]
-    if kernel.shape[:2] == strides and borders == [(k - 1, k - 1) for k in strides] and groups == 1:
+    if (
+        kernel.shape[:2] == strides
+        and borders == [(k - 1, k - 1) for k in strides]
+        and groups == 1
+    ):
         return _side_by_side(x, kernel)
     return lax.conv_general_dilated(
         x,
@@ -78,8 +85,8 @@ def _side_by_side(
 ) -> Float[Array, "b oh ow o"]:
     """Returns the result for windows that neither overlap nor leave gaps: one matrix product.
 
-    The same numbers; but XLA's gradient of the general form by such a kernel is up to a hundred times as
-    slow on a CPU, and U-Net has four of them.
+    The same numbers; but XLA's gradient of the general form by such a kernel is up to a hundred
+    times as slow on a CPU, and U-Net has four of them.
     """
     (b, h, w, _), (kh, kw, o, _) = x.shape, kernel.shape
     return jnp.einsum("bhwi,xyoi->bhxwyo", x, kernel).reshape(b, h * kh, w * kw, o)
@@ -103,7 +110,7 @@ def _border(
     result = (size - 1) * stride + reach + 1 + output_padding - 2 * padding
     if result < 1:
         raise ValueError(
-            f"Padding {padding} cuts away the whole result ({result} pixels left); use less padding."
+            f"Padding {padding} cuts away the whole result ({result} pixels left); use less."
         )
     return reach - padding, reach - padding + output_padding
 
@@ -111,7 +118,7 @@ def _border(
 def _adjoint_kernel(
     kernel: Float[Array, "kh kw o i"], groups: int
 ) -> Float[Array, "kh kw i_per_group c"]:
-    """Returns the kernel flipped, with the roles of its channels exchanged within each group."""
+    """Returns the kernel flipped, its channels' roles exchanged within each group."""
     height, width, outputs, inputs = kernel.shape
     split = kernel[::-1, ::-1].reshape(height, width, outputs, groups, inputs // groups)
     return split.transpose(0, 1, 4, 3, 2).reshape(
@@ -122,9 +129,10 @@ def _adjoint_kernel(
 def bilinear_kernel(size: int, channels: int) -> Float[Array, "k k c c"]:
     """Returns the kernel with which `conv_transpose2d` interpolates each channel by itself.
 
-    With f = ⌊(k + 1) / 2⌋, centre c = f − 1 (odd k) or f − 1/2 (even k), the weight at (i, j) is
-    (1 − |i − c| / f)(1 − |j − c| / f): Caffe's bilinear filler, which FCN (Long et al., 2015) starts
-    from and keeps for its last upsampling. For factor s use size 2s, stride s, padding s / 2 (even s).
+    With f = ⌊(k + 1) / 2⌋, centre c = f − 1 (odd k) or f − 1/2 (even k), the weight at (i, j)
+    is (1 − |i − c| / f)(1 − |j − c| / f): Caffe's bilinear filler, which FCN (Long et al.,
+    2015) starts from and keeps for its last upsampling. For factor s use size 2s, stride s,
+    padding s / 2 (even s).
 
     Raises:
       ValueError: size or channels is below 1.

@@ -122,7 +122,7 @@ class Checkpoints:
         return step, {name: state[name] for name in names if state.get(name)}
 
     def restore_tree(self, step: int) -> dict[str, Any]:
-        """The whole state of a step as nested dictionaries and lists, for whoever looks at it."""
+        """The whole state of a step as nested dictionaries and lists, to look at."""
         restore = ocp.args.Composite(state=ocp.args.StandardRestore())
         return self._manager.restore(step, args=restore)["state"]
 

@@ -14,9 +14,8 @@ from segjax.errors import InputError
 from segjax.evaluate.predictors import at_output_stride, whole_image
 from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
-from segjax.losses import on_logits_grid
 from segjax.parallel import check_batch_size
-from segjax.train.step import TrainState, init_state
+from segjax.train.step import TrainState, init_state, loss_terms
 from segjax.types import Dataset
 
 
@@ -159,9 +158,8 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
         logits, variables = experiment.model.init_with_output(
             jax.random.key(0), image, train=False
         )
-        stride = getattr(experiment.model, "label_stride", 1)
         assert isinstance(logits, jax.Array)
-        experiment.loss(logits, on_logits_grid(batch, logits.shape[1:3], stride=stride))
+        loss_terms(experiment.model, experiment.loss, logits, {}, batch)
         return variables
 
     try:

@@ -53,7 +53,7 @@ def write_results(
 
 
 def _extremes(scores: Scores, count: int) -> tuple[list[int], list[int]]:
-    """Indices of the worst images, worst first, and of the best, best first; none is in both."""
+    """Indices of the worst images, worst first, and of the best, best first; none is twice."""
     scored = {i: value for i, value in scores.image_iou.items() if not np.isnan(value)}
     order = sorted(scored, key=lambda i: (scored[i], i))
     count = min(count, (len(order) + 1) // 2)

@@ -1,6 +1,6 @@
 """The train step: pure, the same on one device and on many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -72,7 +72,7 @@ def make_train_step(
             mutable=["batch_stats", "auxiliary"],
             rngs={"dropout": key},
         )
-        terms = _terms(model, loss, logits, updated.get("auxiliary", {}), batch)
+        terms = loss_terms(model, loss, logits, updated.get("auxiliary") or {}, batch)
         totals = {name: total for name, (total, _) in terms.items()}
         weights = {name: weight for name, (_, weight) in terms.items()}
         return totals, (weights, updated.get("batch_stats", {}))
@@ -88,7 +88,7 @@ def make_train_step(
         scale = {name: _share(name, w, auxiliary_weight) for name, w in weights.items()}
         gradients = lax.psum(pull_back(scale)[0], AXIS)
         terms = jax.tree.map(lambda total, s: total * s, lax.psum(totals, AXIS), scale)
-        total = sum(terms.values())
+        total = jnp.asarray(sum(terms.values()))
         norm = optax.tree.norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -107,10 +107,16 @@ def _variables(params, batch_stats) -> Variables:
     return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
-def _terms(model: nn.Module, loss: Loss, logits: Array, auxiliary, batch: Batch) -> dict:
-    """Loss terms of the network's answer and, under `auxiliary/…`, of its auxiliary heads."""
+def loss_terms(
+    model: nn.Module, loss: Loss, logits: Array, auxiliary: Mapping[str, Array], batch: Batch
+) -> dict[str, tuple[Array, Array]]:
+    """(total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary heads.
+
+    Labels come to the grid of each; a model whose scores lie `label_stride` pixels apart says so.
+    """
     stride = getattr(model, "label_stride", 1)
-    at = lambda scores: on_logits_grid(batch, scores.shape[1:3], stride=stride)
+    grid = lambda scores: (scores.shape[1], scores.shape[2])
+    at = lambda scores: on_logits_grid(batch, grid(scores), stride=stride)
     terms = dict(loss(logits, at(logits)))
     for head, scores in auxiliary.items():
         for name, term in loss(scores, at(scores)).items():

@@ -50,8 +50,8 @@ class BorderWeights:
             largest = int(label[valid].max(initial=0))
             if largest >= len(self.class_weights):
                 raise InputError(
-                    f"BorderWeights has {len(self.class_weights)} class_weights, but a label is "
-                    f"{largest}: give one weight a class."
+                    f"BorderWeights has {len(self.class_weights)} class_weights, but a label "
+                    f"is {largest}: give one weight a class."
                 )
             table = np.asarray(self.class_weights, np.float32)
             weight[valid] = table[label[valid]]

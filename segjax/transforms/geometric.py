@@ -185,7 +185,7 @@ def resize_nearest(
 ) -> Shaped[np.ndarray, "h2 w2"]:
     """The label at h × w: each pixel is the old one under its centre (half-pixel centres)."""
     y, x = (
-        np.minimum(((np.arange(new) + 0.5) * (old / new)).astype(np.intp), old - 1)
+        (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip((h, w), label.shape, strict=True)
     )
     return label[y[:, None], x]
@@ -215,7 +215,7 @@ def _map_all(example: Example, function: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def _pair(size: Any, name: str) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(
             f"{name} needs size: one positive integer or (height, width), got {size!r}."

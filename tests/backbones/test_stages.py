@@ -1,6 +1,7 @@
 """Plans of strides and dilations: published tables."""
 
 import pytest
+
 from segjax.backbones.stages import plan
 
 
@@ -12,7 +13,9 @@ from segjax.backbones.stages import plan
         (8, [(1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4)]),
     ],
 )
-def test_a_stage_that_loses_its_stride_keeps_the_previous_dilation_first(output_stride, expected):
+def test_a_stage_that_loses_its_stride_keeps_the_previous_dilation_first(
+    output_stride, expected
+):
     assert [tuple(stage) for stage in plan(output_stride)] == expected
 
 
@@ -38,5 +41,5 @@ def test_an_output_stride_out_of_the_list_is_an_error_that_names_the_list():
 
 
 def test_a_multi_grid_of_another_length_is_an_error():
-    with pytest.raises(ValueError, match=r"multi_grid=\(1, 2\) must .* each of 3 units"):
+    with pytest.raises(ValueError, match=r"multi_grid=\(1, 2\) must have .* each of 3 units"):
         plan(16)[3].units(3, (1, 2))

@@ -215,7 +215,7 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
             "no weights file a.saf",
         ),
         ([TINY, "--set", "transforms=()", "--set", "train_data.size=10"], "size >= 16"),
-        ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "each side must be 188 + 16k"),
+        ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "must be 188 + 16k"),
         ([TINY, "--set", "optimizer.multipliers=(('enc', 0.1),)"], "'enc' fits no parameter"),
         ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channels"),
         ([TINY, "--evaluate"], "holds no checkpoint; train the run first"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.data import prepare
+from segjax.data import cache, prepare
 from segjax.data.folder import Folder
 from segjax.errors import InputError
 
@@ -139,12 +139,12 @@ def test_a_cache_that_cannot_be_written_is_named(root, tmp_path, monkeypatch):
 
 
 def test_the_cache_is_segjax_cache_or_in_the_users_cache_folder(tmp_path, monkeypatch):
-    assert prepare.cache_root() == tmp_path / "cache"
+    assert cache.cache_root() == tmp_path / "cache"
     monkeypatch.delenv("SEGJAX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert prepare.cache_root() == tmp_path / "xdg" / "segjax"
+    assert cache.cache_root() == tmp_path / "xdg" / "segjax"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert prepare.cache_root() == pathlib.Path.home().resolve() / ".cache" / "segjax"
+    assert cache.cache_root() == pathlib.Path.home().resolve() / ".cache" / "segjax"
 
 
 def test_progress_is_one_plain_line_without_a_terminal(root, capsys):

@@ -1,3 +1,5 @@
+import importlib.util
+import pathlib
 import pickle
 
 import numpy as np
@@ -52,6 +54,44 @@ def test_a_shape_differs_from_the_ground_around_it_in_colour():
         example["image"][example["label"] == c].mean(0) for c in np.unique(example["label"])
     ]
     assert all(abs(mean - means[0]).max() > 20 for mean in means[1:])
+
+
+@pytest.fixture(scope="module")
+def pixel_baseline():
+    path = pathlib.Path(__file__).parents[2] / "benchmarks" / "pixel_baseline.py"
+    spec = importlib.util.spec_from_file_location("pixel_baseline", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "histogram"])
+def test_no_classifier_of_single_pixels_comes_near_half_the_possible_score(
+    pixel_baseline, kind, balanced
+):
+    train, val = Synthetic(size=48), Synthetic("val", size=48, count=16)
+    if kind == "linear":
+        predict = pixel_baseline.softmax_classifier(
+            train, pixel_baseline.linear, images=60, per_image=50, steps=100, balanced=balanced
+        )
+    else:
+        predict = pixel_baseline.histogram_classifier(train, images=60, balanced=balanced)
+    mean_iou, _ = pixel_baseline.score(predict, val)
+    assert 0.01 < mean_iou < 0.2
+
+
+def test_the_baseline_finds_what_colour_alone_does_tell(pixel_baseline):
+    class Coloured(Synthetic):
+        def __getitem__(self, index):
+            example = super().__getitem__(index)
+            return {**example, "image": self.palette[example["label"]]}
+
+    train, val = Coloured(size=48), Coloured("val", size=48, count=8)
+    predict = pixel_baseline.softmax_classifier(train, pixel_baseline.linear, images=40)
+    assert pixel_baseline.score(predict, val)[0] > 0.95
+    predict = pixel_baseline.histogram_classifier(train, images=40)
+    assert pixel_baseline.score(predict, val)[0] > 0.99
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from segjax.layers.norm import BatchNorm
 from segjax.types import AXIS
 
@@ -11,7 +12,7 @@ X = jnp.asarray(np.random.default_rng(0).normal(3, 2, (4, 3, 2, 5)), jnp.float32
 
 
 def _train(x):
-    """Returns the outputs and the new statistics of one device or more; x is devices b h w c."""
+    """Returns the outputs and the new statistics; x is devices b h w c."""
     layer = BatchNorm()
     variables = layer.init(jax.random.key(0), x[0], train=False)
     apply = lambda v, x: layer.apply(v, x, train=True, mutable=["batch_stats"])
@@ -28,6 +29,14 @@ def test_training_normalises_by_the_statistics_of_all_devices():
         np.testing.assert_allclose(
             new["batch_stats"]["var"][device], 0.9 + 0.1 * variance, rtol=1e-4
         )
+
+
+def test_the_variance_of_nearly_equal_values_is_not_lost():
+    x = 0.01 * X + 30.0
+    y, _ = _train(x[None])
+    exact = np.asarray(x, np.float64)
+    expected = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-5)
+    np.testing.assert_allclose(y[0], expected, atol=1e-2)
 
 
 def test_evaluation_normalises_by_the_running_statistics_and_needs_no_axis():

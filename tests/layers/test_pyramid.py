@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from segjax.layers.pyramid import ASPP
 from segjax.ops.conv import conv2d
 

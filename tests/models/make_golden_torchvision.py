@@ -1,6 +1,7 @@
 """Writes `golden_*.npz`: what torchvision's networks return for weights made from their names.
 
-Needs torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`, `STEPS`.
+Needs torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`,
+`STEPS`.
 
     python tests/models/make_golden_torchvision.py
 """
@@ -11,17 +12,24 @@ import zlib
 import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
-STEPS = {"c1": (4, 8), "c2": (2, 16), "c3": (2, 16), "c4": (2, 32), "c5": (2, 64), "aspp": (2, 8)}
+STEPS = {
+    "c1": (4, 8),
+    "c2": (2, 16),
+    "c3": (2, 16),
+    "c4": (2, 32),
+    "c5": (2, 64),
+    "aspp": (2, 8),
+}
 """Every so many rows and columns, and every so many channels, are kept of a feature map."""
 
 
 def image(name: str) -> np.ndarray:
-    """Returns the network's input, 1 × 33 × 297 × 3: at stride 8 wider than the widest rate, 36."""
+    """Returns 1 × 33 × 297 × 3: at stride 8 still wider than the widest rate, 36."""
     return _rng(name).normal(size=(1, 33, 297, 3)).astype(np.float32)
 
 
 def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the tensor that torchvision calls `name`, in PyTorch's layout; it keeps signals alive."""
+    """Returns the tensor that torchvision calls `name`, in PyTorch's layout."""
     rng = _rng(name)
     if len(shape) == 4:
         return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
@@ -63,7 +71,9 @@ def main() -> None:
     taps |= {f"c{i + 1}": deeplab.backbone[f"layer{i}"] for i in (1, 2, 3, 4)}
     _write("deeplab_v3_resnet50", deeplab, taps)
     resnet = resnet18(weights=None)
-    _write("resnet18", resnet, {f"c{i + 1}": getattr(resnet, f"layer{i}") for i in (1, 2, 3, 4)})
+    _write(
+        "resnet18", resnet, {f"c{i + 1}": getattr(resnet, f"layer{i}") for i in (1, 2, 3, 4)}
+    )
 
 
 def _write(file: str, model, taps: dict) -> None:
@@ -72,7 +82,9 @@ def _write(file: str, model, taps: dict) -> None:
     state = model.state_dict()
     model.load_state_dict(
         {
-            name: tensor if tensor.ndim == 0 else torch.from_numpy(fill(name, tuple(tensor.shape)))
+            name: tensor
+            if tensor.ndim == 0
+            else torch.from_numpy(fill(name, tuple(tensor.shape)))
             for name, tensor in state.items()
         }
     )

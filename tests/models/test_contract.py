@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.unet import UNet
@@ -28,7 +29,7 @@ def _init(model, size=(33, 47)):
 
 
 def _variables(model):
-    """Returns variables whose statistics are not those of a fresh network, without compiling."""
+    """Returns variables of no fresh network, without compiling `init`."""
     rng = np.random.default_rng(0)
 
     def leaf(path, shape):
@@ -84,8 +85,8 @@ def test_bfloat16_logits_are_float32_and_close(evaluated):
     assert jax.tree.map(jnp.shape, _init(half)[1]) == jax.tree.map(jnp.shape, variables)
 
 
-def _gradient(model, variables, devices):
-    """Returns the gradient of all heads' logits, dropout included, taken on so many devices."""
+def test_a_gradient_reaches_every_parameter(evaluated):
+    model, variables, _ = evaluated
 
     def loss(params, rest, x):
         logits, new = model.apply(
@@ -98,23 +99,8 @@ def _gradient(model, variables, devices):
         heads = [logits, *jax.tree.leaves(new.get("auxiliary", {}))]
         return sum(jnp.sin(head).sum() for head in heads)
 
-    def step(variables, x):
-        rest = {k: v for k, v in variables.items() if k != "params"}
-        return jax.lax.psum(jax.grad(loss)(variables["params"], rest, x), AXIS)
-
-    run = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0))
-    gradient = run(variables, IMAGE.reshape(devices, -1, *IMAGE.shape[1:]))
-    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), gradient)
-
-
-def test_a_gradient_reaches_every_parameter_and_does_not_depend_on_the_number_of_devices(evaluated):
-    model, variables, _ = evaluated
-    two = _gradient(model, variables, devices=2)
-    dead = [path for path, leaf in jax.tree.leaves_with_path(two) if not np.abs(leaf).max()]
+    rest = {k: v for k, v in variables.items() if k != "params"}
+    gradient = jax.pmap(jax.grad(loss), axis_name=AXIS, in_axes=(None, None, 0))
+    found = gradient(variables["params"], rest, IMAGE[None])
+    dead = [path for path, leaf in jax.tree.leaves_with_path(found) if not np.abs(leaf).max()]
     assert not dead
-    if not isinstance(model, DeepLabV3):
-        return  # It has all layers whose numbers devices could change.
-    one = _gradient(model, variables, devices=1)
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(one))
-    for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5 * largest)

@@ -1,10 +1,13 @@
 """DeepLab v3: published counts, its head's variants, the auxiliary head, the output stride."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
+from segjax.layers.conv import ConvNormReLU
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.types import AXIS
 
@@ -42,13 +45,15 @@ def test_the_auxiliary_head_has_parameters_whatever_train_is_and_init_sows_nothi
 
 def test_auxiliary_logits_are_handed_over_in_training_alone():
     model = SMALL.clone(auxiliary=True, dropout=0.0)
-    apply = lambda train: lambda v, x: model.apply(
-        v,
-        x,
-        train=train,
-        mutable=["auxiliary", "batch_stats"],
-        rngs={"dropout": jax.random.key(0)},
-    )[1]
+    apply = lambda train: (
+        lambda v, x: model.apply(
+            v,
+            x,
+            train=train,
+            mutable=["auxiliary", "batch_stats"],
+            rngs={"dropout": jax.random.key(0)},
+        )[1]
+    )
     shapes = _shapes(model)
     batch = jax.ShapeDtypeStruct((1, *IMAGE.shape), jnp.float32)
     training = jax.eval_shape(
@@ -70,7 +75,7 @@ def test_another_output_stride_scales_the_rates_and_back():
 
 
 def test_rates_that_would_be_broken_are_an_error_that_names_them():
-    with pytest.raises(ValueError, match=r"\(1, 2\) at output stride 16 .* at 32"):
+    with pytest.raises(ValueError, match=r"\(1, 2\) at output stride 16 .* 32; choose"):
         SMALL.at_output_stride(32)
 
 
@@ -104,4 +109,46 @@ def test_align_corners_keeps_the_corners_of_the_score_map():
     model = SMALL.clone(align_corners=True)
     logits, scores = _output_of("classifier", model, _random(model))
     corners = scores[:, ::4, ::4]
-    np.testing.assert_allclose(logits[:, ::64, ::64], corners, atol=1e-5 * np.abs(corners).max())
+    np.testing.assert_allclose(
+        logits[:, ::64, ::64], corners, atol=1e-5 * np.abs(corners).max()
+    )
+
+
+class _Stem(nn.Module):
+    """The least that is a backbone."""
+
+    output_stride: int = 8
+    dtype: type = jnp.float32
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        x = ConvNormReLU(8, 9, stride=8, name="c4")(image, train=train)
+        return {"c4": x, "c5": ConvNormReLU(8, 1, name="c5")(x, train=train)}
+
+
+def test_training_with_two_heads_and_dropout_does_not_depend_on_the_number_of_devices():
+    model = DeepLabV3(_Stem(), num_classes=3, rates=(1, 2), features=8, auxiliary=True)
+    variables = _random(model)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(4, 16, 24, 3)), jnp.float32)
+
+    def loss(params, rest, x):
+        logits, new = model.apply(
+            {"params": params, **rest},
+            x,
+            train=True,
+            mutable=["batch_stats", "auxiliary"],
+            rngs={"dropout": jax.random.key(0)},
+        )
+        return (jnp.sin(logits) + jnp.cos(new["auxiliary"]["c4"])).sum(), new["batch_stats"]
+
+    def step(params, rest, x):
+        gradient, statistics = jax.grad(loss, has_aux=True)(params, rest, x)
+        return jax.lax.psum(gradient, AXIS), statistics
+
+    rest = {"batch_stats": variables["batch_stats"]}
+    run = jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0))
+    one, two = (
+        run(variables["params"], rest, images.reshape(n, 4 // n, 16, 24, 3)) for n in (1, 2)
+    )
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_allclose(b[0], a[0], atol=1e-5 * np.abs(a).max(), rtol=1e-4)

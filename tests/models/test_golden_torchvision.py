@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+
 from segjax.backbones.resnet import ResNet18, ResNet50
 from segjax.layers.head import FCNHead
 from segjax.models.deeplab_v3 import DeepLabV3
@@ -80,7 +81,11 @@ def deeplab():
     logits, captured = jax.jit(apply)(variables)
     outputs = {k: captured["intermediates"][k]["__call__"][0] for k in modules}
     with np.load(FOLDER / "golden_deeplab_v3_resnet50.npz") as golden:
-        return dict(golden), {"out": logits, "aspp": outputs["aspp"], **outputs["backbone"]}, variables
+        return (
+            dict(golden),
+            {"out": logits, "aspp": outputs["aspp"], **outputs["backbone"]},
+            variables,
+        )
 
 
 @pytest.mark.parametrize("name", ["c1", "c2", "c3", "c4", "c5", "aspp", "out"])

@@ -7,7 +7,7 @@ import pytest
 
 
 def _matrix(kernel, size, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-    """Returns (matrix, output size); row (row, column, output channel), column (y, x, input channel)."""
+    """Returns the matrix, (row, column, output) × (y, x, input), and the output's size."""
     kh, kw, inner, outputs = kernel.shape
     rows, columns = (
         (n + 2 * p - d * (k - 1) - 1) // s + 1

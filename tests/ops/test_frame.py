@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from segjax.ops.frame import center_crop, mirror_pad, pad_to_multiple
 
 
@@ -11,7 +12,9 @@ def _image(height, width):
 
 
 @pytest.mark.parametrize("size", [(7, 6), (2, 3), (1, 4), (1, 1)])
-@pytest.mark.parametrize("pads", [((1, 0), (0, 1)), ((2, 5), (13, 6)), ((0, 0), (40, 1))], ids=str)
+@pytest.mark.parametrize(
+    "pads", [((1, 0), (0, 1)), ((2, 5), (13, 6)), ((0, 0), (40, 1))], ids=str
+)
 def test_mirrors_continue_an_image_by_any_amount(size, pads):
     x = _image(*size)
     expected = np.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")

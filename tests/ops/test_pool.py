@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.test_util import check_grads
+
 from segjax.ops.pool import max_pool
 
 WINDOWS = [
@@ -16,7 +17,9 @@ WINDOWS = [
 
 
 def _reduce_window(x, *, window, stride, padding=0):
-    (kh, kw), (sh, sw), (ph, pw) = (np.broadcast_to(v, 2).tolist() for v in (window, stride, padding))
+    (kh, kw), (sh, sw), (ph, pw) = (
+        np.broadcast_to(v, 2).tolist() for v in (window, stride, padding)
+    )
     pads = [(0, 0), (ph, ph), (pw, pw), (0, 0)]
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, kh, kw, 1), (1, sh, sw, 1), pads)
 

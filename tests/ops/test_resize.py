@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+
 from segjax.ops.resize import resize_bilinear
 
 SIZES = [((5, 7), (11, 3)), ((9, 4), (4, 9)), ((1, 6), (5, 1)), ((3, 3), (33, 17))]
@@ -16,14 +17,15 @@ def _random(*shape):
 
 def _interp(x, size, *, align_corners):
     """Returns both axes interpolated by NumPy, one line at a time."""
-    for axis, new in ((1, size[0]), (2, size[1])):
-        old = x.shape[axis]
-        if align_corners:
-            source = np.linspace(0, old - 1, new)
-        else:
-            source = (np.arange(new) + 0.5) * old / new - 0.5
-        x = np.apply_along_axis(lambda line: np.interp(source, np.arange(old), line), axis, x)  # noqa: B023
-    return x
+
+    def line(values, new):
+        old = len(values)
+        areas = (np.arange(new) + 0.5) * old / new - 0.5
+        source = np.linspace(0, old - 1, new) if align_corners else areas
+        return np.interp(source, np.arange(old), values)
+
+    rows = np.apply_along_axis(line, 1, x, size[0])
+    return np.apply_along_axis(line, 2, rows, size[1])
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -1,0 +1,49 @@
+"""The cache folder, and how a folder gets into it: complete or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from segjax.errors import InputError
+
+
+def cache_root() -> pathlib.Path:
+    """`SEGJAX_CACHE` if set, else `segjax` in the user's cache folder (`XDG_CACHE_HOME`)."""
+    if root := os.environ.get("SEGJAX_CACHE"):
+        return pathlib.Path(root).expanduser().resolve()
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(home).expanduser().resolve() / "segjax"
+
+
+@contextlib.contextmanager
+def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder in `root` to fill and rename; what is left of it goes at the end.
+
+    Raises:
+      InputError: `root` cannot be written, or its disk is full.
+    """
+    partial = None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        partial = tempfile.mkdtemp(suffix=".partial", dir=root)
+        yield pathlib.Path(partial)
+    except OSError as error:
+        raise InputError(
+            f"The cache {root} cannot be written ({error.strerror or error}): make room there, "
+            "or set SEGJAX_CACHE to another folder."
+        ) from error
+    finally:
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
+    """`partial` becomes `folder`, unless another process was faster: its folder is as good."""
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

@@ -1,0 +1,221 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.errors import InputError
+from segjax.transforms.geometric import (
+    RandomCrop,
+    RandomFlip,
+    RandomFlipVertical,
+    RandomRotate90,
+    RandomScale,
+    Resize,
+    resize_bilinear,
+    resize_nearest,
+)
+
+ALL = (
+    RandomScale(),
+    Resize((5, 9)),
+    RandomCrop((5, 12), fill=0),
+    RandomFlip(),
+    RandomFlipVertical(),
+    RandomRotate90(),
+)
+
+
+def example(h=8, w=10, c=3, dtype=np.uint8, seed=0):
+    """Image, label and weight that all hold the pixel's own number, so that they must agree."""
+    number = np.arange(h * w).reshape(h, w)
+    image = np.repeat(number[..., None], c, axis=-1).astype(dtype)
+    label, weight = number.astype(np.uint8), number.astype(np.float32)
+    return {"image": image, "label": label, "weight": weight, "name": "a", "extra": [1]}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize(
+    ("channels", "dtype"),
+    [(1, np.uint8), (2, np.uint16), (3, np.uint8), (4, np.float32)],
+    ids=str,
+)
+def test_dtypes_channels_and_other_keys_are_kept_and_the_input_is_not_touched(
+    transform, channels, dtype
+):
+    given = example(c=channels, dtype=dtype)
+    copy = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in given.items()}
+    for seed in range(4):
+        found = transform(given, rng(seed))
+        assert found is not given and found.keys() == given.keys()
+        assert found["extra"] is given["extra"] and found["name"] == "a"
+        assert found["image"].shape == (*found["label"].shape, channels)
+        assert found["weight"].shape == found["label"].shape
+        for key in ("image", "label", "weight"):
+            assert found[key].dtype == given[key].dtype and found[key].flags.c_contiguous
+            np.testing.assert_array_equal(given[key], copy[key])
+
+
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
+def test_the_same_generator_gives_the_same_result(transform):
+    first, again = transform(example(), rng(5)), transform(example(), rng(5))
+    for key in ("image", "label", "weight"):
+        np.testing.assert_array_equal(first[key], again[key])
+
+
+@pytest.mark.parametrize(
+    "transform", [RandomFlip(), RandomFlipVertical(), RandomRotate90()], ids=str
+)
+def test_image_label_and_weight_move_together(transform):
+    for seed in range(8):
+        found = transform(example(), rng(seed))
+        np.testing.assert_array_equal(found["image"][..., 1], found["label"])
+        np.testing.assert_array_equal(found["weight"], found["label"])
+
+
+def test_a_flip_with_probability_one_mirrors_and_with_zero_does_nothing():
+    given = example()
+    for transform, mirrored in (
+        (RandomFlip, given["label"][:, ::-1]),
+        (RandomFlipVertical, given["label"][::-1]),
+    ):
+        np.testing.assert_array_equal(transform(1.0)(given, rng())["label"], mirrored)
+        np.testing.assert_array_equal(transform(0.0)(given, rng())["label"], given["label"])
+    flipped = [
+        not np.array_equal(RandomFlip()(given, rng(s))["label"], given["label"])
+        for s in range(200)
+    ]
+    assert 70 < sum(flipped) < 130
+
+
+def test_all_four_quarter_turns_occur():
+    given = example()
+    generator = rng()
+    found = {RandomRotate90()(given, generator)["label"].tobytes() for _ in range(60)}
+    assert found == {np.rot90(given["label"], k).tobytes() for k in range(4)}
+
+
+def test_a_crop_is_a_window_of_the_example_and_reaches_every_place():
+    given, generator = example(), rng()
+    corners = set()
+    for _ in range(300):
+        found = RandomCrop((6, 7))(given, generator)
+        corner = int(found["label"][0, 0])
+        top, left = divmod(corner, 10)
+        corners.add((top, left))
+        window = (slice(top, top + 6), slice(left, left + 7))
+        for key in ("image", "label", "weight"):
+            np.testing.assert_array_equal(found[key], given[key][window])
+    assert corners == {(top, left) for top in range(3) for left in range(4)}
+
+
+def test_a_window_larger_than_the_example_holds_it_whole_amid_fill_255_and_weight_0():
+    given, generator = example(), rng()
+    places = set()
+    for _ in range(300):
+        found = RandomCrop((9, 12), fill=(1, 2, 3))(given, generator)
+        (top,), (left,) = (set(axis) for axis in np.nonzero(found["label"] == 0))
+        places.add((int(top), int(left)))
+        inside = np.zeros((9, 12), bool)
+        inside[top : top + 8, left : left + 10] = True
+        np.testing.assert_array_equal(found["label"][inside], given["label"].ravel())
+        assert (found["label"][~inside] == 255).all() and (found["weight"][~inside] == 0).all()
+        assert (found["image"][~inside] == (1, 2, 3)).all()
+    assert places == {(top, left) for top in range(2) for left in range(3)}
+
+
+def test_a_crop_may_cut_one_side_and_pad_the_other():
+    found = RandomCrop((4, 12))(example(), rng())
+    assert found["image"].shape == (4, 12, 3)
+    assert (found["label"] == 255).sum() == 4 * 2
+
+
+def test_a_fill_that_does_not_fit_the_channels_is_named():
+    with pytest.raises(InputError, match=r"3 numbers \(124, 116, 104\), but images have 1 "):
+        RandomCrop(4)(example(c=1), rng())
+    assert RandomCrop(20, fill=7)(example(c=1), rng())["image"].max() >= 7
+
+
+def test_scales_are_uniform_over_the_interval_or_over_its_steps():
+    given, generator = example(100, 60), rng()
+    sizes = [RandomScale(0.5, 2.0)(given, generator)["label"].shape for _ in range(300)]
+    heights = np.array(sizes)[:, 0]
+    assert heights.min() < 60 and heights.max() > 190 and 115 < heights.mean() < 135
+    assert all(abs(h * 0.6 - w) <= 1 for h, w in sizes)
+    steps = {RandomScale(0.5, 2.0, 0.25)(given, generator)["label"].shape for _ in range(200)}
+    assert steps == {(h, round(h * 0.6)) for h in (50, 75, 100, 125, 150, 175, 200)}
+
+
+def test_a_scaled_image_still_lies_over_its_label():
+    step = np.zeros((40, 40), np.uint8)
+    step[13:, 21:] = 200
+    given = {"image": step[..., None], "label": (step > 0).astype(np.uint8), "name": "a"}
+    for factor in (0.5, 0.8, 1.3, 2.0):
+        found = RandomScale(factor, factor)(given, rng())
+        disagree = (found["image"][..., 0] >= 100) != (found["label"] > 0)
+        # Half a pixel of rounding along two edges.
+        assert disagree.mean() < 1.1 / found["label"].shape[0]
+
+
+def test_resizing_to_the_same_size_changes_nothing_and_labels_gain_no_ids():
+    given = example()
+    same = Resize((8, 10))(given, rng())
+    for key in ("image", "label", "weight"):
+        np.testing.assert_array_equal(same[key], given[key])
+    label = np.where(np.arange(70).reshape(7, 10) % 3, 0, 255).astype(np.uint8)
+    for h, w in ((3, 5), (13, 21)):
+        assert set(np.unique(resize_nearest(label, h, w))) == {0, 255}
+
+
+@pytest.mark.parametrize("size", [(4, 5), (8, 10), (18, 32), (9, 15), (1, 1)])
+def test_nearest_agrees_with_pillow(size):
+    # Odd sides: no centre falls between two pixels, where Pillow's sums of fractions decide.
+    label = rng().integers(0, 256, (9, 15), np.uint8)
+    expected = Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(resize_nearest(label, *size), np.asarray(expected))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_every_channel_is_resized_alone_even_the_fourth(dtype):
+    image = rng().integers(0, 255, (6, 7, 4)).astype(dtype)
+    image[..., 3] = 0
+    found = resize_bilinear(image, 11, 5)
+    for channel in range(4):
+        alone = resize_bilinear(image[..., channel : channel + 1], 11, 5)[..., 0]
+        np.testing.assert_array_equal(found[..., channel], alone, strict=True)
+    assert found[..., 0].max() > 100
+
+
+def test_bilinear_keeps_a_ramp():
+    ramp = np.tile(np.arange(16, dtype=np.float32) * 1000, (4, 1))[..., None]
+    doubled = resize_bilinear(ramp, 4, 32)[0, :, 0]
+    np.testing.assert_allclose(doubled[1:-1], (np.arange(1, 31) - 0.5) * 500, rtol=1e-6)
+    sixteen_bits = resize_bilinear(ramp.astype(np.uint16), 4, 32)[0, :, 0]
+    np.testing.assert_array_equal(sixteen_bits, doubled.astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: RandomScale(0, 1), "got 0 and 1"),
+        (lambda: RandomScale(2, 1), "got 2 and 1"),
+        (lambda: RandomScale(step=0), "step > 0"),
+        (lambda: RandomCrop(0), "got 0"),
+        (lambda: RandomCrop((1, 2, 3)), r"got \(1, 2, 3\)"),
+        (lambda: RandomCrop("a"), "got 'a'"),
+        (lambda: RandomCrop(3.5), "got 3.5"),
+        (lambda: Resize(-1), "got -1"),
+        (lambda: RandomFlip(1.5), "RandomFlip needs probability in 0 ... 1, got 1.5"),
+        (lambda: RandomFlipVertical(-1), "got -1"),
+    ],
+)
+def test_a_field_that_cannot_work_is_named(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_transforms_print_as_what_makes_them():
+    for transform in ALL:
+        assert eval(repr(transform)) == transform
