@@ -15,15 +15,15 @@ from segjax.transforms.geometric import RandomFlip
 
 experiment = Experiment(
     name="quickstart",
-    model=UNet(num_classes=6, features=16, batch_norm=True, bilinear=True),
+    model=UNet(num_classes=6, depth=3, features=16, batch_norm=True, bilinear=True),
     normalize=IMAGENET,
-    train_data=Synthetic(split="train"),
-    eval_data=Synthetic(split="val"),
+    train_data=Synthetic(split="train", size=64),
+    eval_data=Synthetic(split="val", size=64),
     transforms=(RandomFlip(),),
     loss=losses.softmax_cross_entropy,
     optimizer=AdamW(Cosine(3e-3, warmup_steps=20)),
     batch_size=8,
-    steps=400,
+    steps=1000,
     evaluation=Evaluation(batch_size=8),
-    checkpoint_every=100,
+    checkpoint_every=200,
 )

@@ -1,5 +1,6 @@
 """The errors that commands turn into one line and an exit status, and the turning."""
 
+import errno
 import logging
 import sys
 import traceback
@@ -23,8 +24,8 @@ class UserCodeError(Exception):
 
 def guarded(command: Callable[[], None]) -> int:
     """Runs a command; returns 0, or says what was wrong and returns the exit status."""
-    # Orbax reports each of its steps, and warns of checkpoints without a score.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax reports each of its steps, and prints a traceback for what it then raises as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         command()
     except InputError as error:
@@ -34,6 +35,9 @@ def guarded(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on from the last checkpoint.", 130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" for {error.filename}" if error.filename else ""
+            return _say(f"no space left{where}: make room, and run the same command again.", 1)
         traceback.print_exc()
         return _say(f"{type(error).__name__}: {error}", 1)
     return 0

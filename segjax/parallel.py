@@ -81,6 +81,17 @@ def data_parallel(step: Callable) -> Callable:
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
 
 
+def replicate(state):
+    """The state on every device, laid out as `data_parallel` returns it.
+
+    A first state in host memory would have `step` compiled twice: for it, and for its result.
+    """
+    identity = jax.pmap(
+        lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
+    )
+    return identity(state, np.zeros(jax.local_device_count()))
+
+
 def map_examples(function: Callable) -> Callable:
     """`function(variables, batch) → results by example`, on this process's devices alone.
 

@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
+from segjax.data.cache import cache_root
 from segjax.errors import InputError
 from segjax.types import Variables
 
@@ -109,15 +110,10 @@ def _find(path_or_name: str) -> pathlib.Path:
                 f"There is no weights file {path}; check the path, or set init=None."
             )
         return path
-    cached = _cache() / "weights" / f"{path_or_name}.safetensors"
+    cached = cache_root() / "weights" / f"{path_or_name}.safetensors"
     if not cached.is_file():
         raise InputError(
             f"The weights {path_or_name!r} are not here: place them as {cached} "
             "(in segjax's own names), or train from scratch with --set init=None."
         )
     return cached
-
-
-def _cache() -> pathlib.Path:
-    user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("SEGJAX_CACHE") or pathlib.Path(user) / "segjax")

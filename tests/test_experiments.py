@@ -79,7 +79,7 @@ def test_an_experiment_takes_one_step_on_tiny_data(path):
         train_data=drawn,
         eval_data=drawn,
         batch_size=4,
-        transforms=tuple(_smaller(t) for t in experiment.transforms),
+        transforms=tuple(_smaller(t, size) for t in experiment.transforms),
     )
     plan = make_plan(experiment)
     state = plan.initial_state()
@@ -99,9 +99,11 @@ def test_an_experiment_takes_one_step_on_tiny_data(path):
     assert all(jax.tree.leaves(moved))
 
 
-def _smaller(transform):
-    """Crops to what the tiny network and the drawn images are made for."""
-    return dataclasses.replace(transform, size=49) if hasattr(transform, "size") else transform
+def _smaller(transform, size: int):
+    """Crops as large as the tiny network and the drawn images are made for."""
+    small = {"size": size, "pixels": 8}
+    fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
+    return dataclasses.replace(transform, **fitting)
 
 
 if __name__ == "__main__":

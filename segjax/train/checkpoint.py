@@ -81,7 +81,9 @@ class Checkpoints:
 
     def _failed(self, failure: BaseException) -> RunError:
         reason = _root(failure)
-        what = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        # The storage library says it in a line of its own length, without an errno.
+        full = "No space left on device"
+        what = full if full in str(reason) else reason
         whole = ", ".join(map(str, self.steps)) or "none"
         return RunError(
             f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. Make room there "

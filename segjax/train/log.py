@@ -1,15 +1,21 @@
 """What a run says while it trains: `metrics.jsonl`, TensorBoard events, a bar or lines."""
 
+import contextlib
 import json
 import pathlib
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 from tqdm import tqdm
+
+from segjax.errors import RunError
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -41,29 +47,54 @@ class RunLog:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
         temporary.replace(path)
         shutil.rmtree(workdir / EVENTS, ignore_errors=True)
+        (workdir / EVENTS).mkdir()
         self._file = path.open("a")
-        self._events = SummaryWriter(str(workdir / EVENTS))
+        # tensorboardX's own writer would leave a thread that complains when the disk is full.
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self._events = RecordWriter(str(workdir / EVENTS / name))
+        self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
         for row in rows:
-            self._add_events(row)
+            self._add_event(_event(row))
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
-        self._events.close()
+        for file in (self._file, self._events):
+            # What the disk has no room for was said when it was written.
+            with contextlib.suppress(OSError):
+                file.close()
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Appends one row; it is on its way to the disk when this returns."""
-        row = {"step": step, **values}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        self._add_events(row)
+        """Appends one row; it is on its way to the disk when this returns.
 
-    def _add_events(self, row: Mapping[str, Any]) -> None:
-        for name, value in row.items():
-            if name != "step" and value is not None:
-                self._events.add_scalar(name, value, row["step"])
+        Raises:
+          RunError: there is no room for it.
+        """
+        row = {"step": step, **values}
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+            self._add_event(_event(row))
+        except OSError as error:
+            raise RunError(
+                f"Writing {self._file.name} failed: {error.strerror}. Make room there and run "
+                "the same command again; it goes on from the last checkpoint."
+            ) from error
+
+    def _add_event(self, event: Event) -> None:
+        self._events.write(event.SerializeToString())
+        self._events.flush()
+
+
+def _event(row: Mapping[str, Any]) -> Event:
+    """A TensorBoard event with the numbers of a row."""
+    values = [
+        Summary.Value(tag=name, simple_value=value)
+        for name, value in row.items()
+        if name != "step" and value is not None
+    ]
+    return Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
 
 
 class Progress:

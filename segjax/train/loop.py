@@ -12,7 +12,7 @@ from segjax import metrics
 from segjax.errors import RunError
 from segjax.evaluate.score import Scores
 from segjax.experiment import Experiment
-from segjax.parallel import data_parallel, shard
+from segjax.parallel import data_parallel, replicate, shard
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
@@ -34,7 +34,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
     scorer = plan.scorer()
     with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
         state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-        first = int(state.step)
+        first, state = int(state.step), replicate(state)
         with RunLog(workdir, first_step=first) as log:
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet

@@ -112,7 +112,7 @@ def loss_terms(
 ) -> dict[str, tuple[Array, Array]]:
     """(total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary heads.
 
-    Labels come to the grid of each; a model whose scores lie `label_stride` pixels apart says so.
+    Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
     """
     stride = getattr(model, "label_stride", 1)
     grid = lambda scores: (scores.shape[1], scores.shape[2])

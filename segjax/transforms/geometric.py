@@ -107,6 +107,32 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
+class MirrorPad:
+    """`pixels` more on each side, image, label and weight map mirrored about the border pixels.
+
+    With 92 of them a 572² crop of the result has any place of the original in the 388² centre
+    that U-Net's valid convolutions answer for (Ronneberger et al., 2015, figure 2).
+    """
+
+    pixels: int
+
+    def __post_init__(self):
+        if self.pixels < 0:
+            raise InputError(f"MirrorPad needs pixels >= 0, got {self.pixels}.")
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        """The example with its mirrored surroundings."""
+        around = ((self.pixels, self.pixels), (self.pixels, self.pixels))
+        flat = lambda plane: np.pad(plane, around, mode="reflect")
+        return _map_planes(
+            example,
+            image=lambda image: np.pad(image, (*around, (0, 0)), mode="reflect"),
+            label=flat,
+            weight=flat,
+        )
+
+
+@dataclass(frozen=True)
 class RandomFlip:
     """Left and right exchanged with `probability`."""
 

@@ -140,6 +140,8 @@ def test_an_archive_that_is_not_the_published_one_is_not_used(archive, tmp_path)
     url, data = archive
     with pytest.raises(InputError, match=r"could not be fetched \(NonMatchingChecksumError\)"):
         voc.downloaded(url, {url: checksum(data + b"x")})
+    with pytest.raises(InputError, match="could not be fetched"):
+        voc.downloaded(f"{url}?unknown")
     assert not list((tmp_path / "cache").iterdir())
 
 

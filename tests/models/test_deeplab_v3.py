@@ -105,13 +105,17 @@ def test_at_half_the_output_stride_the_pyramid_subsamples_to_the_trained_one():
     np.testing.assert_allclose(dense[:, ::2, ::2], strided, atol=1e-5 * np.abs(strided).max())
 
 
-def test_align_corners_keeps_the_corners_of_the_score_map():
+def test_align_corners_puts_the_scores_on_every_sixteenth_pixel():
     model = SMALL.clone(align_corners=True)
     logits, scores = _output_of("classifier", model, _random(model))
-    corners = scores[:, ::4, ::4]
-    np.testing.assert_allclose(
-        logits[:, ::64, ::64], corners, atol=1e-5 * np.abs(corners).max()
-    )
+    np.testing.assert_allclose(logits[:, ::16, ::16], scores, atol=1e-5 * np.abs(scores).max())
+
+
+@pytest.mark.parametrize("dtype, expected", [(None, jnp.bfloat16), (jnp.float32, jnp.float32)])
+def test_the_head_computes_in_the_backbones_precision_unless_it_has_its_own(dtype, expected):
+    model = SMALL.clone(backbone=RESNET.clone(dtype=jnp.bfloat16), dtype=dtype)
+    logits, aspp = jax.eval_shape(lambda v: _output_of("aspp", model, v), _shapes(model))
+    assert (aspp.dtype, logits.dtype) == (expected, jnp.float32)
 
 
 class _Stem(nn.Module):

@@ -132,6 +132,17 @@ def test_dropout_acts_on_the_bottom_in_training_alone():
     np.testing.assert_array_equal(_apply(model, variables, x), without)
 
 
+def test_a_convolution_before_batch_norm_has_no_bias():
+    model, x = _small(batch_norm=True), jnp.zeros((1, 8, 8, 1))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))["params"]
+    assert {key: set(leaves) for key, leaves in params["down0"].items()} == {
+        "conv0": {"kernel"},
+        "norm0": {"scale", "bias"},
+        "conv1": {"kernel"},
+        "norm1": {"scale", "bias"},
+    }
+
+
 def test_kernels_start_with_the_papers_variance():
     model, x = UNet(num_classes=2, depth=1, features=32), jnp.zeros((1, 4, 4, 1))
 

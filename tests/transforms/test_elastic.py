@@ -45,6 +45,12 @@ def test_half_a_pixel_is_the_mean_of_two():
     np.testing.assert_allclose(found["image"][:, :-1], mean, rtol=1e-5)
 
 
+def test_integers_are_rounded():
+    given = {**example(), "image": np.tile(np.array([0, 1, 0], np.uint8), (24, 10))[..., None]}
+    found = deform(given, np.stack([np.zeros((3, 3)), np.full((3, 3), 0.75)]))
+    assert found["image"][0, :3, 0].tolist() == [1, 0, 0]
+
+
 def test_displacements_of_many_sizes_of_the_example_still_find_a_pixel():
     for h, w in ((1, 1), (1, 5), (3, 2)):
         found = RandomElastic(sigma=100)(example(h, w), np.random.default_rng(0))

@@ -4,6 +4,7 @@ from PIL import Image
 
 from segjax.errors import InputError
 from segjax.transforms.geometric import (
+    MirrorPad,
     RandomCrop,
     RandomFlip,
     RandomFlipVertical,
@@ -18,6 +19,7 @@ ALL = (
     RandomScale(),
     Resize((5, 9)),
     RandomCrop((5, 12), fill=0),
+    MirrorPad(3),
     RandomFlip(),
     RandomFlipVertical(),
     RandomRotate90(),
@@ -189,11 +191,11 @@ def test_every_channel_is_resized_alone_even_the_fourth(dtype):
 
 
 def test_bilinear_keeps_a_ramp():
-    ramp = np.tile(np.arange(16, dtype=np.float32) * 1000, (4, 1))[..., None]
+    ramp = np.tile(np.arange(16, dtype=np.float32) * 1001, (4, 1))[..., None]
     doubled = resize_bilinear(ramp, 4, 32)[0, :, 0]
-    np.testing.assert_allclose(doubled[1:-1], (np.arange(1, 31) - 0.5) * 500, rtol=1e-6)
+    np.testing.assert_allclose(doubled[1:-1], (np.arange(1, 31) - 0.5) * 500.5, rtol=1e-6)
     sixteen_bits = resize_bilinear(ramp.astype(np.uint16), 4, 32)[0, :, 0]
-    np.testing.assert_array_equal(sixteen_bits, doubled.astype(np.uint16))
+    np.testing.assert_array_equal(sixteen_bits, np.rint(doubled).astype(np.uint16))
 
 
 @pytest.mark.parametrize(
@@ -219,3 +221,17 @@ def test_a_field_that_cannot_work_is_named(make, words):
 def test_transforms_print_as_what_makes_them():
     for transform in ALL:
         assert eval(repr(transform)) == transform
+
+
+def test_mirrored_surroundings_repeat_no_border_pixel_and_may_be_wider_than_the_image():
+    given = example(h=3, w=4)
+    found = MirrorPad(5)(given, rng())
+    rows = [abs((y + 5 * 4) % 4 - 0) for y in range(-5, 8)]
+    rows = [y if y < 3 else 4 - y for y in rows]
+    columns = [(x + 6 * 5) % 6 for x in range(-5, 9)]
+    columns = [x if x < 4 else 6 - x for x in columns]
+    np.testing.assert_array_equal(found["label"], given["label"][np.ix_(rows, columns)])
+    np.testing.assert_array_equal(found["image"][..., 0], found["label"])
+    np.testing.assert_array_equal(found["weight"], found["label"])
+    with pytest.raises(InputError, match="pixels >= 0, got -1"):
+        MirrorPad(-1)
