@@ -30,7 +30,7 @@ experiment = Experiment(
     loss=losses.softmax_cross_entropy,
     optimizer=AdamW(Cosine(3e-3, warmup_steps=50), weight_decay=1e-2),
     batch_size=4,
-    steps=1500,
-    evaluation=Evaluation(every=500),
-    checkpoint_every=250,
+    steps=1200,
+    evaluation=Evaluation(every=400),
+    checkpoint_every=400,
 )

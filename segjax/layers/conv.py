@@ -14,6 +14,11 @@ he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He et al. (2015) for the backward pass: variance 2 / (k·k·out), torchvision's for ResNets."""
 
 
+def at_least_float32(dtype: Any) -> Any:
+    """The dtype for scores: bfloat16 has too few digits to tell close ones apart."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 class Conv(nn.Module):
     """A convolution; by default odd kernels keep the size (divided by the stride).
 

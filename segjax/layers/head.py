@@ -4,9 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvNormReLU
+from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.dropout import Dropout
 
 
@@ -18,8 +18,9 @@ class FCNHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float32[Array, "b h w k"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
         """Returns logits of the features' size."""
         y = ConvNormReLU(x.shape[-1] // 4, 3, dtype=self.dtype, name="conv")(x, train=train)
         y = Dropout(self.dropout, name="dropout")(y, train=train)
-        return Conv(self.num_classes, 1, name="classifier")(y)
+        dtype = at_least_float32(self.dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, name="classifier")(y)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvNormReLU
+from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.head import FCNHead
 from segjax.layers.pyramid import ASPP
 from segjax.ops.resize import resize_bilinear
@@ -20,7 +20,7 @@ class DeepLabV3(nn.Module):
     `dropout=0.1`, `align_corners=True`. `auxiliary=True` adds torchvision's second head on c4:
     when training, its logits at the image's size are sown as "c4" into the collection
     "auxiliary". `dtype` is the head's; None takes the backbone's, so that one field there sets
-    all. The classifiers and the logits are float32 always.
+    all. The classifiers and the logits are float32 at least.
     """
 
     backbone: nn.Module
@@ -36,7 +36,7 @@ class DeepLabV3(nn.Module):
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
-    ) -> Float32[Array, "b h w k"]:
+    ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
         dtype = self.backbone.dtype if self.dtype is None else self.dtype
@@ -46,7 +46,7 @@ class DeepLabV3(nn.Module):
         x = aspp(features["c5"], train=train)
         if self.extra_conv:
             x = ConvNormReLU(self.features, 3, dtype=dtype, name="head")(x, train=train)
-        logits = Conv(self.num_classes, 1, name="classifier")(x)
+        logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             head = FCNHead(self.num_classes, dtype=dtype, name="auxiliary_head")
@@ -55,11 +55,11 @@ class DeepLabV3(nn.Module):
 
     def _upsample(
         self, logits: Float[Array, "b oh ow k"], image: Float[Array, "b h w c"]
-    ) -> Float32[Array, "b h w k"]:
+    ) -> Float[Array, "b h w k"]:
         height, width = image.shape[1:3]
         return resize_bilinear(logits, (height, width), align_corners=self.align_corners)
 
-    def _hand_over(self, name: str, logits: Float32[Array, "b h w k"]) -> None:
+    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
         if not self.is_initializing():
             newest = lambda _, new: new
             self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)

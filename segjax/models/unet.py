@@ -4,9 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvTranspose
+from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
 from segjax.ops.frame import center_crop, pad_to_multiple
@@ -71,7 +71,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
-    ) -> Float32[Array, "b oh ow k"]:
+    ) -> Float[Array, "b oh ow k"]:
         """Returns logits of the image, or with `valid` of its centre.
 
         Raises:
@@ -83,9 +83,7 @@ class UNet(nn.Module):
         padded, crop = pad_to_multiple(image, 2**self.depth)
         return crop(self._network(padded, train=train))
 
-    def _network(
-        self, x: Float[Array, "b h w c"], *, train: bool
-    ) -> Float32[Array, "b oh ow k"]:
+    def _network(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
         skips = []
         for level in range(self.depth):
             x = self._convs(level, f"down{level}")(x, train=train)
@@ -97,7 +95,13 @@ class UNet(nn.Module):
             x = self._up(x, level)
             skip = center_crop(skips[level], (x.shape[1], x.shape[2]))
             x = self._convs(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
-        return Conv(self.num_classes, 1, kernel_init=he_fan_in, name="classifier")(x)
+        return Conv(
+            self.num_classes,
+            1,
+            dtype=at_least_float32(self.dtype),
+            kernel_init=he_fan_in,
+            name="classifier",
+        )(x)
 
     def _convs(self, level: int, name: str) -> ConvPair:
         return ConvPair(

@@ -3,6 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from segjax import metrics
 from segjax.errors import RunError
 from segjax.evaluate.score import Scores
 from segjax.experiment import Experiment
-from segjax.parallel import data_parallel, replicate, shard
+from segjax.parallel import data_parallel, is_main, replicate, shard
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
@@ -35,7 +36,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
     with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
         state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
-        with RunLog(workdir, first_step=first) as log:
+        # One process writes the rows; where there are several, the others have no log.
+        with RunLog(workdir, first_step=first) if is_main() else nullcontext() as log:
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
@@ -105,7 +107,9 @@ def _not_finite(
 class _Rows:
     """Reads a step's numbers one step late, so that the device never waits for the host."""
 
-    def __init__(self, experiment: Experiment, log: RunLog, progress: Progress, first: int):
+    def __init__(
+        self, experiment: Experiment, log: RunLog | None, progress: Progress, first: int
+    ):
         self._experiment, self._log, self._progress = experiment, log, progress
         self._pending: tuple[int, Any] | None = None
         self._clock = (time.monotonic(), first)
@@ -138,7 +142,8 @@ class _Rows:
         speed = (step - last) * self._experiment.batch_size / max(now - then, 1e-9)
         numbers["images_per_second"] = round(speed, 2)
         self._clock = (now, step)
-        self._log.write(step, numbers)
+        if self._log:
+            self._log.write(step, numbers)
         self._progress.update(step, numbers)
 
     def add_evaluation(self, step: int, scores: Scores) -> None:
@@ -147,7 +152,8 @@ class _Rows:
             "mean_iou": metrics.mean_iou(scores.confusion),
             "pixel_accuracy": metrics.pixel_accuracy(scores.confusion),
         }
-        self._log.write(step, {n: None if np.isnan(v) else v for n, v in values.items()})
+        if self._log:
+            self._log.write(step, {n: None if np.isnan(v) else v for n, v in values.items()})
         self._progress.line(
             f"step {step}/{self._experiment.steps} evaluated on {scores.images} images: "
             f"mean_iou {values['mean_iou']:.4f} pixel_accuracy {values['pixel_accuracy']:.4f}"

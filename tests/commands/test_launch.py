@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -142,6 +143,41 @@ def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
     for one, four in zip(rows_of(workdir), rows_of(finished), strict=True):
         for name in one.keys() - {"mean_iou", "pixel_accuracy"}:
             assert one[name] == pytest.approx(four[name], rel=1e-4), (name, one["step"])
+
+
+def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
+    workdir = tmp_path / "two"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = {
+        **{**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        **{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"},
+    }
+    command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**environment, "JAX_PROCESS_ID": str(i)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "4 cpu devices on 2 hosts" in outputs[0][0] and outputs[1][0] == ""
+    for two, one in zip(rows_of(workdir), rows_of(finished), strict=True):
+        for name in one.keys() - {"mean_iou", "pixel_accuracy"}:
+            assert two[name] == pytest.approx(one[name], rel=1e-4), (name, one["step"])
+    evaluations = [
+        json.loads((folder / "evaluation.json").read_text()) for folder in (workdir, finished)
+    ]
+    assert evaluations[0]["images"] == evaluations[1]["images"] == 3
+    assert evaluations[0]["pixel_accuracy"] == pytest.approx(
+        evaluations[1]["pixel_accuracy"], abs=0.02
+    )
 
 
 def test_evaluating_alone_takes_the_named_checkpoint(finished, capsys):

@@ -1,0 +1,88 @@
+"""Scores of a dataset do not depend on how it is batched, and equal an independent count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.data.synthetic import Synthetic
+from segjax.data.voc import VOC
+from segjax.evaluate.score import Scorer, summary
+from segjax.metrics import mean_iou
+
+WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 21)).astype(np.float32)}
+
+
+def linear(variables, image):
+    """A predictor of single pixels: quick to compile at every size."""
+    logits = jnp.einsum("bhwc,ck->bhwk", image.astype(jnp.float32) / 64 - 2, variables["w"])
+    return jax.nn.softmax(logits)
+
+
+def independent(folder) -> dict[str, float]:
+    """The four scores of `linear` on VOC val, with Pillow and NumPy alone."""
+    root = folder / "VOCdevkit" / "VOC2012"
+    stems = (root / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
+    hits, truths, answers = np.zeros(21), np.zeros(21), np.zeros(21)
+    for stem in stems:
+        image = np.asarray(Image.open(root / "JPEGImages" / f"{stem}.jpg").convert("RGB"))
+        mask = np.asarray(Image.open(root / "SegmentationClass" / f"{stem}.png"))
+        answer = np.argmax((image.astype(np.float32) / 64 - 2) @ WEIGHTS["w"], axis=-1)
+        for k in range(21):
+            counted = mask != 255
+            hits[k] += np.sum((mask == k) & (answer == k))
+            truths[k] += np.sum(mask == k)
+            answers[k] += np.sum((answer == k) & counted)
+    union = truths + answers - hits
+    seen, occurs = union > 0, truths > 0
+    iou = hits[seen] / union[seen]
+    weighted = np.sum(truths[occurs] * hits[occurs] / union[occurs]) / truths.sum()
+    return {
+        "images": len(stems),
+        "mean_iou": iou.mean(),
+        "pixel_accuracy": hits.sum() / truths.sum(),
+        "mean_accuracy": np.mean(hits[occurs] / truths[occurs]),
+        "frequency_weighted_iou": weighted,
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5])
+def test_scores_on_voc_equal_an_independent_count_for_any_batch_size(batch_size, real_data):
+    data = VOC("val", directory=str(real_data / "VOCdevkit"))
+    scores = Scorer(linear, data, batch_size=batch_size)(WEIGHTS)
+    found = summary(scores, data.class_names, step=0)
+    for name, value in independent(real_data).items():
+        assert found[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_every_batch_size_gives_the_same_matrix_and_ranking():
+    data = Synthetic(split="val", size=24, count=7)
+    variables = {"w": WEIGHTS["w"][:, :6]}
+    one, *others = [Scorer(linear, data, batch_size=n)(variables) for n in (1, 3, 7)]
+    assert one.confusion.sum() == 7 * 24 * 24 and one.confusion.dtype == np.int64
+    for other in others:
+        np.testing.assert_array_equal(one.confusion, other.confusion)
+        assert one.image_iou == other.image_iou
+
+
+def test_the_shares_of_processes_add_up_to_the_whole():
+    data = Synthetic(split="val", size=24, count=7)
+    variables = {"w": WEIGHTS["w"][:, :6]}
+    score = Scorer(linear, data, batch_size=2)
+    whole = score(variables)
+    parts = [score(variables, share=(i, 3)) for i in range(3)]
+    np.testing.assert_array_equal(whole.confusion, sum(part.confusion for part in parts))
+    assert sorted(i for part in parts for i in part.image_iou) == list(range(7))
+    assert whole.image_iou == {i: v for part in parts for i, v in part.image_iou.items()}
+
+
+def test_an_images_own_score_is_of_that_image_alone():
+    data = Synthetic(split="val", size=24, count=3)
+    variables = {"w": WEIGHTS["w"][:, :6]}
+    scores = Scorer(linear, data, batch_size=3)(variables)
+    for i in range(3):
+        prediction = np.argmax(linear(variables, jnp.asarray(data[i]["image"][None]))[0], -1)
+        confusion = np.zeros((6, 6), int)
+        np.add.at(confusion, (data[i]["label"].ravel(), prediction.ravel()), 1)
+        assert scores.image_iou[i] == mean_iou(confusion)
