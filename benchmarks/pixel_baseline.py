@@ -156,7 +156,7 @@ def main() -> None:
             CamVid(arguments.split, arguments.data),
         )
     else:
-        train, held_out = Synthetic("train"), Synthetic(arguments.split)
+        train, held_out = Synthetic("train", size=64), Synthetic(arguments.split, size=64)
     train.prepare()
     held_out.prepare()
     for balanced in (False, True):

@@ -1,6 +1,6 @@
 """Draws the README's picture from a run of the quickstart.
 
-    python docs/make_picture.py runs/quickstart docs/quickstart.png
+python docs/make_picture.py runs/quickstart docs/quickstart.png
 """
 
 import pathlib

@@ -1,42 +1,47 @@
-"""DeepLab v3 (Chen et al., 2017, arXiv:1706.05587) with ResNet-50 on CamVid's 11 classes.
+"""DeepLab v3 (Chen et al., 2017, arXiv:1706.05587), small enough for a CPU, on CamVid.
 
-Trained from scratch, without ImageNet weights, at output stride 8 with multi-grid and
-torchvision's head and auxiliary loss. Void is dropped from every score. Measured here: not yet.
-
-Cost: made for an accelerator; two CPU cores take about 20 s a step.
+Half of ResNet-18's width and fewer blocks, from scratch, at output stride 16, with ASPP rates
+for its small map. The 11 classes weigh by the root of the inverse of their frequency.
+Scored on the 101 val frames, void dropped. Measured here: see README.
 
     python -m segjax.launch experiments/deeplab_camvid.py --data /data/camvid
 """
 
-from segjax import losses
-from segjax.backbones.resnet import ResNet50
+from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.data.camvid import CamVid
 from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.losses import ClassWeightedCrossEntropy
 from segjax.models.deeplab_v3 import DeepLabV3
-from segjax.train.optimizer import SGD, Poly
+from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.color import ColorJitter
 from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomScale
+
+# Sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist.
+WEIGHTS = (0.88, 0.74, 3.6, 0.64, 1.7, 1.16, 3.35, 3.4, 1.49, 4.35, 7.03)
 
 experiment = Experiment(
     name="deeplab_camvid",
     model=DeepLabV3(
-        ResNet50(output_stride=8, multi_grid=(1, 2, 4)),
+        ResNet(stages=(1, 1, 2, 1), block=BasicBlock, width=32, output_stride=16),
         num_classes=11,
-        rates=(12, 24, 36),
-        auxiliary=True,
+        rates=(3, 6, 9),
+        features=64,
+        dropout=0.1,
+        extra_conv=False,
     ),
     normalize=IMAGENET,
     train_data=CamVid(split="train"),
     eval_data=CamVid(split="val"),
     transforms=(
-        RandomScale(0.5, 2.0),
-        RandomCrop(361),
+        RandomScale(0.6, 1.4),
+        RandomCrop((352, 480)),
         RandomFlip(),
-        ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+        ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
     ),
-    loss=losses.softmax_cross_entropy,
-    optimizer=SGD(Poly(0.02, warmup_steps=200), momentum=0.9, weight_decay=1e-4),
-    batch_size=16,
-    steps=12_000,
-    evaluation=Evaluation(every=2000),
+    loss=ClassWeightedCrossEntropy(WEIGHTS),
+    optimizer=AdamW(Cosine(2e-3, warmup_steps=50), weight_decay=1e-2),
+    batch_size=4,
+    steps=1000,
+    evaluation=Evaluation(every=500, batch_size=8),
+    checkpoint_every=500,
 )

@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -26,7 +26,7 @@ def describe_lines(value: Any, *, path: str = "") -> Iterator[str]:
     """Lines `path = value`, in the order of the fields, for everything below `value`."""
     children = list(_children(value))
     if children:
-        if path and not isinstance(value, (tuple, list, Mapping)):
+        if path and not isinstance(value, (tuple, list)):
             yield f"{path} = {_dotted(type(value))}"
         for key, child in children:
             yield from describe_lines(child, path=f"{path}.{key}" if path else key)
@@ -38,8 +38,6 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of fields and items; nothing for what is printed whole."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from ((name, getattr(value, name)) for name in fields(value))
-    elif isinstance(value, Mapping):
-        yield from ((str(key), item) for key, item in value.items())
     elif isinstance(value, (tuple, list)) and not _is_literal(value):
         yield from ((str(index), item) for index, item in enumerate(value))
 
@@ -60,8 +58,9 @@ def _leaf(value: Any) -> str:
     if _is_literal(value):
         return repr(value)
     if isinstance(value, functools.partial):
+        positional = "".join(f", {_leaf(v)}" for v in value.args)
         keywords = "".join(f", {k}={_leaf(v)}" for k, v in value.keywords.items())
-        return f"functools.partial({_leaf(value.func)}{keywords})"
+        return f"functools.partial({_leaf(value.func)}{positional}{keywords})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return f"{_dotted(type(value))}()"
     if hasattr(value, "__qualname__") or hasattr(value, "__name__"):
@@ -134,9 +133,12 @@ def _index(key: str, length: int, path: str) -> int:
 
 def _parse(text: str, hint: Any, path: str) -> Any:
     """The value that `text` stands for, of the type that `hint` asks for."""
+    remedy = ""
     try:
         value = _Evaluator(text.strip()).value()
-    except (SyntaxError, _NoValue):
+    except SyntaxError:
+        value, remedy = text, " Quote the strings in a call." if "(" in text else ""
+    except _NoValue:
         value = text
     except InputError as error:
         # A folder may be called like a module: test.v2.
@@ -146,7 +148,9 @@ def _parse(text: str, hint: Any, path: str) -> Any:
     for candidate in (value, _converted(value), text):
         if matches(candidate, hint):
             return candidate
-    raise InputError(f"--set {path}={text}: expected {type_name(hint)}, got {_leaf(value)}.")
+    raise InputError(
+        f"--set {path}={text}: expected {type_name(hint)}, got {_leaf(value)}.{remedy}"
+    )
 
 
 def _converted(value: Any) -> Any:
@@ -286,12 +290,20 @@ def type_name(hint: Any) -> str:
 
 
 def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
-    """A sentence for each field, at any depth, whose value is not of its annotated type."""
+    """A sentence for each field, at any depth, of a type not annotated or without a name.
+
+    What two programs may print alike, a lambda or an address, would let one resume the other.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         annotated = hints(type(value))
         for name in fields(value):
             item, hint = getattr(value, name), annotated.get(name, Any)
             if not matches(item, hint):
                 yield f"{path}{name}: expected {type_name(hint)}, got {_leaf(item)}"
+            if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
+                yield (
+                    f"{path}{name}: {_leaf(item)} has no name to describe it by; use a "
+                    "function or a frozen dataclass of a module"
+                )
     for key, child in _children(value):
         yield from wrong_types(child, path=f"{path}{key}.")

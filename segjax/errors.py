@@ -5,6 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 
 class InputError(ValueError):
@@ -26,6 +27,8 @@ def guarded(command: Callable[[], None]) -> int:
     """Runs a command; returns 0, or says what was wrong and returns the exit status."""
     # Orbax reports each of its steps, and prints a traceback for what it then raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, partial):
+        sys.unraisablehook = partial(_without_echoes, sys.unraisablehook)
     try:
         command()
     except InputError as error:
@@ -41,6 +44,16 @@ def guarded(command: Callable[[], None]) -> int:
         traceback.print_exc()
         return _say(f"{type(error).__name__}: {error}", 1)
     return 0
+
+
+def _without_echoes(report: Callable, unraisable) -> None:
+    """Reports what a library's threads could not raise, but for the echo of a failed write.
+
+    After it, the storage library calls into Orbax's event loop, which has ended by then, and
+    each of its threads would print a traceback beside the one line that says what is wrong.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        report(unraisable)
 
 
 def _say(message: str, status: int) -> int:

@@ -31,6 +31,10 @@ class Normalize:
     scale: float = 1.0
     reverse_channels: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.std, tuple) and 0 in self.std:
+            raise InputError(f"normalize.std={self.std} must not be zero: it divides.")
+
     def __call__(self, image: Array) -> Float[Array, "b h w c"]:
         """float32 images, normalised.
 
@@ -66,9 +70,20 @@ CAFFE = Normalize(mean=(104.00699, 116.66877, 122.67892), scale=255.0, reverse_c
 """BGR less ImageNet's mean, not scaled, as the released FCN and DeepLab v1 and v2."""
 
 
+def _at_least(part: Any, least: int, *names: str) -> None:
+    """Raises InputError for fields of `part` that are numbers below `least`."""
+    for name in names:
+        value = getattr(part, name)
+        if isinstance(value, (int, float)) and value < least:
+            raise InputError(f"{name}={value} must be at least {least}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """How a run is evaluated; none of it changes what is trained.
+
+    The best checkpoint is the best by the scores of its time: whoever changes the evaluation of
+    a run that has begun compares with `--checkpoint`.
 
     Attributes:
       every: steps between evaluations while training; None: at every checkpoint.
@@ -81,6 +96,10 @@ class Evaluation:
     batch_size: int = 4
     output_stride: int | None = None
     examples: int = 4
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "every", "batch_size")
+        _at_least(self, 0, "examples")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +116,24 @@ class Loader:
     buffer: int = 4
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "threads", "workers")
+        _at_least(self, 1, "buffer")
+
 
 class Optimizer(Protocol):
     """Anything that builds an optax transformation for a run of so many steps."""
 
     def build(self, steps: int, params: Mapping[str, Any]) -> Any:
         """The transformation; `params` (shapes suffice) lets path patterns be checked."""
+        ...
+
+
+class Initial(Protocol):
+    """Anything that has variables for a network, such as `weights.Pretrained`."""
+
+    def load(self, model: nn.Module, *, channels: int) -> Mapping[str, Any]:
+        """The variables for images of so many channels."""
         ...
 
 
@@ -139,7 +170,7 @@ class Experiment:
     steps: int
     transforms: tuple[Transform, ...] = ()
     normalize: Normalize = IMAGENET
-    init: Any = None
+    init: Initial | None = None
     auxiliary_weight: float = 0.4
     ema: float | None = None
     seed: int = 0
@@ -150,10 +181,9 @@ class Experiment:
     log_every: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "checkpoint_every", "keep", "log_every"):
-            if isinstance(value := getattr(self, name), int) and value < 1:
-                raise InputError(f"{name}={value} must be at least 1.")
-        if isinstance(self.ema, float) and not 0 < self.ema < 1:
+        _at_least(self, 1, "batch_size", "steps", "checkpoint_every", "keep", "log_every")
+        _at_least(self, 0, "auxiliary_weight", "seed")
+        if isinstance(self.ema, (int, float)) and not 0 < self.ema < 1:
             raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
 
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from segjax import experiment as experiments
 from segjax import parallel
-from segjax.errors import guarded
+from segjax.errors import InputError, RunError, guarded
 from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import Checkpoints
+from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.log import Progress
 from segjax.train.loop import train
-from segjax.train.plan import check_data, make_plan, scorer
+from segjax.train.plan import Plan, check_data, make_plan, scorer
 from segjax.train.results import write_results
 from segjax.train.workdir import check_owner, claim, default_workdir
 from segjax.types import Variables
@@ -66,13 +66,25 @@ def _run(arguments: argparse.Namespace) -> None:
     devices = parallel.describe_devices()
     last = None
     if not arguments.evaluate:
-        plan = make_plan(experiment)
+        resume = has_checkpoint(workdir)
+        plan = make_plan(experiment, resume=resume)
+        if resume:
+            with Checkpoints(workdir, read_only=True) as checkpoints:
+                checkpoints.check(plan.state_shapes())
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         if parallel.is_main():
             claim(workdir, experiment, arguments.experiment, settings)
         parallel.wait_for_all("claimed")
-        last = train(plan, workdir, quiet=not parallel.is_main())
+        last = _train(plan, workdir)
     _evaluate(experiment, workdir, arguments.checkpoint, last)
+
+
+def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
+    try:
+        return train(plan, workdir, quiet=not parallel.is_main())
+    except InputError as error:
+        # What is found now was not found before work started: the run has failed.
+        raise RunError(str(error)) from error
 
 
 def _experiment(arguments: argparse.Namespace) -> tuple[Experiment, list[str]]:
@@ -91,7 +103,7 @@ def _evaluate(
 ) -> None:
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(which)
-    check_data(experiment)
+    check_data(experiment, "eval_data")
     score = scorer(experiment)
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps

@@ -4,6 +4,7 @@ The train step adds totals and weights over all devices and divides once. A mean
 would be the wrong loss as soon as devices hold different numbers of ignored pixels.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -37,6 +38,37 @@ def softmax_cross_entropy(
     index = jnp.where(label == IGNORE, 0, label)[..., None]
     cross_entropy = -jnp.take_along_axis(log_probability, index, axis=-1)[..., 0]
     return {"cross_entropy": (jnp.sum(weight * cross_entropy), jnp.sum(weight))}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassWeightedCrossEntropy:
+    """`softmax_cross_entropy` in which a pixel counts by the weight of its true class.
+
+    Where a few classes cover most pixels, SegNet (Badrinarayanan et al., 2015, section 4) takes
+    the median of the classes' frequencies over the class's own.
+
+    Attributes:
+      weights: one number ≥ 0 a class.
+    """
+
+    weights: tuple[float, ...]
+
+    def __call__(
+        self, logits: Float[Array, "b h w k"], batch: Batch
+    ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
+        """{"cross_entropy": (total, weight)}; see `softmax_cross_entropy`.
+
+        Raises:
+          ValueError: the logits have another number of classes than there are weights.
+        """
+        if len(self.weights) != logits.shape[-1]:
+            raise ValueError(
+                f"loss.weights has {len(self.weights)} numbers for {logits.shape[-1]} classes."
+            )
+        label = batch["label"].astype(jnp.int32)
+        by_class = jnp.asarray(self.weights, jnp.float32)
+        weight = by_class[jnp.where(label == IGNORE, 0, label)] * batch.get("weight", 1.0)
+        return softmax_cross_entropy(logits, {**batch, "weight": weight})
 
 
 def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> Batch:

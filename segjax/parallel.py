@@ -17,20 +17,29 @@ from segjax.types import AXIS
 def initialize() -> None:
     """Joins the other processes of a cluster, where there is one; call before any device use.
 
-    A cluster is a SLURM or Open MPI job of several tasks, a TPU pod, or the three variables
-    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID` set by hand.
+    A cluster is a SLURM step (`srun`) or an Open MPI job of several tasks, a TPU pod, or the
+    variables `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID` set by hand.
+
+    Raises:
+      InputError: the others cannot be joined.
     """
     env = os.environ
-    tasks = max(int(env.get("SLURM_NTASKS", 1)), int(env.get("OMPI_COMM_WORLD_SIZE", 1)))
+    sizes = [int(env.get(n, 1)) for n in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")]
     pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
-    if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
-        jax.distributed.initialize(
-            env["JAX_COORDINATOR_ADDRESS"],
-            int(env["JAX_NUM_PROCESSES"]),
-            int(env.get("JAX_PROCESS_ID", 0)),
-        )
-    elif tasks > 1 or pod:
-        jax.distributed.initialize()
+    try:
+        if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
+            jax.distributed.initialize(
+                env["JAX_COORDINATOR_ADDRESS"],
+                int(env["JAX_NUM_PROCESSES"]),
+                int(env.get("JAX_PROCESS_ID", 0)),
+            )
+        elif max(sizes) > 1 or pod:
+            jax.distributed.initialize()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The processes of this cluster cannot be joined ({str(error).splitlines()[0]}): "
+            "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in each."
+        ) from error
 
 
 def describe_devices() -> str:
@@ -126,6 +135,17 @@ def sum_over_processes(counts: np.ndarray) -> np.ndarray:
     halves = np.stack([counts >> 31, counts & (2**31 - 1)]).astype(np.int32)
     high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
     return (high << 31) + low
+
+
+def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float]:
+    """All processes' numbers by index; between them they hold each of `length` indices once."""
+    if jax.process_count() == 1:
+        return dict(values)
+    from jax.experimental import multihost_utils
+
+    mine = np.zeros(length, np.float32)
+    mine[list(values)] = list(values.values())
+    return dict(enumerate(np.asarray(multihost_utils.process_allgather(mine)).sum(0).tolist()))
 
 
 def wait_for_all(name: str) -> None:

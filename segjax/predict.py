@@ -90,16 +90,16 @@ def _outputs(
     for source, relative in (pair for path in inputs for pair in _images(path, out)):
         target = (out / relative).with_suffix(".png")
         for written in (target, _overlay_of(target)) if overlays else (target,):
+            if written.exists() and written.resolve().parent == source.resolve().parent:
+                raise InputError(
+                    f"{written} is there already, beside {source.name}; choose another --out."
+                )
             if written in taken:
                 raise InputError(
                     f"{taken[written]} and {source} would both be written to {written}; rename "
                     "one, or predict them into different folders."
                 )
             taken[written] = source
-        if target.resolve() == source.resolve():
-            raise InputError(
-                f"{source} would be overwritten by its mask; choose another --out."
-            )
         pairs.append((source, target))
     return pairs
 

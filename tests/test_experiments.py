@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from segjax import losses, parallel
+from segjax import parallel
 from segjax.data.synthetic import Synthetic
 from segjax.experiment import describe, load
+from segjax.train.loop import train_step
 from segjax.train.plan import make_plan
-from segjax.train.step import make_train_step
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
 GOLDEN = pathlib.Path(__file__).with_name("golden_experiments")
@@ -83,13 +83,7 @@ def test_an_experiment_takes_one_step_on_tiny_data(path):
     )
     plan = make_plan(experiment)
     state = plan.initial_state()
-    step = make_train_step(
-        experiment.model,
-        losses.softmax_cross_entropy,
-        plan.optimizer,
-        normalize=experiment.normalize,
-        auxiliary_weight=experiment.auxiliary_weight,
-    )
+    step = train_step(plan)
     batches = plan.batches(0)
     after, metrics = parallel.data_parallel(step)(state, parallel.shard(next(batches)))
     batches.close()

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from segjax.losses import on_logits_grid, softmax_cross_entropy
+from segjax.losses import (
+    ClassWeightedCrossEntropy,
+    on_logits_grid,
+    softmax_cross_entropy,
+)
 
 RNG = np.random.default_rng(0)
 LOGITS = jnp.asarray(RNG.normal(size=(2, 4, 3, 5)), jnp.float32)
@@ -73,3 +77,18 @@ def test_labels_and_weights_come_to_the_grid_together_and_images_stay():
 def test_logits_larger_than_their_labels_are_refused():
     with pytest.raises(ValueError, match="Logits of 5x5 are larger than their labels of 4x4"):
         on_logits_grid({"label": jnp.zeros((1, 4, 4))}, (5, 5))
+
+
+def test_class_weights_are_pixel_weights_by_true_class():
+    weights = (0.5, 1.0, 2.0, 0.0, 3.0)
+    by_pixel = np.array([*weights, *[9.0] * 251], np.float32)[LABEL]
+    own = jnp.asarray(RNG.uniform(0, 3, LABEL.shape), jnp.float32)
+    for extra in ({}, {"weight": own}):
+        got = ClassWeightedCrossEntropy(weights)(LOGITS, {"label": jnp.asarray(LABEL), **extra})
+        weight = jnp.asarray(by_pixel) * extra.get("weight", 1.0)
+        expected = softmax_cross_entropy(
+            LOGITS, {"label": jnp.asarray(LABEL), "weight": weight}
+        )
+        np.testing.assert_allclose(got["cross_entropy"], expected["cross_entropy"], rtol=1e-6)
+    with pytest.raises(ValueError, match="loss.weights has 2 numbers for 5 classes"):
+        ClassWeightedCrossEntropy((1.0, 1.0))(LOGITS, {"label": jnp.asarray(LABEL)})

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 from segjax.errors import InputError
@@ -28,6 +29,7 @@ def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
     partial = None
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
         partial = tempfile.mkdtemp(suffix=".partial", dir=root)
         yield pathlib.Path(partial)
     except OSError as error:
@@ -38,6 +40,13 @@ def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
     finally:
         if partial:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(root: pathlib.Path) -> None:
+    """Removes what killed preparations left behind a day ago or earlier."""
+    for left in root.glob("*.partial"):
+        if time.time() - left.stat().st_mtime > 86_400:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:

@@ -117,7 +117,9 @@ class VOC(FileDataset):
         )
 
 
-def downloaded(url: str, checksums: dict[str, tuple[int, str]] | None = None) -> pathlib.Path:
+def downloaded(
+    url: str, *, checksums: dict[str, tuple[int, str]] | None = None
+) -> pathlib.Path:
     """The folder `VOC2012` of the archive at `url`, fetched and unpacked into the cache once.
 
     Args:

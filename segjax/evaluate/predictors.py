@@ -40,7 +40,7 @@ def at_output_stride(model: nn.Module, output_stride: int | None) -> nn.Module:
     """The network at another output stride, with the same variables; itself for None.
 
     Raises:
-      InputError: the network has no output stride to change.
+      InputError: the network has no output stride to change, or cannot have this one.
     """
     if output_stride is None:
         return model
@@ -49,4 +49,7 @@ def at_output_stride(model: nn.Module, output_stride: int | None) -> nn.Module:
             f"evaluation.output_stride={output_stride}: {type(model).__name__} has no output "
             "stride; set it to None."
         )
-    return model.at_output_stride(output_stride)  # type: ignore[attr-defined]
+    try:
+        return model.at_output_stride(output_stride)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise InputError(f"evaluation.output_stride={output_stride}: {error}") from error

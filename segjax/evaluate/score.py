@@ -10,7 +10,7 @@ import numpy as np
 from segjax import metrics
 from segjax.data.loader import equal_size_batches
 from segjax.evaluate.predictors import Predictor
-from segjax.parallel import map_examples, sum_over_processes
+from segjax.parallel import gather_by_index, map_examples, sum_over_processes
 from segjax.types import Dataset, Variables
 
 
@@ -20,7 +20,8 @@ class Scores:
 
     Attributes:
       confusion: k × k pixels by (truth, prediction), int64.
-      image_iou: {index in the dataset: mean IoU of that image alone}, of this process's share.
+      image_iou: {index in the dataset: mean IoU of that image alone}.
+      images: how many were counted.
     """
 
     confusion: np.ndarray
@@ -71,7 +72,7 @@ class Scorer:
                 confusion += counts
                 image_iou[int(index)] = metrics.mean_iou(counts)
             progress(len(image_iou), len(indices))
-        return Scores(sum_over_processes(confusion), image_iou, total)
+        return Scores(sum_over_processes(confusion), gather_by_index(image_iou, total), total)
 
 
 def summary(scores: Scores, class_names: Sequence[str], *, step: int) -> dict[str, Any]:

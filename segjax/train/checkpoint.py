@@ -90,17 +90,21 @@ class Checkpoints:
             f"and run the same command again; it goes on from what was saved whole ({whole})."
         )
 
-    def restore(self, template: TrainState) -> TrainState | None:
-        """The latest state, in the shape of `template`; None where there is none yet.
+    def check(self, template: TrainState) -> None:
+        """Returns nothing when the latest state, if there is one, has the shapes of `template`.
 
         Raises:
-          InputError: the checkpoint has other parameters or shapes.
+          InputError: it has other parameters or shapes; the first is named.
         """
+        if (step := self._manager.latest_step()) is not None:
+            saved = shapes(self._manager.item_metadata(step)["state"].tree)
+            check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
+
+    def restore(self, template: TrainState) -> TrainState | None:
+        """The latest state, in the shape of `template`; None where there is none yet."""
         step = self._manager.latest_step()
         if step is None:
             return None
-        saved = shapes(self._manager.item_metadata(step)["state"].tree)
-        check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
@@ -153,6 +157,11 @@ def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 def _key(key: Any) -> str:
     return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
+
+
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Whether a run can go on in this folder."""
+    return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
 
 
 def check_same_shapes(

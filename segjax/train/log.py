@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore (made at import)
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore (made at import)
 from tensorboardX.record_writer import RecordWriter
 from tqdm import tqdm
 

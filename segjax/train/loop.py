@@ -11,7 +11,7 @@ import numpy as np
 
 from segjax import metrics
 from segjax.errors import RunError
-from segjax.evaluate.score import Scores
+from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
 from segjax.parallel import data_parallel, is_main, replicate, shard
 from segjax.train.checkpoint import Checkpoints
@@ -27,11 +27,10 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
       The scores of the last step if it was taken now; None if the run was complete already.
 
     Raises:
-      InputError: the checkpoint is another network's.
       RunError: loss or gradients are not finite, or a checkpoint cannot be written.
     """
     experiment, scores = plan.experiment, None
-    step_fn = data_parallel(_train_step(plan))
+    step_fn = data_parallel(train_step(plan))
     scorer = plan.scorer()
     with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
         state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
@@ -53,11 +52,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                 if rows.failed_at is not None:
                     break
                 if evaluate:
-                    scores = scorer(
-                        jax.device_get(state.variables),
-                        share=_share(),
-                        progress=progress.evaluating,
-                    )
+                    scores = _score(scorer, state, checkpoints, progress)
                     rows.add_evaluation(step + 1, scores)
                 if evaluate or save:
                     score = metrics.mean_iou(scores.confusion) if evaluate and scores else None
@@ -69,7 +64,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
     return scores
 
 
-def _train_step(plan: Plan) -> Callable:
+def train_step(plan: Plan) -> Callable:
+    """The step of a plan's experiment, for `parallel.data_parallel`."""
     experiment = plan.experiment
     return make_train_step(
         experiment.model,
@@ -86,8 +82,19 @@ def _due(step: int, experiment: Experiment, every: int | None) -> bool:
     return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
 
 
-def _share() -> tuple[int, int]:
-    return jax.process_index(), jax.process_count()
+def _score(
+    scorer: Scorer, state: TrainState, checkpoints: Checkpoints, progress: Progress
+) -> Scores:
+    try:
+        return scorer(
+            jax.device_get(state.variables),
+            share=(jax.process_index(), jax.process_count()),
+            progress=progress.evaluating,
+        )
+    except Exception:
+        # An evaluation that fails, for want of memory say, must not cost what was trained.
+        checkpoints.save(state)
+        raise
 
 
 def _not_finite(

@@ -1,5 +1,6 @@
 """Everything that can be found wrong with an experiment, found before its first step."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -83,37 +84,34 @@ def scorer(experiment: Experiment) -> Scorer:
     return Scorer(predict, experiment.eval_data, batch_size=experiment.evaluation.batch_size)
 
 
-def make_plan(experiment: Experiment) -> Plan:
-    """The plan of an experiment that can be trained here.
+def make_plan(experiment: Experiment, *, resume: bool = False) -> Plan:
+    """The plan of an experiment that can be trained here; to `resume` it needs no `init`.
 
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
     check_batch_size(experiment.batch_size)
-    check_data(experiment)
+    check_data(experiment, "eval_data", "train_data")
     sample = next(examples := _batches(experiment, 0))
     examples.close()  # type: ignore[attr-defined]
     shapes = _checked_shapes(experiment, sample)
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])
     channels = sample["image"].shape[-1]
-    if experiment.init is not None:
+    if experiment.init is not None and not resume:
         experiment.init.load(experiment.model, channels=channels)
-    at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    _check_evaluation(experiment, shapes)
     return Plan(experiment, channels, shapes, optimizer)
 
 
-def check_data(experiment: Experiment) -> None:
-    """Prepares both datasets and holds their classes against each other and the network's.
+def check_data(experiment: Experiment, *fields: str) -> None:
+    """Prepares datasets and holds their classes against the training set's and the network's.
 
     Raises:
       InputError: what a dataset finds, or the classes differ.
     """
-    experiment.eval_data.prepare()
-    experiment.train_data.prepare()
-    for field, data in (
-        ("train_data", experiment.train_data),
-        ("eval_data", experiment.eval_data),
-    ):
+    for field in fields:
+        data = getattr(experiment, field)
+        data.prepare()
         _check_classes(experiment, field, data)
 
 
@@ -162,7 +160,22 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
         loss_terms(experiment.model, experiment.loss, logits, {}, batch)
         return variables
 
-    try:
+    with _one_line():
         return jax.eval_shape(trial)
-    except ValueError as error:
+
+
+def _check_evaluation(experiment: Experiment, variables: Any) -> None:
+    """The evaluated network takes an image of its data, or an InputError says why not."""
+    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    image = experiment.eval_data[0]["image"][None]
+    with _one_line():
+        jax.eval_shape(whole_image(model, experiment.normalize), variables, image)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """What a network or a normalisation refuses becomes the one line of an InputError."""
+    try:
+        yield
+    except (ValueError, ZeroDivisionError) as error:
         raise InputError(" ".join(str(error).split())) from error

@@ -182,8 +182,6 @@ def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
 
 def test_evaluating_alone_takes_the_named_checkpoint(finished, capsys):
     for which, step in (("last", 12), ("8", 8)):
-        if which == "8" and not (finished / "checkpoints" / "8").is_dir():
-            continue
         status, out, _ = run(
             capsys, TINY, "--workdir", finished, "--evaluate", "--checkpoint", which
         )
@@ -207,9 +205,11 @@ def test_how_a_run_is_watched_may_change_what_it_is_may_not(finished, capsys):
 def test_a_checkpoint_of_other_shapes_is_named(finished, tmp_path, capsys):
     workdir = tmp_path / "other"
     shutil.copytree(finished / "checkpoints", workdir / "checkpoints")
+    before = sorted(workdir.rglob("*"))
     status, _, error = run(capsys, TINY, "--workdir", workdir, "--set", "model.features=8")
     assert status == 2
     assert "belongs to another network: params/" in error and "(and " in error
+    assert sorted(workdir.rglob("*")) == before
 
 
 def test_overrides_and_data_are_part_of_the_default_folder(tmp_path, monkeypatch, capsys):
@@ -242,7 +242,7 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
         ([TINY, "--set", "train_data=segjax.data.folder.Folder()"], "class_names"),
         (
             [TINY, "--set", "model.num_classes=3"],
-            "model.num_classes=3, but train_data has 6 classes; set model.num_classes=6",
+            "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
         ),
         ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
         ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
@@ -254,6 +254,14 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
         ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "must be 188 + 16k"),
         ([TINY, "--set", "optimizer.multipliers=(('enc', 0.1),)"], "'enc' fits no parameter"),
         ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channels"),
+        ([TINY, "--set", "ema=1"], "ema=1 must lie between 0 and 1"),
+        ([TINY, "--set", "evaluation.batch_size=0"], "batch_size=0 must be at least 1"),
+        ([TINY, "--set", "model.features=0"], "division"),
+        (
+            [TINY, "--set", "init=segjax.weights.Pretrained(/a/b.safetensors)"],
+            "Quote the strings in a call",
+        ),
+        ([TINY, "--set", "init=b.safetensors"], "expected segjax.experiment.Initial | None"),
         ([TINY, "--evaluate"], "holds no checkpoint; train the run first"),
     ],
 )
@@ -264,7 +272,7 @@ def test_wrong_input_ends_with_status_2_and_one_line_and_writes_nothing(
     status, _, error = run(capsys, *arguments, "--workdir", tmp_path / "run")
     assert (status, message in error) == (2, True), error
     assert error.count("\n") == 0 and error.startswith("error: ")
-    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_workdir_that_is_a_file_is_refused(tmp_path, capsys):
@@ -307,6 +315,28 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path
     state = state_of(workdir)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state["params"]))
     assert f"checkpoints/{int(state['step'])} " in error or f"/{int(state['step'])}." in error
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_restores(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=330k", "tmpfs", small], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("No right to mount a small disk here.")
+    try:
+        command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", small / "run"]
+        full = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert full.returncode == 1
+        assert "Traceback" not in full.stderr
+        assert full.stderr.splitlines()[-1].startswith("error: Saving to ")
+        assert "No space left on device. Make room" in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=9m", small], check=True)
+        assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+        assert (small / "run" / "report.html").is_file()
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_an_absent_platform_is_said(tmp_path):

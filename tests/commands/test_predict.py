@@ -92,7 +92,7 @@ def test_a_broken_image_is_named_and_the_others_get_their_masks(finished, photos
         (["empty"], "out", "holds no image"),
         (["photos"], "photos/out", "its masks would become inputs"),
         (["photos"], "photos/notes.txt", "is a file; name a folder"),
-        (["photos/below/b.png"], "photos/below", "would be overwritten by its mask"),
+        (["photos/below/b.png"], "photos/below", "is there already, beside b.png"),
     ],
 )
 def test_wrong_inputs_are_refused_before_anything_is_written(

@@ -129,7 +129,7 @@ def checksum(data):
 
 def test_the_archive_is_fetched_once_checked_and_unpacked_into_the_cache(archive, tmp_path):
     url, data = archive
-    folder = voc.downloaded(url, {url: checksum(data)})
+    folder = voc.downloaded(url, checksums={url: checksum(data)})
     assert names(split="train", directory=str(folder)) == [STEMS[0]]
     assert not (folder / "Annotations").exists()
     assert voc.downloaded("http://127.0.0.1:1/unreachable") == folder
@@ -139,7 +139,7 @@ def test_the_archive_is_fetched_once_checked_and_unpacked_into_the_cache(archive
 def test_an_archive_that_is_not_the_published_one_is_not_used(archive, tmp_path):
     url, data = archive
     with pytest.raises(InputError, match=r"could not be fetched \(NonMatchingChecksumError\)"):
-        voc.downloaded(url, {url: checksum(data + b"x")})
+        voc.downloaded(url, checksums={url: checksum(data + b"x")})
     with pytest.raises(InputError, match="could not be fetched"):
         voc.downloaded(f"{url}?unknown")
     assert not list((tmp_path / "cache").iterdir())
