@@ -148,7 +148,7 @@ def test_an_archive_that_is_not_the_published_one_is_not_used(archive, tmp_path)
 def test_without_a_network_the_line_says_which_file_to_get(tmp_path, monkeypatch):
     monkeypatch.setattr(voc, "URL", f"http://127.0.0.1:1/{voc.ARCHIVE}")
     monkeypatch.setattr(
-        voc, "downloaded", lambda url, real=voc.downloaded: real(url, {url: (1, "0")})
+        voc, "downloaded", lambda url, real=voc.downloaded: real(url, checksums={url: (1, "0")})
     )
     with pytest.raises(InputError) as caught:
         VOC(download=True).prepare()
