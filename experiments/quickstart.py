@@ -21,9 +21,9 @@ experiment = Experiment(
     eval_data=Synthetic(split="val", size=64),
     transforms=(RandomFlip(),),
     loss=losses.softmax_cross_entropy,
-    optimizer=AdamW(Cosine(3e-3, warmup_steps=20)),
+    optimizer=AdamW(Cosine(6e-3, warmup_steps=20)),
     batch_size=8,
-    steps=700,
+    steps=800,
     evaluation=Evaluation(batch_size=8),
-    checkpoint_every=350,
+    checkpoint_every=400,
 )
