@@ -8,7 +8,7 @@ The paper's head and recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.0
 features, multi-grid (1, 2, 4). Where it differs: BatchNorm decays by 0.9 instead of 0.9997, and
 split="trainaug" wants SegmentationClassAug beside the devkit's folders.
 
-Cost: two 513² images take about 21 s a step on two CPU cores.
+Cost: made for an accelerator; not measured.
 
     python -m segjax.launch experiments/deeplab_voc.py --data /data/VOCdevkit
 """

@@ -10,7 +10,7 @@ The border weight map (w0 = 10, sigma = 5) is the paper's for touching cells: pu
 `BorderWeights()` of `segjax.transforms.border` behind the transforms, or in place of the last
 with `--set "transforms.5=segjax.transforms.border.BorderWeights()"`.
 
-Cost: made for an accelerator; a step of one image takes about 10 s on two CPU cores.
+Cost: made for an accelerator; not measured.
 
     python -m segjax.launch experiments/unet_isbi.py --data /data/isbi2012
 """

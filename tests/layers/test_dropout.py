@@ -43,7 +43,7 @@ def test_evaluation_and_rate_zero_change_nothing_and_need_no_rng(rate, train):
 
 
 def test_initialising_needs_no_rng_and_no_axis():
-    Dropout(0.5).init(jax.random.key(0), X, train=True)
+    assert not Dropout(0.5).init(jax.random.key(0), X, train=True)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0])
