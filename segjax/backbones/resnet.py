@@ -16,6 +16,7 @@ from segjax.backbones.stages import Unit, plan
 from segjax.layers.conv import Conv
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
+from segjax.ops.skip import add_skip
 from segjax.types import Features
 
 
@@ -36,7 +37,7 @@ class Bottleneck(nn.Module):
             y, self.width, 3, stride=stride, dilation=dilation, names=("conv2", "bn2")
         )
         y = conv_norm(nn.relu(y), 4 * self.width, 1, names=("conv3", "bn3"))
-        return nn.relu(y + _shortcut(x, 4 * self.width, self.unit.stride, conv_norm))
+        return nn.relu(add_skip(y, _shortcut(x, 4 * self.width, self.unit.stride, conv_norm)))
 
 
 class BasicBlock(nn.Module):
@@ -55,7 +56,7 @@ class BasicBlock(nn.Module):
             x, self.width, 3, stride=stride, dilation=first_dilation, names=("conv1", "bn1")
         )
         y = conv_norm(nn.relu(y), self.width, 3, dilation=dilation, names=("conv2", "bn2"))
-        return nn.relu(y + _shortcut(x, self.width, stride, conv_norm))
+        return nn.relu(add_skip(y, _shortcut(x, self.width, stride, conv_norm)))
 
 
 def _conv_norm(

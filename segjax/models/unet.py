@@ -9,9 +9,10 @@ from jaxtyping import Array, Float
 from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
-from segjax.ops.frame import center_crop, pad_to_multiple
+from segjax.ops.frame import pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
+from segjax.ops.skip import concat_skip
 
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """The paper's N(0, √(2/N)), N the incoming nodes of a neuron (section 3)."""
@@ -92,9 +93,8 @@ class UNet(nn.Module):
         x = self._convs(self.depth, "bottom")(x, train=train)
         x = Dropout(self.dropout, name="dropout")(x, train=train)
         for level in reversed(range(self.depth)):
-            x = self._up(x, level)
-            skip = center_crop(skips[level], (x.shape[1], x.shape[2]))
-            x = self._convs(level, f"up{level}")(jnp.concatenate([skip, x], -1), train=train)
+            joined = concat_skip(self._up(x, level), skips[level])
+            x = self._convs(level, f"up{level}")(joined, train=train)
         return Conv(
             self.num_classes,
             1,

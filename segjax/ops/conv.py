@@ -7,8 +7,15 @@ so shifts the grid by a pixel; published weights expect 1 + 1:
                                    "SAME":      0 [1 2 3] 4 5 .    taps centred on 1, 3, 5
 """
 
+from collections.abc import Callable
+
+import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from segjax.ops.forms import is_plain, on_cpu
+from segjax.ops.products import Window, by_taps, depthwise, live_taps
+from segjax.ops.winograd import tiles, winograd
 
 Pair = int | tuple[int, int]
 """One number for both axes, or (height, width)."""
@@ -112,15 +119,85 @@ def conv2d(
         padding_of(k, padding=p, dilation=d)
         for k, p, d in zip(kernel.shape[:2], paddings, dilations, strict=True)
     ]
+    window = Window(strides, tuple((p, p) for p in zeros), dilations, groups)
+    return _plain(x, kernel, window) if is_plain() else _fast(x, kernel, window)
+
+
+def _plain(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns what every other form must equal."""
     return lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=strides,
-        padding=[(p, p) for p in zeros],
-        rhs_dilation=dilations,
+        window_strides=window.strides,
+        padding=window.pads,
+        rhs_dilation=window.dilations,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
+        feature_group_count=window.groups,
     )
+
+
+def _fast(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns the same from the taps that read pixels, on a CPU in the form chosen below."""
+    kernel, window = _without_dead_taps(x, kernel, window)
+    if not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
+        return _plain(x, kernel, window)
+    form = _form_on_cpu(x.shape, kernel.shape, window)
+    # Half precision is slow on CPUs, and sums of products should be rounded once.
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return form(x.astype(dtype), kernel.astype(dtype), window).astype(x.dtype)
+
+
+def _without_dead_taps(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> tuple[Float[Array, "lh lw i o"], Window]:
+    """Returns the kernel without its outer rows and columns that meet only padding.
+
+    Exact on every platform: at rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels.
+    """
+    pads = list(window.pads)
+    for axis in (0, 1):
+        size, taps, dilation = x.shape[1 + axis], kernel.shape[axis], window.dilations[axis]
+        alive = [i for i in range(taps) if window.live(axis, size, taps, i)]
+        first, last = (alive[0], alive[-1]) if alive else (0, taps - 1)
+        kernel = lax.slice_in_dim(kernel, first, last + 1, axis=axis)
+        before, after = pads[axis]
+        pads[axis] = (before - first * dilation, after - (taps - 1 - last) * dilation)
+    return kernel, window._replace(pads=tuple(pads))
+
+
+def _form_on_cpu(
+    shape: tuple[int, ...], kernel: tuple[int, ...], window: Window
+) -> Callable[[Array, Array, Window], Array]:
+    """Returns the fastest form for these shapes, by `benchmarks/operations.py`."""
+    height, width, inner, outputs = kernel
+    if inner == 1 and outputs == window.groups == shape[3]:
+        return depthwise
+    if window.groups > 1 or (height, width) == (1, 1):
+        return by_taps
+    narrow = min(inner, outputs)
+    size = shape[1:3]
+    work = _share_of_live_taps(size, (height, width), window) * height * width
+    if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 32:
+        covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
+        exact = [window.size(a, size[a], 3) for a in (0, 1)]
+        if 4 * covered[0] * covered[1] < 0.9 * work * exact[0] * exact[1]:
+            return winograd
+    return by_taps if narrow >= 32 else _plain
+
+
+def _share_of_live_taps(
+    size: tuple[int, int], kernel_size: tuple[int, int], window: Window
+) -> float:
+    """Returns the part of (output, tap) pairs that read a pixel."""
+    reached = sum(
+        len(rows) * len(columns) for _, (rows, columns) in live_taps(size, kernel_size, window)
+    )
+    height, width = (window.size(a, size[a], kernel_size[a]) for a in (0, 1))
+    return reached / (height * width * kernel_size[0] * kernel_size[1])
 
 
 def check_channels(channels: int, expected: int, features: int, *, groups: int) -> None:

@@ -7,10 +7,12 @@ import pytest
 from jax.test_util import check_grads
 
 from segjax.ops.conv import conv2d, conv_output_size
+from segjax.ops.matrix import conv_matrix
 from segjax.ops.transposed import bilinear_kernel, conv_transpose2d
 
-SIZE = (7, 6)
-GEOMETRIES = [
+AXES = ("size", "kernel", "stride", "padding", "dilation")
+PLAIN = dict(size=(7, 6), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+NAMED = [
     dict(kernel=(3, 3)),
     dict(kernel=(3, 3), stride=(2, 2), padding=(1, 1)),
     dict(kernel=(2, 3), stride=(2, 1), padding=(0, 1), dilation=(1, 2)),
@@ -19,79 +21,99 @@ GEOMETRIES = [
     dict(kernel=(7, 3), stride=(7, 3)),
     dict(kernel=(4, 4), stride=(2, 2), padding=(1, 1)),
     dict(kernel=(2, 2), padding=(3, 2)),
+    dict(kernel=(3, 3), padding=(12, 12), dilation=(12, 12)),
+    dict(kernel=(3, 3), padding=(2, 2), dilation=(2, 2), groups=4),
 ]
 
 
+def _drawn(seed):
+    """Returns a point of the grid of all numbers, or None where the kernel is too large."""
+    rng = np.random.default_rng(seed)
+    draw = lambda *choices: tuple(int(n) for n in rng.choice(choices, 2))
+    geometry = dict(
+        size=draw(5, 6, 8, 9),
+        kernel=draw(1, 2, 3, 4),
+        stride=draw(1, 2, 3),
+        padding=draw(0, 1, 2, 6),
+        dilation=draw(1, 2, 3, 6),
+        groups=int(rng.choice([1, 2, 4])),
+    )
+    return geometry if min(_output_size(geometry)) > 0 else None
+
+
+def _output_size(geometry):
+    """Returns the kernel's positions, counted."""
+    numbers = zip(*(geometry[axis] for axis in AXES), strict=True)
+    return tuple(len(range(0, n + 2 * p - d * (k - 1), s)) for n, k, s, p, d in numbers)
+
+
+def _output_padding(geometry):
+    """Returns what leads back to the size: what the stride dropped."""
+    numbers = zip(_output_size(geometry), *(geometry[axis] for axis in AXES), strict=True)
+    return tuple(n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for m, n, k, s, p, d in numbers)
+
+
+GEOMETRIES = [PLAIN | geometry for geometry in NAMED]
+GEOMETRIES += [geometry for geometry in map(_drawn, range(24)) if geometry]
+
+
 def _case(geometry, channels=4, outputs=8):
-    options = dict(geometry)
-    kernel_size = options.pop("kernel")
+    """Returns a generator, a kernel, and the options of `conv2d`."""
+    options = {name: geometry[name] for name in ("stride", "padding", "dilation", "groups")}
     rng = np.random.default_rng(0)
-    inner = channels // options.get("groups", 1)
-    kernel = rng.normal(size=(*kernel_size, inner, outputs))
+    kernel = rng.normal(size=(*geometry["kernel"], channels // geometry["groups"], outputs))
     return rng, kernel, options
 
 
+def test_the_geometries_hold_every_number_and_every_output_padding_of_the_grid():
+    seen = {name: {v for g in GEOMETRIES for v in np.ravel(g[name])} for name in PLAIN}
+    assert seen["size"] >= {5, 6, 7, 8, 9} and seen["padding"] >= {0, 1, 2, 6}
+    assert seen["stride"] >= {1, 2, 3} and seen["dilation"] >= {1, 2, 3, 6}
+    assert seen["groups"] == {1, 2, 4}
+    assert {v for g in GEOMETRIES for v in _output_padding(g)} >= {0, 1, 2}
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_convolution_is_multiplication_by_its_matrix(geometry, conv_matrix):
+def test_convolution_is_multiplication_by_its_matrix(geometry):
     rng, kernel, options = _case(geometry)
-    x = rng.normal(size=(2, *SIZE, 4))
-    matrix, size = conv_matrix(kernel, SIZE, **options)
+    x = rng.normal(size=(2, *geometry["size"], 4))
+    matrix = conv_matrix(kernel, geometry["size"], **options)
     with jax.enable_x64(True):
         y = conv2d(jnp.asarray(x), jnp.asarray(kernel), **options)
-    assert y.shape == (2, *size, 8)
+    assert y.shape == (2, *_output_size(geometry), 8)
     np.testing.assert_allclose(y.reshape(2, -1), x.reshape(2, -1) @ matrix.T, atol=1e-12)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
-def test_transposed_convolution_is_multiplication_by_the_transposed_matrix(
-    geometry, conv_matrix
-):
+def test_transposed_convolution_is_multiplication_by_the_transposed_matrix(geometry):
     rng, kernel, options = _case(geometry)
-    matrix, size = conv_matrix(kernel, SIZE, **options)
-    y = rng.normal(size=(2, *size, 8))
-    output_padding = _missing(geometry, size)
+    y = rng.normal(size=(2, *_output_size(geometry), 8))
+    matrix = conv_matrix(kernel, geometry["size"], **options)
+    options["output_padding"] = _output_padding(geometry)
     with jax.enable_x64(True):
-        x = conv_transpose2d(
-            jnp.asarray(y), jnp.asarray(kernel), output_padding=output_padding, **options
-        )
-    assert x.shape == (2, *SIZE, 4)
+        x = conv_transpose2d(jnp.asarray(y), jnp.asarray(kernel), **options)
+    assert x.shape == (2, *geometry["size"], 4)
     np.testing.assert_allclose(x.reshape(2, -1), y.reshape(2, -1) @ matrix, atol=1e-12)
 
 
-def _missing(geometry, size):
-    """Returns the output padding that leads back to SIZE: what the stride dropped."""
-    numbers = zip(
-        SIZE,
-        size,
-        geometry["kernel"],
-        geometry.get("stride", (1, 1)),
-        geometry.get("padding", (0, 0)),
-        geometry.get("dilation", (1, 1)),
-        strict=True,
-    )
-    return tuple(n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, k, s, p, d in numbers)
-
-
-@pytest.mark.parametrize("geometry", GEOMETRIES[2:5], ids=str)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_inner_products_agree_through_a_convolution_and_its_transpose(geometry):
     rng, kernel, options = _case(geometry)
     with jax.enable_x64(True):
-        x, kernel = jnp.asarray(rng.normal(size=(1, *SIZE, 4))), jnp.asarray(kernel)
+        x, kernel = jnp.asarray(rng.normal(size=(2, *geometry["size"], 4))), jnp.asarray(kernel)
         kx = conv2d(x, kernel, **options)
         y = jnp.asarray(rng.normal(size=kx.shape))
-        output_padding = _missing(geometry, kx.shape[1:3])
+        output_padding = _output_padding(geometry)
         kty = conv_transpose2d(y, kernel, output_padding=output_padding, **options)
-        np.testing.assert_allclose((kx * y).sum(), (x * kty).sum(), rtol=1e-12)
+        np.testing.assert_allclose((kx * y).sum(), (x * kty).sum(), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "geometry", [GEOMETRIES[3], dict(kernel=(2, 2), stride=(2, 2))], ids=str
-)
+@pytest.mark.parametrize("geometry", [NAMED[3], dict(kernel=(2, 2), stride=(2, 2))], ids=str)
 @pytest.mark.parametrize("operation", [conv2d, conv_transpose2d])
 def test_gradients_of_first_and_second_order_are_those_of_finite_differences(
     geometry, operation
 ):
-    rng, kernel, options = _case(geometry)
+    rng, kernel, options = _case(PLAIN | geometry)
     channels = 4 if operation is conv2d else 8
     with jax.enable_x64(True):
         x = rng.normal(size=(1, 4, 4, channels))

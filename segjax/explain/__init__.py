@@ -1,0 +1,1 @@
+"""Commands that teach: what an operation does and what a model costs, as text and figures."""

@@ -1,0 +1,87 @@
+"""`python -m segjax.explain conv|rates|skips|upsampling|model ...`: what is behind the words.
+
+Each sub-command prints its facts as text or, with `--json`, as one JSON object, and draws them
+with `--out FILE.png`. Exit status: 0 done; 2 an argument is wrong, said in one line.
+"""
+
+import argparse
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from segjax.errors import InputError, guarded
+
+TOPICS = ("conv", "rates", "skips", "upsampling", "model")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return guarded(lambda: _run(_parser(given).parse_args(given)))
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Returns the parser of the topic that is asked for, of all topics if none is.
+
+    `rates` should answer at once, without the imports that `model` needs.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.explain",
+        description="Show what an operation or a model really does, in numbers and figures.",
+        epilog="Example: python -m segjax.explain rates 1 2 5 --out rates.png",
+    )
+    topics = parser.add_subparsers(dest="topic", required=True, metavar="TOPIC")
+    for name in given[:1] if given and given[0] in TOPICS else TOPICS:
+        _topic(name).add_parser(topics)
+    for command in topics.choices.values():
+        command.add_argument("--json", action="store_true", help="print JSON instead of text")
+        command.add_argument(
+            "--out", type=pathlib.Path, metavar="FILE.png", help="also draw a figure"
+        )
+    return parser
+
+
+def _topic(name: str) -> ModuleType:
+    """Returns the module of a topic: `add_parser`, `run`, `text` and `draw`."""
+    return importlib.import_module(f"segjax.explain.{name}")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    _check_figure(arguments.out)
+    topic = _topic(arguments.topic)
+    try:
+        result = arguments.run(arguments)
+    except InputError:
+        raise
+    except ValueError as error:
+        # The operations say what is wrong with their arguments, which are the user's here.
+        raise InputError(" ".join(str(error).split())) from error
+    if arguments.out is not None:
+        topic.draw(result, arguments.out)
+    if arguments.json:
+        print(json.dumps(result, indent=2, allow_nan=False))
+        return
+    print(topic.text(result).rstrip())
+    if arguments.out is not None:
+        print(f"\nFigure: {arguments.out}")
+
+
+def _check_figure(path: pathlib.Path | None) -> None:
+    """Returns nothing: a figure may be given this name.
+
+    Raises:
+      InputError: it may not.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise InputError(f"--out {path} is no PNG; name a file that ends in .png.")
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder; name a file in it.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

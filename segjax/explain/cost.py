@@ -1,0 +1,83 @@
+"""FLOPs and memory of a training step and of inference, as XLA counts them: nothing is run."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.experiment import Experiment
+from segjax.explain.trace import variable_shapes
+from segjax.parallel import data_parallel
+from segjax.train.step import init_state, make_train_step
+from segjax.types import Variables
+
+Size = tuple[int, int]
+Cost = dict[str, float]
+"""`flops`, `argument_bytes`, `output_bytes`, `temporary_bytes`, `peak_bytes` of one device, and
+`seconds` that the compilation took. The peak is all three together, what shares a place counted
+once: XLA's own figure leaves the temporaries out on a CPU."""
+
+
+def training_step(
+    experiment: Experiment, *, size: Size, channels: int, batch_size: int
+) -> Cost:
+    """The cost of one training step of a whole batch, of its share on one device.
+
+    Raises:
+      ValueError: the network or the loss does not take such a batch.
+    """
+    variables = _variables(experiment, size, channels)
+    optimizer = experiment.optimizer.build(experiment.steps, variables["params"])
+    state = jax.eval_shape(lambda v: init_state(v, optimizer, ema=experiment.ema), variables)
+    step = make_train_step(
+        experiment.model,
+        experiment.loss,
+        optimizer,
+        normalize=experiment.normalize,
+        auxiliary_weight=experiment.auxiliary_weight,
+        ema=experiment.ema,
+        seed=experiment.seed,
+    )
+    devices = jax.local_device_count()
+    share = (devices, batch_size // devices)
+    batch = {
+        "image": jax.ShapeDtypeStruct((*share, *size, channels), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((*share, *size), jnp.uint8),
+        "step": jax.ShapeDtypeStruct(share, jnp.int32),
+    }
+    return _cost(data_parallel(step), state, batch)
+
+
+def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
+    """The cost of one image's probabilities, at the output stride of the evaluation.
+
+    Raises:
+      ValueError: the network does not take such an image.
+    """
+    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    predict = jax.jit(whole_image(model, experiment.normalize))
+    image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
+    return _cost(predict, _variables(experiment, size, channels), image)
+
+
+def _variables(experiment: Experiment, size: Size, channels: int) -> Variables:
+    image = jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)
+    return variable_shapes(experiment.model, image)
+
+
+def _cost(function: Any, *shapes: Any) -> Cost:
+    start = time.perf_counter()
+    compiled = function.lower(*shapes).compile()
+    counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    arguments, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    temporaries, shared = memory.temp_size_in_bytes, memory.alias_size_in_bytes
+    return {
+        "flops": float(counted["flops"]),
+        "argument_bytes": arguments,
+        "output_bytes": outputs,
+        "temporary_bytes": temporaries,
+        "peak_bytes": arguments + outputs + temporaries - shared,
+        "seconds": round(time.perf_counter() - start, 1),
+    }

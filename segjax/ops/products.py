@@ -1,0 +1,99 @@
+"""Convolutions as sums of matrix products, one for each tap of the kernel.
+
+Where a tap reads the padding it contributes nothing, so each product takes only the rectangle
+of outputs whose pixel lies inside the input. At rate 36 on 65 × 65 pixels that is two fifths of
+a 3×3 kernel's work, and on 32 × 32 the ninth part.
+"""
+
+import functools
+import operator
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+class Window(NamedTuple):
+    """How a kernel moves over an input: (height, width) of each; pads are (before, after)."""
+
+    strides: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    dilations: tuple[int, int]
+    groups: int = 1
+
+    def size(self, axis: int, size: int, taps: int) -> int:
+        """Returns the kernel's positions along an axis of `size` pixels."""
+        extent = self.dilations[axis] * (taps - 1) + 1
+        return (size + sum(self.pads[axis]) - extent) // self.strides[axis] + 1
+
+    def live(self, axis: int, size: int, taps: int, tap: int) -> range:
+        """Returns the positions at which a tap reads a pixel, not padding."""
+        first = tap * self.dilations[axis] - self.pads[axis][0]
+        stride, positions = self.strides[axis], self.size(axis, size, taps)
+        return range(max(0, -(first // stride)), min(positions, (size - 1 - first) // stride + 1))
+
+
+class _Tap(NamedTuple):
+    """A tap that reads pixels: its index, and along each axis the outputs that it reaches."""
+
+    index: tuple[int, int]
+    outputs: tuple[range, range]
+
+
+def live_taps(
+    size: tuple[int, int], kernel_size: tuple[int, int], window: Window
+) -> Iterator[_Tap]:
+    """Yields the taps that read any pixel of an input of this size."""
+    for i in range(kernel_size[0]):
+        rows = window.live(0, size[0], kernel_size[0], i)
+        for j in range(kernel_size[1]):
+            columns = window.live(1, size[1], kernel_size[1], j)
+            if rows and columns:
+                yield _Tap((i, j), (rows, columns))
+
+
+def by_taps(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns the convolution as one matrix product a tap, over the outputs that it reaches."""
+    return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
+
+
+def depthwise(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], window: Window
+) -> Float[Array, "b oh ow c"]:
+    """Returns the convolution of every channel with its own kernel: shift, multiply, add."""
+    return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
+
+
+def _sum_of_taps(x, kernel, window, multiply):
+    size, kernel_size = x.shape[1:3], kernel.shape[:2]
+    shape = tuple(window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1))
+    terms = []
+    for (i, j), outputs in live_taps(size, kernel_size, window):
+        pixels, pads = x, [(0, 0, 0)]
+        for axis, tap in enumerate((i, j)):
+            stride, reached = window.strides[axis], outputs[axis]
+            first = reached[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
+            last = first + stride * (len(reached) - 1)
+            pixels = lax.slice_in_dim(pixels, first, last + 1, stride, axis=1 + axis)
+            pads.append((reached[0], shape[axis] - reached[-1] - 1, 0))
+        term = multiply(pixels, kernel[i, j])
+        terms.append(lax.pad(term, jnp.zeros((), term.dtype), [*pads, (0, 0, 0)]))
+    if not terms:
+        return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
+    return functools.reduce(operator.add, terms)
+
+
+def _product(
+    pixels: Float[Array, "b h w c"], tap: Float[Array, "i o"], *, groups: int
+) -> Float[Array, "b h w o"]:
+    """Returns each pixel's channels times the tap's matrix, group by group."""
+    if groups == 1:
+        return jnp.einsum("bhwi,io->bhwo", pixels, tap)
+    inner, outputs = tap.shape
+    split = pixels.reshape(*pixels.shape[:3], groups, inner)
+    matrices = tap.reshape(inner, groups, outputs // groups)
+    return jnp.einsum("bhwgi,igo->bhwgo", split, matrices).reshape(*pixels.shape[:3], outputs)

@@ -1,0 +1,84 @@
+"""3×3 convolutions with 16 multiplications for 4 outputs instead of 36 (Winograd's F(2×2, 3×3)).
+
+Along one axis two outputs of a kernel (a, b, c) on pixels p0 … p3 cost four products, not six:
+
+    m0 = (p0 − p2) · a                        y0 = a p0 + b p1 + c p2 = m0 + m1 + m2
+    m1 = (p1 + p2) · (a + b + c) / 2          y1 = a p1 + b p2 + c p3 = m1 − m2 − m3
+    m2 = (p2 − p1) · (a − b + c) / 2
+    m3 = (p1 − p3) · c
+
+and the same again along the other axis; with channels each product is one of matrices (Lavin
+and Gray, 2015, arXiv:1509.09308). A rate of d makes d × d interleaved grids, each convolved by
+itself. In float32 results differ from the plain sum by about 1e-6 of the largest; larger tiles,
+F(4×4, 3×3), by 1e-5, and on CPUs they were no faster.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.products import Window
+
+
+def tiles(window: Window, axis: int, size: int) -> int:
+    """Returns how many pairs of outputs cover an axis of `size` pixels."""
+    return -(-window.size(axis, size, 3) // (2 * window.dilations[axis]))
+
+
+def winograd(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns the convolution by a 3×3 kernel at stride 1 in one group."""
+    size = x.shape[1:3]
+    rows, columns = (tiles(window, axis, size[axis]) for axis in (0, 1))
+    down, right = window.dilations
+    pads = [
+        (before, 2 * (count + 1) * dilation - n - before, 0)
+        for (before, _), count, dilation, n in zip(
+            window.pads, (rows, columns), window.dilations, size, strict=True
+        )
+    ]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    # Without the barrier XLA pads anew, pixel by pixel, in each of the sixteen differences.
+    grids = lax.optimization_barrier(padded).reshape(
+        x.shape[0], rows + 1, 2, down, columns + 1, 2, right, x.shape[3]
+    )
+    pixels = [_of_pixels(_quadruple(line, 3, 4)) for line in _of_pixels(_quadruple(grids, 1, 2))]
+    taps = [_of_taps(line) for line in _of_taps(kernel)]
+    products = [
+        [jnp.einsum("btdsec,co->btdseo", p, k) for p, k in zip(*lines, strict=True)]
+        for lines in zip(pixels, taps, strict=True)
+    ]
+    above, below = zip(*(_pair(column) for column in zip(*products, strict=True)), strict=True)
+    result = jnp.stack([jnp.stack(_pair(line), axis=4) for line in (above, below)], axis=2)
+    result = result.reshape(x.shape[0], 2 * rows * down, 2 * columns * right, -1)
+    return result[:, : window.size(0, size[0], 3), : window.size(1, size[1], 3)]
+
+
+def _quadruple(grids: Array, axis: int, parity: int) -> list[Array]:
+    """Returns p0 … p3 of every pair of outputs: the pair's own two pixels and the next two."""
+    count = grids.shape[axis] - 1
+    return [
+        lax.index_in_dim(
+            lax.slice_in_dim(grids, i // 2, i // 2 + count, axis=axis),
+            i % 2,
+            axis=parity,
+            keepdims=False,
+        )
+        for i in range(4)
+    ]
+
+
+def _of_pixels(p: Sequence[Array]) -> list[Array]:
+    return [p[0] - p[2], p[1] + p[2], p[2] - p[1], p[1] - p[3]]
+
+
+def _of_taps(k: Sequence[Array] | Array) -> list[Array]:
+    mean, half = (k[0] + k[2]) / 2, k[1] / 2
+    return [k[0], mean + half, mean - half, k[2]]
+
+
+def _pair(m: Sequence[Array]) -> tuple[Array, Array]:
+    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
