@@ -9,12 +9,21 @@ so shifts the grid by a pixel; published weights expect 1 + 1:
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.forms import is_plain, on_cpu
-from segjax.ops.products import Window, by_taps, depthwise, live_taps
+from segjax.ops.forms import bilinear, is_plain, on_cpu
+from segjax.ops.products import (
+    Window,
+    by_taps,
+    depthwise,
+    kernel_gradient_by_rows,
+    kernel_gradient_by_taps,
+    live_taps,
+    mirrored,
+)
 from segjax.ops.winograd import tiles, winograd
 
 Pair = int | tuple[int, int]
@@ -120,7 +129,22 @@ def conv2d(
         for k, p, d in zip(kernel.shape[:2], paddings, dilations, strict=True)
     ]
     window = Window(strides, tuple((p, p) for p in zeros), dilations, groups)
-    return _plain(x, kernel, window) if is_plain() else _fast(x, kernel, window)
+    return convolve(x, kernel, window)
+
+
+def convolve(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns what `conv2d` returns, for any pads and unchecked: each platform's fastest form."""
+    if is_plain():
+        return _plain(x, kernel, window)
+    kernel, window = _without_dead_taps(x, kernel, window)
+    if not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
+        return _plain(x, kernel, window)
+    # Half precision is slow on CPUs, and sums of products should be rounded once.
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    y = _on_cpu(x.shape, kernel.shape, window)(x.astype(dtype), kernel.astype(dtype))
+    return y.astype(x.dtype)
 
 
 def _plain(
@@ -136,19 +160,6 @@ def _plain(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=window.groups,
     )
-
-
-def _fast(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
-) -> Float[Array, "b oh ow o"]:
-    """Returns the same from the taps that read pixels, on a CPU in the form chosen below."""
-    kernel, window = _without_dead_taps(x, kernel, window)
-    if not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
-        return _plain(x, kernel, window)
-    form = _form_on_cpu(x.shape, kernel.shape, window)
-    # Half precision is slow on CPUs, and sums of products should be rounded once.
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return form(x.astype(dtype), kernel.astype(dtype), window).astype(x.dtype)
 
 
 def _without_dead_taps(
@@ -169,24 +180,61 @@ def _without_dead_taps(
     return kernel, window._replace(pads=tuple(pads))
 
 
+def _on_cpu(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
+) -> Callable[[Array, Array], Array]:
+    """Returns (x, kernel) → y: the forms of the value and of both gradients."""
+    form = _form_on_cpu(shape, kernel_shape, window)
+    value = lambda x, kernel: form(x, kernel, window)
+    kernel_size, size = kernel_shape[:2], shape[1:3]
+    if kernel_size == (1, 1) or window.groups > 1:
+        return value
+    by_kernel = kernel_gradient_by_rows
+    if _share_of_live_taps(size, kernel_size, window) < 0.8:
+        by_kernel = kernel_gradient_by_taps
+    return bilinear(
+        value,
+        lambda gradient, kernel: _gradient_by_x(gradient, kernel, size, window),
+        lambda x, gradient: by_kernel(x, gradient, kernel_size, window),
+    )
+
+
+def _gradient_by_x(
+    gradient: Float[Array, "b oh ow o"],
+    kernel: Float[Array, "kh kw i o"],
+    size: tuple[int, int],
+    window: Window,
+) -> Float[Array, "b h w c"]:
+    """Returns the adjoint; at stride 1 that is the convolution by the mirrored kernel."""
+    if window.strides != (1, 1):
+        shape = (gradient.shape[0], *size, kernel.shape[2] * window.groups)
+        x = jax.ShapeDtypeStruct(shape, gradient.dtype)
+        return jax.linear_transpose(lambda x: _plain(x, kernel, window), x)(gradient)[0]
+    reach = [d * (k - 1) for d, k in zip(window.dilations, kernel.shape[:2], strict=True)]
+    pads = tuple((r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True))
+    kernel, window = _without_dead_taps(
+        gradient, mirrored(kernel, window.groups), window._replace(pads=pads)
+    )
+    return _form_on_cpu(gradient.shape, kernel.shape, window)(gradient, kernel, window)
+
+
 def _form_on_cpu(
-    shape: tuple[int, ...], kernel: tuple[int, ...], window: Window
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
 ) -> Callable[[Array, Array, Window], Array]:
-    """Returns the fastest form for these shapes, by `benchmarks/operations.py`."""
-    height, width, inner, outputs = kernel
+    """Returns the fastest form of the value for these shapes, by `benchmarks/operations.py`."""
+    height, width, inner, outputs = kernel_shape
     if inner == 1 and outputs == window.groups == shape[3]:
         return depthwise
     if window.groups > 1 or (height, width) == (1, 1):
         return by_taps
-    narrow = min(inner, outputs)
-    size = shape[1:3]
-    work = _share_of_live_taps(size, (height, width), window) * height * width
-    if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 32:
+    size, narrow = shape[1:3], min(inner, outputs)
+    taps = _share_of_live_taps(size, (height, width), window) * height * width
+    if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 96:
         covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
         exact = [window.size(a, size[a], 3) for a in (0, 1)]
-        if 4 * covered[0] * covered[1] < 0.9 * work * exact[0] * exact[1]:
+        if 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]:
             return winograd
-    return by_taps if narrow >= 32 else _plain
+    return by_taps if narrow >= 96 and taps < 0.8 * height * width else _plain
 
 
 def _share_of_live_taps(

@@ -2,18 +2,20 @@
 
 XLA's convolutions are good on GPUs and TPUs; on a CPU their gradients and their grouped and
 transposed kinds fall up to a hundred times behind matrix products that give the same numbers.
-So on a CPU, and only there, `segjax.ops` writes convolutions as products. JAX's own rules then
-give the derivatives of any order, in both modes, and these are products again.
+So on a CPU, and only there, `segjax.ops` writes convolutions as products, and gives the value
+and each of the two gradients its own form (`bilinear`).
 
 The backend is asked while a function is traced. What is traced on a CPU for another platform
 (an export) should be traced under `plain()`.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 import jax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
 
 _PLAIN = ContextVar("plain", default=False)
 
@@ -42,3 +44,39 @@ def on_cpu() -> bool:
     if device is None:
         return jax.default_backend() == "cpu"
     return (device if isinstance(device, str) else device.platform) == "cpu"
+
+
+def bilinear(
+    value: Callable[[Array, Array], Array],
+    gradient_by_x: Callable[[Array, Array], Array],
+    gradient_by_kernel: Callable[[Array, Array], Array],
+) -> Callable[[Array, Array], Array]:
+    """Returns `value(x, kernel)`, linear in both, with gradients that are written by hand.
+
+    Unlike `jax.custom_vjp`'s they can be differentiated again, and forward mode works: the
+    derivative along x is the transpose of its gradient, which reverse mode transposes back.
+
+    Args:
+      value: (x, kernel) → y.
+      gradient_by_x: (gradient by y, kernel) → gradient by x.
+      gradient_by_kernel: (x, gradient by y) → gradient by the kernel.
+    """
+
+    @jax.custom_jvp
+    def product(x, kernel):
+        return value(x, kernel)
+
+    def derivative(primals, tangents):
+        (x, kernel), (dx, dkernel) = primals, tangents
+        y = product(x, kernel)
+        terms = []
+        if not isinstance(dx, SymbolicZero):
+            along = jax.linear_transpose(lambda g: gradient_by_x(g, kernel), y)
+            terms += along(dx)
+        if not isinstance(dkernel, SymbolicZero):
+            along = jax.linear_transpose(lambda g: gradient_by_kernel(x, g), y)
+            terms += along(dkernel)
+        return y, sum(terms) if terms else jax.numpy.zeros_like(y)
+
+    product.defjvp(derivative, symbolic_zeros=True)
+    return product

@@ -35,6 +35,15 @@ class Window(NamedTuple):
         return range(max(0, -(first // stride)), min(positions, (size - 1 - first) // stride + 1))
 
 
+def mirrored(kernel: Float[Array, "kh kw i o"], groups: int) -> Float[Array, "kh kw og c"]:
+    """Returns the kernel of the adjoint: flipped, channels' roles exchanged in each group."""
+    height, width, inner, outputs = kernel.shape
+    split = kernel[::-1, ::-1].reshape(height, width, inner, groups, outputs // groups)
+    return split.transpose(0, 1, 4, 3, 2).reshape(
+        height, width, outputs // groups, groups * inner
+    )
+
+
 class _Tap(NamedTuple):
     """A tap that reads pixels: its index, and along each axis the outputs that it reaches."""
 
@@ -61,6 +70,63 @@ def by_taps(
     return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
 
 
+def kernel_gradient_by_taps(
+    x: Float[Array, "b h w i"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_size: tuple[int, int],
+    window: Window,
+) -> Float[Array, "kh kw i o"]:
+    """Returns the gradient by the kernel, tap by tap, over the outputs that each reaches."""
+    inner, outputs = x.shape[3], gradient.shape[3]
+    # Transposed once for all taps, else XLA packs it anew for each.
+    by_channel = lax.optimization_barrier(gradient.transpose(3, 0, 1, 2))
+    taps = {}
+    for (i, j), (rows, columns) in live_taps(x.shape[1:3], kernel_size, window):
+        pixels = _slice(_slice(x, window, 0, i, rows), window, 1, j, columns)
+        reached = by_channel[:, :, rows.start : rows.stop, columns.start : columns.stop]
+        product = reached.reshape(outputs, -1) @ pixels.reshape(-1, inner)
+        taps[i, j] = product.T
+    nothing = jnp.zeros((inner, outputs), x.dtype)
+    height, width = kernel_size
+    return jnp.stack(
+        [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
+    )
+
+
+def kernel_gradient_by_rows(
+    x: Float[Array, "b h w i"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_size: tuple[int, int],
+    window: Window,
+) -> Float[Array, "kh kw i o"]:
+    """Returns the gradient by the kernel, its rows one after another and each in one product."""
+    (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
+    columns = range(gradient.shape[2])
+    before, after = window.pads[1]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + [(before, after, 0), (0, 0, 0)])
+    unpadded = window._replace(pads=(window.pads[0], (0, 0)))
+    side_by_side = jnp.concatenate(
+        [_slice(padded, unpadded, 1, j, columns) for j in range(width)], axis=-1
+    )
+    by_channel = lax.optimization_barrier(gradient.transpose(3, 0, 1, 2))
+    kernel_rows = []
+    for i in range(height):
+        rows = window.live(0, x.shape[1], height, i)
+        pixels = _slice(side_by_side, window, 0, i, rows).reshape(-1, width * inner)
+        product = by_channel[:, :, rows.start : rows.stop].reshape(outputs, -1) @ pixels
+        kernel_rows.append(product.reshape(outputs, width, inner).transpose(1, 2, 0))
+    return jnp.stack(kernel_rows)
+
+
+def _slice(x: Array, window: Window, axis: int, tap: int, outputs: range) -> Array:
+    """Returns the pixels, along one axis, that a tap reads for these outputs."""
+    stride = window.strides[axis]
+    first = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
+    return lax.slice_in_dim(
+        x, first, first + stride * (len(outputs) - 1) + 1, stride, axis=1 + axis
+    )
+
+
 def depthwise(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], window: Window
 ) -> Float[Array, "b oh ow c"]:
@@ -73,15 +139,12 @@ def _sum_of_taps(x, kernel, window, multiply):
     shape = tuple(window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1))
     terms = []
     for (i, j), outputs in live_taps(size, kernel_size, window):
-        pixels, pads = x, [(0, 0, 0)]
-        for axis, tap in enumerate((i, j)):
-            stride, reached = window.strides[axis], outputs[axis]
-            first = reached[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
-            last = first + stride * (len(reached) - 1)
-            pixels = lax.slice_in_dim(pixels, first, last + 1, stride, axis=1 + axis)
-            pads.append((reached[0], shape[axis] - reached[-1] - 1, 0))
+        pixels = _slice(_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
+        pads = [(r.start, n - r.stop, 0) for r, n in zip(outputs, shape, strict=True)]
         term = multiply(pixels, kernel[i, j])
-        terms.append(lax.pad(term, jnp.zeros((), term.dtype), [*pads, (0, 0, 0)]))
+        terms.append(
+            lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+        )
     if not terms:
         return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
     return functools.reduce(operator.add, terms)

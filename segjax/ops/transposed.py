@@ -14,7 +14,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.conv import Pair, check_channels, pair
+from segjax.ops.conv import Pair, check_channels, convolve, pair
+from segjax.ops.forms import is_plain, on_cpu
+from segjax.ops.products import Window, mirrored
 
 
 def conv_transpose2d(
@@ -62,34 +64,65 @@ def conv_transpose2d(
             strict=True,
         )
     ]
-    if (
-        kernel.shape[:2] == strides
-        and borders == [(k - 1, k - 1) for k in strides]
-        and groups == 1
-    ):
-        return _side_by_side(x, kernel)
+    if is_plain() or not on_cpu() or (dilations != (1, 1) and strides != (1, 1)):
+        return _plain(x, kernel, Window(strides, tuple(borders), dilations, groups))
+    if strides == (1, 1):
+        window = Window((1, 1), tuple(borders), dilations, groups)
+        return convolve(x, mirrored(kernel, groups), window)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    y = _by_tiles(x.astype(dtype), kernel.astype(dtype), strides, borders, groups)
+    return y.astype(x.dtype)
+
+
+def _plain(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
+) -> Float[Array, "b oh ow f"]:
+    """Returns what the other forms must equal."""
     return lax.conv_general_dilated(
         x,
-        _adjoint_kernel(kernel, groups),
+        mirrored(kernel, window.groups),
         window_strides=(1, 1),
-        padding=borders,
-        lhs_dilation=strides,
-        rhs_dilation=dilations,
+        padding=window.pads,
+        lhs_dilation=window.strides,
+        rhs_dilation=window.dilations,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
+        feature_group_count=window.groups,
     )
 
 
-def _side_by_side(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw o i"]
-) -> Float[Array, "b oh ow o"]:
-    """Returns the result for windows that neither overlap nor leave gaps: one matrix product.
+def _by_tiles(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw o i"],
+    strides: tuple[int, int],
+    borders: list[tuple[int, int]],
+    groups: int,
+) -> Float[Array, "b oh ow f"]:
+    """Returns the result as stride × stride tiles, each the sum of a few matrix products.
 
-    The same numbers; but XLA's gradient of the general form by such a kernel is up to a hundred
-    times as slow on a CPU, and U-Net has four of them.
+    A kernel of 16 at stride 8 is 2 × 2 blocks of 8 × 8 taps: each input pixel adds one block to
+    its own tile and one to each of three neighbours. No zero is inserted and none multiplied.
     """
-    (b, h, w, _), (kh, kw, o, _) = x.shape, kernel.shape
-    return jnp.einsum("bhwi,xyoi->bhxwyo", x, kernel).reshape(b, h * kh, w * kw, o)
+    (b, h, w, c), (kh, kw, o, i) = x.shape, kernel.shape
+    (down, right), rows, columns = strides, -(-kh // strides[0]), -(-kw // strides[1])
+    padded = jnp.pad(kernel, ((0, rows * down - kh), (0, columns * right - kw), (0, 0), (0, 0)))
+    blocks = padded.reshape(rows, down, columns, right, o, groups, i // groups)
+    pixels = x.reshape(b, h, w, groups, c // groups)
+    tiles = 0
+    for row in range(rows):
+        for column in range(columns):
+            term = jnp.einsum("bhwgi,xyogi->bhxwygo", pixels, blocks[row, :, column])
+            place = ((row, rows - 1 - row, 0), (column, columns - 1 - column, 0))
+            pads = [(0, 0, 0), place[0], (0, 0, 0), place[1], *[(0, 0, 0)] * 3]
+            tiles = tiles + lax.pad(term, jnp.zeros((), term.dtype), pads)
+    size = ((h + rows - 1) * down, (w + columns - 1) * right)
+    whole = tiles.reshape(b, *size, groups * o)
+    pads = [(0, 0, 0)]
+    for n, k, s, full, (before, after) in zip(
+        (h, w), (kh, kw), strides, size, borders, strict=True
+    ):
+        cut = k - 1 - before
+        pads.append((-cut, cut + (n - 1) * s + before + after - k + 2 - full, 0))
+    return lax.pad(whole, jnp.zeros((), whole.dtype), [*pads, (0, 0, 0)])
 
 
 def _border(
@@ -113,17 +146,6 @@ def _border(
             f"Padding {padding} cuts away the whole result ({result} pixels left); use less."
         )
     return reach - padding, reach - padding + output_padding
-
-
-def _adjoint_kernel(
-    kernel: Float[Array, "kh kw o i"], groups: int
-) -> Float[Array, "kh kw i_per_group c"]:
-    """Returns the kernel flipped, its channels' roles exchanged within each group."""
-    height, width, outputs, inputs = kernel.shape
-    split = kernel[::-1, ::-1].reshape(height, width, outputs, groups, inputs // groups)
-    return split.transpose(0, 1, 4, 3, 2).reshape(
-        height, width, inputs // groups, groups * outputs
-    )
 
 
 def bilinear_kernel(size: int, channels: int) -> Float[Array, "k k c c"]:
