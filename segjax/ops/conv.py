@@ -22,7 +22,6 @@ from segjax.ops.products import (
     kernel_gradient_by_rows,
     kernel_gradient_by_taps,
     live_taps,
-    mirrored,
 )
 from segjax.ops.winograd import tiles, winograd
 
@@ -186,15 +185,14 @@ def _on_cpu(
     """Returns (x, kernel) → y: the forms of the value and of both gradients."""
     form = _form_on_cpu(shape, kernel_shape, window)
     value = lambda x, kernel: form(x, kernel, window)
-    kernel_size, size = kernel_shape[:2], shape[1:3]
-    if kernel_size == (1, 1) or window.groups > 1:
+    if window.groups > 1:
         return value
-    by_kernel = kernel_gradient_by_rows
-    if _share_of_live_taps(size, kernel_size, window) < 0.8:
-        by_kernel = kernel_gradient_by_taps
+    kernel_size, size = kernel_shape[:2], shape[1:3]
+    dense = _share_of_live_taps(size, kernel_size, window) >= 0.8
+    by_kernel = kernel_gradient_by_rows if dense else kernel_gradient_by_taps
     return bilinear(
         value,
-        lambda gradient, kernel: _gradient_by_x(gradient, kernel, size, window),
+        lambda gradient, kernel: _gradient_by_x(gradient, kernel, shape, window),
         lambda x, gradient: by_kernel(x, gradient, kernel_size, window),
     )
 
@@ -202,20 +200,22 @@ def _on_cpu(
 def _gradient_by_x(
     gradient: Float[Array, "b oh ow o"],
     kernel: Float[Array, "kh kw i o"],
-    size: tuple[int, int],
+    shape: tuple[int, ...],
     window: Window,
-) -> Float[Array, "b h w c"]:
-    """Returns the adjoint; at stride 1 that is the convolution by the mirrored kernel."""
-    if window.strides != (1, 1):
-        shape = (gradient.shape[0], *size, kernel.shape[2] * window.groups)
-        x = jax.ShapeDtypeStruct(shape, gradient.dtype)
-        return jax.linear_transpose(lambda x: _plain(x, kernel, window), x)(gradient)[0]
-    reach = [d * (k - 1) for d, k in zip(window.dilations, kernel.shape[:2], strict=True)]
+) -> Float[Array, "b h w i"]:
+    """Returns the adjoint, of the kernel or of the form that gives the value."""
+    height, width, inner, outputs = kernel.shape
+    reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
     pads = tuple((r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True))
-    kernel, window = _without_dead_taps(
-        gradient, mirrored(kernel, window.groups), window._replace(pads=pads)
-    )
-    return _form_on_cpu(gradient.shape, kernel.shape, window)(gradient, kernel, window)
+    mirrored = window._replace(pads=pads)
+    if window.strides == (1, 1):
+        swapped = (height, width, outputs, inner)
+        if _form_on_cpu(gradient.shape, swapped, mirrored) is winograd:
+            return winograd(gradient, kernel, mirrored, adjoint=True)
+    form = _form_on_cpu(shape, kernel.shape, window)
+    form = _plain if form is winograd else form
+    x = jax.ShapeDtypeStruct(shape, gradient.dtype)
+    return jax.linear_transpose(lambda x: form(x, kernel, window), x)(gradient)[0]
 
 
 def _form_on_cpu(

@@ -32,7 +32,9 @@ class Window(NamedTuple):
         """Returns the positions at which a tap reads a pixel, not padding."""
         first = tap * self.dilations[axis] - self.pads[axis][0]
         stride, positions = self.strides[axis], self.size(axis, size, taps)
-        return range(max(0, -(first // stride)), min(positions, (size - 1 - first) // stride + 1))
+        return range(
+            max(0, -(first // stride)), min(positions, (size - 1 - first) // stride + 1)
+        )
 
 
 def mirrored(kernel: Float[Array, "kh kw i o"], groups: int) -> Float[Array, "kh kw og c"]:
@@ -77,17 +79,14 @@ def kernel_gradient_by_taps(
     window: Window,
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, tap by tap, over the outputs that each reaches."""
-    inner, outputs = x.shape[3], gradient.shape[3]
-    # Transposed once for all taps, else XLA packs it anew for each.
-    by_channel = lax.optimization_barrier(gradient.transpose(3, 0, 1, 2))
+    (inner, outputs), (height, width) = (x.shape[3], gradient.shape[3]), kernel_size
+    x = _by_channel(x)
     taps = {}
-    for (i, j), (rows, columns) in live_taps(x.shape[1:3], kernel_size, window):
-        pixels = _slice(_slice(x, window, 0, i, rows), window, 1, j, columns)
-        reached = by_channel[:, :, rows.start : rows.stop, columns.start : columns.stop]
-        product = reached.reshape(outputs, -1) @ pixels.reshape(-1, inner)
-        taps[i, j] = product.T
+    for (i, j), (rows, columns) in live_taps(x.shape[2:], kernel_size, window):
+        pixels = _slice(_slice(x, window, 0, i, rows, first=2), window, 1, j, columns, first=2)
+        reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
+        taps[i, j] = pixels.reshape(inner, -1) @ reached.reshape(-1, outputs)
     nothing = jnp.zeros((inner, outputs), x.dtype)
-    height, width = kernel_size
     return jnp.stack(
         [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
     )
@@ -99,32 +98,44 @@ def kernel_gradient_by_rows(
     kernel_size: tuple[int, int],
     window: Window,
 ) -> Float[Array, "kh kw i o"]:
-    """Returns the gradient by the kernel, its rows one after another and each in one product."""
-    (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
-    columns = range(gradient.shape[2])
-    before, after = window.pads[1]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0)] * 2 + [(before, after, 0), (0, 0, 0)])
-    unpadded = window._replace(pads=(window.pads[0], (0, 0)))
-    side_by_side = jnp.concatenate(
-        [_slice(padded, unpadded, 1, j, columns) for j in range(width)], axis=-1
-    )
-    by_channel = lax.optimization_barrier(gradient.transpose(3, 0, 1, 2))
+    """Returns the gradient by the kernel, each of its rows in one product."""
+    (inner, outputs), (height, width) = (x.shape[3], gradient.shape[3]), kernel_size
+    zero, (before, after) = jnp.zeros((), x.dtype), window.pads[1]
+    padded = lax.pad(_by_channel(x), zero, [*[(0, 0, 0)] * 3, (before, after, 0)])
+    columns, unpadded = range(gradient.shape[2]), window._replace(pads=(window.pads[0], (0, 0)))
+    shifted = [_slice(padded, unpadded, 1, j, columns, first=2) for j in range(width)]
+    pixels = jnp.concatenate(shifted, axis=0)
     kernel_rows = []
     for i in range(height):
         rows = window.live(0, x.shape[1], height, i)
-        pixels = _slice(side_by_side, window, 0, i, rows).reshape(-1, width * inner)
-        product = by_channel[:, :, rows.start : rows.stop].reshape(outputs, -1) @ pixels
-        kernel_rows.append(product.reshape(outputs, width, inner).transpose(1, 2, 0))
+        read = _slice(pixels, window, 0, i, rows, first=2).reshape(width * inner, -1)
+        row = read @ gradient[:, rows.start : rows.stop].reshape(-1, outputs)
+        kernel_rows.append(row.reshape(width, inner, outputs))
     return jnp.stack(kernel_rows)
 
 
-def _slice(x: Array, window: Window, axis: int, tap: int, outputs: range) -> Array:
-    """Returns the pixels, along one axis, that a tap reads for these outputs."""
+def _by_channel(x: Float[Array, "b h w c"]) -> Float[Array, "c b h w"]:
+    """Returns the channels first, as a left factor of a product wants them.
+
+    Row by row, which XLA cannot fuse: it would compute `x` anew while it transposes, element by
+    element with strides that miss the cache, in a quarter of a training step's time.
+    """
+    batch, height, width, channels = x.shape
+    rows = lax.map(lambda row: row.T, x.reshape(batch * height, width, channels))
+    return rows.reshape(batch, height, channels, width).transpose(2, 0, 1, 3)
+
+
+def _slice(
+    x: Array, window: Window, axis: int, tap: int, outputs: range, *, first: int = 1
+) -> Array:
+    """Returns the pixels, along one axis, that a tap reads for these outputs.
+
+    `first` is the array's axis of the height.
+    """
     stride = window.strides[axis]
-    first = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
-    return lax.slice_in_dim(
-        x, first, first + stride * (len(outputs) - 1) + 1, stride, axis=1 + axis
-    )
+    start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
+    stop = start + stride * (len(outputs) - 1) + 1
+    return lax.slice_in_dim(x, start, stop, stride, axis=first + axis)
 
 
 def depthwise(
@@ -142,9 +153,7 @@ def _sum_of_taps(x, kernel, window, multiply):
         pixels = _slice(_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
         pads = [(r.start, n - r.stop, 0) for r, n in zip(outputs, shape, strict=True)]
         term = multiply(pixels, kernel[i, j])
-        terms.append(
-            lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-        )
+        terms.append(lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)]))
     if not terms:
         return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
     return functools.reduce(operator.add, terms)

@@ -28,9 +28,16 @@ def tiles(window: Window, axis: int, size: int) -> int:
 
 
 def winograd(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"], window: Window
-) -> Float[Array, "b oh ow o"]:
-    """Returns the convolution by a 3×3 kernel at stride 1 in one group."""
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "3 3 i o"],
+    window: Window,
+    *,
+    adjoint: bool = False,
+) -> Float[Array, "b oh ow f"]:
+    """Returns the convolution by a 3×3 kernel at stride 1 in one group.
+
+    `adjoint` flips the kernel and exchanges the roles of its channels.
+    """
     size = x.shape[1:3]
     rows, columns = (tiles(window, axis, size[axis]) for axis in (0, 1))
     down, right = window.dilations
@@ -41,14 +48,14 @@ def winograd(
         )
     ]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-    # Without the barrier XLA pads anew, pixel by pixel, in each of the sixteen differences.
-    grids = lax.optimization_barrier(padded).reshape(
-        x.shape[0], rows + 1, 2, down, columns + 1, 2, right, x.shape[3]
-    )
-    pixels = [_of_pixels(_quadruple(line, 3, 4)) for line in _of_pixels(_quadruple(grids, 1, 2))]
-    taps = [_of_taps(line) for line in _of_taps(kernel)]
+    grids = padded.reshape(x.shape[0], rows + 1, 2, down, columns + 1, 2, right, x.shape[3])
+    pixels = [
+        _of_pixels(_quadruple(line, 3, 4)) for line in _of_pixels(_quadruple(grids, 1, 2))
+    ]
+    taps = [_of_taps(line) for line in _of_taps(kernel[::-1, ::-1] if adjoint else kernel)]
+    equation = "btdseo,co->btdsec" if adjoint else "btdsec,co->btdseo"
     products = [
-        [jnp.einsum("btdsec,co->btdseo", p, k) for p, k in zip(*lines, strict=True)]
+        [jnp.einsum(equation, p, k) for p, k in zip(*lines, strict=True)]
         for lines in zip(pixels, taps, strict=True)
     ]
     above, below = zip(*(_pair(column) for column in zip(*products, strict=True)), strict=True)

@@ -1,0 +1,197 @@
+"""Times segjax against PyTorch, in turns in one run, and prints a table of ratios.
+
+    python benchmarks/speed.py operations|training|inference --torch PYTHON [--threads 2]
+
+PYTHON is the interpreter of an environment that has torch and torchvision. Each side is warm
+before it is timed; then they take turns, and the medians are compared: torch ÷ segjax, so above
+1 segjax is faster. `--plain` adds segjax without its fast forms. Leave the machine alone.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+
+CONVOLUTIONS = {
+    "1×1, 1024 → 256, 65²": ([1, 65, 65, 1024], [1, 1, 1024, 256], {}),
+    "3×3, 64 → 64, 129²": ([1, 129, 129, 64], [3, 3, 64, 64], {"padding": 1}),
+    "3×3 /2, 128 → 128, 129²": (
+        [1, 129, 129, 128],
+        [3, 3, 128, 128],
+        {"padding": 1, "stride": 2},
+    ),
+    "3×3 rate 2, 256 → 256, 65²": (
+        [1, 65, 65, 256],
+        [3, 3, 256, 256],
+        {"padding": 2, "dilation": 2},
+    ),
+    "3×3 rate 4, 512 → 512, 65²": (
+        [1, 65, 65, 512],
+        [3, 3, 512, 512],
+        {"padding": 4, "dilation": 4},
+    ),
+    "3×3 rate 12, 2048 → 256, 65²": (
+        [1, 65, 65, 2048],
+        [3, 3, 2048, 256],
+        {"padding": 12, "dilation": 12},
+    ),
+    "3×3 rate 36, 2048 → 256, 65²": (
+        [1, 65, 65, 2048],
+        [3, 3, 2048, 256],
+        {"padding": 36, "dilation": 36},
+    ),
+    "depthwise 3×3, 960, 65²": (
+        [1, 65, 65, 960],
+        [3, 3, 1, 960],
+        {"padding": 1, "groups": 960},
+    ),
+    "depthwise 3×3 rate 12, 960, 65²": (
+        [1, 65, 65, 960],
+        [3, 3, 1, 960],
+        {"padding": 12, "dilation": 12, "groups": 960},
+    ),
+    "3×3 in 32 groups, 256, 65²": (
+        [1, 65, 65, 256],
+        [3, 3, 8, 256],
+        {"padding": 1, "groups": 32},
+    ),
+}
+TRANSPOSED = {
+    "transposed 2×2 /2, 128 → 64, 64²": ([1, 64, 64, 128], [2, 2, 64, 128], {"stride": 2}),
+    "transposed 4×4 /2, 21, 64²": (
+        [1, 64, 64, 21],
+        [4, 4, 21, 21],
+        {"stride": 2, "padding": 1},
+    ),
+    "transposed 4×4 /2, 64 → 64, 64²": (
+        [2, 64, 64, 64],
+        [4, 4, 64, 64],
+        {"stride": 2, "padding": 1},
+    ),
+    "transposed 16×16 /8, 21, 64²": (
+        [1, 64, 64, 21],
+        [16, 16, 21, 21],
+        {"stride": 8, "padding": 4},
+    ),
+}
+POOL = {"max-pool 3 /2, 64, 257²": {"x": [1, 257, 257, 64], "window": 3, "stride": 2}}
+
+
+def cases(what: str) -> dict[str, dict]:
+    """Returns what is compared, by its name in the table."""
+    image = lambda b, size: [b, size, size, 3]
+    network = lambda kind, name, shape: {
+        "kind": kind,
+        "model": name,
+        "image": shape,
+        "classes": 21,
+    }
+    if what == "training":
+        return {
+            "DeepLab v3 ResNet-50 OS 8, 2 × 256²": network(what, "deeplab_v3", image(2, 256)),
+            "FCN ResNet-50 OS 8, 2 × 256²": network(what, "fcn", image(2, 256)),
+            "U-Net 64 … 1024, 1 × 256²": network(what, "unet", image(1, 256)),
+        }
+    if what == "inference":
+        return {
+            "DeepLab v3 ResNet-50 OS 8, 513²": network(what, "deeplab_v3", image(1, 513)),
+            "FCN ResNet-50 OS 8, 513²": network(what, "fcn", image(1, 513)),
+            "U-Net 64 … 1024, 256²": network(what, "unet", image(1, 256)),
+        }
+    operations = {
+        name: {"name": kind, "x": x, "kernel": kernel, **options}
+        for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
+        for name, (x, kernel, options) in table.items()
+    } | {name: {"name": "max_pool", "padding": 1, **case} for name, case in POOL.items()}
+    return {
+        f"{name}{suffix}": {"kind": "operation", "gradients": gradients, **case}
+        for name, case in operations.items()
+        for suffix, gradients in ((", value", False), (", value and gradients", True))
+    }
+
+
+class Side:
+    """A process that prepares a case, then runs it when told to."""
+
+    def __init__(self, python: str, script: str, threads: int):
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            [python, str(HERE / script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, **message):
+        print(json.dumps(message), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"error: {self.process.args[1]} ended; its message is above.")
+        return json.loads(answer)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("operations", "training", "inference"))
+    parser.add_argument("--torch", required=True, metavar="PYTHON")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--plain", action="store_true", help="also without the fast forms")
+    arguments = parser.parse_args()
+    print(f"threads: {arguments.threads}; times: median of {arguments.turns} turns")
+    print("| case | torch | segjax | torch ÷ segjax | spread of turns | prepared in |")
+    print("|---|---|---|---|---|---|")
+    versions = set()
+    for name, case in cases(arguments.what).items():
+        if arguments.only in name:
+            versions |= compare(name, case, arguments)
+            if arguments.plain:
+                versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
+    print("; ".join(sorted(versions)))
+
+
+def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
+    """Prints a row; returns the versions that were compared."""
+    sides = [
+        Side(arguments.torch, "torch_side.py", arguments.threads),
+        Side(sys.executable, "segjax_side.py", arguments.threads),
+    ]
+    prepared, said = [], []
+    for side in sides:
+        start = time.perf_counter()
+        said.append(side.ask(threads=arguments.threads, **case))
+        prepared.append(time.perf_counter() - start)
+    count = max(1, int(0.2 / max(sides[0].ask(run=1), 1e-4)))
+    turns = [[side.ask(run=count) for side in sides] for _ in range(arguments.turns)]
+    for side in sides:
+        side.close()
+    torch, segjax = (statistics.median(column) for column in zip(*turns, strict=True))
+    ratios = sorted(a / b for a, b in turns)
+    version, _, memory = said[1].partition(", ")
+    print(
+        f"| {name} | {_seconds(torch)} | {_seconds(segjax)} | {torch / segjax:.2f} | "
+        f"{ratios[0]:.2f} … {ratios[-1]:.2f} | {prepared[0]:.0f} s, {prepared[1]:.0f} s, "
+        f"{memory} |",
+        flush=True,
+    )
+    return {said[0], version}
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.1f} ms"
+
+
+if __name__ == "__main__":
+    main()
