@@ -10,6 +10,8 @@ The backend is asked while a function is traced. What is traced on a CPU for ano
 """
 
 import contextlib
+import functools
+import operator
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
@@ -40,7 +42,7 @@ def is_plain() -> bool:
 
 def on_cpu() -> bool:
     """Returns whether what is traced now will run on a CPU, unless its user places it."""
-    device = jax.config.jax_default_device
+    device = getattr(jax.config, "jax_default_device", None)  # A type checker does not see it.
     if device is None:
         return jax.default_backend() == "cpu"
     return (device if isinstance(device, str) else device.platform) == "cpu"
@@ -76,7 +78,7 @@ def bilinear(
         if not isinstance(dkernel, SymbolicZero):
             along = jax.linear_transpose(lambda g: gradient_by_kernel(x, g), y)
             terms += along(dkernel)
-        return y, sum(terms) if terms else jax.numpy.zeros_like(y)
+        return y, functools.reduce(operator.add, terms)
 
     product.defjvp(derivative, symbolic_zeros=True)
     return product

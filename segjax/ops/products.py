@@ -82,7 +82,7 @@ def kernel_gradient_by_taps(
     (inner, outputs), (height, width) = (x.shape[3], gradient.shape[3]), kernel_size
     x = _by_channel(x)
     taps = {}
-    for (i, j), (rows, columns) in live_taps(x.shape[2:], kernel_size, window):
+    for (i, j), (rows, columns) in live_taps((x.shape[2], x.shape[3]), kernel_size, window):
         pixels = _slice(_slice(x, window, 0, i, rows, first=2), window, 1, j, columns, first=2)
         reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
         taps[i, j] = pixels.reshape(inner, -1) @ reached.reshape(-1, outputs)
@@ -146,8 +146,8 @@ def depthwise(
 
 
 def _sum_of_taps(x, kernel, window, multiply):
-    size, kernel_size = x.shape[1:3], kernel.shape[:2]
-    shape = tuple(window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1))
+    size, kernel_size = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
     terms = []
     for (i, j), outputs in live_taps(size, kernel_size, window):
         pixels = _slice(_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])

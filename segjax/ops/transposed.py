@@ -9,12 +9,16 @@ gather (stride 2):
     spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
+import functools
+import operator
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.conv import Pair, check_channels, convolve, pair
+from segjax.ops.conv import Pair, check_channels, pair
+from segjax.ops.convolve import convolve
 from segjax.ops.forms import is_plain, on_cpu
 from segjax.ops.products import Window, mirrored
 
@@ -52,7 +56,7 @@ def conv_transpose2d(
     features = kernel.shape[2] * groups
     check_channels(x.shape[-1], kernel.shape[3], features, groups=groups)
     strides, dilations = pair(stride), pair(dilation)
-    borders = [
+    top, left = (
         _border(*numbers)
         for numbers in zip(
             x.shape[1:3],
@@ -63,14 +67,14 @@ def conv_transpose2d(
             dilations,
             strict=True,
         )
-    ]
+    )
+    window = Window(strides, (top, left), dilations, groups)
     if is_plain() or not on_cpu() or (dilations != (1, 1) and strides != (1, 1)):
-        return _plain(x, kernel, Window(strides, tuple(borders), dilations, groups))
+        return _plain(x, kernel, window)
     if strides == (1, 1):
-        window = Window((1, 1), tuple(borders), dilations, groups)
         return convolve(x, mirrored(kernel, groups), window)
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    y = _by_tiles(x.astype(dtype), kernel.astype(dtype), strides, borders, groups)
+    y = _by_tiles(x.astype(dtype), kernel.astype(dtype), window)
     return y.astype(x.dtype)
 
 
@@ -91,11 +95,7 @@ def _plain(
 
 
 def _by_tiles(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "kh kw o i"],
-    strides: tuple[int, int],
-    borders: list[tuple[int, int]],
-    groups: int,
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
 ) -> Float[Array, "b oh ow f"]:
     """Returns the result as stride × stride tiles, each the sum of a few matrix products.
 
@@ -103,22 +103,23 @@ def _by_tiles(
     its own tile and one to each of three neighbours. No zero is inserted and none multiplied.
     """
     (b, h, w, c), (kh, kw, o, i) = x.shape, kernel.shape
-    (down, right), rows, columns = strides, -(-kh // strides[0]), -(-kw // strides[1])
+    (down, right), groups = window.strides, window.groups
+    rows, columns = -(-kh // down), -(-kw // right)
     padded = jnp.pad(kernel, ((0, rows * down - kh), (0, columns * right - kw), (0, 0), (0, 0)))
     blocks = padded.reshape(rows, down, columns, right, o, groups, i // groups)
     pixels = x.reshape(b, h, w, groups, c // groups)
-    tiles = 0
+    terms = []
     for row in range(rows):
         for column in range(columns):
             term = jnp.einsum("bhwgi,xyogi->bhxwygo", pixels, blocks[row, :, column])
             place = ((row, rows - 1 - row, 0), (column, columns - 1 - column, 0))
             pads = [(0, 0, 0), place[0], (0, 0, 0), place[1], *[(0, 0, 0)] * 3]
-            tiles = tiles + lax.pad(term, jnp.zeros((), term.dtype), pads)
+            terms.append(lax.pad(term, jnp.zeros((), term.dtype), pads))
     size = ((h + rows - 1) * down, (w + columns - 1) * right)
-    whole = tiles.reshape(b, *size, groups * o)
+    whole = functools.reduce(operator.add, terms).reshape(b, *size, groups * o)
     pads = [(0, 0, 0)]
     for n, k, s, full, (before, after) in zip(
-        (h, w), (kh, kw), strides, size, borders, strict=True
+        (h, w), (kh, kw), window.strides, size, window.pads, strict=True
     ):
         cut = k - 1 - before
         pads.append((-cut, cut + (n - 1) * s + before + after - k + 2 - full, 0))

@@ -1,6 +1,6 @@
-"""3×3 convolutions with 16 multiplications for 4 outputs instead of 36 (Winograd's F(2×2, 3×3)).
+"""3×3 convolutions with 16 products for 4 outputs instead of 36: Winograd's F(2×2, 3×3).
 
-Along one axis two outputs of a kernel (a, b, c) on pixels p0 … p3 cost four products, not six:
+Along one axis two outputs of a kernel (a, b, c) on pixels p0 … p3 cost 4 products, not 6:
 
     m0 = (p0 − p2) · a                        y0 = a p0 + b p1 + c p2 = m0 + m1 + m2
     m1 = (p1 + p2) · (a + b + c) / 2          y1 = a p1 + b p2 + c p3 = m1 − m2 − m3

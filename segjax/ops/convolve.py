@@ -1,0 +1,140 @@
+"""The one place that chooses how a convolution runs: value, and both gradients, by shape.
+
+Everywhere the taps that meet only padding are dropped. On GPUs and TPUs the rest is XLA's one
+primitive; on CPUs the forms below, where `benchmarks/speed.py` found them faster.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.forms import bilinear, is_plain, on_cpu
+from segjax.ops.products import (
+    Window,
+    by_taps,
+    depthwise,
+    kernel_gradient_by_rows,
+    kernel_gradient_by_taps,
+    live_taps,
+)
+from segjax.ops.winograd import tiles, winograd
+
+
+def convolve(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns the convolution in its fastest form; shapes are the caller's to check."""
+    if is_plain():
+        return plain_form(x, kernel, window)
+    kernel, window = _without_dead_taps(x, kernel, window)
+    if not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
+        return plain_form(x, kernel, window)
+    # Half precision is slow on CPUs, and sums of products should be rounded once.
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    y = _on_cpu(x.shape, kernel.shape, window)(x.astype(dtype), kernel.astype(dtype))
+    return y.astype(x.dtype)
+
+
+def plain_form(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> Float[Array, "b oh ow o"]:
+    """Returns what every other form must equal."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=window.strides,
+        padding=window.pads,
+        rhs_dilation=window.dilations,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=window.groups,
+    )
+
+
+def _without_dead_taps(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+) -> tuple[Float[Array, "lh lw i o"], Window]:
+    """Returns the kernel without its outer rows and columns that meet only padding.
+
+    Exact on every platform: at rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels.
+    """
+    pads = list(window.pads)
+    for axis in (0, 1):
+        size, taps, dilation = x.shape[1 + axis], kernel.shape[axis], window.dilations[axis]
+        alive = [i for i in range(taps) if window.live(axis, size, taps, i)]
+        first, last = (alive[0], alive[-1]) if alive else (0, taps - 1)
+        kernel = lax.slice_in_dim(kernel, first, last + 1, axis=axis)
+        before, after = pads[axis]
+        pads[axis] = (before - first * dilation, after - (taps - 1 - last) * dilation)
+    return kernel, window._replace(pads=(pads[0], pads[1]))
+
+
+def _on_cpu(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
+) -> Callable[[Array, Array], Array]:
+    """Returns (x, kernel) → y: the forms of the value and of both gradients."""
+    form = _form_on_cpu(shape, kernel_shape, window)
+    value = lambda x, kernel: form(x, kernel, window)
+    if window.groups > 1:
+        return value
+    kernel_size, size = (kernel_shape[0], kernel_shape[1]), (shape[1], shape[2])
+    dense = _share_of_live_taps(size, kernel_size, window) >= 0.8
+    by_kernel = kernel_gradient_by_rows if dense else kernel_gradient_by_taps
+    return bilinear(
+        value,
+        lambda gradient, kernel: _gradient_by_x(gradient, kernel, shape, window),
+        lambda x, gradient: by_kernel(x, gradient, kernel_size, window),
+    )
+
+
+def _gradient_by_x(
+    gradient: Float[Array, "b oh ow o"],
+    kernel: Float[Array, "kh kw i o"],
+    shape: tuple[int, ...],
+    window: Window,
+) -> Float[Array, "b h w i"]:
+    """Returns the adjoint, of the kernel or of the form that gives the value."""
+    height, width, inner, outputs = kernel.shape
+    reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
+    pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
+    mirrored = window._replace(pads=(pads[0], pads[1]))
+    if window.strides == (1, 1):
+        swapped = (height, width, outputs, inner)
+        if _form_on_cpu(gradient.shape, swapped, mirrored) is winograd:
+            return winograd(gradient, kernel, mirrored, adjoint=True)
+    form = _form_on_cpu(shape, kernel.shape, window)
+    form = plain_form if form is winograd else form
+    x = jax.ShapeDtypeStruct(shape, gradient.dtype)
+    return jax.linear_transpose(lambda x: form(x, kernel, window), x)(gradient)[0]
+
+
+def _form_on_cpu(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
+) -> Callable[[Array, Array, Window], Array]:
+    """Returns the fastest form of the value for these shapes, by `benchmarks/speed.py`."""
+    height, width, inner, outputs = kernel_shape
+    if inner == 1 and outputs == window.groups == shape[3]:
+        return depthwise
+    if window.groups > 1 or (height, width) == (1, 1):
+        return by_taps
+    size, narrow = (shape[1], shape[2]), min(inner, outputs)
+    taps = _share_of_live_taps(size, (height, width), window) * height * width
+    if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 96:
+        covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
+        exact = [window.size(a, size[a], 3) for a in (0, 1)]
+        if 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]:
+            return winograd
+    return by_taps if narrow >= 96 and taps < 0.8 * height * width else plain_form
+
+
+def _share_of_live_taps(
+    size: tuple[int, int], kernel_size: tuple[int, int], window: Window
+) -> float:
+    """Returns the part of (output, tap) pairs that read a pixel."""
+    reached = sum(
+        len(rows) * len(columns) for _, (rows, columns) in live_taps(size, kernel_size, window)
+    )
+    height, width = (window.size(a, size[a], kernel_size[a]) for a in (0, 1))
+    return reached / (height * width * kernel_size[0] * kernel_size[1])
