@@ -4,7 +4,7 @@
 
 PYTHON is the interpreter of an environment that has torch and torchvision. Each side is warm
 before it is timed; then they take turns, and the medians are compared: torch ÷ segjax, so above
-1 segjax is faster. `--plain` adds segjax without its fast forms. Leave the machine alone.
+1 segjax is faster. `--plain` adds segjax without its fast forms. Nothing else should run.
 """
 
 import argparse
@@ -128,6 +128,9 @@ class Side:
             text=True,
             env=environment,
         )
+        if hasattr(os, "sched_setaffinity"):  # XLA takes as many threads as it has cores.
+            cores = sorted(os.sched_getaffinity(0))[:threads]
+            os.sched_setaffinity(self.process.pid, cores)
 
     def ask(self, **message):
         print(json.dumps(message), file=self.process.stdin, flush=True)
@@ -146,7 +149,7 @@ def main() -> None:
     parser.add_argument("what", choices=("operations", "training", "inference"))
     parser.add_argument("--torch", required=True, metavar="PYTHON")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--plain", action="store_true", help="also without the fast forms")
     arguments = parser.parse_args()

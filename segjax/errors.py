@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -35,6 +36,10 @@ def guarded(command: Callable[[], None]) -> int:
         return _say(str(error), 2)
     except (RunError, UserCodeError) as error:
         return _say(str(error), 1)
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`| head`); nor can the rest be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return _say("interrupted; the same command goes on from the last checkpoint.", 130)
     except Exception as error:

@@ -129,7 +129,10 @@ def _costs(compiled: Mapping[str, Any]) -> str:
         [f"training step, batch {step['batch_size']}", *_cost_cells(step)],
         [f"inference, 1 image{at}", *_cost_cells(one)],
     ]
-    note = f"For {compiled['devices']}; memory in GiB, one multiply-add is two FLOP."
+    note = (
+        f"For {compiled['devices']}; memory in GiB. FLOP as XLA counts them in the forms that "
+        "run there:\non a CPU Winograd's and skipped taps need fewer than two a multiply-add."
+    )
     return "\n".join([*_aligned([head, *rows], left=1), note])
 
 

@@ -203,8 +203,8 @@ def text(result: dict[str, Any]) -> str:
     """Returns the costs of the five ways and the rule of the checkerboard."""
     channels, board = result["channels"], result["checkerboard"]
     lines = [
-        f"Five ways from {SIDE} x {SIDE} to {result['factor']} times the side; parameters and "
-        f"multiply-adds for {channels} channels",
+        f"Five ways from {SIDE} x {SIDE} to {result['factor']} times the side (transposed: "
+        f"{board['stride']} times); parameters and multiply-adds for {channels} channels",
         "in and out. Uneven: (largest - smallest) / mean of what they make of ones, inside.",
         "",
         f"{'':16}{'parameters':>12}{'multiply-adds':>15}{'uneven':>8}   side of the result",

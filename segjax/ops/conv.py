@@ -22,8 +22,8 @@ def pair(value: Pair) -> tuple[int, int]:
     >>> pair(3), pair((1, 2))
     ((3, 3), (1, 2))
     """
-    height, width = (value, value) if isinstance(value, int) else value
-    return height, width
+    height, width = value if isinstance(value, tuple) else (value, value)
+    return int(height), int(width)
 
 
 def conv_output_size(
@@ -92,13 +92,16 @@ def conv2d(
       x: the input.
       kernel: taps; `i` is c / groups. Output channels are split among the groups in order.
       stride: pixels from one position to the next; like all pairs here (height, width) or one
-      number. padding: zeros on each side of an axis, or "same" (odd extents only). dilation:
-      pixels from one tap to the next, the atrous rate. groups: blocks of channels that do not
-      see one another; c for a depthwise convolution.
+        number.
+      padding: zeros on each side of an axis, or "same" (odd extents only).
+      dilation: pixels from one tap to the next, the atrous rate.
+      groups: blocks of channels that do not see one another; c for a depthwise convolution.
 
     Raises:
-      ValueError: channels do not fit the kernel or the groups, or as `conv_output_size`.
+      ValueError: channels do not fit the kernel or the groups, dtypes differ, or as
+      `conv_output_size`.
     """
+    check_dtypes(x, kernel)
     check_channels(x.shape[-1], kernel.shape[2] * groups, kernel.shape[3], groups=groups)
     strides, dilations = pair(stride), pair(dilation)
     paddings = (padding, padding) if isinstance(padding, str) else pair(padding)
@@ -115,6 +118,19 @@ def conv2d(
         for k, p, d in zip(kernel.shape[:2], paddings, dilations, strict=True)
     )
     return convolve(x, kernel, Window(strides, ((top, top), (left, left)), dilations, groups))
+
+
+def check_dtypes(x: Array, kernel: Array) -> None:
+    """Returns nothing: input and kernel have one dtype, as XLA's convolution wants it.
+
+    Raises:
+      ValueError: they differ.
+    """
+    if x.dtype != kernel.dtype:
+        raise ValueError(
+            f"Input and kernel must have one dtype, got {x.dtype} and {kernel.dtype}; convert "
+            "one of them."
+        )
 
 
 def check_channels(channels: int, expected: int, features: int, *, groups: int) -> None:

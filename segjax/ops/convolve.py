@@ -1,7 +1,8 @@
-"""The one place that chooses how a convolution runs: value, and both gradients, by shape.
+"""Chooses how a convolution runs, its value and both gradients, by shape and platform.
 
-Everywhere the taps that meet only padding are dropped. On GPUs and TPUs the rest is XLA's one
-primitive; on CPUs the forms below, where `benchmarks/speed.py` found them faster.
+Taps that meet only padding are dropped, which is exact for finite numbers. On GPUs and TPUs the
+rest is XLA's one primitive; on CPUs the forms below, with bounds from timings of single shapes
+on two cores. `plain()` has all of it traced as the primitive.
 """
 
 from collections.abc import Callable
@@ -32,16 +33,23 @@ def convolve(
     kernel, window = _without_dead_taps(x, kernel, window)
     if not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
         return plain_form(x, kernel, window)
-    # Half precision is slow on CPUs, and sums of products should be rounded once.
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    y = _on_cpu(x.shape, kernel.shape, window)(x.astype(dtype), kernel.astype(dtype))
-    return y.astype(x.dtype)
+    return rounded_once(_on_cpu(x.shape, kernel.shape, window))(x, kernel)
+
+
+def rounded_once(form: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """Returns the form computed in float32 at least: half precision is slow on CPUs besides."""
+
+    def computed(x: Array, kernel: Array) -> Array:
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        return form(x.astype(dtype), kernel.astype(dtype)).astype(x.dtype)
+
+    return computed
 
 
 def plain_form(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
 ) -> Float[Array, "b oh ow o"]:
-    """Returns what every other form must equal."""
+    """Returns what every other form must equal, up to rounding, for finite numbers."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -58,7 +66,7 @@ def _without_dead_taps(
 ) -> tuple[Float[Array, "lh lw i o"], Window]:
     """Returns the kernel without its outer rows and columns that meet only padding.
 
-    Exact on every platform: at rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels.
+    At rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels, on every platform.
     """
     pads = list(window.pads)
     for axis in (0, 1):
@@ -99,11 +107,11 @@ def _gradient_by_x(
     height, width, inner, outputs = kernel.shape
     reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
     pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
-    mirrored = window._replace(pads=(pads[0], pads[1]))
+    back = window._replace(pads=(pads[0], pads[1]))
     if window.strides == (1, 1):
         swapped = (height, width, outputs, inner)
-        if _form_on_cpu(gradient.shape, swapped, mirrored) is winograd:
-            return winograd(gradient, kernel, mirrored, adjoint=True)
+        if _form_on_cpu(gradient.shape, swapped, back) is winograd:
+            return winograd(gradient, kernel, back, adjoint=True)
     form = _form_on_cpu(shape, kernel.shape, window)
     form = plain_form if form is winograd else form
     x = jax.ShapeDtypeStruct(shape, gradient.dtype)
@@ -113,7 +121,7 @@ def _gradient_by_x(
 def _form_on_cpu(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
 ) -> Callable[[Array, Array, Window], Array]:
-    """Returns the fastest form of the value for these shapes, by `benchmarks/speed.py`."""
+    """Returns the fastest form of the value for these shapes."""
     height, width, inner, outputs = kernel_shape
     if inner == 1 and outputs == window.groups == shape[3]:
         return depthwise

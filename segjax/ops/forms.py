@@ -2,8 +2,8 @@
 
 XLA's convolutions are good on GPUs and TPUs; on a CPU their gradients and their grouped and
 transposed kinds fall up to a hundred times behind matrix products that give the same numbers.
-So on a CPU, and only there, `segjax.ops` writes convolutions as products, and gives the value
-and each of the two gradients its own form (`bilinear`).
+So on a CPU, and only there, `segjax.ops` writes convolutions as products, equal up to rounding,
+and gives the value and each of the two gradients its own form (`bilinear`).
 
 The backend is asked while a function is traced. What is traced on a CPU for another platform
 (an export) should be traced under `plain()`.
@@ -26,7 +26,8 @@ _PLAIN = ContextVar("plain", default=False)
 def plain() -> Iterator[None]:
     """Inside, operations are traced as plain primitives: the oracle of the fast forms.
 
-    Holds for tracing only: a function that `jax.jit` has traced before keeps its form.
+    Holds for tracing only and for this thread: what JAX has traced before (`jit`, `scan`,
+    `checkpoint` of the same function) keeps its form.
     """
     token = _PLAIN.set(True)
     try:

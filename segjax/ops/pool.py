@@ -81,6 +81,8 @@ def max_unpool(
     The transpose of picking the values at `indices`: where windows overlapped and share a
     position, their values add up (PyTorch keeps one of them, and does not say which).
 
+    An index outside `size` is dropped: give the size of the map that was pooled.
+
     Args:
       x: what a decoder makes of the pooled map.
       indices: positions that `max_pool_with_indices` returned.

@@ -7,7 +7,7 @@ a 3×3 kernel's work, and on 32 × 32 the ninth part.
 
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -108,6 +108,9 @@ def kernel_gradient_by_rows(
     kernel_rows = []
     for i in range(height):
         rows = window.live(0, x.shape[1], height, i)
+        if not rows:
+            kernel_rows.append(jnp.zeros((width, inner, outputs), x.dtype))
+            continue
         read = _slice(pixels, window, 0, i, rows, first=2).reshape(width * inner, -1)
         row = read @ gradient[:, rows.start : rows.stop].reshape(-1, outputs)
         kernel_rows.append(row.reshape(width, inner, outputs))
@@ -117,8 +120,8 @@ def kernel_gradient_by_rows(
 def _by_channel(x: Float[Array, "b h w c"]) -> Float[Array, "c b h w"]:
     """Returns the channels first, as a left factor of a product wants them.
 
-    Row by row, which XLA cannot fuse: it would compute `x` anew while it transposes, element by
-    element with strides that miss the cache, in a quarter of a training step's time.
+    Row by row, which XLA cannot fuse: else it computes `x` anew while it transposes, element by
+    element with strides that miss the cache.
     """
     batch, height, width, channels = x.shape
     rows = lax.map(lambda row: row.T, x.reshape(batch * height, width, channels))
@@ -145,7 +148,13 @@ def depthwise(
     return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
 
 
-def _sum_of_taps(x, kernel, window, multiply):
+def _sum_of_taps(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw i o"],
+    window: Window,
+    multiply: Callable[[Array, Array], Array],
+) -> Float[Array, "b oh ow o"]:
+    """Returns Σ multiply(the pixels that a tap reads, the tap), each on its outputs."""
     size, kernel_size = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
     shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
     terms = []

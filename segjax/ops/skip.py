@@ -13,34 +13,29 @@ from segjax.ops.frame import center_crop
 
 
 def add_skip(
-    x: Float[Array, "b h w c"], skip: Float[Array, "b sh sw c2"]
+    x: Float[Array, "b h w c"], skip: Float[Array, "b2 sh sw c2"]
 ) -> Float[Array, "b h w c"]:
-    """Returns x + skip, the middle of `skip` where that is larger.
+    """Returns x + skip; both have one shape, for a shifted sum would be no error to see.
 
     Raises:
-      ValueError: `skip` is smaller than `x`, or batch or channels differ.
+      ValueError: the shapes differ.
     """
-    if skip.shape[-1] != x.shape[-1]:
+    if skip.shape != x.shape:
         raise ValueError(
-            f"Cannot add a skip of {skip.shape[-1]} channels to {x.shape[-1]}; bring it to "
-            "them by a 1×1 convolution, or concatenate."
+            f"Cannot add a skip of shape {skip.shape} to {x.shape}; bring it there by a 1×1 "
+            "convolution with the stride, or by a crop."
         )
-    return x + _fitted(x, skip)
+    return x + skip
 
 
 def concat_skip(
-    x: Float[Array, "b h w c"], skip: Float[Array, "b sh sw c2"]
+    x: Float[Array, "b h w c"], skip: Float[Array, "b2 sh sw c2"]
 ) -> Float[Array, "b h w c_and_c2"]:
     """Returns the channels of `skip` and then those of `x`, the middle of `skip` if larger.
 
     Raises:
       ValueError: `skip` is smaller than `x`, or batches differ.
     """
-    return jnp.concatenate([_fitted(x, skip), x], axis=-1)
-
-
-def _fitted(x: Array, skip: Array) -> Array:
-    """Returns the middle of `skip` that lies over `x`."""
     (batch, height, width, _), (skips, tall, wide, _) = x.shape, skip.shape
     if batch != skips:
         raise ValueError(f"Cannot join {skips} skips to {batch} images; give one for each.")
@@ -49,4 +44,4 @@ def _fitted(x: Array, skip: Array) -> Array:
             f"Cannot join a skip of {tall}×{wide} pixels to {height}×{width}: it may be "
             "larger, never smaller. Pad the image to a multiple of the network's stride."
         )
-    return skip if (tall, wide) == (height, width) else center_crop(skip, (height, width))
+    return jnp.concatenate([center_crop(skip, (height, width)), x], axis=-1)

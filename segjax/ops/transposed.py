@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.conv import Pair, check_channels, pair
-from segjax.ops.convolve import convolve
+from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
+from segjax.ops.convolve import convolve, rounded_once
 from segjax.ops.forms import is_plain, on_cpu
 from segjax.ops.products import Window, mirrored
 
@@ -50,9 +50,10 @@ def conv_transpose2d(
       groups: blocks of channels that do not see one another.
 
     Raises:
-      ValueError: channels do not fit, a number is out of range, or nothing of the result is
-      left.
+      ValueError: channels do not fit, dtypes differ, a number is out of range, or nothing of
+      the result is left.
     """
+    check_dtypes(x, kernel)
     features = kernel.shape[2] * groups
     check_channels(x.shape[-1], kernel.shape[3], features, groups=groups)
     strides, dilations = pair(stride), pair(dilation)
@@ -69,19 +70,18 @@ def conv_transpose2d(
         )
     )
     window = Window(strides, (top, left), dilations, groups)
-    if is_plain() or not on_cpu() or (dilations != (1, 1) and strides != (1, 1)):
+    if is_plain() or not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
         return _plain(x, kernel, window)
     if strides == (1, 1):
         return convolve(x, mirrored(kernel, groups), window)
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    y = _by_tiles(x.astype(dtype), kernel.astype(dtype), window)
-    return y.astype(x.dtype)
+    form = _by_tiles if dilations == (1, 1) else _plain
+    return rounded_once(lambda x, kernel: form(x, kernel, window))(x, kernel)
 
 
 def _plain(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
 ) -> Float[Array, "b oh ow f"]:
-    """Returns what the other forms must equal."""
+    """Returns what the other forms must equal, up to rounding."""
     return lax.conv_general_dilated(
         x,
         mirrored(kernel, window.groups),

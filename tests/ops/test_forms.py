@@ -49,6 +49,7 @@ CONVOLUTIONS = {
         {"padding": 36, "dilation": 36},
         by_taps,
     ),
+    "pads to cut": ((3, 4), (3, 3, 7, 5), {"padding": 2, "dilation": 3}, by_taps),
     "a column of taps lives": (
         (17, 8),
         (3, 3, 7, 5),
@@ -126,7 +127,9 @@ def _all_derivatives(function):
         y, pull_back = jax.vjp(function, x, kernel)
         cotangent = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
         along = jax.jvp(function, (x, kernel), (x * 2, kernel))[1]
-        return y, pull_back(cotangent.astype(y.dtype)), along
+        # Every precision holds these cotangents exactly.
+        cotangent = cotangent.astype(jnp.bfloat16).astype(y.dtype)
+        return y, pull_back(cotangent), along
 
     return derive
 
@@ -167,7 +170,10 @@ def test_bfloat16_is_rounded_once(operation, size, kernel, options):
     exact = jax.jit(_plainly(_all_derivatives(function)))(
         *(a.astype(jnp.float32) for a in (x, weights))
     )
-    _close(ours, jax.tree.map(lambda a: a.astype(jnp.bfloat16), exact), 2**-7)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
+        assert a.dtype == jnp.bfloat16
+        b, allowed = np.asarray(b), 1e-5 * np.abs(b).max()
+        assert (np.abs(np.asarray(a, np.float32) - b) <= 2**-8 * np.abs(b) + allowed).all()
 
 
 @pytest.mark.parametrize(
@@ -248,6 +254,13 @@ def test_a_bilinear_function_uses_the_gradients_that_it_is_given():
     function = bilinear(jnp.multiply, twice, twice)
     gradients = jax.grad(function, (0, 1))(jnp.float32(3), jnp.float32(5))
     assert [float(g) for g in gradients] == [10, 6]
+
+
+@pytest.mark.parametrize("operation", [conv2d, conv_transpose2d])
+def test_two_dtypes_are_an_error_that_names_them(operation):
+    x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((2, 2, 2, 2), jnp.float32)
+    with pytest.raises(ValueError, match="one dtype, got bfloat16 and float32; convert"):
+        operation(x, kernel, stride=2)
 
 
 def test_inside_plain_a_convolution_is_one_primitive():
