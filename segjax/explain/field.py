@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from segjax.data.images import pixels, read_image
 from segjax.data.synthetic import Synthetic
 from segjax.explain.trace import Seen, Trace
-from segjax.explain.windows import window_of
 from segjax.ops.forms import plain
+from segjax.ops.receptive_field import window_of
 from segjax.types import Array, Variables
 
 CELLS = 64

@@ -6,22 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from segjax.ops.receptive_field import Field, Layer, Window, after, union
-
-
-def window_of(field: Field, output: int) -> Window:
-    """First and last pixel that an output reads; None if it reads none.
-
-    >>> window_of(Field(3, 2, -1), 5)
-    (9, 11)
-    """
-    if not field.windows:
-        first = int(field.start + output * field.stride)
-        return first, first + field.size - 1
-    turn, index = divmod(output, len(field.windows))
-    shift = int(turn * len(field.windows) * field.stride)
-    window = field.windows[index]
-    return window and (window[0] + shift, window[1] + shift)
+from segjax.ops.receptive_field import Field, Layer, after, field_of, hull, union, window_of
 
 
 def resampled(field: Field, weights: np.ndarray) -> Field:
@@ -70,7 +55,8 @@ def joined(a: Field, b: Field, *, length: int) -> Field:
         return union(a, b)
     stride = Fraction(min(a.stride, b.stride))
     turns = math.lcm(length, stride.denominator)
-    return _field([_hull(window_of(a, i), window_of(b, i)) for i in range(turns)], stride)
+    windows = [hull([window_of(a, i), window_of(b, i)]) for i in range(turns)]
+    return field_of(windows, int(stride * turns))
 
 
 def _hulls(
@@ -99,23 +85,5 @@ def _composed(field: Field, windows: list[tuple[int, int]], step: Fraction) -> F
         for turn in range(turns)
         for first, last in windows
     ]
-    ends = [_hull(window_of(field, first), window_of(field, last)) for first, last in places]
-    return _field(ends, step * Fraction(field.stride))
-
-
-def _hull(a: Window, b: Window) -> Window:
-    if a is None or b is None:
-        return a or b
-    return min(a[0], b[0]), max(a[1], b[1])
-
-
-def _field(windows: Sequence[Window], stride: Fraction) -> Field:
-    """The field of windows in turn; `receptive_field`'s own form of it."""
-    read = [(i, window) for i, window in enumerate(windows) if window]
-    size = max((last - first + 1 for _, (first, last) in read), default=0)
-    start = math.floor(read[0][1][0] - read[0][0] * stride) if read else 0
-    plain = Field(size, int(stride) if stride.denominator == 1 else stride, start)
-    even = stride.denominator == 1 and all(
-        window == window_of(plain, i) for i, window in enumerate(windows)
-    )
-    return plain if even else plain._replace(windows=tuple(windows))
+    ends = [hull([window_of(field, first), window_of(field, last)]) for first, last in places]
+    return field_of(ends, int(step * Fraction(field.stride) * len(ends)))

@@ -93,9 +93,9 @@ def after(field: Field, layer: Layer) -> Field:
     else:
         turns = len(windows) // math.gcd(len(windows), layer.stride)
         step = step * turns * layer.stride // len(windows)
-    return _field(
+    return field_of(
         [
-            _hull(_window(field, position) for position in _read(layer, output))
+            hull(window_of(field, position) for position in _read(layer, output))
             for output in range(turns)
         ],
         step,
@@ -117,8 +117,8 @@ def union(a: Field, b: Field) -> Field:
             "both to one stride first."
         )
     turns = math.lcm(len(_turns(a)[0]), len(_turns(b)[0]))
-    windows = [_hull([_window(a, i), _window(b, i)]) for i in range(turns)]
-    return _field(windows, int(a.stride * turns))
+    windows = [hull([window_of(a, i), window_of(b, i)]) for i in range(turns)]
+    return field_of(windows, int(a.stride * turns))
 
 
 def _read(layer: Layer, output: int) -> list[int]:
@@ -146,15 +146,19 @@ def _turns(field: Field) -> tuple[tuple[Window, ...], int]:
     return windows, int(step)
 
 
-def _window(field: Field, output: int) -> Window:
-    """Returns the first and the last pixel that an output reads."""
+def window_of(field: Field, output: int) -> Window:
+    """Returns the first and the last pixel that an output reads; None if it reads none.
+
+    >>> window_of(Field(3, 2, -1), 5)
+    (9, 11)
+    """
     windows, step = _turns(field)
     turn, index = divmod(output, len(windows))
     window = windows[index]
     return window and (window[0] + turn * step, window[1] + turn * step)
 
 
-def _hull(windows: Iterable[Window]) -> Window:
+def hull(windows: Iterable[Window]) -> Window:
     """Returns the window from the first to the last pixel of all."""
     read = [window for window in windows if window]
     if not read:
@@ -162,7 +166,7 @@ def _hull(windows: Iterable[Window]) -> Window:
     return min(first for first, _ in read), max(last for _, last in read)
 
 
-def _field(windows: Sequence[Window], step: int) -> Field:
+def field_of(windows: Sequence[Window], step: int) -> Field:
     """Returns the field of windows in turn, without them where size and stride say all."""
     stride = Fraction(step, len(windows))
     stride = int(stride) if stride.denominator == 1 else stride

@@ -12,14 +12,13 @@ from jax import lax
 from segjax.backbones import resnet
 from segjax.backbones.resnet import BasicBlock, Bottleneck, ResNet, ResNet18, ResNet50
 from segjax.explain.trace import trace, variable_shapes
-from segjax.explain.windows import window_of
 from segjax.layers.conv import Conv, ConvTranspose
 from segjax.models import unet
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.unet import UNet
 from segjax.ops.forms import plain
 from segjax.ops.pool import max_pool
-from segjax.ops.receptive_field import Layer, receptive_field
+from segjax.ops.receptive_field import Layer, receptive_field, window_of
 
 
 class Deepest(nn.Module):
