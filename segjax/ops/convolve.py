@@ -85,7 +85,8 @@ def _on_cpu(
     """Returns (x, kernel) → y: the forms of the value and of both gradients."""
     form = _form_on_cpu(shape, kernel_shape, window)
     value = lambda x, kernel: form(x, kernel, window)
-    if window.groups > 1:
+    # Few channels make small products: XLA's own gradients are faster then.
+    if window.groups > 1 or min(kernel_shape[2:]) < 64:
         return value
     kernel_size, size = (kernel_shape[0], kernel_shape[1]), (shape[1], shape[2])
     dense = _share_of_live_taps(size, kernel_size, window) >= 0.8

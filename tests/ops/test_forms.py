@@ -57,6 +57,7 @@ CONVOLUTIONS = {
         plain_form,
     ),
     "narrow 3x3 stride 2": ((9, 8), (3, 3, 5, 7), {"padding": 1, "stride": 2}, plain_form),
+    "wide 3x3 stride 2": ((7, 6), (3, 3, 96, 64), {"padding": 1, "stride": 2}, plain_form),
     "stem 7x7 stride 2": ((13, 12), (7, 7, 3, 8), {"padding": 3, "stride": 2}, plain_form),
     "even kernel, odd pads": ((6, 5), (2, 4, 3, 4), {"padding": (0, 1)}, plain_form),
     "depthwise": ((7, 6), (3, 3, 1, 8), {"padding": 1, "groups": 8}, depthwise),
