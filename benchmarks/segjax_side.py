@@ -52,14 +52,10 @@ def operation(case):
     arrays = [_random(case["x"])]
     if case["name"] == "max_pool":
         function = lambda x: max_pool(x, window=case["window"], **options)
-    elif case["name"] == "conv_transpose2d":
-        height, width, outputs, inner = case["kernel"]
-        # torch's order is (in, out): the case gives it as (…, out / groups, in).
-        arrays.append(_random((height, width, outputs, inner)))
-        function = lambda x, kernel: conv_transpose2d(x, kernel, **options)
     else:
         arrays.append(_random(case["kernel"]))
-        function = lambda x, kernel: conv2d(x, kernel, **options)
+        convolution = conv_transpose2d if case["name"] == "conv_transpose2d" else conv2d
+        function = lambda x, kernel: convolution(x, kernel, **options)
 
     def gradients(*arrays):
         y, pull_back = jax.vjp(function, *arrays)

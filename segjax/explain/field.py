@@ -76,6 +76,7 @@ def _gradients(model: nn.Module, variables: Variables, image: Array) -> dict[str
     """By name of a map: the gradient of its centre, summed over channels, h w."""
 
     def centres(image):
+        """Returns the mean over channels of the central value of each map."""
         answer, state = model.apply(
             variables,
             image,

@@ -204,8 +204,9 @@ def text(result: dict[str, Any]) -> str:
     channels, board = result["channels"], result["checkerboard"]
     lines = [
         f"Five ways from {SIDE} x {SIDE} to {result['factor']} times the side (transposed: "
-        f"{board['stride']} times); parameters and multiply-adds for {channels} channels",
-        "in and out. Uneven: (largest - smallest) / mean of what they make of ones, inside.",
+        f"{board['stride']} times).",
+        f"Parameters and multiply-adds are for {channels} channels in and out.",
+        "Uneven: (largest - smallest) / mean of what they make of ones, inside.",
         "",
         f"{'':16}{'parameters':>12}{'multiply-adds':>15}{'uneven':>8}   side of the result",
     ]

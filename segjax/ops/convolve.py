@@ -47,14 +47,22 @@ def rounded_once(form: Callable[[Array, Array], Array]) -> Callable[[Array, Arra
 
 
 def plain_form(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw i o"],
+    window: Window,
+    *,
+    spread: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b oh ow o"]:
-    """Returns what every other form must equal, up to rounding, for finite numbers."""
+    """Returns what every other form must equal, up to rounding, for finite numbers.
+
+    `spread` is the distance at which neighbours of `x` are set apart: a transposed stride.
+    """
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=window.strides,
         padding=window.pads,
+        lhs_dilation=spread,
         rhs_dilation=window.dilations,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=window.groups,

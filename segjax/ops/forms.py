@@ -70,6 +70,7 @@ def bilinear(
         return value(x, kernel)
 
     def derivative(primals, tangents):
+        """Returns y and its derivative along the tangents, which may be symbolic zeros."""
         (x, kernel), (dx, dkernel) = primals, tangents
         y = product(x, kernel)
         terms = []

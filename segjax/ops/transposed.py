@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
-from segjax.ops.convolve import convolve, rounded_once
+from segjax.ops.convolve import convolve, plain_form, rounded_once
 from segjax.ops.forms import is_plain, on_cpu
 from segjax.ops.products import Window, mirrored
 
@@ -81,17 +81,9 @@ def conv_transpose2d(
 def _plain(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
 ) -> Float[Array, "b oh ow f"]:
-    """Returns what the other forms must equal, up to rounding."""
-    return lax.conv_general_dilated(
-        x,
-        mirrored(kernel, window.groups),
-        window_strides=(1, 1),
-        padding=window.pads,
-        lhs_dilation=window.strides,
-        rhs_dilation=window.dilations,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=window.groups,
-    )
+    """Returns the gather of the module's drawing, as one primitive."""
+    gather = window._replace(strides=(1, 1))
+    return plain_form(x, mirrored(kernel, window.groups), gather, spread=window.strides)
 
 
 def _by_tiles(

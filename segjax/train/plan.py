@@ -151,6 +151,7 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
     """Shapes of the variables, once normalisation, network and loss have taken an example."""
 
     def trial():
+        """Initialises the network on one example and takes its loss; traced, never run."""
         batch = {key: jnp.asarray(value[:1]) for key, value in sample.items()}
         image = experiment.normalize(batch["image"])
         logits, variables = experiment.model.init_with_output(

@@ -65,6 +65,7 @@ def make_train_step(
     """
 
     def forward(params, batch_stats, batch: Batch, key: Array):
+        """Returns each loss term's total on this device; and their weights, and the state."""
         logits, updated = model.apply(
             _variables(params, batch_stats),
             normalize(batch["image"]),
@@ -78,6 +79,7 @@ def make_train_step(
         return totals, (weights, updated.get("batch_stats", {}))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        """Takes one step; the old state comes back where loss or gradients are not finite."""
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         totals, pull_back, (weights, batch_stats) = jax.vjp(
             lambda params: forward(params, state.batch_stats, batch, key),
