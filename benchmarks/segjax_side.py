@@ -6,7 +6,6 @@ import time
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from segjax import losses, parallel
@@ -24,6 +23,7 @@ from segjax.train.step import init_state, make_train_step
 
 
 def main() -> None:
+    parallel.tune_cpu()  # As the commands do.
     for line in sys.stdin:
         case = json.loads(line)
         if "run" in case:
@@ -57,13 +57,15 @@ def operation(case):
         convolution = conv_transpose2d if case["name"] == "conv_transpose2d" else conv2d
         function = lambda x, kernel: convolution(x, kernel, **options)
 
-    def gradients(*arrays):
+    def with_gradients(cotangent, *arrays):
         y, pull_back = jax.vjp(function, *arrays)
-        return pull_back(jnp.ones_like(y))
+        return y, pull_back(cotangent)
 
-    compiled = (
-        jax.jit(gradients if case.get("gradients") else function).lower(*arrays).compile()
-    )
+    if case["gradients"]:
+        cotangent = _random(jax.eval_shape(function, *arrays).shape)
+        function, arrays = with_gradients, [cotangent, *arrays]
+    arrays = jax.device_put(arrays)
+    compiled = jax.jit(function).lower(*arrays).compile()
     return (lambda: compiled(*arrays)), compiled
 
 

@@ -17,6 +17,8 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
+PAUSE = 0.5
+"""Seconds before each turn, in which the other side's idle threads stop spinning."""
 
 CONVOLUTIONS = {
     "1×1, 1024 → 256, 65²": ([1, 65, 65, 1024], [1, 1, 1024, 256], {}),
@@ -139,6 +141,10 @@ class Side:
             sys.exit(f"error: {self.process.args[1]} ended; its message is above.")
         return json.loads(answer)
 
+    def turn(self, count: int) -> float:
+        time.sleep(PAUSE)
+        return self.ask(run=count)
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -177,7 +183,7 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
         said.append(side.ask(threads=arguments.threads, **case))
         prepared.append(time.perf_counter() - start)
     count = max(1, int(0.2 / max(sides[0].ask(run=1), 1e-4)))
-    turns = [[side.ask(run=count) for side in sides] for _ in range(arguments.turns)]
+    turns = [[side.turn(count) for side in sides] for _ in range(arguments.turns)]
     for side in sides:
         side.close()
     torch, segjax = (statistics.median(column) for column in zip(*turns, strict=True))

@@ -34,7 +34,6 @@ def main() -> None:
 
 
 def operation(case):
-    gradients = case.get("gradients", False)
     x = torch.randn(case["x"]).permute(0, 3, 1, 2).to(memory_format=LAST)
     groups = case.get("groups", 1)
     options = {k: case[k] for k in ("stride", "padding") if k in case}
@@ -48,10 +47,10 @@ def operation(case):
         transposed = case["name"] == "conv_transpose2d"
         convolution = F.conv_transpose2d if transposed else F.conv2d
         function = lambda: convolution(x, kernel, **options)
-    if not gradients:
+    if not case["gradients"]:
         return torch.no_grad()(function)
     inputs = [t.requires_grad_() for t in (x, kernel) if t is not None]
-    cotangent = torch.ones_like(function())
+    cotangent = torch.randn_like(function())
     return lambda: torch.autograd.grad(function(), inputs, cotangent)
 
 

@@ -62,6 +62,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     workdir = arguments.workdir or default_workdir(experiment, arguments.set)
     check_owner(workdir, experiment)
+    parallel.tune_cpu()
     parallel.initialize()
     devices = parallel.describe_devices()
     last = None

@@ -4,6 +4,7 @@ JAX keeps `pmap` as a thin layer over `jit(shard_map)` and in maintenance mode; 
 this file changes and no other.
 """
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Mapping
 
@@ -12,6 +13,23 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.types import AXIS
+
+_YNN = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+def tune_cpu() -> None:
+    """Keeps XLA's CPU backend to its older convolutions; call before any device use.
+
+    From jax 0.10 on a newer library, YNNPACK, takes over products and convolutions as well as
+    sums over axes. The sums are faster for it; convolutions are slower, by a tenth for those of
+    a ResNet and up to four times for narrow gradients (two cores, AVX-512). What `XLA_FLAGS`
+    says of it already stays, and versions that were not tried are left alone: XLA ends a
+    process whose flags it does not know.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    version = importlib.metadata.version("jaxlib")
+    if _YNN not in given and version.startswith(("0.10.", "0.11.", "0.12.")):
+        os.environ["XLA_FLAGS"] = f"{given} {_YNN}=LIBRARY_FUSION_TYPE_REDUCE".strip()
 
 
 def initialize() -> None:

@@ -112,6 +112,7 @@ def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
 def _compiled(
     experiment: Experiment, size: tuple[int, int], channels: int, batch: int
 ) -> dict[str, Any]:
+    parallel.tune_cpu()
     devices = parallel.describe_devices()
     parallel.check_batch_size(batch)
     _note(f"compiling a training step of {batch} images for {devices} (not run)")

@@ -5,6 +5,7 @@ rest is XLA's one primitive; on CPUs the forms below, with bounds from timings o
 on two cores. `plain()` has all of it traced as the primitive.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -17,8 +18,8 @@ from segjax.ops.products import (
     Window,
     by_taps,
     depthwise,
-    kernel_gradient_by_rows,
-    kernel_gradient_by_taps,
+    depthwise_kernel_gradient,
+    kernel_gradient,
     live_taps,
 )
 from segjax.ops.winograd import tiles, winograd
@@ -93,17 +94,31 @@ def _on_cpu(
     """Returns (x, kernel) → y: the forms of the value and of both gradients."""
     form = _form_on_cpu(shape, kernel_shape, window)
     value = lambda x, kernel: form(x, kernel, window)
-    # Few channels make small products: XLA's own gradients are faster then.
-    if window.groups > 1 or min(kernel_shape[2:]) < 64:
-        return value
-    kernel_size, size = (kernel_shape[0], kernel_shape[1]), (shape[1], shape[2])
-    dense = _share_of_live_taps(size, kernel_size, window) >= 0.8
-    by_kernel = kernel_gradient_by_rows if dense else kernel_gradient_by_taps
+    height, width, inner, outputs = kernel_shape
+    by_kernel = lambda x, gradient: kernel_gradient(x, gradient, (height, width), window)
+    if form is depthwise:
+        by_kernel = lambda x, gradient: depthwise_kernel_gradient(
+            x, gradient, (height, width), window
+        )
+    elif window.groups > 1:
+        by_kernel = lambda x, gradient: _transpose(
+            lambda kernel: by_taps(x, kernel, window), kernel_shape, gradient
+        )
+    elif inner * outputs < 64 * 64:
+        return value  # Small products: XLA's own gradients are faster then.
     return bilinear(
         value,
         lambda gradient, kernel: _gradient_by_x(gradient, kernel, shape, window),
-        lambda x, gradient: by_kernel(x, gradient, kernel_size, window),
+        by_kernel,
     )
+
+
+def _transpose(
+    function: Callable[[Array], Array], shape: tuple[int, ...], gradient: Array
+) -> Array:
+    """Returns the transpose of a linear function of an array of this shape, at a gradient."""
+    of = jax.ShapeDtypeStruct(shape, gradient.dtype)
+    return jax.linear_transpose(function, of)(gradient)[0]
 
 
 def _gradient_by_x(
@@ -111,7 +126,7 @@ def _gradient_by_x(
     kernel: Float[Array, "kh kw i o"],
     shape: tuple[int, ...],
     window: Window,
-) -> Float[Array, "b h w i"]:
+) -> Float[Array, "b h w c"]:
     """Returns the adjoint, of the kernel or of the form that gives the value."""
     height, width, inner, outputs = kernel.shape
     reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
@@ -123,8 +138,7 @@ def _gradient_by_x(
             return winograd(gradient, kernel, back, adjoint=True)
     form = _form_on_cpu(shape, kernel.shape, window)
     form = plain_form if form is winograd else form
-    x = jax.ShapeDtypeStruct(shape, gradient.dtype)
-    return jax.linear_transpose(lambda x: form(x, kernel, window), x)(gradient)[0]
+    return _transpose(lambda x: form(x, kernel, window), shape, gradient)
 
 
 def _form_on_cpu(
@@ -134,16 +148,21 @@ def _form_on_cpu(
     height, width, inner, outputs = kernel_shape
     if inner == 1 and outputs == window.groups == shape[3]:
         return depthwise
-    if window.groups > 1 or (height, width) == (1, 1):
+    if (height, width) == (1, 1):
         return by_taps
+    if window.groups > 1:
+        return by_taps if inner < 8 else plain_form
     size, narrow = (shape[1], shape[2]), min(inner, outputs)
     taps = _share_of_live_taps(size, (height, width), window) * height * width
     if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 96:
         covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
         exact = [window.size(a, size[a], 3) for a in (0, 1)]
-        if 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]:
+        saves = 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]
+        # Its 16 products' factors should stay in the cache.
+        small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
+        if saves and small and math.prod(shape[:3]) * outputs <= 1 << 21:
             return winograd
-    return by_taps if narrow >= 96 and taps < 0.8 * height * width else plain_form
+    return by_taps if narrow >= 96 and taps < 0.6 * height * width else plain_form
 
 
 def _share_of_live_taps(

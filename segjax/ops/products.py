@@ -72,73 +72,31 @@ def by_taps(
     return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
 
 
-def kernel_gradient_by_taps(
+def kernel_gradient(
     x: Float[Array, "b h w i"],
     gradient: Float[Array, "b oh ow o"],
     kernel_size: tuple[int, int],
     window: Window,
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, tap by tap, over the outputs that each reaches."""
-    (inner, outputs), (height, width) = (x.shape[3], gradient.shape[3]), kernel_size
-    x = _by_channel(x)
+    (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
     taps = {}
-    for (i, j), (rows, columns) in live_taps((x.shape[2], x.shape[3]), kernel_size, window):
-        pixels = _slice(_slice(x, window, 0, i, rows, first=2), window, 1, j, columns, first=2)
+    for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
+        pixels = _slice(_slice(x, window, 0, i, rows), window, 1, j, columns)
         reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
-        taps[i, j] = pixels.reshape(inner, -1) @ reached.reshape(-1, outputs)
+        taps[i, j] = pixels.reshape(-1, inner).T @ reached.reshape(-1, outputs)
     nothing = jnp.zeros((inner, outputs), x.dtype)
     return jnp.stack(
         [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
     )
 
 
-def kernel_gradient_by_rows(
-    x: Float[Array, "b h w i"],
-    gradient: Float[Array, "b oh ow o"],
-    kernel_size: tuple[int, int],
-    window: Window,
-) -> Float[Array, "kh kw i o"]:
-    """Returns the gradient by the kernel, each of its rows in one product."""
-    (inner, outputs), (height, width) = (x.shape[3], gradient.shape[3]), kernel_size
-    zero, (before, after) = jnp.zeros((), x.dtype), window.pads[1]
-    padded = lax.pad(_by_channel(x), zero, [*[(0, 0, 0)] * 3, (before, after, 0)])
-    columns, unpadded = range(gradient.shape[2]), window._replace(pads=(window.pads[0], (0, 0)))
-    shifted = [_slice(padded, unpadded, 1, j, columns, first=2) for j in range(width)]
-    pixels = jnp.concatenate(shifted, axis=0)
-    kernel_rows = []
-    for i in range(height):
-        rows = window.live(0, x.shape[1], height, i)
-        if not rows:
-            kernel_rows.append(jnp.zeros((width, inner, outputs), x.dtype))
-            continue
-        read = _slice(pixels, window, 0, i, rows, first=2).reshape(width * inner, -1)
-        row = read @ gradient[:, rows.start : rows.stop].reshape(-1, outputs)
-        kernel_rows.append(row.reshape(width, inner, outputs))
-    return jnp.stack(kernel_rows)
-
-
-def _by_channel(x: Float[Array, "b h w c"]) -> Float[Array, "c b h w"]:
-    """Returns the channels first, as a left factor of a product wants them.
-
-    Row by row, which XLA cannot fuse: else it computes `x` anew while it transposes, element by
-    element with strides that miss the cache.
-    """
-    batch, height, width, channels = x.shape
-    rows = lax.map(lambda row: row.T, x.reshape(batch * height, width, channels))
-    return rows.reshape(batch, height, channels, width).transpose(2, 0, 1, 3)
-
-
-def _slice(
-    x: Array, window: Window, axis: int, tap: int, outputs: range, *, first: int = 1
-) -> Array:
-    """Returns the pixels, along one axis, that a tap reads for these outputs.
-
-    `first` is the array's axis of the height.
-    """
+def _slice(x: Array, window: Window, axis: int, tap: int, outputs: range) -> Array:
+    """Returns the pixels, along one axis, that a tap reads for these outputs."""
     stride = window.strides[axis]
     start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
     stop = start + stride * (len(outputs) - 1) + 1
-    return lax.slice_in_dim(x, start, stop, stride, axis=first + axis)
+    return lax.slice_in_dim(x, start, stop, stride, axis=1 + axis)
 
 
 def depthwise(
@@ -146,6 +104,40 @@ def depthwise(
 ) -> Float[Array, "b oh ow c"]:
     """Returns the convolution of every channel with its own kernel: shift, multiply, add."""
     return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
+
+
+def depthwise_kernel_gradient(
+    x: Float[Array, "b h w c"],
+    gradient: Float[Array, "b oh ow c"],
+    kernel_size: tuple[int, int],
+    window: Window,
+) -> Float[Array, "kh kw 1 c"]:
+    """Returns the gradient by the kernel of `depthwise`, row by row of the outputs.
+
+    A row's pixels stay in the cache for all taps; as sums over the whole map, each tap would
+    read both maps from memory again.
+    """
+    (height, width), (_, rows, columns, channels) = kernel_size, gradient.shape
+    (down, right), (below, across) = window.strides, window.dilations
+    borders = [(before, after, 0) for before, after in window.pads]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+
+    def add_row(total: Array, row: Array) -> tuple[Array, None]:
+        """Adds what the outputs of one row contribute, tap by tap."""
+        reached = lax.dynamic_index_in_dim(gradient, row, axis=1, keepdims=False)
+        sums = []
+        for i in range(height):
+            line = lax.dynamic_index_in_dim(padded, row * down + i * below, 1, keepdims=False)
+            for j in range(width):
+                start = j * across
+                stop = start + right * (columns - 1) + 1
+                pixels = lax.slice_in_dim(line, start, stop, right, axis=1)
+                sums.append((pixels * reached).sum((0, 1)))
+        return total + jnp.stack(sums), None
+
+    nothing = jnp.zeros((height * width, channels), x.dtype)
+    total, _ = lax.scan(add_row, nothing, jnp.arange(rows))
+    return total.reshape(height, width, 1, channels)
 
 
 def _sum_of_taps(

@@ -9,9 +9,6 @@ gather (stride 2):
     spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
-import functools
-import operator
-
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -89,29 +86,27 @@ def _plain(
 def _by_tiles(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
 ) -> Float[Array, "b oh ow f"]:
-    """Returns the result as stride × stride tiles, each the sum of a few matrix products.
+    """Returns the result as stride × stride tiles, which one convolution of stride 1 fills.
 
     A kernel of 16 at stride 8 is 2 × 2 blocks of 8 × 8 taps: each input pixel adds one block to
-    its own tile and one to each of three neighbours. No zero is inserted and none multiplied.
+    its own tile and one to each of three neighbours. So it is a 2 × 2 convolution to 64 times
+    the channels, dealt to the tiles' pixels. No zero is inserted and none multiplied.
     """
-    (b, h, w, c), (kh, kw, o, i) = x.shape, kernel.shape
+    (b, h, w, _), (kh, kw, o, i) = x.shape, kernel.shape
     (down, right), groups = window.strides, window.groups
     rows, columns = -(-kh // down), -(-kw // right)
     padded = jnp.pad(kernel, ((0, rows * down - kh), (0, columns * right - kw), (0, 0), (0, 0)))
-    blocks = padded.reshape(rows, down, columns, right, o, groups, i // groups)
-    pixels = x.reshape(b, h, w, groups, c // groups)
-    terms = []
-    for row in range(rows):
-        for column in range(columns):
-            term = jnp.einsum("bhwgi,xyogi->bhxwygo", pixels, blocks[row, :, column])
-            place = ((row, rows - 1 - row, 0), (column, columns - 1 - column, 0))
-            pads = [(0, 0, 0), place[0], (0, 0, 0), place[1], *[(0, 0, 0)] * 3]
-            terms.append(lax.pad(term, jnp.zeros((), term.dtype), pads))
-    size = ((h + rows - 1) * down, (w + columns - 1) * right)
-    whole = functools.reduce(operator.add, terms).reshape(b, *size, groups * o)
+    blocks = padded.reshape(rows, down, columns, right, o, groups, i // groups)[::-1, :, ::-1]
+    blocks = blocks.transpose(0, 2, 6, 5, 1, 3, 4).reshape(rows, columns, i // groups, -1)
+    around = ((rows - 1, rows - 1), (columns - 1, columns - 1))
+    filled = convolve(x, blocks, Window((1, 1), around, (1, 1), groups))
+    tiles = filled.reshape(*filled.shape[:3], groups, down, right, o).transpose(
+        0, 1, 4, 2, 5, 3, 6
+    )
+    whole = tiles.reshape(b, filled.shape[1] * down, filled.shape[2] * right, groups * o)
     pads = [(0, 0, 0)]
     for n, k, s, full, (before, after) in zip(
-        (h, w), (kh, kw), window.strides, size, window.pads, strict=True
+        (h, w), (kh, kw), window.strides, whole.shape[1:3], window.pads, strict=True
     ):
         cut = k - 1 - before
         pads.append((-cut, cut + (n - 1) * s + before + after - k + 2 - full, 0))

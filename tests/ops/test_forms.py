@@ -16,8 +16,8 @@ from segjax.ops.products import (
     Window,
     by_taps,
     depthwise,
-    kernel_gradient_by_rows,
-    kernel_gradient_by_taps,
+    depthwise_kernel_gradient,
+    kernel_gradient,
 )
 from segjax.ops.transposed import conv_transpose2d
 from segjax.ops.winograd import winograd
@@ -68,7 +68,8 @@ CONVOLUTIONS = {
         depthwise,
     ),
     "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, by_taps),
-    "grouped": ((7, 6), (3, 3, 4, 6), {"padding": 1, "groups": 2}, by_taps),
+    "grouped, narrow": ((7, 6), (3, 3, 4, 6), {"padding": 1, "groups": 2}, by_taps),
+    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, plain_form),
 }
 TRANSPOSED = {
     "tiles that touch": ((4, 3), (2, 2, 5, 4), {"stride": 2}),
@@ -235,10 +236,12 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("by_kernel", [kernel_gradient_by_rows, kernel_gradient_by_taps])
-def test_both_kernel_gradients_are_the_adjoint(by_kernel, stride):
-    x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5, 4), {})
-    window = Window((stride, stride), ((2, 1), (1, 2)), (2, 1))
+@pytest.mark.parametrize(
+    ("by_kernel", "groups"), [(kernel_gradient, 1), (depthwise_kernel_gradient, 5)]
+)
+def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
+    x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5 // groups, 5), {"groups": groups})
+    window = Window((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
     y, pull_back = jax.vjp(lambda k: plain_form(x, k, window), weights)
     cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
     assert _difference(by_kernel(x, cotangent, (3, 3), window), pull_back(cotangent)[0]) <= 1e-6
