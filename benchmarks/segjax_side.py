@@ -4,19 +4,17 @@ import json
 import sys
 import time
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from segjax import losses, parallel
 from segjax.backbones.resnet import ResNet50
-from segjax.layers.head import FCNHead
 from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.models.fcn import FCN
 from segjax.models.unet import UNet
 from segjax.ops.conv import conv2d
 from segjax.ops.forms import plain
 from segjax.ops.pool import max_pool
-from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
@@ -61,11 +59,12 @@ def operation(case):
         y, pull_back = jax.vjp(function, *arrays)
         return y, pull_back(cotangent)
 
+    work = function
     if case["gradients"]:
         cotangent = _random(jax.eval_shape(function, *arrays).shape)
-        function, arrays = with_gradients, [cotangent, *arrays]
+        work, arrays = with_gradients, [cotangent, *arrays]
     arrays = jax.device_put(arrays)
-    compiled = jax.jit(function).lower(*arrays).compile()
+    compiled = jax.jit(work).lower(*arrays).compile()
     return (lambda: compiled(*arrays)), compiled
 
 
@@ -106,21 +105,9 @@ def inference(case):
     return (lambda: compiled(variables, image)), compiled
 
 
-class FCN(nn.Module):
-    """torchvision's FCN on a ResNet, for the comparison alone."""
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, image, *, train):
-        features = ResNet50(output_stride=8, name="backbone")(image, train=train)
-        logits = FCNHead(self.num_classes, name="head")(features["c5"], train=train)
-        return resize_bilinear(logits, (image.shape[1], image.shape[2]))
-
-
 MODELS = {
     "deeplab_v3": lambda k: DeepLabV3(ResNet50(output_stride=8), k, rates=(12, 24, 36)),
-    "fcn": FCN,
+    "fcn": lambda k: FCN(ResNet50(output_stride=8), k),
     "unet": UNet,
 }
 CASES = {"operation": operation, "training": training, "inference": inference}

@@ -6,7 +6,7 @@ import importlib.util
 import pathlib
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -132,8 +132,13 @@ class Optimizer(Protocol):
 class Initial(Protocol):
     """Anything that has variables for a network, such as `weights.Pretrained`."""
 
-    def load(self, model: nn.Module, *, channels: int) -> Mapping[str, Any]:
-        """The variables for images of so many channels."""
+    def load(
+        self, model: nn.Module, *, channels: int, seed: int, note: Callable[[str], None]
+    ) -> Mapping[str, Any]:
+        """The variables for images of so many channels; those it lacks start from the seed.
+
+        `note` takes each line that a user should read about them.
+        """
         ...
 
 
@@ -201,7 +206,26 @@ def load(path: str | pathlib.Path) -> Experiment:
     """The `experiment` that a Python file defines, its fields checked against their types.
 
     Raises:
-      InputError: no such file, no `experiment` in it, or a field of the wrong type.
+      InputError: no such file, no `experiment` in it or a list of them, or a field of the wrong
+        type.
+      UserCodeError: the file itself raised.
+    """
+    found, is_list = load_all(path)
+    if is_list:
+        raise InputError(
+            f"{path} is a list of {len(found)} experiments, which only segjax.launch takes; "
+            "name a file of one, or the folder of a run."
+        )
+    return found[0]
+
+
+def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
+    """The experiments of a Python file, checked, and whether it is a list.
+
+    A file defines one `experiment`, or the list `experiments` of an ablation.
+
+    Raises:
+      InputError: no such file, neither or both in it, or a field of the wrong type.
       UserCodeError: the file itself raised.
     """
     path = pathlib.Path(path)
@@ -209,10 +233,17 @@ def load(path: str | pathlib.Path) -> Experiment:
         raise InputError(f"There is no experiment file {path}; {_near_files(path)}")
     if path.suffix != ".py":
         raise InputError(f"{path} is no Python file; an experiment is a .py file.")
-    experiment = getattr(_run_file(path), "experiment", None)
-    if not isinstance(experiment, Experiment):
-        raise InputError(f"{path} defines no `experiment = Experiment(...)`.")
-    return checked(experiment, str(path))
+    module = _run_file(path)
+    one, several = getattr(module, "experiment", None), getattr(module, "experiments", None)
+    is_list = several is not None
+    given = several if isinstance(several, (list, tuple)) else [one]
+    found = [value for value in given if isinstance(value, Experiment)]
+    if is_list == (one is not None) or not found or len(found) < len(given):
+        raise InputError(
+            f"{path} must define either `experiment = Experiment(...)` or a list of them, "
+            "`experiments = [...]`; what one is imported for, give another name."
+        )
+    return [checked(experiment, str(path)) for experiment in found], is_list
 
 
 def checked(experiment: Experiment, where: str) -> Experiment:

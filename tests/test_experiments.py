@@ -9,13 +9,15 @@ import pytest
 
 from segjax import parallel
 from segjax.data.synthetic import Synthetic
-from segjax.experiment import describe, load
+from segjax.experiment import describe, load, load_all
+from segjax.train.comparison import check_variants
 from segjax.train.loop import train_step
 from segjax.train.plan import make_plan
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
 GOLDEN = pathlib.Path(__file__).with_name("golden_experiments")
 FILES = sorted(FOLDER.glob("*.py"))
+ABLATIONS = sorted(FOLDER.glob("ablations/*.py"))
 SMALL = {
     "deeplab_voc": {"backbone": {"stages": (1, 1, 1, 3), "width": 8}, "features": 8},
     "deeplab_camvid": {"backbone": {"stages": (1, 1, 1, 3), "width": 8}, "features": 8},
@@ -61,6 +63,19 @@ def test_an_experiments_docstring_has_its_command_and_what_it_reaches(path):
     assert f"python -m segjax.launch experiments/{path.name}" in docstring
     assert "Measured" in docstring or "Reaches" in docstring
     assert "Cost" in docstring or "README" in docstring
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_an_ablations_variants_can_be_told_apart_and_have_two_seeds_each(path):
+    listed, is_list = load_all(path)
+    check_variants(listed, path.name)
+    seeds = {}
+    for experiment in listed:
+        seeds.setdefault(experiment.name, []).append(experiment.seed)
+    assert is_list and len(seeds) >= 2 and set(map(tuple, seeds.values())) == {(0, 1)}
+    docstring = path.read_text().split('"""')[1]
+    assert f"python -m segjax.launch experiments/ablations/{path.name}" in docstring
+    assert "Reaches" in docstring and "Cost" in docstring
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

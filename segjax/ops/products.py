@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -122,9 +123,9 @@ def depthwise_kernel_gradient(
     borders = [(before, after, 0) for before, after in window.pads]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
 
-    def add_row(total: Array, row: Array) -> tuple[Array, None]:
+    def add_row(total: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
         """Adds what the outputs of one row contribute, tap by tap."""
-        reached = lax.dynamic_index_in_dim(gradient, row, axis=1, keepdims=False)
+        row, reached = at
         sums = []
         for i in range(height):
             line = lax.dynamic_index_in_dim(padded, row * down + i * below, 1, keepdims=False)
@@ -136,7 +137,10 @@ def depthwise_kernel_gradient(
         return total + jnp.stack(sums), None
 
     nothing = jnp.zeros((height * width, channels), x.dtype)
-    total, _ = lax.scan(add_row, nothing, jnp.arange(rows))
+    # Rows are scanned, not indexed: an index has a whole map as its transpose. And nothing is
+    # kept of a row: the derivative's derivative would store every tap's pixels of every row.
+    body = jax.checkpoint(add_row, prevent_cse=False)
+    total, _ = lax.scan(body, nothing, (jnp.arange(rows), gradient.swapaxes(0, 1)))
     return total.reshape(height, width, 1, channels)
 
 

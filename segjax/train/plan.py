@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
 from segjax.parallel import check_batch_size
 from segjax.train.step import TrainState, init_state, loss_terms
-from segjax.types import Dataset
+from segjax.types import Dataset, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Plan:
         """The state before step 0: the network's own initialisation, or `init`'s variables."""
         experiment = self.experiment
         variables = (
-            experiment.init.load(experiment.model, channels=self.channels)
+            _initial(experiment, self.channels, note=lambda _: None)
             if experiment.init is not None
             else None
         )
@@ -84,8 +84,12 @@ def scorer(experiment: Experiment) -> Scorer:
     return Scorer(predict, experiment.eval_data, batch_size=experiment.evaluation.batch_size)
 
 
-def make_plan(experiment: Experiment, *, resume: bool = False) -> Plan:
+def make_plan(
+    experiment: Experiment, *, resume: bool = False, note: Callable[[str], None] = print
+) -> Plan:
     """The plan of an experiment that can be trained here; to `resume` it needs no `init`.
+
+    `note` takes the lines about what `init` does not give.
 
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
@@ -98,9 +102,18 @@ def make_plan(experiment: Experiment, *, resume: bool = False) -> Plan:
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])
     channels = sample["image"].shape[-1]
     if experiment.init is not None and not resume:
-        experiment.init.load(experiment.model, channels=channels)
+        _initial(experiment, channels, note=note)
     _check_evaluation(experiment, shapes)
     return Plan(experiment, channels, shapes, optimizer)
+
+
+def _initial(
+    experiment: Experiment, channels: int, *, note: Callable[[str], None]
+) -> Variables:
+    assert experiment.init is not None
+    return experiment.init.load(
+        experiment.model, channels=channels, seed=experiment.seed, note=note
+    )
 
 
 def check_data(experiment: Experiment, *fields: str) -> None:

@@ -72,26 +72,25 @@ def write_report(
     if palette.shape != (256, 3):
         raise ValueError(f"A palette has a colour for each of 256 labels, got {palette.shape}.")
     sections = [
-        _section("Training", "", curves(history, evaluation.get("step"))),
-        _section(
+        section("Training", "", curves(history, evaluation.get("step"))),
+        section(
             "Classes",
             CLASSES,
             class_tables(evaluation.get("iou") or {}, confusion, class_names, palette),
         ),
-        _section("Confusions", "", confusions(confusion, class_names, palette)),
+        section("Confusions", "", confusions(confusion, class_names, palette)),
     ]
     for heading, examples in (("Worst images", worst), ("Best images", best)):
         if examples:
-            sections.append(
-                _section(heading, EXAMPLES, gallery(examples, class_names, palette))
-            )
+            sections.append(section(heading, EXAMPLES, gallery(examples, class_names, palette)))
     sections.append(
-        _section("Description", "All that decides this run's numbers.", _pre(description))
+        section("Description", "All that decides this run's numbers.", _pre(description))
     )
-    _write(pathlib.Path(path), _page(title, _headline(title, evaluation), "".join(sections)))
+    _write(pathlib.Path(path), page(title, _headline(title, evaluation), "".join(sections)))
 
 
-def _section(heading: str, note: str, inner: str) -> str:
+def section(heading: str, note: str, inner: str) -> str:
+    """A part of a page: heading, remark, content; all three are markup."""
     remark = f'<p class="note">{note}</p>' if note else ""
     return f"<section><h2>{heading}</h2>{remark}{inner}</section>"
 
@@ -123,7 +122,8 @@ def _figure(name: str, value: Any, unit: str = "", *, main: bool = False) -> str
     return f"<div{' class=main' if main else ''}><dt>{name}</dt><dd>{text}{mark}</dd></div>"
 
 
-def _page(title: str, headline: str, sections: str) -> str:
+def page(title: str, headline: str, sections: str) -> str:
+    """A whole page without anything from elsewhere; `title` is text, the rest markup."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -85,7 +85,7 @@ def _loss(history: Rows) -> str:
         remarks.append("Spikes above the frame are cut off.")
     if lost:
         remarks.append(f"Not finite and left out: {lost} of {lost + len(x)} values.")
-    return _chart("Loss", lines, " ".join(remarks), y_range=y_range)
+    return chart("Loss", lines, " ".join(remarks), y_range=y_range)
 
 
 def _smoothed(x: np.ndarray, y: np.ndarray) -> list[Line]:
@@ -115,7 +115,7 @@ def _scores(history: Rows, step: float | None) -> str:
     best = y.argmax()
     caption = f"Higher is better. Best mean IoU: {100 * y[best]:.2f} % at step {x[best]:,.0f}."
     marker = (step, "this report") if is_number(step) else None
-    return _chart(
+    return chart(
         "Scores on the evaluation set", lines, caption, y_format=percent, marker=marker
     )
 
@@ -129,14 +129,14 @@ def _small(history: Rows, key: str, title: str, caption: str) -> str:
     x, y, _ = series(history, key)
     if key == "learning_rate":
         lines = [Line(title, x, y)] if len(x) else []
-        return _chart(title, lines, caption, size=SMALL_SIZE)
+        return chart(title, lines, caption, size=SMALL_SIZE)
     lines = _smoothed(x, y)
-    return _chart(
+    return chart(
         title, lines, caption, size=SMALL_SIZE, y_range=(0.0, _without_spikes(lines)[1])
     )
 
 
-def _chart(
+def chart(
     title: str,
     lines: list[Line],
     caption: str,
@@ -146,6 +146,7 @@ def _chart(
     y_format: Callable[[float], str] = number,
     marker: tuple[float, str] | None = None,
 ) -> str:
+    """A chart with its title, its key and a caption; nothing where there are no lines."""
     if not lines:
         return ""
     first, last = min(line.x[0] for line in lines), max(line.x[-1] for line in lines)

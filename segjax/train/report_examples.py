@@ -47,7 +47,7 @@ def gallery(
 def _example(example: ExampleResult, class_names: Sequence[str], palette: np.ndarray) -> str:
     height, width = example.label.shape
     wide = width >= 1.75 * height
-    image, label, prediction = _shrunk(example, LONGEST_WIDE_SIDE if wide else LONGEST_SIDE)
+    image, label, prediction = shrunk(example, LONGEST_WIDE_SIDE if wide else LONGEST_SIDE)
     # Black has no hue: as a tint it would only darken the image.
     black = np.flatnonzero(~palette[: len(class_names)].any(axis=1)).tolist()
     pictures = panels(image, label, prediction, palette, untinted=black)
@@ -57,12 +57,12 @@ def _example(example: ExampleResult, class_names: Sequence[str], palette: np.nda
         f'<article class="example"><header><h3>{name}</h3>'
         f"<p>mean IoU <b>{score}</b></p></header>"
         f'<div class="panels{" wide" if wide else ""}">'
-        + "".join(_panel(*pair, name) for pair in zip(pictures, TITLES, strict=True))
+        + "".join(panel(*pair, name) for pair in zip(pictures, TITLES, strict=True))
         + f"</div>{_legend(example, class_names, palette)}</article>"
     )
 
 
-def _shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image, label, prediction with sides up to `longest`: shrunk first, so that lines stay."""
     height, width = example.label.shape
     scale = min(1.0, longest / max(height, width))
@@ -82,8 +82,8 @@ def _shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarra
     )
 
 
-def _panel(picture: np.ndarray, title: str, name: str) -> str:
-    """`name` is escaped already."""
+def panel(picture: np.ndarray, title: str, name: str) -> str:
+    """One captioned picture; `title` and `name` are escaped already."""
     height, width = picture.shape[:2]
     tiny = max(height, width) <= TINY
     address = data_uri(picture, "PNG" if tiny else "JPEG")

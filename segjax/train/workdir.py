@@ -12,13 +12,13 @@ from segjax.experiment import Experiment
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
-_FILE, _SETTINGS = "# file: ", "# settings: "
+_FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
 
 
-def default_workdir(experiment: Experiment, settings: Sequence[str]) -> pathlib.Path:
+def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
     """`runs/<name>`, with overrides `runs/<name>-<their short hash>`."""
     suffix = f"-{experiments.short_hash(settings)}" if settings else ""
-    return pathlib.Path("runs") / f"{experiment.name}{suffix}"
+    return pathlib.Path("runs") / f"{name}{suffix}"
 
 
 def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
@@ -48,15 +48,21 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
 
 
 def claim(
-    workdir: pathlib.Path, experiment: Experiment, source: pathlib.Path, settings: Sequence[str]
+    workdir: pathlib.Path,
+    experiment: Experiment,
+    source: pathlib.Path,
+    settings: Sequence[str],
+    *,
+    place: int | None = None,
 ) -> None:
     """Writes what the run is made of: the experiment's file and its whole description.
 
-    `settings` are the overrides that were applied to the file, `directory` ones included, so
-    that `open_run` comes to the same experiment.
+    `settings` are the overrides that were applied to the file, `directory` ones included, and
+    `place` is the experiment's in the file's list, so that `open_run` comes to the same one.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
+    head += "" if place is None else f"{_PLACE}{place}\n"
     if source.resolve() != (workdir / SOURCE).resolve():
         write_text(workdir / SOURCE, source.read_text())
         write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
@@ -76,7 +82,8 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     # The file may import its neighbours, which the copy left behind.
     if (folder := os.path.dirname(origin)) not in sys.path:
         sys.path.append(folder)
-    experiment = experiments.load(workdir / SOURCE)
+    listed, _ = experiments.load_all(workdir / SOURCE)
+    experiment = listed[int(_after(lines, _PLACE, "0"))]
     for setting in json.loads(_after(lines, _SETTINGS, "[]")):
         experiment = experiments.override(experiment, setting)
     return experiment

@@ -296,7 +296,7 @@ def test_a_file_without_an_experiment_is_said(tmp_path, capsys):
     path = tmp_path / "empty.py"
     path.write_text("x = 1\n")
     assert run(capsys, path)[0] == 2
-    assert "defines no `experiment" in run(capsys, path)[2]
+    assert "must define either `experiment" in run(capsys, path)[2]
 
 
 def test_wrong_types_in_the_file_are_found_before_work(tmp_path, capsys):

@@ -1,0 +1,40 @@
+"""Rates of the atrous pyramid of DeepLab v3 (arXiv:1706.05587, section 3.3), small and drawn.
+
+The network sees 12 × 12 positions at output stride 8. Rates (1, 1, 1) are a pyramid of equal
+levels; (1, 2, 4) reach 9 positions; at (6, 12, 18) nearly all taps but the central one meet
+padding, so that a 3×3 is little more than a 1×1: the paper's reason for image pooling.
+
+Reaches: see `comparison.html`. Cost: six runs of about 2 minutes on two CPU cores.
+
+    python -m segjax.launch experiments/ablations/aspp_rates.py
+"""
+
+from segjax import losses
+from segjax.backbones.resnet import BasicBlock, ResNet
+from segjax.data.synthetic import Synthetic
+from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.train.optimizer import AdamW, Cosine
+from segjax.transforms.geometric import RandomFlip
+
+BACKBONE = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=16, output_stride=8)
+
+experiments = [
+    Experiment(
+        name="rates_" + "_".join(map(str, rates)),
+        model=DeepLabV3(BACKBONE, num_classes=6, rates=rates, features=32, dropout=0.0),
+        normalize=IMAGENET,
+        train_data=Synthetic(split="train", size=96),
+        eval_data=Synthetic(split="val", size=96),
+        transforms=(RandomFlip(),),
+        loss=losses.softmax_cross_entropy,
+        optimizer=AdamW(Cosine(5e-3, warmup_steps=20)),
+        batch_size=8,
+        steps=400,
+        seed=seed,
+        evaluation=Evaluation(batch_size=8),
+        checkpoint_every=100,
+    )
+    for rates in ((1, 1, 1), (1, 2, 4), (6, 12, 18))
+    for seed in (0, 1)
+]

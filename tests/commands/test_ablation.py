@@ -1,0 +1,145 @@
+"""A list of experiments in one command: all run, none twice, and one page compares them."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import statistics
+
+import pytest
+
+from segjax import experiment as experiments
+from segjax import launch, predict
+from segjax.errors import InputError
+from segjax.train.comparison import Run, check_variants, write_comparison
+
+LIST = pathlib.Path(__file__).with_name("tiny_list.py")
+FOLDERS = ("narrow/seed0", "narrow/seed1", "wide/seed0")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory) -> pathlib.Path:
+    root = tmp_path_factory.mktemp("runs") / "list"
+    assert launch.main([str(LIST), "--workdir", str(root)]) == 0
+    return root
+
+
+def _listed():
+    return experiments.load_all(LIST)[0]
+
+
+def _scores(root, folder):
+    return json.loads((root / folder / "evaluation.json").read_text())
+
+
+def test_every_experiment_of_the_list_leaves_a_run_of_its_own(compared):
+    for folder in FOLDERS:
+        assert (compared / folder / "report.html").is_file()
+        assert _scores(compared, folder)["images"] == 3
+    assert len({_scores(compared, folder)["mean_iou"] for folder in FOLDERS}) == 3
+
+
+def test_the_table_has_mean_and_deviation_over_seeds_and_the_fields_that_differ(compared):
+    variants = json.loads((compared / "comparison.json").read_text())["variants"]
+    narrow, wide = variants
+    values = [_scores(compared, folder)["mean_iou"] for folder in FOLDERS[:2]]
+    assert narrow["seeds"] == [0, 1] and narrow["mean_iou"]["values"] == values
+    assert narrow["mean_iou"]["mean"] == pytest.approx(statistics.fmean(values))
+    assert narrow["mean_iou"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert wide["mean_iou"]["std"] is None
+    assert (narrow["fields"], wide["fields"]) == (
+        {"model.features": "4"},
+        {"model.features": "5"},
+    )
+
+
+def test_the_page_shows_scores_curves_and_each_variants_predictions(compared):
+    page = (compared / "comparison.html").read_text()
+    narrow = json.loads((compared / "comparison.json").read_text())["variants"][0]["mean_iou"]
+    assert f"{100 * narrow['mean']:.2f} ± {100 * narrow['std']:.2f}" in page
+    assert page.count("<img") == 4  # One image: itself, its truth, two variants.
+    assert 'alt="wide of val_0000000"' in page and "Mean IoU on the evaluation set" in page
+
+
+def test_a_second_launch_trains_nothing_and_completes_what_is_missing(
+    compared, tmp_path, capsys
+):
+    root = tmp_path / "list"
+    shutil.copytree(compared, root)
+    shutil.rmtree(root / "wide")
+    capsys.readouterr()
+    assert launch.main([str(LIST), "--workdir", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("done before") == 2
+    assert "wide: " in printed and "parameters" in printed
+    assert _scores(root, "wide/seed0") == _scores(compared, "wide/seed0")
+
+
+def test_predict_takes_the_run_of_a_list(compared, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (20, 18)).save(tmp_path / "a.png")
+    run = compared / "wide/seed0"
+    out = tmp_path / "out"
+    assert predict.main([str(run), str(tmp_path / "a.png"), "--out", str(out)]) == 0
+    with Image.open(out / "a.png") as mask:
+        assert mask.size == (20, 18)
+
+
+def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, tmp_path):
+    root = tmp_path / "list"
+    shutil.copytree(compared, root)
+    (root / "narrow/seed1/evaluation.json").unlink()
+    runs = [Run(e, root / f) for e, f in zip(_listed(), FOLDERS, strict=True)]
+    narrow = write_comparison(root, "list", runs)["variants"][0]
+    assert (narrow["seeds"], narrow["failed"]) == ([0], [1])
+    assert "1 (1 failed)" in (root / "comparison.html").read_text()
+
+
+def test_a_failing_run_does_not_stop_the_next_and_the_status_is_1(tmp_path, capsys):
+    path = tmp_path / "hot.py"
+    path.write_text(
+        "import dataclasses\n"
+        + LIST.read_text().replace("seed=1)", "seed=1, name='hot', optimizer=HOT)")
+        + "experiments = experiments[1:]\n"
+    )
+    text = (
+        path.read_text()
+        .replace(
+            "experiments = [",
+            "HOT = dataclasses.replace(SHORT.optimizer, schedule="
+            "dataclasses.replace(SHORT.optimizer.schedule, rate=1e30))\n\nexperiments = [",
+            1,
+        )
+        .replace('name="narrow", seed=1, name=', "seed=1, name=")
+    )
+    path.write_text(text)
+    shutil.copy(LIST.with_name("tiny.py"), tmp_path)
+    assert launch.main([str(path), "--workdir", str(tmp_path / "runs")]) == 1
+    assert "1 of 2 runs failed" in capsys.readouterr().err
+    assert (tmp_path / "runs/wide/seed0/evaluation.json").is_file()
+
+
+def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them():
+    first, _, wide = _listed()
+    with pytest.raises(InputError, match="two experiments are named 'narrow' with seed 0"):
+        check_variants([first, first], "x.py")
+    clash = dataclasses.replace(wide, name="narrow", seed=3)
+    with pytest.raises(InputError, match="differ in more than the seed .model.features = 5"):
+        check_variants([first, clash], "x.py")
+
+
+@pytest.mark.parametrize(
+    "line", ["experiment = experiments[0]", "experiments = []", "experiments += [1]"]
+)
+def test_a_file_with_both_none_or_something_else_is_an_error(tmp_path, line):
+    path = tmp_path / "odd.py"
+    path.write_text(f"{LIST.read_text()}\n{line}\n")
+    shutil.copy(LIST.with_name("tiny.py"), tmp_path)
+    with pytest.raises(InputError, match="must define either"):
+        experiments.load_all(path)
+
+
+def test_what_takes_one_experiment_refuses_a_list():
+    with pytest.raises(InputError, match="a list of 3 experiments, which only segjax.launch"):
+        experiments.load(LIST)
