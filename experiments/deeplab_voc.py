@@ -2,7 +2,8 @@
 
 The paper, table 6, trained on trainaug: 77.21 mIoU on val at output stride 16, 78.51 evaluated
 at 8. Measured here: not yet; the run needs an accelerator and ImageNet weights, which are
-looked for in the cache (`--set init=None` trains from scratch, and ends far below the paper).
+looked for in the cache and on the Hugging Face hub (`--set init=None` trains from scratch, and
+ends far below the paper).
 
 The paper's head and recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.007, image-level
 features, multi-grid (1, 2, 4). Where it differs: BatchNorm decays by 0.9 instead of 0.9997, and

@@ -1,11 +1,14 @@
-"""Variables of a network as files: `.safetensors` with Flax's own names, such as
-`params/backbone/conv1/kernel`, checked against the network that they are for.
+"""Variables of a network from files and to files, each array checked against the network.
+
+Our own files are `.safetensors` with Flax's names, such as `params/backbone/conv1/kernel`.
+Those of torchvision and timm are read as they were published (`segjax.published`); PyTorch is
+not needed and nothing in a file is run.
 """
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,57 +16,98 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
-from segjax.data.cache import cache_root
 from segjax.errors import InputError
+from segjax.published.account import fit
+from segjax.published.files import read_arrays
+from segjax.published.find import find_weights
+from segjax.published.layouts import LAYOUTS, translate
 from segjax.types import Variables
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """Initial variables from a file, or by a name under which a file lies in the cache.
+    """Initial variables from a file, or by a name of the Hugging Face hub.
 
     Attributes:
-      source: a path that ends in `.safetensors`, or a name such as "timm/resnet101.tv_in1k".
+      source: a path such as "fcn.pth", or a name such as "timm/resnet101.tv_in1k".
+      allow: regular expressions of names that need not fit; see `load`.
     """
 
     source: str
+    allow: tuple[str, ...] = ()
 
-    def load(self, model: nn.Module, *, channels: int = 3) -> Variables:
+    def load(
+        self,
+        model: nn.Module,
+        *,
+        channels: int = 3,
+        seed: int = 0,
+        note: Callable[[str], None] = print,
+    ) -> Variables:
         """The variables for `model`; see `load`."""
-        return load(self.source, model, channels=channels)
+        return load(
+            self.source, model, channels=channels, seed=seed, allow=self.allow, note=note
+        )
 
 
-def load(path_or_name: str, model: nn.Module, *, channels: int = 3) -> Variables:
-    """All variables of `model`, read from a file that `save` wrote.
+def load(
+    path_or_name: str | pathlib.Path,
+    model: nn.Module,
+    *,
+    channels: int = 3,
+    seed: int = 0,
+    allow: tuple[str, ...] = (),
+    note: Callable[[str], None] = print,
+) -> Variables:
+    """All variables of `model`: from a file, and what the file cannot have, from a seed.
+
+    The file is one that `save` wrote, or torchvision's or timm's; a classification checkpoint
+    goes into the model's backbone. A classifier for another number of classes starts from the
+    seed, and an auxiliary head that the model was built without is left out; `note` says so.
 
     Args:
-      path_or_name: a `.safetensors` file, or NAME for `<cache>/weights/NAME.safetensors`, where
-        the cache is `SEGJAX_CACHE`, else the user's own.
+      path_or_name: a `.safetensors`, `.npz`, `.pth`, `.pt` or `.bin` file; or NAME for such a
+        file in `<cache>/weights/`, where the cache is `SEGJAX_CACHE`, else the user's own; or
+        else a repository of the Hugging Face hub, taken from its cache or downloaded.
       model: the network that they are for.
       channels: of the images that it takes.
+      seed: of whatever the file does not give.
+      allow: regular expressions of names that may be missing, unexpected or of another shape.
+      note: takes each line about what is not as in the file.
 
     Raises:
-      InputError: there is no such file, it cannot be read, or an array is missing, unexpected
-        or of another shape; the first is named.
+      InputError: there is no such file, it cannot be read, its layout is not known, or arrays
+        are missing, unexpected or of another shape; they are named.
     """
-    path = _find(path_or_name)
+    path = find_weights(str(path_or_name))
+    variables = variable_shapes(model, channels=channels)
+    wanted: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
+    arrays = read_arrays(path)
+    checkpoint = translate(arrays, flat_shapes(variables))
+    if checkpoint is None:
+        raise InputError(
+            f"{path} has no layout that segjax knows: its arrays are "
+            f"{', '.join(sorted(arrays)[:5]) or 'none'}. Known: {LAYOUTS}."
+        )
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no readable .safetensors file: {error}.") from error
-    _check(arrays, flat_shapes(variable_shapes(model, channels=channels)), path)
-    return unflatten_dict(arrays, sep="/")
+        fitted = fit(checkpoint, wanted, allow=allow, seed=seed)
+    except InputError as error:
+        raise InputError(f"{path} {error}") from None
+    for line in fitted.notes:
+        note(f"{path.name}: {line}")
+    found: dict[str, Any] = dict(fitted.arrays)
+    if fitted.fresh:
+        found |= _initialised(model, channels, seed, fitted.fresh)
+    return unflatten_dict({name: found[name] for name in wanted}, sep="/")
 
 
 def save(path: str | pathlib.Path, variables: Variables, *, description: str = "") -> None:
     """Writes variables as one `.safetensors` file, with a description in its metadata."""
     path = pathlib.Path(path)
     flat = flatten_dict(dict(variables), sep="/")
-    arrays = {name: np.ascontiguousarray(jax.device_get(a)) for name, a in flat.items()}
+    arrays = {name: np.asarray(jax.device_get(a), order="C") for name, a in flat.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         metadata = {"format": "segjax", "description": description}
@@ -79,9 +123,7 @@ def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:
     Raises:
       ValueError: the network refuses its image or its own fields.
     """
-    canvas = getattr(model, "canvas", lambda height, width: (height, width))
-    image = jnp.zeros((1, *canvas(64, 64), channels))
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
+    return jax.eval_shape(lambda: _init(model, channels, 0))
 
 
 def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -90,30 +132,20 @@ def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(leaf.shape) for name, leaf in flat.items()}
 
 
-def _check(arrays: Mapping[str, Any], wanted: Mapping[str, tuple], path: pathlib.Path) -> None:
-    saved = flat_shapes(arrays)
-    wrong = [
-        f"{name} is {saved.get(name, 'missing')} there, {wanted.get(name, 'not')} in the model"
-        for name in sorted({*saved, *wanted})
-        if saved.get(name) != wanted.get(name)
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InputError(f"{path} is for another network: {wrong[0]}{more}.")
+def _initialised(
+    model: nn.Module, channels: int, seed: int, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """What the model itself has under these names; the others are never computed."""
+
+    def draw():
+        """The named ones of all variables."""
+        flat = flatten_dict(dict(_init(model, channels, seed)), sep="/")
+        return {name: flat[name] for name in names}
+
+    return jax.device_get(jax.jit(draw)())
 
 
-def _find(path_or_name: str) -> pathlib.Path:
-    path = pathlib.Path(path_or_name)
-    if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise InputError(
-                f"There is no weights file {path}; check the path, or set init=None."
-            )
-        return path
-    cached = cache_root() / "weights" / f"{path_or_name}.safetensors"
-    if not cached.is_file():
-        raise InputError(
-            f"The weights {path_or_name!r} are not here: place them as {cached} "
-            "(in segjax's own names), or train from scratch with --set init=None."
-        )
-    return cached
+def _init(model: nn.Module, channels: int, seed: int) -> Any:
+    canvas = getattr(model, "canvas", lambda height, width: (height, width))
+    image = jnp.zeros((1, *canvas(64, 64), channels))
+    return model.init(jax.random.key(seed), image, train=False)

@@ -1,7 +1,8 @@
 """ResNet (He et al., 2015, arXiv:1512.03385) as in torchvision, with any output stride.
 
-"v1.5": a bottleneck's stride is on its 3×3, not on its first 1×1 as in the paper. Submodules
-have torchvision's names (`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
+"v1.5": a bottleneck's stride is on its 3×3. On its first 1×1, as in the paper ("v1", the MSRA's
+and Caffe's weights, DeepLab v2's): `block=BottleneckV1`. Submodules have torchvision's names
+(`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
 """
 
 from collections.abc import Callable
@@ -21,23 +22,33 @@ from segjax.types import Features
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 to four times the width, and a shortcut around them (figure 5, right)."""
+    """1×1, 3×3, 1×1 to four times the width, and a shortcut around them (figure 5, right).
+
+    With `stride_first` the stride is on the first 1×1; then the 3×3 already sees the finer grid
+    where the stride is lost, and takes the later units' dilation.
+    """
 
     width: int
     unit: Unit
+    stride_first: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns 4 · width channels."""
         conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
-        stride, dilation = self.unit.stride, self.unit.first_dilation
-        y = nn.relu(conv_norm(x, self.width, 1, names=("conv1", "bn1")))
+        stride, first_dilation, dilation = self.unit
+        first, second = (stride, 1) if self.stride_first else (1, stride)
+        rate = dilation if self.stride_first else first_dilation
+        y = conv_norm(x, self.width, 1, stride=first, names=("conv1", "bn1"))
         y = conv_norm(
-            y, self.width, 3, stride=stride, dilation=dilation, names=("conv2", "bn2")
+            nn.relu(y), self.width, 3, stride=second, dilation=rate, names=("conv2", "bn2")
         )
         y = conv_norm(nn.relu(y), 4 * self.width, 1, names=("conv3", "bn3"))
-        return nn.relu(add_skip(y, _shortcut(x, 4 * self.width, self.unit.stride, conv_norm)))
+        return nn.relu(add_skip(y, _shortcut(x, 4 * self.width, stride, conv_norm)))
+
+
+BottleneckV1 = partial(Bottleneck, stride_first=True)
 
 
 class BasicBlock(nn.Module):
@@ -95,17 +106,29 @@ def _shortcut(
 class ResNet(nn.Module):
     """image → c1 (stem, stride 2), c2 … c5 (layer1 … layer4, strides 4 to `output_stride`).
 
-    Parameters do not depend on `output_stride` and `multi_grid`. Without multi-grid the unit
-    that loses its stride keeps the previous dilation, as in torchvision; with it layer4 follows
-    DeepLab v3 (section 3.2): 2, 4, 8 for (1, 2, 4) at output stride 16, and 4, 8, 16 at 8. See
-    `stages`.
+    Parameters do not depend on the output stride and the dilations. By default the unit that
+    loses its stride keeps the previous dilation, as in torchvision, so that dense features
+    subsample to the strided ones. Other layouts, all with the new dilation in the first unit:
+
+    * `uniform_dilation`: a stage's new dilation in all its units, as in PSPNet's code.
+    * `multi_grid`: layer4 follows DeepLab v3 (section 3.2): 2, 4, 8 for (1, 2, 4) at output
+      stride 16, and 4, 8, 16 at 8.
+    * `rates`: (stage, a rate for each unit) for stages counted from 1, such as HDC's; meant for
+      one output stride, they stay as they are at another.
+
+    `deep_stem` has three 3×3 to twice the width for the 7×7. `remat` recomputes each unit in
+    the backward pass instead of keeping what is inside it.
     """
 
     stages: tuple[int, ...] = (3, 4, 6, 3)
     block: Callable[..., nn.Module] = Bottleneck
     width: int = 64
+    deep_stem: bool = False
     output_stride: int = 32
     multi_grid: tuple[int, ...] | None = None
+    uniform_dilation: bool = False
+    rates: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    remat: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -113,22 +136,57 @@ class ResNet(nn.Module):
         """Returns the five feature maps.
 
         Raises:
-          ValueError: the output stride is not 8, 16 or 32, or multi_grid does not fit layer4.
+          ValueError: the output stride is not 8, 16 or 32, or multi_grid or rates do not fit.
         """
-        stages = plan(self.output_stride)
-        conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
-        x = nn.relu(conv_norm(image, self.width, 7, stride=2, names=("conv1", "bn1")))
+        run: Callable = lambda block, x: block(x, train=train)
+        if self.remat:
+            run = nn.remat(run)
+        x = self._stem(image, train=train)
         features = {"c1": x}
         x = max_pool(x, window=3, stride=2, padding=1)
-        for i, (stage, count) in enumerate(zip(stages, self.stages, strict=True)):
-            units = stage.units(count, self.multi_grid if i == len(stages) - 1 else None)
+        for i, units in enumerate(self._units()):
             for j, unit in enumerate(units):
                 block = self.block(
                     self.width * 2**i, unit, dtype=self.dtype, name=f"layer{i + 1}_{j}"
                 )
-                x = block(x, train=train)
+                x = run(block, x)
             features[f"c{i + 2}"] = x
         return features
+
+    def _stem(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns half the size; `width` channels, or twice as many of the deep stem."""
+        conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
+        if not self.deep_stem:
+            return nn.relu(conv_norm(x, self.width, 7, stride=2, names=("conv1", "bn1")))
+        x = nn.relu(conv_norm(x, self.width, 3, stride=2, names=("conv1", "bn1")))
+        x = nn.relu(conv_norm(x, self.width, 3, names=("conv2", "bn2")))
+        return nn.relu(conv_norm(x, 2 * self.width, 3, names=("conv3", "bn3")))
+
+    @nn.nowrap
+    def _units(self) -> list[tuple[Unit, ...]]:
+        """Returns what the units of each stage do."""
+        rates, last = dict(self.rates), len(self.stages)
+        named = [stage for stage, _ in self.rates]
+        if self.multi_grid is not None:
+            named.append(last)
+        if len(set(named)) < len(named) or not set(named) <= set(range(1, last + 1)):
+            raise ValueError(
+                f"rates={self.rates} must name stages 1 to {last}, each once, and {last} not "
+                "beside multi_grid."
+            )
+        result = []
+        for i, (stage, count) in enumerate(
+            zip(plan(self.output_stride), self.stages, strict=True), start=1
+        ):
+            if i in rates:
+                result.append(stage.units_at_rates(count, rates[i]))
+            elif i == last and self.multi_grid is not None:
+                result.append(stage.units(count, self.multi_grid))
+            elif self.uniform_dilation:
+                result.append(stage.units_at_rates(count, [stage.dilation] * count))
+            else:
+                result.append(stage.units(count))
+        return result
 
 
 ResNet18 = partial(ResNet, stages=(2, 2, 2, 2), block=BasicBlock)

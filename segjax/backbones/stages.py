@@ -53,11 +53,23 @@ class Stage(NamedTuple):
             raise ValueError(
                 f"multi_grid={tuple(multi_grid)} must have a factor for each of {count} units."
             )
+        return self.units_at_rates(count, [self.dilation * m for m in multi_grid])
+
+    def units_at_rates(self, count: int, rates: Sequence[int]) -> tuple[Unit, ...]:
+        """Returns units of which all convolutions dilate by these rates, the first included.
+
+        Raises:
+          ValueError: there is not one rate a unit, or one is below 1.
+
+        >>> [unit.stride for unit in plan(32)[2].units_at_rates(3, (2, 2, 5))]
+        [2, 1, 1]
+        """
+        if len(rates) != count or min(rates) < 1:
+            raise ValueError(
+                f"rates={tuple(rates)} must have one of at least 1 for each of {count} units."
+            )
         strides = (self.stride, *[1] * (count - 1))
-        return tuple(
-            Unit(stride, self.dilation * m, self.dilation * m)
-            for stride, m in zip(strides, multi_grid, strict=True)
-        )
+        return tuple(Unit(s, r, r) for s, r in zip(strides, rates, strict=True))
 
 
 def plan(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from segjax.errors import InputError
 from segjax.ops.frame import center_crop, mirror_pad
+from segjax.ops.resize import resize_bilinear
 from segjax.types import Array, Variables
 
 Predictor = Callable[[Variables, Array], Array]
@@ -18,7 +19,8 @@ def whole_image(model: nn.Module, normalize: Callable[[Array], Array]) -> Predic
     """`predict(variables, image b h w c) → probabilities b h w k`, any h and w.
 
     The whole image goes through the network at once. One whose answer is smaller than its
-    input, the valid-convolution U-Net, sees the image with mirrored borders.
+    input, the valid-convolution U-Net, sees the image with mirrored borders. Scores that lie
+    `label_stride` pixels apart, DeepLab v1's and v2's, are interpolated.
     """
 
     def predict(variables: Variables, image: Array) -> Float[Array, "b h w k"]:
@@ -27,6 +29,7 @@ def whole_image(model: nn.Module, normalize: Callable[[Array], Array]) -> Predic
         x = mirror_pad(image, (_halves(height - size[0]), _halves(width - size[1])))
         logits = model.apply(variables, normalize(x), train=False)
         assert isinstance(logits, jax.Array)
+        logits = _at_every_pixel(logits, size, getattr(model, "label_stride", 1))
         return jax.nn.softmax(center_crop(logits, size).astype(jnp.float32))
 
     return predict
@@ -34,6 +37,19 @@ def whole_image(model: nn.Module, normalize: Callable[[Array], Array]) -> Predic
 
 def _halves(total: int) -> tuple[int, int]:
     return total // 2, total - total // 2
+
+
+def _at_every_pixel(
+    logits: Float[Array, "b h w k"], size: tuple[int, int], stride: int
+) -> Float[Array, "b oh ow k"]:
+    """Scores of pixels 0, stride, 2 · stride, … → of all; beyond the last its value."""
+    if stride == 1:
+        return logits
+    height, width = ((n - 1) * stride + 1 for n in logits.shape[1:3])
+    between = resize_bilinear(logits, (height, width), align_corners=True)
+    rows, columns = max(size[0] - height, 0), max(size[1] - width, 0)
+    whole = jnp.pad(between, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+    return whole[:, : size[0], : size[1]]
 
 
 def at_output_stride(model: nn.Module, output_stride: int | None) -> nn.Module:

@@ -1,5 +1,6 @@
 """Convolutions with parameters, on `segjax.ops`."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -114,3 +115,77 @@ class ConvNormReLU(nn.Module):
             name="conv",
         )(x)
         return nn.relu(BatchNorm(dtype=self.dtype, name="norm")(y, train=train))
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, batch normalisation."""
+
+    features: int
+    kernel_size: Pair
+    stride: Pair = 1
+    dilation: Pair = 1
+    groups: int = 1
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = he_fan_out
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels."""
+        y = Conv(
+            self.features,
+            self.kernel_size,
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=self.groups,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+            name="conv",
+        )(x)
+        norm = BatchNorm(
+            momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype, name="norm"
+        )
+        return norm(y, train=train)
+
+
+class SeparableConv(nn.Module):
+    """A convolution of each channel by itself, then a 1×1: each normalised, then ReLU.
+
+    DeepLab v3+'s atrous separable convolution (section 3.1): the first has the stride and the
+    dilation. `relu=False` leaves both ReLUs out, as in most of Xception. The kernels start as
+    in DeepLab's TensorFlow code.
+    """
+
+    features: int
+    kernel_size: Pair = 3
+    stride: Pair = 1
+    dilation: Pair = 1
+    relu: bool = True
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    depthwise_init: nn.initializers.Initializer = nn.initializers.truncated_normal(0.33)
+    pointwise_init: nn.initializers.Initializer = nn.initializers.truncated_normal(0.06)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels, with `relu` none below zero."""
+        conv_norm = partial(
+            ConvNorm, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype
+        )
+        activation = nn.relu if self.relu else lambda y: y
+        depthwise = conv_norm(
+            x.shape[-1],
+            self.kernel_size,
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=x.shape[-1],
+            kernel_init=self.depthwise_init,
+            name="depthwise",
+        )
+        pointwise = conv_norm(
+            self.features, 1, kernel_init=self.pointwise_init, name="pointwise"
+        )
+        return activation(pointwise(activation(depthwise(x, train=train)), train=train))

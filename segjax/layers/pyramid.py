@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import ConvNormReLU
+from segjax.layers.conv import ConvNormReLU, SeparableConv
 from segjax.layers.dropout import Dropout
 
 
@@ -14,32 +14,34 @@ class ASPP(nn.Module):
     """Atrous spatial pyramid pooling with the image-level feature (DeepLab v3, section 3.3).
 
     A 1×1, one 3×3 a rate, and the pooled image through a 1×1, side by side in torchvision's
-    order (TensorFlow's DeepLab puts the pooled image first), then a 1×1 and dropout.
+    order (TensorFlow's DeepLab puts the pooled image first), then a 1×1 and dropout. With
+    `separable` the 3×3 are separable convolutions (DeepLab v3+, section 3.1).
     """
 
     rates: tuple[int, ...]
     features: int = 256
     dropout: float = 0.5
+    separable: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
         """Returns `features` channels of the same size."""
+        conv3x3 = SeparableConv if self.separable else ConvNormReLU
 
-        def branch(
-            y: Float[Array, "b h w c"], kernel_size: int, dilation: int, name: str
-        ) -> Float[Array, "b h w f"]:
-            return ConvNormReLU(
-                self.features, kernel_size, dilation=dilation, dtype=self.dtype, name=name
-            )(y, train=train)
+        def pointwise(y: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w f"]:
+            return ConvNormReLU(self.features, 1, dtype=self.dtype, name=name)(y, train=train)
 
-        last = len(self.rates) + 1
-        pooled = branch(x.mean((1, 2), keepdims=True), 1, 1, f"convs_{last}")
+        def atrous(rate: int, name: str) -> Float[Array, "b h w f"]:
+            conv = conv3x3(self.features, 3, dilation=rate, dtype=self.dtype, name=name)
+            return conv(x, train=train)
+
+        pooled = pointwise(x.mean((1, 2), keepdims=True), f"convs_{len(self.rates) + 1}")
         pyramid = [
-            branch(x, 1, 1, "convs_0"),
-            *(branch(x, 3, rate, f"convs_{i}") for i, rate in enumerate(self.rates, start=1)),
+            pointwise(x, "convs_0"),
+            *(atrous(rate, f"convs_{i}") for i, rate in enumerate(self.rates, start=1)),
             # Bilinear interpolation of a single pixel is that pixel everywhere.
             jnp.broadcast_to(pooled, (*x.shape[:3], self.features)),
         ]
-        projected = branch(jnp.concatenate(pyramid, axis=-1), 1, 1, "project")
+        projected = pointwise(jnp.concatenate(pyramid, axis=-1), "project")
         return Dropout(self.dropout, name="dropout")(projected, train=train)

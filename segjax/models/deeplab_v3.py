@@ -1,11 +1,14 @@
-"""DeepLab v3: rethinking atrous convolution (Chen et al., 2017, arXiv:1706.05587)."""
+"""DeepLab v3: rethinking atrous convolution (Chen et al., 2017, arXiv:1706.05587), and v3+:
+encoder-decoder with atrous separable convolution (Chen et al., 2018, arXiv:1802.02611).
+"""
 
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
+from segjax.layers.conv import Conv, ConvNormReLU, SeparableConv, at_least_float32
 from segjax.layers.head import FCNHead
 from segjax.layers.pyramid import ASPP
 from segjax.ops.resize import resize_bilinear
@@ -17,10 +20,11 @@ class DeepLabV3(nn.Module):
     `rates` are those for the backbone's output stride: the paper's (6, 12, 18) at 16, (12, 24,
     36) at 8. The default head is torchvision's, which its published weights need; the paper's
     goes straight from the ASPP to the logits (`extra_conv=False`), and its TensorFlow code has
-    `dropout=0.1`, `align_corners=True`. `auxiliary=True` adds torchvision's second head on c4:
-    when training, its logits at the image's size are sown as "c4" into the collection
-    "auxiliary". `dtype` is the head's; None takes the backbone's, so that one field there sets
-    all. The classifiers and the logits are float32 at least.
+    `dropout=0.1`, `align_corners=True`. `auxiliary=True` adds torchvision's second head on
+    `auxiliary_feature` (c3 for MobileNetV3): when training, its logits at the image's size are
+    sown under that name into the collection "auxiliary". `dtype` is the head's; None takes the
+    backbone's, so that one field there sets all. The classifiers and the logits are float32 at
+    least.
     """
 
     backbone: nn.Module
@@ -31,6 +35,7 @@ class DeepLabV3(nn.Module):
     dropout: float = 0.5
     extra_conv: bool = True
     align_corners: bool = False
+    auxiliary_feature: str = "c4"
     dtype: Any = None
 
     @nn.compact
@@ -50,7 +55,8 @@ class DeepLabV3(nn.Module):
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             head = FCNHead(self.num_classes, dtype=dtype, name="auxiliary_head")
-            self._hand_over("c4", self._upsample(head(features["c4"], train=train), image))
+            scores = head(features[self.auxiliary_feature], train=train)
+            self._hand_over(self._upsample(scores, image))
         return self._upsample(logits, image)
 
     def _upsample(
@@ -59,9 +65,9 @@ class DeepLabV3(nn.Module):
         height, width = image.shape[1:3]
         return resize_bilinear(logits, (height, width), align_corners=self.align_corners)
 
-    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
+    def _hand_over(self, logits: Float[Array, "b h w k"]) -> None:
         if not self.is_initializing():
-            newest = lambda _, new: new
+            name, newest = self.auxiliary_feature, lambda _, new: new
             self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
     @nn.nowrap
@@ -79,13 +85,89 @@ class DeepLabV3(nn.Module):
         >>> model.at_output_stride(8).rates
         (12, 24, 36)
         """
-        old = self.backbone.output_stride
-        if output_stride < 1 or any(rate * old % output_stride for rate in self.rates):
-            raise ValueError(
-                f"Rates {self.rates} at output stride {old} are no whole numbers at output "
-                f"stride {output_stride}; choose a finer one."
-            )
         return self.clone(
             backbone=self.backbone.clone(output_stride=output_stride),
-            rates=tuple(rate * old // output_stride for rate in self.rates),
+            rates=_rates_at(output_stride, self.rates, self.backbone.output_stride),
         )
+
+
+class DeepLabV3Plus(nn.Module):
+    """DeepLab v3's encoder, and a decoder with features of stride 4 (v3+, figure 2).
+
+    The decoder has both side by side, two 3×3 convolutions, classifier, bilinear upsampling.
+
+    `separable` makes the 3×3 convolutions of pyramid and decoder atrous separable ones, as the
+    published Xception networks have them; the paper's ResNet-101 decoder has ordinary ones.
+    `rates` as in DeepLabV3. `low` names the backbone's feature before it goes to stride 8.
+
+    `dropout` and `align_corners` are those of the TensorFlow code, and the decoder's submodules
+    have its names. That code further puts the pooled image first in the pyramid (here it is
+    last, torchvision's order: to convert weights, permute the inputs of `aspp/project`), pools
+    windows of the training crop's size where here the whole map is pooled, and decays the
+    heads' statistics by 0.9997. `dtype` is the head's; None takes the backbone's. The
+    classifier and the logits are float32 at least.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    rates: tuple[int, ...]
+    separable: bool = True
+    low: str = "c2"
+    features: int = 256
+    low_features: int = 48
+    dropout: float = 0.1
+    align_corners: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size."""
+        features = self.backbone(image, train=train)
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        aspp = ASPP(
+            self.rates,
+            features=self.features,
+            dropout=self.dropout,
+            separable=self.separable,
+            dtype=dtype,
+            name="aspp",
+        )
+        projection = ConvNormReLU(self.low_features, 1, dtype=dtype, name="feature_projection0")
+        low = projection(features[self.low], train=train)
+        x = self._resize(aspp(features["c5"], train=train), low)
+        x = jnp.concatenate([x, low], axis=-1)
+        conv3x3 = SeparableConv if self.separable else ConvNormReLU
+        for name in ("decoder_conv0", "decoder_conv1"):
+            x = conv3x3(self.features, 3, dtype=dtype, name=name)(x, train=train)
+        logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
+        return self._resize(logits, image)
+
+    def _resize(
+        self, x: Float[Array, "b h w c"], like: Float[Array, "b oh ow _"]
+    ) -> Float[Array, "b oh ow c"]:
+        size = (like.shape[1], like.shape[2])
+        return resize_bilinear(x, size, align_corners=self.align_corners)
+
+    @nn.nowrap
+    def at_output_stride(self, output_stride: int) -> "DeepLabV3Plus":
+        """Returns the network at another output stride, as `DeepLabV3.at_output_stride`.
+
+        Raises:
+          ValueError: a rate would not be a whole number.
+        """
+        return self.clone(
+            backbone=self.backbone.clone(output_stride=output_stride),
+            rates=_rates_at(output_stride, self.rates, self.backbone.output_stride),
+        )
+
+
+def _rates_at(output_stride: int, rates: tuple[int, ...], old: int) -> tuple[int, ...]:
+    """Returns the rates that reach as far as `rates` do at the output stride `old`."""
+    if output_stride < 1 or any(rate * old % output_stride for rate in rates):
+        raise ValueError(
+            f"Rates {rates} at output stride {old} are no whole numbers at output "
+            f"stride {output_stride}; choose a finer one."
+        )
+    return tuple(rate * old // output_stride for rate in rates)

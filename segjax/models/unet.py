@@ -12,6 +12,7 @@ from segjax.layers.norm import BatchNorm
 from segjax.ops.frame import pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
+from segjax.ops.shuffle import upsample_nearest
 from segjax.ops.skip import concat_skip
 
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -160,3 +161,52 @@ class UNet(nn.Module):
                 f"{smallest} + {step}k; nearest to {side}: {' and '.join(map(str, nearest))}. "
                 "Mirror the image out to canvas(height, width)."
             )
+
+
+class EncoderUNet(nn.Module):
+    """A U-Net whose contracting path is a backbone: c5 goes up and meets c4, c3, c2 and c1.
+
+    `features` are the widths on the way up, from the level of c4 to that of the image, where
+    only a backbone that returns a c0 has a skip (VGG16 with `before_pool`). Each level repeats
+    the pixels of the one below, appends the skip, and convolves twice with batch normalisation;
+    the classifier is 3×3. This is what segmentation libraries call U-Net with an encoder; the
+    paper's own is `UNet`. The image is mirrored out to a multiple of 32 inside and the logits
+    are cropped back, so every size works. `dtype` is the decoder's; None takes the backbone's.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    features: tuple[int, ...] = (256, 128, 64, 32, 16)
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size.
+
+        Raises:
+          ValueError: there are not five widths.
+        """
+        if len(self.features) != 5:
+            raise ValueError(f"features must be five widths, got {self.features}.")
+        padded, crop = pad_to_multiple(image, 32)
+        encoded = self.backbone(padded, train=train)
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        x = encoded["c5"]
+        for level, width in zip((4, 3, 2, 1, 0), self.features, strict=True):
+            skip = encoded[f"c{level}"] if level else encoded.get("c0")
+            target = padded if skip is None else skip
+            factor = (target.shape[1] // x.shape[1], target.shape[2] // x.shape[2])
+            x = upsample_nearest(x, factor)
+            if skip is not None:
+                x = jnp.concatenate([x, skip], axis=-1)
+            x = ConvPair(width, False, True, dtype, name=f"up{level}")(x, train=train)
+        classifier = Conv(
+            self.num_classes,
+            3,
+            dtype=at_least_float32(dtype),
+            kernel_init=he_fan_in,
+            name="classifier",
+        )
+        return crop(classifier(x))

@@ -1,4 +1,4 @@
-"""Max-pooling, with and without the positions of the winners, and unpooling."""
+"""Max-pooling, with and without the positions of the winners, unpooling, and average bins."""
 
 from collections.abc import Iterator
 
@@ -108,6 +108,56 @@ def max_unpool(
     result = jnp.zeros((batch, size[0] * size[1], channels), x.dtype)
     result = result.at[image, indices.reshape(flat), channel].add(x.reshape(flat))
     return result.reshape(batch, *size, channels)
+
+
+def adaptive_avg_pool(
+    x: Float[Array, "b h w c"], bins: Pair
+) -> Float[Array, "b rows columns c"]:
+    """Returns the mean of each of rows × columns parts, PyTorch's `AdaptiveAvgPool2d`.
+
+    Where the bins do not divide the size, neighbours share a pixel; where they are more than
+    the pixels, a pixel fills several. Half-precision inputs are averaged in float32.
+
+        5 pixels in 3 bins    0 0 . . .
+                              . 1 1 1 .
+                              . . . 2 2
+
+    Args:
+      x: the input.
+      bins: (rows, columns) to return, or one number.
+
+    Raises:
+      ValueError: a number of bins is below 1.
+
+    >>> adaptive_avg_pool(jnp.arange(5.0).reshape(1, 1, 5, 1), (1, 3)).ravel().tolist()
+    [0.5, 2.0, 3.5]
+    """
+    if min(pair(bins)) < 1:
+        raise ValueError(f"There must be at least 1 bin along each axis, got {bins}.")
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    rows, columns = (
+        jnp.asarray(bin_matrix(n, m), dtype)
+        for n, m in zip(x.shape[1:3], pair(bins), strict=True)
+    )
+    # As interpolation: rounded products would cost more than the mean itself does.
+    result = jnp.einsum(
+        "hi,wj,bijc->bhwc", rows, columns, x.astype(dtype), precision=lax.Precision.HIGHEST
+    )
+    return result.astype(x.dtype)
+
+
+def bin_matrix(size: int, bins: int) -> np.ndarray:
+    """Returns the weights of `size` pixels in each of `bins` means, bins × size.
+
+    Bin i begins at pixel ⌊i · size / bins⌋ and ends before ⌈(i + 1) · size / bins⌉.
+
+    >>> (bin_matrix(5, 3) > 0).astype(int).tolist()
+    [[1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 1, 1]]
+    """
+    index, pixel = np.arange(bins)[:, None], np.arange(size)[None, :]
+    first, end = index * size // bins, -(-(index + 1) * size // bins)
+    inside = (first <= pixel) & (pixel < end)
+    return inside / inside.sum(1, keepdims=True)
 
 
 def _wins(value: Array, best: Array) -> Array:

@@ -8,6 +8,7 @@ import pytest
 from segjax.backbones.resnet import (
     BasicBlock,
     Bottleneck,
+    BottleneckV1,
     ResNet,
     ResNet18,
     ResNet34,
@@ -23,13 +24,17 @@ def _small(block, **options):
     return ResNet(stages=(1, 1, 2, 2), block=block, width=4, **options)
 
 
-@pytest.fixture(scope="module", params=[Bottleneck, BasicBlock])
+@pytest.fixture(scope="module", params=[Bottleneck, BottleneckV1, BasicBlock])
 def strided(request):
     """A block, variables with lively statistics, and their features at output stride 32."""
     model = _small(request.param)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
-    variables = jax.tree_util.tree_map_with_path(_lively, shapes)
+    variables = _variables(model)
     return request.param, variables, _features(model, variables)
+
+
+def _variables(model):
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
+    return jax.tree_util.tree_map_with_path(_lively, shapes)
 
 
 def _lively(path, leaf):
@@ -57,12 +62,40 @@ def test_dense_features_subsample_to_the_strided_ones(strided, output_stride):
         np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_multi_grid_changes_layer4_alone(strided):
-    block, variables, _ = strided
-    plain = _features(_small(block, output_stride=16), variables)
-    gridded = _features(_small(block, output_stride=16, multi_grid=(1, 2)), variables)
-    np.testing.assert_array_equal(gridded["c4"], plain["c4"])
-    assert np.abs(gridded["c5"] - plain["c5"]).max() > 1e-3
+@pytest.mark.parametrize(
+    "options, first",
+    [
+        ({"multi_grid": (1, 2)}, 5),
+        ({"uniform_dilation": True}, 5),
+        ({"rates": ((3, (1, 3)),)}, 4),
+    ],
+    ids=str,
+)
+def test_another_layout_of_dilations_changes_its_stages_alone(options, first):
+    model = _small(BasicBlock, output_stride=16)
+    variables = _variables(model)
+    plain = _features(model, variables)
+    other = _features(model.clone(**options), variables)
+    np.testing.assert_array_equal(other[f"c{first - 1}"], plain[f"c{first - 1}"])
+    assert np.abs(other[f"c{first}"] - plain[f"c{first}"]).max() > 1e-3
+
+
+def test_recomputing_units_changes_neither_names_nor_gradients():
+    model = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, deep_stem=True)
+    variables, image = _variables(model), IMAGE[:, :17, :17]
+
+    def loss(params, model):
+        features = model.apply({**variables, "params": params}, image, train=False)
+        return sum(jnp.sin(x).sum() for x in features.values())
+
+    saving = model.clone(remat=True)
+    assert jax.tree.structure(_variables(saving)) == jax.tree.structure(variables)
+    gradient = lambda model: jax.jit(jax.grad(lambda p: loss(p, model)))
+    text = str(jax.make_jaxpr(gradient(saving))(variables["params"]))
+    assert text.count("remat") >= sum(model.stages)
+    found, expected = (gradient(m)(variables["params"]) for m in (saving, model))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize(
@@ -76,18 +109,41 @@ def test_multi_grid_changes_layer4_alone(strided):
     ],
 )
 def test_parameters_at_output_stride_8_are_as_many_as_torchvisions_at_32(resnet, count):
-    init = lambda: resnet(output_stride=8).init(jax.random.key(0), IMAGE, train=False)
-    params = jax.eval_shape(init)["params"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
+    assert _count(resnet(output_stride=8)) == count
 
 
-@pytest.mark.parametrize("options", [{"output_stride": 12}, {"multi_grid": (1, 2)}], ids=str)
-def test_an_impossible_output_stride_or_multi_grid_is_an_error(options):
+def _count(model):
+    init = lambda: model.init(jax.random.key(0), IMAGE, train=False)
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init)["params"]))
+
+
+@pytest.mark.parametrize(
+    "resnet, count",
+    [(ResNet50, 23_631_808), (ResNet101, 42_623_936)],
+)
+def test_the_deep_stem_has_as_many_parameters_as_pspnets(resnet, count):
+    assert _count(resnet(deep_stem=True, block=BottleneckV1)) == count
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"output_stride": 12}, "got 12"),
+        ({"multi_grid": (1, 2)}, "each of 3 units"),
+        ({"rates": ((3, (1, 2)),)}, r"rates=\(1, 2\) must have .* each of 6 units"),
+        ({"rates": ((4, (1, 0, 2)),)}, "at least 1 for each of 3 units"),
+        ({"rates": ((5, (1, 2)),)}, "must name stages 1 to 4"),
+        ({"rates": ((4, (1, 1, 1)),), "multi_grid": (1, 2, 4)}, "not beside multi_grid"),
+    ],
+    ids=str,
+)
+def test_an_impossible_layout_is_an_error_that_names_it(options, message):
     init = lambda: ResNet50(**options).init(jax.random.key(0), IMAGE, train=False)
-    with pytest.raises(ValueError, match="got 12|each of 3 units"):
+    with pytest.raises(ValueError, match=message):
         jax.eval_shape(init)
 
 
 def test_it_prints_as_its_configuration():
     text = repr(ResNet18(output_stride=16))
     assert "output_stride = 16" in text and "block = BasicBlock" in text and "0x" not in text
+    assert "stride_first=True" in repr(ResNet50(block=BottleneckV1))

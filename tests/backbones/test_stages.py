@@ -43,3 +43,8 @@ def test_an_output_stride_out_of_the_list_is_an_error_that_names_the_list():
 def test_a_multi_grid_of_another_length_is_an_error():
     with pytest.raises(ValueError, match=r"multi_grid=\(1, 2\) must have .* each of 3 units"):
         plan(16)[3].units(3, (1, 2))
+
+
+def test_given_rates_are_those_of_all_convolutions_and_only_the_first_unit_strides():
+    units = plan(32)[3].units_at_rates(3, (5, 9, 17))
+    assert [tuple(unit) for unit in units] == [(2, 5, 5), (1, 9, 9), (1, 17, 17)]

@@ -1,5 +1,6 @@
 """A predictor answers for every pixel of its image, whatever the network's own grid."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +40,29 @@ def test_valid_convolutions_see_the_image_with_mirrored_borders():
     expected = jax.nn.softmax(logits[:, inner : inner + 10, inner : inner + 10])
     found = whole_image(model, UNIT)(variables, jnp.asarray(image))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class _EveryFourthPixel(nn.Module):
+    """Scores of two classes: the image's own at every fourth pixel."""
+
+    label_stride: int = 4
+
+    def __call__(self, image, *, train):
+        return image[:, ::4, ::4] * 9.0
+
+
+@pytest.mark.parametrize("size", [(9, 12), (8, 1), (10, 7)], ids=str)
+def test_scores_that_lie_apart_are_interpolated_and_the_last_continues(size):
+    image = np.random.default_rng(2).uniform(size=(2, *size, 2)).astype(np.float32)
+    scores = image[:, ::4, ::4] * 9
+    for axis in (1, 2):
+        at = np.minimum(np.arange(size[axis - 1]) / 4, scores.shape[axis] - 1)
+        low, part = np.floor(at).astype(int), at % 1
+        high = np.minimum(low + 1, scores.shape[axis] - 1)
+        part = np.expand_dims(part, [i for i in range(4) if i != axis])
+        scores = scores.take(low, axis) * (1 - part) + scores.take(high, axis) * part
+    found = whole_image(_EveryFourthPixel(), UNIT)({}, jnp.asarray(image))
+    np.testing.assert_allclose(found, jax.nn.softmax(scores), atol=1e-5)
 
 
 def test_a_network_without_output_stride_keeps_its_own():

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.layers.conv import Conv, ConvNormReLU, ConvTranspose
+from segjax.layers.conv import Conv, ConvNorm, ConvNormReLU, ConvTranspose, SeparableConv
 from segjax.ops.conv import conv2d
 from segjax.ops.transposed import conv_transpose2d
+from segjax.types import AXIS
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 8, 4)), jnp.float32)
 
@@ -44,3 +45,40 @@ def test_a_bfloat16_layer_keeps_float32_parameters_and_statistics():
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert "bias" not in variables["params"]["conv"]
+
+
+def _norm(x, epsilon):
+    return x / np.sqrt(1 + epsilon)
+
+
+def test_a_normalised_convolution_has_its_own_epsilon_and_no_activation():
+    layer = ConvNorm(6, 3, stride=2, dilation=2, groups=2, epsilon=0.5)
+    variables = layer.init(jax.random.key(0), X, train=False)
+    kernel = variables["params"]["conv"]["kernel"]
+    expected = conv2d(X, kernel, stride=2, padding="same", dilation=2, groups=2)
+    y = layer.apply(variables, X, train=False)
+    assert (y < 0).any()
+    np.testing.assert_allclose(y, _norm(expected, 0.5), atol=1e-6)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_separable_convolution_is_a_depthwise_and_a_pointwise_one(relu):
+    layer = SeparableConv(6, stride=2, dilation=2, relu=relu, epsilon=0.5)
+    variables = layer.init(jax.random.key(0), X, train=False)
+    kernel = {k: v["conv"]["kernel"] for k, v in variables["params"].items()}
+    assert kernel["depthwise"].shape == (3, 3, 1, 4) and kernel["pointwise"].shape[2:] == (4, 6)
+    activation = jax.nn.relu if relu else lambda x: x
+    y = conv2d(X, kernel["depthwise"], stride=2, padding=2, dilation=2, groups=4)
+    y = conv2d(activation(_norm(y, 0.5)), kernel["pointwise"])
+    expected = activation(_norm(y, 0.5))
+    np.testing.assert_allclose(layer.apply(variables, X, train=False), expected, atol=1e-6)
+
+
+def test_statistics_move_by_the_layers_own_momentum():
+    layer = SeparableConv(6, momentum=0.75)
+    variables = layer.init(jax.random.key(0), X, train=False)
+    apply = lambda x: layer.apply(variables, x, train=True, mutable=["batch_stats"])[1]
+    moved = jax.pmap(apply, axis_name=AXIS)(X[None])["batch_stats"]["depthwise"]["norm"]
+    kernel = variables["params"]["depthwise"]["conv"]["kernel"]
+    mean = conv2d(X, kernel, padding=1, groups=4).mean((0, 1, 2))
+    np.testing.assert_allclose(moved["mean"][0], 0.25 * mean, atol=1e-6)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
 from segjax.layers.conv import ConvNormReLU
 from segjax.models.deeplab_v3 import DeepLabV3
@@ -43,8 +44,9 @@ def test_the_auxiliary_head_has_parameters_whatever_train_is_and_init_sows_nothi
     assert set(variables) == {"params", "batch_stats"}
 
 
-def test_auxiliary_logits_are_handed_over_in_training_alone():
-    model = SMALL.clone(auxiliary=True, dropout=0.0)
+@pytest.mark.parametrize("feature", ["c3", "c4"])
+def test_auxiliary_logits_are_handed_over_in_training_alone(feature):
+    model = SMALL.clone(auxiliary=True, auxiliary_feature=feature, dropout=0.0)
     apply = lambda train: (
         lambda v, x: model.apply(
             v,
@@ -59,9 +61,27 @@ def test_auxiliary_logits_are_handed_over_in_training_alone():
     training = jax.eval_shape(
         jax.pmap(apply(True), axis_name=AXIS, in_axes=(None, 0)), shapes, batch
     )
-    assert training["auxiliary"]["c4"].shape == (1, 1, 65, 65, 3)
+    assert set(training["auxiliary"]) == {feature}
+    assert training["auxiliary"][feature].shape == (1, 1, 65, 65, 3)
     evaluating = jax.eval_shape(apply(False), shapes, IMAGE)
     assert "auxiliary" not in evaluating
+
+
+def test_the_auxiliary_head_reads_the_feature_that_is_named():
+    params = _shapes(SMALL.clone(auxiliary=True, auxiliary_feature="c3"))["params"]
+    assert params["auxiliary_head"]["conv"]["conv"]["kernel"].shape == (3, 3, 8, 2)
+
+
+@pytest.mark.parametrize("auxiliary, count", [(False, 11_025_477), (True, 11_029_328)])
+def test_parameters_with_mobilenet_v3_are_as_many_as_published(auxiliary, count):
+    model = DeepLabV3(
+        MobileNetV3Large(output_stride=16),
+        num_classes=21,
+        rates=(12, 24, 36),
+        auxiliary=auxiliary,
+        auxiliary_feature="c3",
+    )
+    assert _count(model) == count
 
 
 def test_another_output_stride_scales_the_rates_and_back():

@@ -1,4 +1,4 @@
-"""Pooling against XLA's own windows, ties, NaN and padding included; and its undoing."""
+"""Pooling against XLA's own windows, ties, NaN and padding included; its undoing; bins."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,12 @@ import pytest
 from jax.test_util import check_grads
 
 from segjax.ops import forms
-from segjax.ops.pool import max_pool, max_pool_with_indices, max_unpool
+from segjax.ops.pool import (
+    adaptive_avg_pool,
+    max_pool,
+    max_pool_with_indices,
+    max_unpool,
+)
 
 WINDOWS = [
     dict(window=3, stride=2, padding=1),
@@ -165,3 +170,28 @@ def test_padding_beyond_half_the_window_is_an_error(pool):
 def test_unpooling_to_less_than_the_values_is_an_error():
     with pytest.raises(ValueError, match="Cannot unpool 3×3 to 6×2; give the size of the map"):
         max_unpool(jnp.ones((1, 3, 3, 1)), jnp.zeros((1, 3, 3, 1), jnp.int32), (6, 2))
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6, (4, 5), (7, 11)], ids=str)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_each_bin_is_the_mean_of_the_pixels_that_it_touches(bins, dtype):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 9, 3)), dtype)
+    found = jax.jit(adaptive_avg_pool, static_argnums=1)(x, bins)
+    (rows, columns), pixels = np.broadcast_to(bins, 2), np.asarray(x, np.float64)
+    expected = np.zeros((2, rows, columns, 3))
+    for i in range(rows):
+        for j in range(columns):
+            # Any pixel of which a part lies in the i-th of `rows` equal intervals.
+            tall = [p for p in range(5) if p * rows < (i + 1) * 5 and (p + 1) * rows > i * 5]
+            wide = [
+                p for p in range(9) if p * columns < (j + 1) * 9 and (p + 1) * columns > j * 9
+            ]
+            expected[:, i, j] = pixels[:, tall][:, :, wide].mean((1, 2))
+    assert found.dtype == dtype and found.shape == expected.shape
+    tolerance = 1e-6 if dtype == jnp.float32 else 2**-8
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, tolerance, 1e-6)
+
+
+def test_no_bins_are_an_error():
+    with pytest.raises(ValueError, match=r"at least 1 bin along each axis, got \(2, 0\)"):
+        adaptive_avg_pool(jnp.ones((1, 5, 5, 1)), (2, 0))

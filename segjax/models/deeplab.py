@@ -1,0 +1,181 @@
+"""DeepLab v1 (Chen et al., 2014, arXiv:1412.7062) and v2 (2016, arXiv:1606.00915).
+
+Both answer on the backbone's own grid, score i at pixel 8 · i, and are trained there, with
+labels of every eighth pixel: `label_stride` tells the train step and the predictors. (v3 is in
+`deeplab_v3`.) Caffe's inputs are `experiment.CAFFE`'s.
+"""
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.dropout import Dropout
+from segjax.ops.resize import resize_bilinear
+
+gaussian = nn.initializers.normal(0.01)
+"""The released networks' for every layer that classification has not trained."""
+
+
+class DeepLabV1(nn.Module):
+    """VGG16 at output stride 8, its classifier as an atrous convolution, scores on its grid.
+
+    Table 2's networks differ in fc6: `kernel_size` taps at distance `rate`, and as many filters
+    as fc7 has: LargeFOV is the default, `DeepLab7x7`, `DeepLab4x4` (field 128) and
+    `DeepLab4x4Rate8` (field 224) are the others. The backbone is `VGG16(output_stride=8,
+    pool=DEEPLAB)`. `multi_scale=True` is DeepLab-MSc (section 3.4): the image and the first
+    four pooled maps, each through two layers, join fc7. `average_pool` smooths before fc6, as
+    several ports of the released network do; the paper does not. `dtype` is the head's; None
+    takes the backbone's.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    kernel_size: int = 3
+    rate: int = 12
+    features: int = 1024
+    multi_scale: bool = False
+    average_pool: bool = False
+    dropout: float = 0.5
+    dtype: Any = None
+
+    @property
+    def label_stride(self) -> int:
+        """Pixels of the image from one score to the next."""
+        return self.backbone.output_stride
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow k"]:
+        """Returns logits of every `label_stride`-th pixel."""
+        maps = self.backbone(image, train=train)
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        x = maps["c5"]
+        if self.average_pool:
+            x = nn.avg_pool(x, (3, 3), padding="SAME")  # Zeros outside count, as in Caffe.
+        for i, kernel_size, rate in ((6, self.kernel_size, self.rate), (7, 1, 1)):
+            x = Conv(self.features, kernel_size, dilation=rate, dtype=dtype, name=f"fc{i}")(x)
+            x = Dropout(self.dropout, name=f"drop{i}")(nn.relu(x), train=train)
+        if self.multi_scale:
+            x = jnp.concatenate([x, *self._side_maps({"c0": image, **maps}, dtype)], axis=-1)
+        dtype = at_least_float32(dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=gaussian, name="fc8")(x)
+
+    def _side_maps(self, maps: dict[str, Array], dtype: Any) -> list[Array]:
+        """Returns 128 channels of the image and of each of four pooled maps, on fc7's grid."""
+        result = []
+        for level in range(5):
+            # The strides that the main path still takes: both see every eighth pixel.
+            stride = max(self.backbone.output_stride // 2**level, 1)
+            conv = partial(Conv, 128, dtype=dtype, kernel_init=gaussian)
+            y = nn.relu(conv(3, stride=stride, name=f"msc{level}_1")(maps[f"c{level}"]))
+            result.append(nn.relu(conv(1, name=f"msc{level}_2")(y)))
+        return result
+
+
+DeepLab7x7 = partial(DeepLabV1, kernel_size=7, rate=4, features=4096)
+DeepLab4x4 = partial(DeepLabV1, kernel_size=4, rate=4, features=4096)
+DeepLab4x4Rate8 = partial(DeepLabV1, kernel_size=4, rate=8, features=4096)
+
+
+class AtrousScores(nn.Module):
+    """v2's atrous spatial pyramid pooling (section 3.2): one classifier a rate, summed scores.
+
+    With `hidden` features each classifier is fc6, fc7 and fc8 (VGG16, figure 7); with None it
+    is a single 3×3 (ResNet-101).
+    """
+
+    num_classes: int
+    rates: tuple[int, ...]
+    hidden: int | None
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
+        """Returns scores of the same size."""
+        branches = [self._branch(x, i, train=train) for i in range(len(self.rates))]
+        return reduce(jnp.add, branches)
+
+    def _branch(self, x: Float[Array, "b h w c"], i: int, *, train: bool) -> Array:
+        conv = partial(Conv, dtype=self.dtype)
+        classify = partial(
+            Conv, self.num_classes, dtype=at_least_float32(self.dtype), kernel_init=gaussian
+        )
+        if self.hidden is None:
+            return classify(3, dilation=self.rates[i], name=f"c{i}")(x)
+        for name, size, rate in ((f"fc6_{i + 1}", 3, self.rates[i]), (f"fc7_{i + 1}", 1, 1)):
+            x = nn.relu(conv(self.hidden, size, dilation=rate, name=name)(x))
+            x = Dropout(self.dropout, name=f"drop{name[2:]}")(x, train=train)
+        return classify(1, name=f"fc8_{i + 1}")(x)
+
+
+class DeepLabV2(nn.Module):
+    """Backbone at output stride 8, `AtrousScores`, the maximum over scales of the image.
+
+    VGG16: `hidden=1024` and `VGG16(output_stride=8, pool=DEEPLAB)`; `rates` (6, 12, 18, 24) are
+    ASPP-L's, (2, 4, 8, 12) ASPP-S's. ResNet-101: `hidden=None`, `scales=(0.5, 0.75, 1.0)`, and
+    `ResNet101(output_stride=8, block=BottleneckV1)` for its published weights; the paper
+    freezes its normalisation. With several scales each one's scores, brought to the grid of
+    the image's own, are sown as "scale_0.5", … into the collection "auxiliary" when training:
+    the paper adds their losses with weight 1 (`auxiliary_weight`). `dtype` is the head's; None
+    takes the backbone's.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+    hidden: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    dropout: float = 0.5
+    dtype: Any = None
+
+    @property
+    def label_stride(self) -> int:
+        """Pixels of the image from one score to the next."""
+        return self.backbone.output_stride
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow k"]:
+        """Returns logits of every `label_stride`-th pixel; with `train`, sows each scale's.
+
+        Raises:
+          ValueError: there is no scale.
+        """
+        if not self.scales:
+            raise ValueError("scales=() has no image to look at; (1.0,) is the image itself.")
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        aspp = AtrousScores(
+            self.num_classes, self.rates, self.hidden, self.dropout, dtype, name="aspp"
+        )
+        scores = lambda x: aspp(self.backbone(x, train=train)["c5"], train=train)
+        by_scale = [self._at_scale(scores, image, scale) for scale in self.scales]
+        if train and len(self.scales) > 1 and not self.is_initializing():
+            for scale, logits in zip(self.scales, by_scale, strict=True):
+                self._hand_over(f"scale_{scale:g}", logits)
+        return reduce(jnp.maximum, by_scale)
+
+    def _at_scale(
+        self, scores: Callable[[Array], Array], image: Float[Array, "b h w c"], scale: float
+    ) -> Float[Array, "b oh ow k"]:
+        """Returns the scores of a resized image, on the grid of the image's own.
+
+        The corners of image and scores stay where they are, as in Caffe's Interp layer: 321
+        pixels become 241 and 161, their 31 and 21 scores 41.
+        """
+        height, width = image.shape[1:3]
+        resize = partial(resize_bilinear, align_corners=True)
+        smaller = resize(image, (int((height - 1) * scale) + 1, int((width - 1) * scale) + 1))
+        stride = self.label_stride
+        return resize(scores(smaller), (-(-height // stride), -(-width // stride)))
+
+    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
+        newest = lambda _, new: new
+        self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)

@@ -1,0 +1,85 @@
+"""DeepLab v3's other network: going deeper with atrous convolution (Chen et al., 2017,
+arXiv:1706.05587, section 3.1).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from segjax.backbones.resnet import ResNet
+from segjax.backbones.stages import Stage
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.ops.resize import resize_bilinear
+
+
+class DeepLabV3Cascade(nn.Module):
+    """ResNet, its last stage copied as block5 … block7, classifier, upsampling (figure 3).
+
+    Each copy halves the resolution, or doubles the dilation once `output_stride` is reached:
+    rates 4, 8 and 16 at output stride 16. `output_stride` is that of the whole network, up to
+    256 with three copies; None takes the backbone's, which beyond 32 stays 32. The backbone's
+    multi-grid holds in the copies too (section 3.2). Where a copy halves the resolution it does
+    so before its first unit, as the TensorFlow code does at the end of the block before it, so
+    parameters do not depend on the output stride.
+    """
+
+    backbone: ResNet
+    num_classes: int
+    copies: int = 3
+    output_stride: int | None = None
+    align_corners: bool = True
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size.
+
+        Raises:
+          ValueError: the output stride is none that backbone and copies give.
+        """
+        steps = self._steps()
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        run = lambda block, x: block(x, train=train)
+        run = nn.remat(run) if self.backbone.remat else run
+        x = self.backbone(image, train=train)["c5"]
+        width = self.backbone.width * 2 ** (len(self.backbone.stages) - 1)
+        for i, (step, dilation) in enumerate(steps, start=5):
+            x = x[:, ::step, ::step]
+            stage = Stage(1, dilation, dilation)
+            units = stage.units(self.backbone.stages[-1], self.backbone.multi_grid)
+            for j, unit in enumerate(units):
+                block = self.backbone.block(width, unit, dtype=dtype, name=f"block{i}_{j}")
+                x = run(block, x)
+        logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
+        size = (image.shape[1], image.shape[2])
+        return resize_bilinear(logits, size, align_corners=self.align_corners)
+
+    @nn.nowrap
+    def _steps(self) -> list[tuple[int, int]]:
+        """Returns each copy's stride, 1 or 2, and its dilation."""
+        reached = self.backbone.output_stride
+        wanted = reached if self.output_stride is None else self.output_stride
+        strided = (wanted // reached).bit_length() - 1
+        if wanted != reached << max(strided, 0) or (strided and reached != 32):
+            raise ValueError(
+                f"Output stride {wanted} does not fit a backbone of {reached}: give the "
+                "backbone's, or a backbone of 32 and a power of two above it."
+            )
+        if strided > self.copies:
+            raise ValueError(
+                f"{self.copies} copies reach output stride {32 << self.copies} at most, got "
+                f"{wanted}."
+            )
+        first = 32 // reached
+        return [(2, first)] * strided + [
+            (1, first << i) for i in range(1, self.copies - strided + 1)
+        ]
+
+    @nn.nowrap
+    def at_output_stride(self, output_stride: int) -> "DeepLabV3Cascade":
+        """Returns the network at another output stride; the same variables fit both."""
+        backbone = self.backbone.clone(output_stride=min(output_stride, 32))
+        return self.clone(backbone=backbone, output_stride=output_stride)

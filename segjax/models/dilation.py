@@ -1,0 +1,138 @@
+"""Dilated convolutions (Yu and Koltun, 2015, arXiv:1511.07122): front end and context module.
+
+Submodules have the names of the published training code, `conv1_1` … `final`, `ctx_conv1_1` … .
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.dropout import Dropout
+from segjax.ops.frame import mirror_pad
+from segjax.ops.pool import max_pool
+
+MARGIN = 186
+"""Mirrored pixels on each side, which the front end's unpadded convolutions use up."""
+
+BASIC = (1, 1, 1, 1, 1, 1, 1)
+LARGE = (2, 2, 4, 8, 16, 32, 32)
+"""Channels of the context module's 3×3 layers, in multiples of the classes (table 1)."""
+
+RATES = (1, 1, 2, 4, 8, 16, 1)
+"""Their dilations: fields of 3, 5, 9, 17, 33, 65, 67 scores."""
+
+
+def identity_init(classes: int, *, noise: float = 0.01) -> Callable[..., Array]:
+    """Returns the initialiser with which a layer hands its input on (equations 4 and 5).
+
+    Of `classes`, which divide inputs and outputs, each owns an equal part of both. The centre
+    taps from a class's inputs to its outputs are classes / outputs, so that the sum over a
+    class's channels stays; all others are Gaussian of deviation noise · classes / outputs, or
+    zero where there are as many inputs and outputs as classes.
+    """
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        height, width, inputs, outputs = shape
+        of_input, of_output = (jnp.arange(n) * classes // n for n in (inputs, outputs))
+        same = of_input[:, None] == of_output[None, :]
+        share = classes / outputs
+        deviation = 0.0 if inputs == outputs == classes else noise * share
+        kernel = deviation * jax.random.normal(key, shape)
+        centre = kernel[height // 2, width // 2]
+        kernel = kernel.at[height // 2, width // 2].set(jnp.where(same, share, centre))
+        return kernel.astype(dtype)
+
+    return init
+
+
+class Context(nn.Module):
+    """3×3 layers of growing dilation and a 1×1 on score maps: a wide view, no lost resolution.
+
+    `channels` are `BASIC` or `LARGE`. It starts as the identity for scores of at least zero
+    (ReLU follows each 3×3). Maps are padded with zeros layer by layer, as in the training code;
+    the released VOC network pads the scores by 33 instead, with other scores near the border.
+    """
+
+    num_classes: int
+    channels: tuple[int, ...] = BASIC
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+        """Returns scores of the same size."""
+        init = identity_init(self.num_classes)
+        names = ("conv1_1", "conv1_2", "conv2_1", "conv3_1", "conv4_1", "conv5_1", "fc1")
+        for name, multiple, rate in zip(names, self.channels, RATES, strict=True):
+            conv = Conv(
+                multiple * self.num_classes,
+                3,
+                dilation=rate,
+                dtype=self.dtype,
+                kernel_init=init,
+                name=f"ctx_{name}",
+            )
+            x = nn.relu(conv(x))
+        dtype = at_least_float32(self.dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="ctx_final")(x)
+
+
+class Dilation(nn.Module):
+    """VGG16 without its last two poolings, its classifier at rate 4, a context module on top.
+
+    The image is mirrored out by 186 pixels and no map is padded. Score i is for pixel 8 · i of
+    any image, in training and in prediction (`label_stride`). `context` is None for the front
+    end alone, which the paper trains first, or the channels of `Context`.
+    """
+
+    num_classes: int
+    context: tuple[int, ...] | None = None
+    width: int = 64
+    features: int = 4096
+    dropout: float = 0.5
+    dtype: Any = jnp.float32
+
+    # Not a field: the published network has no other.
+    label_stride = 8
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow k"]:
+        """Returns logits of every eighth pixel."""
+        scores = self._front(_framed(image), train=train)
+        if self.context is None:
+            return scores
+        return Context(self.num_classes, self.context, dtype=self.dtype, name="context")(scores)
+
+    def _front(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
+        """Returns the front end's scores of an image with its margin (section 4)."""
+        for stage, count in enumerate((2, 2, 3, 3, 3), start=1):
+            features = self.width * min(2 ** (stage - 1), 8)
+            for j in range(1, count + 1):
+                x = self._conv(x, features, 3, 2 if stage == 5 else 1, f"conv{stage}_{j}")
+            if stage <= 3:
+                x = max_pool(x, window=2, stride=2)
+        for i, kernel_size, rate in ((6, 7, 4), (7, 1, 1)):
+            x = self._conv(x, self.features, kernel_size, rate, f"fc{i}")
+            x = Dropout(self.dropout, name=f"drop{i}")(x, train=train)
+        init, dtype = nn.initializers.normal(0.001), at_least_float32(self.dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="final")(x)
+
+    def _conv(
+        self, x: Float[Array, "b h w c"], features: int, kernel_size: int, rate: int, name: str
+    ) -> Float[Array, "b oh ow f"]:
+        conv = Conv(
+            features, kernel_size, dilation=rate, padding=0, dtype=self.dtype, name=name
+        )
+        return nn.relu(conv(x))
+
+
+def _framed(image: Float[Array, "b h w c"]) -> Float[Array, "b oh ow c"]:
+    """Returns the image with mirrored margins, and sides that the three poolings divide."""
+    rows, columns = ((MARGIN, MARGIN + -side % 8) for side in image.shape[1:3])
+    return mirror_pad(image, (rows, columns))

@@ -1,0 +1,81 @@
+"""DUC and HDC: understanding convolution for semantic segmentation (Wang et al., 2018,
+arXiv:1702.08502).
+
+Hybrid dilated convolution (section 3.2): rates without a common factor, from unit to unit of
+layer3 and layer4, so that stacked they leave no pixel out (`segjax.explain rates`). The paper
+compares four assignments for ResNet-101 at output stride 8, here as `ResNet101(rates=…)`:
+
+    HDC_NONE      1 everywhere
+    HDC_CONV      2, 1, 2, 1, …
+    HDC_RF        1, 2, 3, …, the last two 2        3, 4, 5
+    HDC_BIGGER    1, 2, 5, 9, …                     5, 9, 17
+
+Read in the authors' code: HDC_BIGGER, where layer3 begins with 2 for the paper's 1. The others
+are from memory of section 4.2. Of the receptive fields that the paper's table gives them (54,
+88, 116 and 256), 2 · Σ rates is that of HDC_RF; it is 52, 80 and 250 for the others.
+"""
+
+from itertools import cycle, islice
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.ops.frame import pad_to_multiple
+from segjax.ops.resize import resize_bilinear
+from segjax.ops.shuffle import depth_to_space
+
+_in_turn = lambda rates, count: tuple(islice(cycle(rates), count))
+
+HDC_NONE = ((3, _in_turn((1,), 23)), (4, (1, 1, 1)))
+HDC_CONV = ((3, _in_turn((2, 1), 23)), (4, (2, 1, 2)))
+HDC_RF = ((3, (*_in_turn((1, 2, 3), 21), 2, 2)), (4, (3, 4, 5)))
+HDC_BIGGER = ((3, (2, *_in_turn((2, 5, 9, 1), 22))), (4, (5, 9, 17)))
+
+
+class DUC(nn.Module):
+    """Backbone, atrous pyramid of summed scores, dense upsampling convolution (figure 1).
+
+    Each 3×3 of the pyramid scores every label in each of (output stride / cell)² places of its
+    pixel, label by label as in the authors' code; the sum is laid out as an image. With `cell`
+    above 1 it is so many times as small as the image, and interpolated. The authors train
+    that small image on labels subsampled by `cell`, and enlarge the probabilities; here the
+    logits are.
+
+    Their network is `DUC(ResNet101(block=BottleneckV1, deep_stem=True, output_stride=8,
+    rates=HDC_BIGGER), num_classes=19, cell=2)`, but for its max-pool, which pads nothing and so
+    stands a pixel further down and right. The image is mirrored out to a multiple of the output
+    stride inside, so every size works. Scores and logits are float32 at least.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    cell: int = 1
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size.
+
+        Raises:
+          ValueError: the output stride is no multiple of `cell`.
+        """
+        stride = self.backbone.output_stride
+        if self.cell < 1 or stride % self.cell:
+            raise ValueError(
+                f"cell={self.cell} must divide the backbone's output stride, {stride}."
+            )
+        factor = stride // self.cell
+        padded, crop = pad_to_multiple(image, stride)
+        x = self.backbone(padded, train=train)["c5"]
+        dtype = at_least_float32(self.backbone.dtype)
+        branches = [
+            Conv(
+                self.num_classes * factor**2, 3, dilation=rate, dtype=dtype, name=f"branch_{i}"
+            )(x)
+            for i, rate in enumerate(self.rates)
+        ]
+        scores = depth_to_space(sum(branches[1:], branches[0]), factor)
+        return crop(resize_bilinear(scores, (padded.shape[1], padded.shape[2])))

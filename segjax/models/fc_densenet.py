@@ -1,0 +1,148 @@
+"""FC-DenseNet, the Tiramisu (Jégou et al., 2016, arXiv:1611.09326)."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
+from segjax.layers.dropout import Dropout
+from segjax.layers.norm import BatchNorm
+from segjax.ops.frame import pad_to_multiple
+from segjax.ops.pool import max_pool
+from segjax.ops.skip import concat_skip
+
+he_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
+"""The paper's HeUniform (section 4.1); transposed kernels have as many inputs as outputs."""
+
+
+class NormReLUConv(nn.Module):
+    """Norm, ReLU, convolution, dropout (table 1), with the released epsilon."""
+
+    features: int
+    kernel_size: int
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
+        """Returns `features` channels."""
+        x = BatchNorm(epsilon=1e-4, dtype=self.dtype, name="norm")(x, train=train)
+        conv = Conv(
+            self.features,
+            self.kernel_size,
+            dtype=self.dtype,
+            kernel_init=he_uniform,
+            name="conv",
+        )
+        return Dropout(self.dropout, name="dropout")(conv(nn.relu(x)), train=train)
+
+
+class DenseBlock(nn.Module):
+    """Layers that see the block's input and all that the layers before them made (figure 2)."""
+
+    layers: int
+    growth: int
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w n"]:
+        """Returns the layers · growth new channels alone."""
+        new = []
+        for i in range(self.layers):
+            layer = NormReLUConv(self.growth, 3, self.dropout, self.dtype, name=f"layer{i}")
+            new.append(layer(jnp.concatenate([x, *new], axis=-1), train=train))
+        return jnp.concatenate(new, axis=-1)
+
+
+class FCDenseNet(nn.Module):
+    """Dense blocks down to the bottom and up again, with skips between them (figure 1).
+
+    `layers` counts each block's: the path down, the bottom, the path up. Only what a block adds
+    is upsampled on the way up (section 3.2), by a transposed 3×3 of stride 2. It makes 2n + 1
+    pixels of n, cropped at the bottom and at the right to the skip's 2n or 2n + 1, as released:
+    so the network takes every size as it comes, and mirrors out only a side that would be
+    pooled away, below 2 ** (transitions down).
+
+    The released evaluation normalised by the statistics of its batches of 10 images at test
+    time too. Here running averages are used, so published scores need not be met exactly.
+    """
+
+    num_classes: int
+    layers: tuple[int, ...]
+    growth: int = 16
+    features: int = 48
+    dropout: float = 0.2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size.
+
+        Raises:
+          ValueError: `layers` has no middle, or a block has no layer.
+        """
+        if len(self.layers) % 2 == 0 or min(self.layers) < 1:
+            raise ValueError(
+                "layers must count those of an odd number of blocks (down, bottom, up), each "
+                f"at least 1, got {self.layers}."
+            )
+        step = 2 ** (len(self.layers) // 2)
+        height, width = image.shape[1:3]
+        x, crop = pad_to_multiple(
+            image, (step if height < step else 1, step if width < step else 1)
+        )
+        return crop(self._network(x, train=train))
+
+    def _network(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        depth, skips = len(self.layers) // 2, []
+        x = Conv(self.features, 3, dtype=self.dtype, kernel_init=he_uniform, name="stem")(image)
+        for level in range(depth):
+            new = self._block(level, f"down{level}")(x, train=train)
+            skips.append(concat_skip(new, x))
+            x = self._transition_down(skips[-1], level, train=train)
+        new = self._block(depth, "bottom")(x, train=train)
+        for level in reversed(range(depth)):
+            up = ConvTranspose(
+                new.shape[-1],
+                3,
+                stride=2,
+                dtype=self.dtype,
+                kernel_init=he_uniform,
+                name=f"transition_up{level}",
+            )(new)
+            # What was upsampled is the larger one here, and comes first as released.
+            x = concat_skip(skips[level], up)
+            new = self._block(2 * depth - level, f"up{level}")(x, train=train)
+        classifier = Conv(
+            self.num_classes,
+            1,
+            dtype=at_least_float32(self.dtype),
+            kernel_init=he_uniform,
+            name="classifier",
+        )
+        return classifier(concat_skip(new, x))
+
+    def _block(self, index: int, name: str) -> DenseBlock:
+        return DenseBlock(self.layers[index], self.growth, self.dropout, self.dtype, name=name)
+
+    def _transition_down(
+        self, x: Float[Array, "b h w c"], level: int, *, train: bool
+    ) -> Float[Array, "b oh ow c"]:
+        """Returns half the size and as many channels."""
+        conv = NormReLUConv(
+            x.shape[-1], 1, self.dropout, self.dtype, name=f"transition_down{level}"
+        )
+        return max_pool(conv(x, train=train), window=2, stride=2)
+
+
+FCDenseNet56 = partial(FCDenseNet, layers=(4,) * 11, growth=12)
+FCDenseNet67 = partial(FCDenseNet, layers=(5,) * 11)
+FCDenseNet103 = partial(FCDenseNet, layers=(4, 5, 7, 10, 12, 15, 12, 10, 7, 5, 4))

@@ -1,0 +1,189 @@
+"""FCN: fully convolutional networks (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038).
+
+`FCN32s`, `FCN16s`, `FCN8s` and `FCN8sAtOnce` are the released Caffe networks on VGG16; `FCN` is
+torchvision's head on a dilated ResNet.
+"""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.backbones.vgg import CEIL
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.dropout import Dropout
+from segjax.layers.head import FCNHead
+from segjax.ops.conv import conv_output_size
+from segjax.ops.resize import resize_bilinear
+from segjax.ops.skip import add_skip
+from segjax.ops.transposed import bilinear_kernel, conv_transpose2d
+
+BORDER = 99
+"""Zeros around the image: with the 1 of conv1_1 the released networks' 100."""
+
+CROPS = {32: 19, 16: 27, 8: 31}
+"""Pixels before the image in the last upsampling of each network."""
+
+SKIPS = {"c4": 5, "c3": 9}
+"""Pixels of pool4 and pool3 before the map that they are added to."""
+
+
+def sizes(side: int, *, stride: int) -> dict[str, int]:
+    """Returns the side of each of a network's maps for an image's side, before their crops.
+
+    `c1` … `c5` are the pooled maps, `fc6` the scores, `c4+`, `c3+` the upsampled scores that
+    pool4's and pool3's are added to, `image` the last upsampling. It holds the image behind
+    `CROPS[stride]` pixels, whatever the side: that is what the border of 100 is for.
+
+    >>> sizes(500, stride=16)
+    {'c1': 349, 'c2': 175, 'c3': 88, 'c4': 44, 'c5': 22, 'fc6': 16, 'c4+': 34, 'image': 560}
+    """
+    result, n = {}, side + 2 * BORDER
+    for level in range(1, 6):
+        result[f"c{level}"] = n = CEIL.size(n, stride=2)
+    result["fc6"] = n = conv_output_size(n, 7)
+    for level in _skips(stride):
+        result[f"{level}+"] = n = _upsampled(n, 2)
+    return result | {"image": _upsampled(n, stride)}
+
+
+def _upsampled(size: int, factor: int) -> int:
+    return (size - 1) * factor + 2 * factor
+
+
+def _skips(stride: int) -> tuple[str, ...]:
+    """Returns the maps that join the scores, the coarsest first.
+
+    Raises:
+      ValueError: the stride is not 32, 16 or 8.
+    """
+    if stride not in CROPS:
+        raise ValueError(f"FCN's stride must be 32, 16 or 8, got {stride}.")
+    return tuple(SKIPS)[: {32: 0, 16: 1, 8: 2}[stride]]
+
+
+class SkipFCN(nn.Module):
+    """VGG16, its classifier as convolutions, skips from pool4 and pool3, fixed upsampling.
+
+    For any size of image. `stride` is that of the finest scores: 32, 16 or 8. Score layers
+    start at zero, and the bilinear upsampling is constant, as in the released networks. The
+    backbone is `VGG16(pool=CEIL)`. `skip_scales` multiply pool4 and pool3 before their scores.
+    `dtype` is the head's; None takes the backbone's.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    stride: int = 32
+    skip_scales: tuple[float, float] = (1.0, 1.0)
+    features: int = 4096
+    dropout: float = 0.5
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size.
+
+        Raises:
+          ValueError: the stride is not 32, 16 or 8, or the backbone's maps have other sides.
+        """
+        border = (BORDER, BORDER)
+        maps = self.backbone(jnp.pad(image, ((0, 0), border, border, (0, 0))), train=train)
+        self._check(maps, image.shape[1:3])
+        scores = self._classifier(maps["c5"], train=train)
+        for level, scale in zip(_skips(self.stride), self.skip_scales, strict=False):
+            scores = _upsample(scores, 2)
+            skip = self._score(maps[level] * scale, f"score_pool{level[1]}")
+            scores = add_skip(scores, _crop(skip, SKIPS[level], scores.shape[1:3]))
+        return _crop(_upsample(scores, self.stride), CROPS[self.stride], image.shape[1:3])
+
+    def _classifier(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow k"]:
+        """Returns VGG16's three fully connected layers, wherever their 7×7 fits."""
+        for name, kernel_size in (("fc6", 7), ("fc7", 1)):
+            x = Conv(self.features, kernel_size, padding=0, dtype=self._dtype, name=name)(x)
+            x = Dropout(self.dropout, name=f"drop{name[2]}")(nn.relu(x), train=train)
+        return self._score(x, "score_fr")
+
+    def _score(self, x: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w k"]:
+        dtype, zeros = at_least_float32(self._dtype), nn.initializers.zeros
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=zeros, name=name)(x)
+
+    @property
+    def _dtype(self) -> Any:
+        return self.backbone.dtype if self.dtype is None else self.dtype
+
+    @nn.nowrap
+    def _check(self, maps: Any, size: tuple[int, ...]) -> None:
+        expected = tuple(sizes(side, stride=self.stride)["c5"] for side in size)
+        if maps["c5"].shape[1:3] != expected:
+            raise ValueError(
+                f"The backbone's c5 is {maps['c5'].shape[1:3]} where FCN's crops expect "
+                f"{expected}; give VGG16(pool=CEIL)."
+            )
+
+
+FCN32s = partial(SkipFCN, stride=32)
+FCN16s = partial(SkipFCN, stride=16)
+FCN8s = partial(SkipFCN, stride=8)
+# Trained in one stage: the scales stand in for the falling learning rates of three.
+FCN8sAtOnce = partial(SkipFCN, stride=8, skip_scales=(0.01, 0.0001))
+
+
+def _upsample(x: Float[Array, "b h w k"], factor: int) -> Float[Array, "b oh ow k"]:
+    """Returns each class's scores, interpolated by a transposed convolution of 2 · factor taps.
+
+    Classes do not see one another: as images of one channel they need no k × k kernels.
+    """
+    batch, height, width, classes = x.shape
+    maps = jnp.moveaxis(x, -1, 1).reshape(batch * classes, height, width, 1)
+    kernel = bilinear_kernel(2 * factor, 1).astype(x.dtype)
+    maps = conv_transpose2d(maps, kernel, stride=factor)
+    return jnp.moveaxis(maps.reshape(batch, classes, *maps.shape[1:3]), 1, -1)
+
+
+def _crop(
+    x: Float[Array, "b h w k"], before: int, size: tuple[int, ...]
+) -> Float[Array, "b oh ow k"]:
+    return x[:, before : before + size[0], before : before + size[1]]
+
+
+class FCN(nn.Module):
+    """torchvision's: a dilated ResNet, 3×3 and 1×1, bilinear upsampling to the image.
+
+    `auxiliary=True` adds a second head on c4: when training, its logits at the image's size are
+    sown as "c4" into the collection "auxiliary". `dtype` is the heads'; None takes the
+    backbone's.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    auxiliary: bool = False
+    dropout: float = 0.1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
+        features = self.backbone(image, train=train)
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        head = partial(FCNHead, self.num_classes, dropout=self.dropout, dtype=dtype)
+        upsample = lambda x: resize_bilinear(x, (image.shape[1], image.shape[2]))
+        # The head's parameters must exist whatever `train` is at initialisation.
+        if self.auxiliary and (train or self.is_initializing()):
+            scores = upsample(head(name="auxiliary_head")(features["c4"], train=train))
+            if not self.is_initializing():
+                newest = lambda _, new: new
+                self.sow("auxiliary", "c4", scores, init_fn=lambda: scores, reduce_fn=newest)
+        return upsample(head(name="head")(features["c5"], train=train))
+
+    @nn.nowrap
+    def at_output_stride(self, output_stride: int) -> "FCN":
+        """Returns the network at another output stride; trained variables fit both."""
+        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

@@ -1,0 +1,55 @@
+"""Lite R-ASPP (Howard et al., 2019, arXiv:1905.02244, section 6.4 and figure 10)."""
+
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
+from segjax.ops.resize import resize_bilinear
+from segjax.ops.skip import add_skip
+
+
+class LRASPP(nn.Module):
+    """Deep features gated by the whole image, classified with those of stride 8, upsampled.
+
+    The head is torchvision's, with its names. It pools the whole map where the paper has an
+    average pool of 49×49 with large strides: one gate for an image, so images larger than
+    those trained on are gated by more than was seen in training.
+
+    `low` and `high` name the backbone's features; the paper's MobileNetV3 gives c3 (40
+    channels, stride 8) and c5 at output stride 16. `dtype` is the head's; None takes the
+    backbone's. The classifiers and the logits are float32 at least.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    features: int = 128
+    low: str = "c3"
+    high: str = "c5"
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size."""
+        features = self.backbone(image, train=train)
+        low, high = features[self.low], features[self.high]
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        x = ConvNormReLU(self.features, 1, dtype=dtype, name="cbr")(high, train=train)
+        scale = Conv(self.features, 1, use_bias=False, dtype=dtype, name="scale")
+        x = x * nn.sigmoid(scale(high.mean((1, 2), keepdims=True)))
+        x = resize_bilinear(x, (low.shape[1], low.shape[2]))
+        x = self._classifier("high_classifier")(x)
+        logits = add_skip(x, self._classifier("low_classifier")(low))
+        return resize_bilinear(logits, (image.shape[1], image.shape[2]))
+
+    def _classifier(self, name: str) -> Conv:
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        return Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name=name)
+
+    @nn.nowrap
+    def at_output_stride(self, output_stride: int) -> "LRASPP":
+        """Returns the network at another output stride; the same variables fit both."""
+        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

@@ -1,0 +1,104 @@
+"""PSPNet: pyramid scene parsing network (Zhao et al., 2016, arXiv:1612.01105)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
+from segjax.layers.dropout import Dropout
+from segjax.ops.pool import adaptive_avg_pool
+from segjax.ops.resize import resize_bilinear
+
+
+class PyramidPooling(nn.Module):
+    """The map, and its means over 1×1, 2×2, … parts, beside one another (figure 3c).
+
+    Each mean goes through a 1×1 to an equal part of the channels and is interpolated back, so
+    that the pyramid has as many channels as the map.
+    """
+
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w twice_c"]:
+        """Returns the channels of `x` and then those of the bins, in their order."""
+        height, width, channels = x.shape[1:]
+        levels = [x]
+        for i, bins in enumerate(self.bins):
+            level = ConvNormReLU(
+                channels // len(self.bins), 1, dtype=self.dtype, name=f"features_{i}"
+            )(adaptive_avg_pool(x, bins), train=train)
+            levels.append(resize_bilinear(level, (height, width), align_corners=True))
+        return jnp.concatenate(levels, axis=-1)
+
+
+class Head(nn.Module):
+    """3×3 to `features`, norm, ReLU, dropout of whole channels, 1×1 to classes."""
+
+    num_classes: int
+    features: int
+    dropout: float = 0.1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
+        """Returns logits of the features' size."""
+        y = ConvNormReLU(self.features, 3, dtype=self.dtype, name="conv")(x, train=train)
+        kept = jnp.ones((y.shape[0], 1, 1, self.features), y.dtype)
+        y = y * Dropout(self.dropout, name="dropout")(kept, train=train)
+        dtype = at_least_float32(self.dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, name="classifier")(y)
+
+
+class PSPNet(nn.Module):
+    """Backbone, pyramid pooling, head, bilinear upsampling to the image.
+
+    The authors' PyTorch code has `ResNet50(deep_stem=True, output_stride=8,
+    uniform_dilation=True)` and images of 8n + 1 pixels a side; other sizes work here.
+    `auxiliary=True` adds a head on c4 (figure 4; the paper's weight is 0.4): when training, its
+    logits at the image's size are sown as "c4" into the collection "auxiliary". `dtype` is the
+    head's; None takes the backbone's. Classifiers and logits are float32 at least.
+    """
+
+    backbone: nn.Module
+    num_classes: int
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    auxiliary: bool = False
+    dropout: float = 0.1
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
+        features = self.backbone(image, train=train)
+        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        size = (image.shape[1], image.shape[2])
+
+        def logits(x: Float[Array, "b oh ow c"], width: int, name: str) -> Array:
+            head = Head(self.num_classes, width, self.dropout, dtype=dtype, name=name)
+            return resize_bilinear(head(x, train=train), size, align_corners=True)
+
+        # The head's parameters must exist whatever `train` is at initialisation.
+        if self.auxiliary and (train or self.is_initializing()):
+            c4 = features["c4"]
+            self._hand_over("c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
+        c5 = features["c5"]
+        pyramid = PyramidPooling(self.bins, dtype=dtype, name="ppm")(c5, train=train)
+        return logits(pyramid, c5.shape[-1] // 4, "head")
+
+    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
+        if not self.is_initializing():
+            newest = lambda _, new: new
+            self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
+
+    @nn.nowrap
+    def at_output_stride(self, output_stride: int) -> "PSPNet":
+        """Returns the network at another output stride; trained variables fit both."""
+        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

@@ -1,0 +1,144 @@
+"""SegNet (Badrinarayanan, Kendall, Cipolla, 2015, arXiv:1511.00561)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.norm import BatchNorm
+from segjax.ops.pool import max_pool_with_indices, max_unpool
+
+he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""The released networks' filler "msra"."""
+
+
+class SegNet(nn.Module):
+    """VGG-16's convolutions, and their mirror image that unpools by the pools' indices.
+
+    `stages` are the widths of the encoder's convolutions between its pools (figure 2). The
+    decoder's convolution `conv4_1_D` makes as many channels as `conv4_1` takes, and `conv1_1_D`
+    the logits. Every convolution has a bias and, but for the last, batch normalisation and
+    ReLU. Pools of odd sides round up, as Caffe's do, and unpooling returns to the size that was
+    pooled: so every image size works.
+    """
+
+    num_classes: int
+    stages: tuple[tuple[int, ...], ...] = (
+        (64, 64),
+        (128, 128),
+        (256, 256, 256),
+        (512, 512, 512),
+        (512, 512, 512),
+    )
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size."""
+        x, pools, inputs = image, [], {}
+        for i, widths in enumerate(self.stages, start=1):
+            for j, width in enumerate(widths, start=1):
+                inputs[i, j] = x.shape[-1]
+                x = self._conv_norm_relu(x, width, f"conv{i}_{j}", train=train)
+            size = x.shape[1:3]
+            x, indices = _pool(x)
+            pools.append((indices, size))
+        for i in range(len(self.stages), 0, -1):
+            x = _unpool(x, *pools[i - 1])
+            for j in range(len(self.stages[i - 1]), 0, -1):
+                if (i, j) != (1, 1):
+                    name = f"conv{i}_{j}_D"
+                    x = self._conv_norm_relu(x, inputs[i, j], name, train=train)
+        dtype = at_least_float32(self.dtype)
+        return Conv(self.num_classes, 3, dtype=dtype, kernel_init=he_fan_in, name="conv1_1_D")(
+            x
+        )
+
+    def _conv_norm_relu(
+        self, x: Float[Array, "b h w c"], features: int, name: str, *, train: bool
+    ) -> Float[Array, "b h w f"]:
+        x = Conv(features, 3, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
+        return nn.relu(BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train))
+
+
+class SegNetBasic(nn.Module):
+    """The smaller network of section 3.2: 7×7 convolutions of one width, no ReLU on the way up.
+
+    `response_norm` divides each pixel by a power of its brightness (see `local_response_norm`).
+    The released network takes colours of 0 … 255, where that matters; on normalised images it
+    changes little.
+    """
+
+    num_classes: int
+    depth: int = 4
+    features: int = 64
+    response_norm: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w k"]:
+        """Returns logits of the image's size."""
+        x, pools = local_response_norm(image) if self.response_norm else image, []
+        for i in range(1, self.depth + 1):
+            x = nn.relu(self._conv_norm(x, f"conv{i}", train=train))
+            size = x.shape[1:3]
+            x, indices = _pool(x)
+            pools.append((indices, size))
+        for i in range(self.depth, 0, -1):
+            x = _unpool(x, *pools[i - 1])
+            x = self._conv_norm(x, f"conv_decode{i}", train=train)
+        return Conv(
+            self.num_classes,
+            1,
+            dtype=at_least_float32(self.dtype),
+            kernel_init=he_fan_in,
+            name="conv_classifier",
+        )(x)
+
+    def _conv_norm(
+        self, x: Float[Array, "b h w c"], name: str, *, train: bool
+    ) -> Float[Array, "b h w f"]:
+        x = Conv(self.features, 7, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
+        return BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train)
+
+
+def local_response_norm(
+    x: Float[Array, "b h w c"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> Float[Array, "b h w c"]:
+    """Returns x / (1 + α · mean of the squares of `size` channels around)^β.
+
+    Channels beyond the first and the last count as zeros. The defaults are Caffe's and
+    SegNet-Basic's. Source: Krizhevsky et al., 2012, section 3.3.
+
+    Raises:
+      ValueError: the size is even or below 1, so that no channel is in the middle.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"The size of the window must be odd, got {size}.")
+    reach, channels = size // 2, x.shape[-1]
+    squares = jnp.pad(x * x, ((0, 0), (0, 0), (0, 0), (reach, reach)))
+    window = sum(squares[..., i : i + channels] for i in range(size))
+    return x / (1 + alpha / size * window) ** beta
+
+
+def _pool(
+    x: Float[Array, "b h w c"],
+) -> tuple[Float[Array, "b oh ow c"], Int[Array, "b oh ow c"]]:
+    """Returns half the size, rounded up, and the winners' positions in the even map."""
+    # The border's copy never wins: of equal values the first does.
+    edges = [(0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)]
+    return max_pool_with_indices(jnp.pad(x, edges, mode="edge"), window=2, stride=2)
+
+
+def _unpool(
+    x: Float[Array, "b h w c"], indices: Int[Array, "b h w c"], size: tuple[int, int]
+) -> Float[Array, "b oh ow c"]:
+    """Returns the map of `size` that `_pool` took."""
+    height, width = size
+    return max_unpool(x, indices, (height + height % 2, width + width % 2))[:, :height, :width]

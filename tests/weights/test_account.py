@@ -1,0 +1,166 @@
+"""What does not fit is said or refused by name, and nothing is passed over."""
+
+import dataclasses
+import functools
+import pathlib
+import re
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax import experiment, weights
+from segjax.backbones.resnet import ResNet
+from segjax.errors import InputError
+from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.models.unet import UNet
+from segjax.train.plan import make_plan
+
+FOLDER = pathlib.Path(__file__).parent
+STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))
+BACKBONE = ResNet(stages=(1, 1, 1, 1), width=8, output_stride=8)
+MODEL = DeepLabV3(BACKBONE, 21, (1, 2, 3), auxiliary=True, features=32)
+KERNEL = "params/backbone/layer2_0/conv2/kernel"
+THEIRS = "backbone.layer2.0.conv2.weight"
+
+
+@pytest.fixture
+def state():
+    """A whole state dict for MODEL."""
+    return STATE["small"]("deeplabv3_resnet50")
+
+
+def loaded(folder, state, model, **options):
+    """The variables, and the lines that were said; the file is called a.npz."""
+    said = []
+    path = STATE["write"](folder / "a.npz", state)
+    return weights.load(path, model, note=said.append, **options), said
+
+
+@functools.cache
+def initialised(model, seed):
+    init = lambda: model.init(jax.random.key(seed), jnp.zeros((1, 64, 64, 3)), train=False)
+    return jax.jit(init)()
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_refused_by_name(state, tmp_path):
+    del state["backbone.layer3.0.bn2.running_var"]
+    state["backbone.layer5.0.conv1.weight"] = np.zeros((2, 2, 1, 1), np.float32)
+    state[THEIRS] = state[THEIRS][:, :, :2]
+    state["classifier.2.bias"] = np.zeros(32, np.int64)
+    with pytest.raises(InputError) as error:
+        loaded(tmp_path, state, MODEL)
+    text = str(error.value)
+    assert "is for another network (torchvision's DeepLab v3 on ResNet layout)" in text
+    assert "1 missing: batch_stats/backbone/layer3_0/bn2/var;" in text
+    assert "1 unexpected: backbone.layer5.0.conv1.weight;" in text
+    expected = f"{KERNEL} ({THEIRS}) is (2, 3, 16, 16) there, (3, 3, 16, 16) in the model"
+    assert "2 of another shape: " in text and expected in text
+    assert "params/head/norm/bias (classifier.2.bias) is int64 (32,) there, (32,)" in text
+    assert "\n" not in text
+
+
+def test_what_is_allowed_not_to_fit_is_said_and_starts_from_the_seed(state, tmp_path):
+    state[THEIRS] = state[THEIRS][:, :, :2]
+    del state["aux_classifier.4.bias"]
+    state["odd.weight"] = np.zeros(3, np.float32)
+    allow = ("layer2_0", "^odd", "auxiliary_head/classifier/bias")
+    found, said = loaded(tmp_path, state, MODEL, allow=allow, seed=2)
+    names = f"odd.weight, params/auxiliary_head/classifier/bias, {KERNEL}"
+    assert said == [f"a.npz: allowed not to fit: {names}"]
+    expected = initialised(MODEL, 2)["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
+    with pytest.raises(InputError, match="allow: 'layer7' fits no name that needs it"):
+        loaded(tmp_path, state, MODEL, allow=(*allow, "layer7"))
+    with pytest.raises(InputError, match="no regular expression"):
+        loaded(tmp_path, state, MODEL, allow=("(",))
+
+
+def test_a_classifier_for_other_classes_starts_from_the_seed_and_it_is_said(tmp_path):
+    fewer = STATE["small"]("deeplabv3_resnet50", classes=3)
+    found, said = loaded(tmp_path, fewer, MODEL, seed=2)
+    assert said == [
+        "a.npz: auxiliary_head/classifier re-initialised from seed 2: 3 → 21 classes",
+        "a.npz: classifier re-initialised from seed 2: 3 → 21 classes",
+    ]
+    expected = initialised(MODEL, 2)["params"]["classifier"]["kernel"]
+    np.testing.assert_allclose(found["params"]["classifier"]["kernel"], expected, rtol=1e-6)
+    kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), fewer[THEIRS])
+
+
+def test_our_own_files_may_have_other_classes_too(tmp_path):
+    model = UNet(num_classes=2, depth=1, features=4)
+    weights.save(tmp_path / "a.safetensors", initialised(model, 0))
+    said = []
+    other = model.clone(num_classes=5)
+    weights.load(tmp_path / "a.safetensors", other, note=said.append)
+    assert said == ["a.safetensors: classifier re-initialised from seed 0: 2 → 5 classes"]
+
+
+def test_an_auxiliary_head_that_the_model_has_not_is_left_out_and_it_is_said(state, tmp_path):
+    found, said = loaded(tmp_path, state, MODEL.clone(auxiliary=False))
+    assert said == ["a.npz: auxiliary_head left out: the model is built without it"]
+    assert "auxiliary_head" not in found["params"]
+    without = {n: a for n, a in state.items() if not n.startswith("aux_")}
+    with pytest.raises(InputError, match="missing: batch_stats/auxiliary_head/conv/norm/mean,"):
+        loaded(tmp_path, without, MODEL)
+
+
+@pytest.mark.parametrize("fc", [True, False])
+def test_a_classification_checkpoint_goes_into_the_backbone_and_the_rest_is_new(fc, tmp_path):
+    state = STATE["small"]("resnet50")
+    state = state if fc else {n: a for n, a in state.items() if not n.startswith("fc.")}
+    found, said = loaded(tmp_path, state, MODEL, seed=2)
+    left = "a.npz: fc.weight, fc.bias left out: the model does not classify images"
+    new = "aspp, auxiliary_head, classifier, head"
+    source = "backbone from a classification checkpoint (ResNet)"
+    rest = f"a.npz: {source}; the rest is new, from seed 2: {new}"
+    assert said == ([left, rest] if fc else [rest])
+    kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv2.weight"])
+    expected = initialised(MODEL, 2)
+    for collection, head in (("params", "aspp"), ("batch_stats", "head"), ("params", "head")):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+            dict(found[collection][head]),
+            dict(expected[collection][head]),
+        )
+    del state["layer4.0.conv3.weight"]
+    with pytest.raises(InputError, match="1 missing: params/backbone/layer4_0/conv3/kernel"):
+        loaded(tmp_path, state, MODEL)
+
+
+def test_a_state_dict_within_a_checkpoint_of_several_devices_is_found(state, tmp_path):
+    plain, _ = loaded(tmp_path, state, MODEL)
+    wrapped = {f"module.{name}": array for name, array in state.items()}
+    found, said = loaded(tmp_path, wrapped, MODEL)
+    assert said == []
+    jax.tree.map(np.testing.assert_array_equal, plain, found)
+
+
+def test_a_layout_that_is_not_known_is_refused_with_some_of_its_names(tmp_path):
+    state = {f"encoder.{i}.weight": np.zeros((2, 2), np.float32) for i in range(9)}
+    with pytest.raises(InputError) as error:
+        loaded(tmp_path, state, MODEL)
+    assert re.search(
+        r"no layout that segjax knows: its arrays are encoder\.0", str(error.value)
+    )
+    assert "Known: torchvision's segmentation networks, ResNet, DenseNet" in str(error.value)
+
+
+def test_a_plan_hands_on_what_is_said_and_starts_from_the_experiments_seed(tmp_path):
+    tiny = experiment.load(FOLDER.parent / "commands" / "tiny.py")
+    other = tiny.model.clone(num_classes=9)
+    weights.save(tmp_path / "a.safetensors", initialised(other, 0))
+    init = weights.Pretrained(str(tmp_path / "a.safetensors"))
+    said = []
+    plan = make_plan(dataclasses.replace(tiny, init=init, seed=7), note=said.append)
+    assert said == ["a.safetensors: classifier re-initialised from seed 7: 9 → 6 classes"]
+    kernels = plan.initial_state().params["classifier"]["kernel"]
+    expected = initialised(tiny.model, 7)["params"]["classifier"]["kernel"]
+    np.testing.assert_allclose(kernels, expected, rtol=1e-6)
+    assert len(said) == 1
