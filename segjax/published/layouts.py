@@ -124,7 +124,8 @@ def _classification(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> Checkpoint:
     found, others = _renamed(arrays, paths)
-    found |= fc_layers(arrays, shapes)
+    if family.rename is names.vgg:
+        found |= fc_layers(arrays, shapes)
     used = {name for name, _ in found.values()}
     classifier = [n for n in others if re.fullmatch(family.classifier, n.rpartition(".")[0])]
     return _checkpoint(family.name, found)._replace(

@@ -46,7 +46,7 @@ def strided():
     return variables, _last_block(SMALL, variables)
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 64, 128])
+@pytest.mark.parametrize("output_stride", [8, 64])
 def test_dense_features_subsample_to_those_at_256(strided, output_stride):
     variables, expected = strided
     dense = _last_block(SMALL.at_output_stride(output_stride), variables)
