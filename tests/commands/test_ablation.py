@@ -13,19 +13,43 @@ from segjax import launch, predict
 from segjax.errors import InputError
 from segjax.train.comparison import Run, check_variants, write_comparison
 
-LIST = pathlib.Path(__file__).with_name("tiny_list.py")
+TINY = pathlib.Path(__file__).with_name("tiny.py")
+SOURCE = '''"""A list of experiments: two variants, one of them with two seeds."""
+
+import dataclasses
+
+from tiny import experiment as tiny
+
+SHORT = dataclasses.replace(tiny, steps=4, checkpoint_every=2, ema=None)
+WIDE = SHORT.model.clone(features=5)
+
+experiments = [
+    dataclasses.replace(SHORT, name="narrow", seed=0),
+    dataclasses.replace(SHORT, name="narrow", seed=1),
+    dataclasses.replace(SHORT, name="wide", model=WIDE),
+]
+'''
 FOLDERS = ("narrow/seed0", "narrow/seed1", "wide/seed0")
 
 
+def _written(folder: pathlib.Path, source: str) -> pathlib.Path:
+    """Returns an experiment file beside the one that it imports."""
+    shutil.copy(TINY, folder)
+    path = folder / "tiny_list.py"
+    path.write_text(source)
+    return path
+
+
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory) -> pathlib.Path:
+def listed(tmp_path_factory) -> pathlib.Path:
+    return _written(tmp_path_factory.mktemp("experiments"), SOURCE)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, listed) -> pathlib.Path:
     root = tmp_path_factory.mktemp("runs") / "list"
-    assert launch.main([str(LIST), "--workdir", str(root)]) == 0
+    assert launch.main([str(listed), "--workdir", str(root)]) == 0
     return root
-
-
-def _listed():
-    return experiments.load_all(LIST)[0]
 
 
 def _scores(root, folder):
@@ -62,13 +86,13 @@ def test_the_page_shows_scores_curves_and_each_variants_predictions(compared):
 
 
 def test_a_second_launch_trains_nothing_and_completes_what_is_missing(
-    compared, tmp_path, capsys
+    compared, listed, tmp_path, capsys
 ):
     root = tmp_path / "list"
     shutil.copytree(compared, root)
     shutil.rmtree(root / "wide")
     capsys.readouterr()
-    assert launch.main([str(LIST), "--workdir", str(root)]) == 0
+    assert launch.main([str(listed), "--workdir", str(root)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("done before") == 2
     assert "wide: " in printed and "parameters" in printed
@@ -86,42 +110,32 @@ def test_predict_takes_the_run_of_a_list(compared, tmp_path):
         assert mask.size == (20, 18)
 
 
-def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, tmp_path):
+def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, listed, tmp_path):
     root = tmp_path / "list"
     shutil.copytree(compared, root)
     (root / "narrow/seed1/evaluation.json").unlink()
-    runs = [Run(e, root / f) for e, f in zip(_listed(), FOLDERS, strict=True)]
+    runs = [
+        Run(e, root / f) for e, f in zip(experiments.load_all(listed)[0], FOLDERS, strict=True)
+    ]
     narrow = write_comparison(root, "list", runs)["variants"][0]
     assert (narrow["seeds"], narrow["failed"]) == ([0], [1])
     assert "1 (1 failed)" in (root / "comparison.html").read_text()
 
 
 def test_a_failing_run_does_not_stop_the_next_and_the_status_is_1(tmp_path, capsys):
-    path = tmp_path / "hot.py"
-    path.write_text(
-        "import dataclasses\n"
-        + LIST.read_text().replace("seed=1)", "seed=1, name='hot', optimizer=HOT)")
-        + "experiments = experiments[1:]\n"
+    hot = "optimizer=dataclasses.replace(SHORT.optimizer, schedule=Constant(1e30))"
+    source = SOURCE.replace('name="narrow", seed=1', f'name="hot", {hot}')
+    source = source.replace(
+        "from tiny", "from segjax.train.optimizer import Constant\nfrom tiny"
     )
-    text = (
-        path.read_text()
-        .replace(
-            "experiments = [",
-            "HOT = dataclasses.replace(SHORT.optimizer, schedule="
-            "dataclasses.replace(SHORT.optimizer.schedule, rate=1e30))\n\nexperiments = [",
-            1,
-        )
-        .replace('name="narrow", seed=1, name=', "seed=1, name=")
-    )
-    path.write_text(text)
-    shutil.copy(LIST.with_name("tiny.py"), tmp_path)
+    path = _written(tmp_path, source + "experiments = experiments[1:]\n")
     assert launch.main([str(path), "--workdir", str(tmp_path / "runs")]) == 1
     assert "1 of 2 runs failed" in capsys.readouterr().err
     assert (tmp_path / "runs/wide/seed0/evaluation.json").is_file()
 
 
-def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them():
-    first, _, wide = _listed()
+def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them(listed):
+    first, _, wide = experiments.load_all(listed)[0]
     with pytest.raises(InputError, match="two experiments are named 'narrow' with seed 0"):
         check_variants([first, first], "x.py")
     clash = dataclasses.replace(wide, name="narrow", seed=3)
@@ -133,13 +147,11 @@ def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them():
     "line", ["experiment = experiments[0]", "experiments = []", "experiments += [1]"]
 )
 def test_a_file_with_both_none_or_something_else_is_an_error(tmp_path, line):
-    path = tmp_path / "odd.py"
-    path.write_text(f"{LIST.read_text()}\n{line}\n")
-    shutil.copy(LIST.with_name("tiny.py"), tmp_path)
+    path = _written(tmp_path, f"{SOURCE}\n{line}\n")
     with pytest.raises(InputError, match="must define either"):
         experiments.load_all(path)
 
 
-def test_what_takes_one_experiment_refuses_a_list():
+def test_what_takes_one_experiment_refuses_a_list(listed):
     with pytest.raises(InputError, match="a list of 3 experiments, which only segjax.launch"):
-        experiments.load(LIST)
+        experiments.load(listed)
