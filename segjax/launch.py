@@ -10,9 +10,11 @@ before any work; 1 the run failed: one line, or the traceback of the experiment'
 import argparse
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from segjax import experiment as experiments
 from segjax import parallel
@@ -24,6 +26,7 @@ from segjax.train.comparison import (
     COMPARISON,
     Run,
     check_variants,
+    forget_scores,
     is_finished,
     save_predictions,
     write_comparison,
@@ -69,57 +72,71 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    listed, is_list, settings = _experiments(arguments)
+    parallel.tune_cpu()
+    runs = _runs(arguments)
     if arguments.describe:
-        print("\n".join(experiments.describe(experiment) for experiment in listed), end="")
+        print("\n".join(experiments.describe(run.experiment) for run in runs), end="")
         return
-    name = arguments.experiment.stem if is_list else listed[0].name
-    root = arguments.workdir or default_workdir(name, arguments.set)
-    runs = [
-        Run(experiment, root / experiment.name / f"seed{experiment.seed}" if is_list else root)
-        for experiment in listed
-    ]
     for run in runs:
         check_owner(run.workdir, run.experiment)
-    parallel.tune_cpu()
     parallel.initialize()
-    if not is_list:
-        _complete(runs[0], arguments, settings, place=None)
+    devices = parallel.describe_devices()
+    source = arguments.experiment.read_text()
+    if runs[0].place is None:
+        _complete(runs[0], arguments, source, devices)
         return
-    failed = [
-        text for i, run in enumerate(runs) if (text := _attempt(run, arguments, settings, i))
-    ]
+    open_runs = [run for run in runs if arguments.evaluate or not _is_finished(run, arguments)]
+    if not arguments.evaluate:
+        # What is wrong with the last should not be found after the first has been trained.
+        for run in open_runs:
+            make_plan(run.experiment, resume=has_checkpoint(run.workdir), note=lambda _: None)
+    failed = []
+    for run in runs:
+        if run not in open_runs:
+            _note(f"{run.workdir}: done before")
+        elif not _attempt(run, arguments, source, devices):
+            failed.append(str(run.workdir))
     if parallel.is_main():
-        write_comparison(root, name, runs)
-    _note(f"comparison: {root / COMPARISON}")
+        write_comparison(_root(runs), _root(runs).name, runs)
+    _note(f"comparison: {_root(runs) / COMPARISON}")
     if failed:
-        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {' '.join(failed)}")
+        raise RunError(
+            f"{len(failed)} of {len(runs)} runs failed, as said above: {', '.join(failed)}."
+        )
 
 
-def _attempt(
-    run: Run, arguments: argparse.Namespace, settings: list[str], place: int
-) -> str | None:
-    """Completes a run of a list, unless it is; returns what failed, so that others go on."""
-    if is_finished(run):
-        _note(f"{run.workdir}: done before")
-        return None
+def _root(runs: Sequence[Run]) -> pathlib.Path:
+    return runs[0].workdir.parents[1]
+
+
+def _is_finished(run: Run, arguments: argparse.Namespace) -> bool:
+    """Whether there is nothing to do; the main process decides for all."""
+    done = parallel.is_main() and arguments.checkpoint == "best" and is_finished(run)
+    return bool(parallel.sum_over_processes(np.array(int(done))))
+
+
+def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:
+    """Completes a run of a list; says what failed, so that the others go on."""
     try:
-        _complete(run, arguments, settings, place=place)
-    except RunError as error:
+        _complete(run, arguments, source, devices)
+    except Exception as error:
+        if jax.process_count() > 1:
+            raise  # The other processes wait in this run's collectives.
+        if not isinstance(error, (InputError, RunError)):
+            traceback.print_exc()
         _note(f"{run.workdir} failed: {error}")
-        return str(error)
+        return False
     finally:
         jax.clear_caches()
-    return None
+    return True
 
 
-def _complete(
-    run: Run, arguments: argparse.Namespace, settings: list[str], *, place: int | None
-) -> None:
-    """Trains from where the run stands, evaluates it and writes its report."""
-    experiment, workdir = run
-    devices = parallel.describe_devices()
+def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
+    """Trains from where the run stands, unless `--evaluate`, evaluates it and reports."""
+    experiment, workdir = run.experiment, run.workdir
     last = None
+    if parallel.is_main():
+        forget_scores(run)
     if not arguments.evaluate:
         resume = has_checkpoint(workdir)
         plan = make_plan(experiment, resume=resume, note=_note)
@@ -128,10 +145,17 @@ def _complete(
                 checkpoints.check(plan.state_shapes())
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         if parallel.is_main():
-            claim(workdir, experiment, arguments.experiment, settings, place=place)
+            claim(
+                workdir,
+                experiment,
+                arguments.experiment,
+                source,
+                settings=run.settings,
+                place=run.place,
+            )
         parallel.wait_for_all("claimed")
         last = _train(plan, workdir)
-    _evaluate(run, arguments.checkpoint, last, compared=place is not None)
+    _evaluate(run, arguments.checkpoint, last)
 
 
 def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
@@ -142,24 +166,34 @@ def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
         raise RunError(str(error)) from error
 
 
-def _experiments(arguments: argparse.Namespace) -> tuple[list[Experiment], bool, list[str]]:
-    """The experiments with all overrides, whether they are a list, and the overrides.
-
-    `--data` counts as what it stands for.
-    """
+def _runs(arguments: argparse.Namespace) -> list[Run]:
+    """The experiments of the file with all overrides; `--data` counts as what it stands for."""
     listed, is_list = experiments.load_all(arguments.experiment)
-    settings = list(arguments.set)
-    if arguments.data:
-        settings += experiments.directory_settings(listed[0], arguments.data)
-    for setting in settings:
-        listed = [experiments.override(experiment, setting) for experiment in listed]
-    listed = [experiments.checked(experiment, "--set") for experiment in listed]
-    check_variants(listed, str(arguments.experiment))
-    return listed, is_list, settings
+    name = arguments.experiment.stem if is_list else listed[0].name
+    root = arguments.workdir or default_workdir(name, arguments.set)
+    fixed = [s for s in arguments.set if s.partition("=")[0].strip() in ("seed", "name")]
+    if is_list and fixed:
+        raise InputError(
+            f"--set {fixed[0]}: a list of experiments tells its runs apart by name and seed; "
+            f"change them in {arguments.experiment}."
+        )
+    runs = []
+    for place, experiment in enumerate(listed):
+        settings = list(arguments.set)
+        if arguments.data:
+            settings += experiments.directory_settings(experiment, arguments.data)
+        for setting in settings:
+            experiment = experiments.override(experiment, setting)
+        experiment = experiments.checked(experiment, "--set")
+        folder = root / experiment.name / f"seed{experiment.seed}" if is_list else root
+        runs.append(Run(experiment, folder, tuple(settings), place if is_list else None))
+    if is_list:
+        check_variants([run.experiment for run in runs], str(arguments.experiment))
+    return runs
 
 
-def _evaluate(run: Run, which: str, last: Scores | None, *, compared: bool) -> None:
-    experiment, workdir = run
+def _evaluate(run: Run, which: str, last: Scores | None) -> None:
+    experiment, workdir = run.experiment, run.workdir
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(which)
     check_data(experiment, "eval_data")
@@ -168,7 +202,7 @@ def _evaluate(run: Run, which: str, last: Scores | None, *, compared: bool) -> N
     fresh = last is not None and step == experiment.steps
     scores = last if fresh and last else _score(experiment, score, variables)
     evaluation = write_results(workdir, experiment, score, scores, variables, step=step)
-    if compared and parallel.is_main():
+    if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
     text = "  ".join(
         f"{name} {evaluation[name]:.4f}"

@@ -23,8 +23,8 @@ def tune_cpu() -> None:
     From jax 0.10 on a newer library, YNNPACK, takes over products and convolutions as well as
     sums over axes. The sums are faster for it; convolutions are slower, by a tenth for those of
     a ResNet and up to four times for narrow gradients (two cores, AVX-512). What `XLA_FLAGS`
-    says of it already stays, and versions that were not tried are left alone: XLA ends a
-    process whose flags it does not know.
+    says of it already stays, and minor versions that were not tried are left alone: XLA ends
+    a process whose flags it does not know.
     """
     given = os.environ.get("XLA_FLAGS", "")
     version = importlib.metadata.version("jaxlib")

@@ -43,9 +43,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    parallel.tune_cpu()
     experiment = open_run(arguments.workdir)
     outputs = _outputs(arguments.inputs, arguments.out, overlays=arguments.overlay)
-    parallel.tune_cpu()
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(arguments.checkpoint)

@@ -35,10 +35,12 @@ def test_only_versions_that_were_tried_are_tuned_and_the_users_word_stays(
 def test_xla_knows_the_flag_and_computes_with_it():
     code = (
         "from segjax import parallel; parallel.tune_cpu()\n"
-        "import jax.numpy as jnp, os; print(os.environ['XLA_FLAGS'], jnp.ones(3).sum())"
+        "import jax.numpy as jnp, os; from segjax.ops.conv import conv2d\n"
+        "y = conv2d(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3, 2)))\n"
+        "print(os.environ['XLA_FLAGS'], y.sum())"
     )
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(" 3.0\n")
+    assert FLAG in done.stdout and done.stdout.endswith(f" {float(2 * 2 * 2 * 27)}\n")

@@ -1,8 +1,8 @@
 """Rates of the atrous pyramid of DeepLab v3 (arXiv:1706.05587, section 3.3), small and drawn.
 
 The network sees 12 × 12 positions at output stride 8. Rates (1, 1, 1) are a pyramid of equal
-levels; (1, 2, 4) reach 9 positions; at (6, 12, 18) nearly all taps but the central one meet
-padding, so that a 3×3 is little more than a 1×1: the paper's reason for image pooling.
+levels; (1, 2, 4) reach 9 positions; at rate 6 half of the outer taps meet padding, from rate 12
+on all do, and a 3×3 is a 1×1: the paper's reason for image pooling.
 
 Reaches: see `comparison.html`. Cost: six runs of about 2 minutes on two CPU cores.
 

@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
       InputError: an argument or the experiment does not fit.
       ValueError: the network does not take an image of this size.
     """
+    parallel.tune_cpu()
     experiment = experiments.load(arguments.experiment)
     for setting in arguments.set:
         experiment = experiments.override(experiment, setting)
@@ -112,7 +113,6 @@ def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
 def _compiled(
     experiment: Experiment, size: tuple[int, int], channels: int, batch: int
 ) -> dict[str, Any]:
-    parallel.tune_cpu()
     devices = parallel.describe_devices()
     parallel.check_batch_size(batch)
     _note(f"compiling a training step of {batch} images for {devices} (not run)")

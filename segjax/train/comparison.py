@@ -5,7 +5,9 @@ Experiments of one name differ in their seed alone and are one variant: a row of
 
 import dataclasses
 import json
+import os
 import pathlib
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -27,6 +29,7 @@ from segjax.train.workdir import write_text
 from segjax.types import Variables
 
 COMPARISON, TABLE, PREDICTIONS = "comparison.html", "comparison.json", "predictions.npz"
+DESCRIBED = "description"
 LONGEST_SIDE, MOST_COLUMNS = 320, 6
 MOST_LINES = 5
 """More curves in one chart cannot be told apart."""
@@ -38,20 +41,32 @@ SPREAD = (
 
 
 class Run(NamedTuple):
-    """An experiment of the list, and the folder that holds what it left."""
+    """An experiment, its overrides, the folder of what it leaves, and its place in the list.
+
+    `place` is None where the file has one experiment and no list.
+    """
 
     experiment: Experiment
     workdir: pathlib.Path
+    settings: tuple[str, ...] = ()
+    place: int | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has scores and predictions that belong together."""
+        return (self.workdir / PREDICTIONS).is_file()
 
 
 def check_variants(experiments: Sequence[Experiment], where: str) -> None:
     """Returns nothing when the list can be compared.
 
     Raises:
-      InputError: two have one name and one seed, or one name and differ in more than the seed.
+      InputError: two have one name and one seed, or one name and differ in more than the seed;
+        a name is no folder's; or they are not evaluated on the same images.
     """
     seen: dict[str, dict[int, list[str]]] = {}
     for experiment in experiments:
+        _check_comparable(experiment, experiments[0], where)
         lines = [line for line in _lines(experiment) if not line.startswith("seed = ")]
         others = seen.setdefault(experiment.name, {})
         if experiment.seed in others:
@@ -70,6 +85,27 @@ def check_variants(experiments: Sequence[Experiment], where: str) -> None:
         others[experiment.seed] = lines
 
 
+def _check_comparable(experiment: Experiment, first: Experiment, where: str) -> None:
+    name = experiment.name
+    if not re.fullmatch(r"\w[\w .+-]*", name) or name in (COMPARISON, TABLE):
+        raise InputError(
+            f"{where}: the name {experiment.name!r} cannot be a folder's; take letters, digits "
+            "and _ . + - only."
+        )
+    same = _evaluated(first)
+    differ = [line for line in _evaluated(experiment) if line not in same]
+    if differ:
+        raise InputError(
+            f"{where}: {experiment.name!r} is evaluated on other images than {first.name!r} "
+            f"({differ[0]}); one comparison needs one evaluation set and as many examples."
+        )
+
+
+def _evaluated(experiment: Experiment) -> list[str]:
+    heads = ("eval_data", "evaluation.examples")
+    return [line for line in _lines(experiment) if line.startswith(heads)]
+
+
 def _lines(experiment: Experiment) -> list[str]:
     return describe(experiment).splitlines()
 
@@ -77,12 +113,20 @@ def _lines(experiment: Experiment) -> list[str]:
 def save_predictions(
     workdir: pathlib.Path, experiment: Experiment, scorer: Scorer, variables: Variables
 ) -> None:
-    """Writes what the network makes of a few images, the same for every run."""
-    arrays = {}
+    """Writes what the network makes of a few images, the same for every run, and of what it is.
+
+    Written last and whole, so that who finds it finds the scores that belong to it.
+    """
+    arrays: dict[str, Any] = {DESCRIBED: np.array(describe(experiment))}
     for index in _shown(experiment):
         example = experiment.eval_data[index]
         arrays[str(index)] = scorer.predictions(variables, example["image"][None])[0]
-    np.savez_compressed(workdir / PREDICTIONS, **arrays)
+    temporary = workdir / f".{os.getpid()}.{PREDICTIONS}"
+    try:
+        np.savez_compressed(temporary, **arrays)
+        os.replace(temporary, workdir / PREDICTIONS)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _shown(experiment: Experiment) -> list[int]:
@@ -92,14 +136,19 @@ def _shown(experiment: Experiment) -> list[int]:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether the folder holds this very experiment's scores, at its last step or a better."""
-    recorded, scores = run.workdir / "experiment.txt", run.workdir / EVALUATION
-    if not (recorded.is_file() and scores.is_file() and (run.workdir / PREDICTIONS).is_file()):
+    """Whether the folder holds the best scores of this very experiment after its last step."""
+    if not run.is_scored:
         return False
-    lines = [line for line in recorded.read_text().splitlines() if not line.startswith("# ")]
+    with np.load(run.workdir / PREDICTIONS) as saved:
+        described = str(saved[DESCRIBED])
     rows = read_metrics(run.workdir)
     last = max((row["step"] for row in rows if "mean_iou" in row), default=0)
-    return lines == _lines(run.experiment) and last == run.experiment.steps
+    return described == describe(run.experiment) and last == run.experiment.steps
+
+
+def forget_scores(run: Run) -> None:
+    """Scores that are about to be replaced count no longer, should the process be killed."""
+    (run.workdir / PREDICTIONS).unlink(missing_ok=True)
 
 
 def write_comparison(root: pathlib.Path, title: str, runs: Sequence[Run]) -> dict[str, Any]:
@@ -115,7 +164,7 @@ def write_comparison(root: pathlib.Path, title: str, runs: Sequence[Run]) -> dic
     body = [
         section("Scores", SPREAD, _table(variants)),
         section("Training", "", _curves(runs, variants)),
-        section("The same images", "Predictions of each variant's first seed.", _grid(runs)),
+        section("The same images", "Predictions of each variant's first run.", _grid(runs)),
     ]
     head = (
         f'<p class="kicker">Comparison of {len(variants)} variants, {len(runs)} runs</p>'
@@ -147,17 +196,18 @@ def _fields(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
 
 
 def _variant(name: str, group: Sequence[Run]) -> dict[str, Any]:
-    done = [run for run in group if (run.workdir / EVALUATION).is_file()]
+    done = [run for run in group if run.is_scored]
     scores = [json.loads((run.workdir / EVALUATION).read_text()) for run in done]
     variant: dict[str, Any] = {
         "name": name,
         "seeds": [run.experiment.seed for run in done],
+        "steps": [score["step"] for score in scores],
         "failed": [run.experiment.seed for run in group if run not in done],
     }
     for key in ("mean_iou", "pixel_accuracy"):
         values = [score[key] for score in scores if score[key] is not None]
         variant[key] = {
-            "values": values,
+            "values": [score[key] for score in scores],
             "mean": statistics.fmean(values) if values else None,
             "std": statistics.stdev(values) if len(values) > 1 else None,
         }
@@ -230,7 +280,7 @@ def _mean_lines(
         curves = [
             dict(zip(*series(read_metrics(run.workdir), key)[:2], strict=True))
             for run in group
-            if (run.workdir / EVALUATION).is_file()
+            if run.is_scored
         ]
         steps = sorted(set.intersection(*map(set, curves))) if curves else []
         if steps:
@@ -242,8 +292,8 @@ def _mean_lines(
 
 def _grid(runs: Sequence[Run]) -> str:
     """For each shown image: itself, its truth, and what every variant makes of it."""
-    firsts = [group[0] for _, group in _groups(runs)]
-    firsts = [run for run in firsts if (run.workdir / PREDICTIONS).is_file()]
+    scored = [run for run in runs if run.is_scored]
+    firsts = [group[0] for _, group in _groups(scored)]
     if not firsts:
         return '<p class="note">No run has finished.</p>'
     return "".join(_example(index, firsts) for index in _shown(firsts[0].experiment))

@@ -51,20 +51,22 @@ def claim(
     workdir: pathlib.Path,
     experiment: Experiment,
     source: pathlib.Path,
-    settings: Sequence[str],
+    text: str,
     *,
+    settings: Sequence[str] = (),
     place: int | None = None,
 ) -> None:
     """Writes what the run is made of: the experiment's file and its whole description.
 
-    `settings` are the overrides that were applied to the file, `directory` ones included, and
-    `place` is the experiment's in the file's list, so that `open_run` comes to the same one.
+    `text` is the file's as it was loaded, `settings` are the overrides that were applied to it,
+    `directory` ones included, and `place` is the experiment's in the file's list, so that
+    `open_run` comes to the same one.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
     head += "" if place is None else f"{_PLACE}{place}\n"
     if source.resolve() != (workdir / SOURCE).resolve():
-        write_text(workdir / SOURCE, source.read_text())
+        write_text(workdir / SOURCE, text)
         write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
 
 
@@ -83,7 +85,10 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     if (folder := os.path.dirname(origin)) not in sys.path:
         sys.path.append(folder)
     listed, _ = experiments.load_all(workdir / SOURCE)
-    experiment = listed[int(_after(lines, _PLACE, "0"))]
+    place = int(_after(lines, _PLACE, "0"))
+    if place >= len(listed):
+        raise InputError(f"{workdir / SOURCE} no longer has the experiment of {recorded}.")
+    experiment = listed[place]
     for setting in json.loads(_after(lines, _SETTINGS, "[]")):
         experiment = experiments.override(experiment, setting)
     return experiment

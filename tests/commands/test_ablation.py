@@ -11,7 +11,13 @@ import pytest
 from segjax import experiment as experiments
 from segjax import launch, predict
 from segjax.errors import InputError
-from segjax.train.comparison import Run, check_variants, write_comparison
+from segjax.train.comparison import (
+    Run,
+    check_variants,
+    forget_scores,
+    is_finished,
+    write_comparison,
+)
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 SOURCE = '''"""A list of experiments: two variants, one of them with two seeds."""
@@ -113,7 +119,7 @@ def test_predict_takes_the_run_of_a_list(compared, tmp_path):
 def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, listed, tmp_path):
     root = tmp_path / "list"
     shutil.copytree(compared, root)
-    (root / "narrow/seed1/evaluation.json").unlink()
+    (root / "narrow/seed1/predictions.npz").unlink()
     runs = [
         Run(e, root / f) for e, f in zip(experiments.load_all(listed)[0], FOLDERS, strict=True)
     ]
@@ -131,7 +137,41 @@ def test_a_failing_run_does_not_stop_the_next_and_the_status_is_1(tmp_path, caps
     path = _written(tmp_path, source + "experiments = experiments[1:]\n")
     assert launch.main([str(path), "--workdir", str(tmp_path / "runs")]) == 1
     assert "1 of 2 runs failed" in capsys.readouterr().err
-    assert (tmp_path / "runs/wide/seed0/evaluation.json").is_file()
+    variants = json.loads((tmp_path / "runs/comparison.json").read_text())["variants"]
+    assert [(v["name"], v["seeds"], v["failed"]) for v in variants] == [
+        ("hot", [], [0]),
+        ("wide", [0], []),
+    ]
+
+
+def test_scores_of_another_evaluation_are_not_taken_for_this_ones(compared, listed, tmp_path):
+    root = tmp_path / "list"
+    shutil.copytree(compared, root)
+    run = Run(experiments.load_all(listed)[0][2], root / "wide/seed0")
+    assert is_finished(run)
+    smaller = dataclasses.replace(run.experiment.evaluation, batch_size=1)
+    changed = dataclasses.replace(run.experiment, evaluation=smaller)
+    assert not is_finished(run._replace(experiment=changed))
+    forget_scores(run)
+    assert not is_finished(run)
+
+
+def test_evaluate_scores_every_run_again_with_the_checkpoint_that_is_named(
+    compared, listed, tmp_path
+):
+    root = tmp_path / "list"
+    shutil.copytree(compared, root)
+    options = ["--workdir", str(root), "--evaluate", "--checkpoint", "last"]
+    assert launch.main([str(listed), *options]) == 0
+    variants = json.loads((root / "comparison.json").read_text())["variants"]
+    assert [variant["steps"] for variant in variants] == [[4, 4], [4]]
+
+
+def test_seeds_are_not_set_from_outside(listed, tmp_path, capsys):
+    options = ["--workdir", str(tmp_path / "runs"), "--set", "seed=3"]
+    assert launch.main([str(listed), *options]) == 2
+    assert "tells its runs apart by name and seed" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them(listed):
@@ -141,6 +181,11 @@ def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them(listed)
     clash = dataclasses.replace(wide, name="narrow", seed=3)
     with pytest.raises(InputError, match="differ in more than the seed .model.features = 5"):
         check_variants([first, clash], "x.py")
+    with pytest.raises(InputError, match="the name '../y' cannot be a folder's"):
+        check_variants([first, dataclasses.replace(wide, name="../y")], "x.py")
+    larger = dataclasses.replace(wide.eval_data, size=48)
+    with pytest.raises(InputError, match="other images than 'narrow' .eval_data.size = 48"):
+        check_variants([first, dataclasses.replace(wide, eval_data=larger)], "x.py")
 
 
 @pytest.mark.parametrize(

@@ -274,3 +274,20 @@ def test_inside_plain_a_convolution_is_one_primitive():
     names = lambda f: [e.primitive.name for e in jax.make_jaxpr(f)(x, weights).eqns]
     assert names(_plainly(function)) == ["conv_general_dilated"]
     assert "conv_general_dilated" not in str(jax.make_jaxpr(function)(x, weights))
+
+
+@pytest.mark.parametrize(
+    ("operation", "table", "name", "has", "has_not"),
+    [
+        (conv2d, CONVOLUTIONS, "depthwise", "scan[", "conv_general_dilated"),
+        (conv2d, CONVOLUTIONS, "wide 3x3", "dot_general", "conv_general_dilated"),
+        (conv_transpose2d, TRANSPOSED, "tiles that overlap", "pad[", "lhs_dilation=(2, 2)"),
+    ],
+)
+def test_gradients_take_their_own_forms(operation, table, name, has, has_not):
+    x, weights, function = _arrays(operation, *table[name][:3])
+    loss = lambda x, weights: jnp.sin(function(x, weights)).sum()
+    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, weights))
+    assert has in text and has_not not in text
+    plain = str(jax.make_jaxpr(_plainly(jax.grad(loss, (0, 1))))(x, weights))
+    assert has_not in plain
