@@ -55,9 +55,10 @@ def _without_echoes(report: Callable, unraisable) -> None:
     """Reports what a library's threads could not raise, but for the echo of a failed write.
 
     After it, the storage library calls into Orbax's event loop, which has ended by then, and
-    each of its threads would print a traceback beside the one line that says what is wrong.
+    each of its threads would print what it got beside the one line that says what is wrong.
     """
-    if str(unraisable.exc_value) != "Event loop is closed":
+    echo = str(unraisable.exc_value)
+    if echo != "Event loop is closed" and os.strerror(errno.ENOSPC) not in echo:
         report(unraisable)
 
 
