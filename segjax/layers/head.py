@@ -10,6 +10,13 @@ from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.dropout import Dropout
 
 
+def hand_over(module: nn.Module, name: str, logits: Float[Array, "b h w k"]) -> None:
+    """Sows an auxiliary head's logits into the collection "auxiliary", but not in `init`."""
+    if not module.is_initializing():
+        newest = lambda _, new: new
+        module.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
+
+
 class FCNHead(nn.Module):
     """torchvision's: 3×3 to a quarter of the channels, norm, ReLU, dropout, 1×1 to classes."""
 

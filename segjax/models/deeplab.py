@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
+from segjax.layers.head import hand_over
 from segjax.ops.resize import resize_bilinear
 
 gaussian = nn.initializers.normal(0.01)
@@ -157,9 +158,9 @@ class DeepLabV2(nn.Module):
         )
         scores = lambda x: aspp(self.backbone(x, train=train)["c5"], train=train)
         by_scale = [self._at_scale(scores, image, scale) for scale in self.scales]
-        if train and len(self.scales) > 1 and not self.is_initializing():
+        if train and len(self.scales) > 1:
             for scale, logits in zip(self.scales, by_scale, strict=True):
-                self._hand_over(f"scale_{scale:g}", logits)
+                hand_over(self, f"scale_{scale:g}", logits)
         return reduce(jnp.maximum, by_scale)
 
     def _at_scale(
@@ -175,7 +176,3 @@ class DeepLabV2(nn.Module):
         smaller = resize(image, (int((height - 1) * scale) + 1, int((width - 1) * scale) + 1))
         stride = self.label_stride
         return resize(scores(smaller), (-(-height // stride), -(-width // stride)))
-
-    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
-        newest = lambda _, new: new
-        self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)

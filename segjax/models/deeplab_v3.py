@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, SeparableConv, at_least_float32
-from segjax.layers.head import FCNHead
+from segjax.layers.head import FCNHead, hand_over
 from segjax.layers.pyramid import ASPP
 from segjax.ops.resize import resize_bilinear
 
@@ -56,7 +56,7 @@ class DeepLabV3(nn.Module):
         if self.auxiliary and (train or self.is_initializing()):
             head = FCNHead(self.num_classes, dtype=dtype, name="auxiliary_head")
             scores = head(features[self.auxiliary_feature], train=train)
-            self._hand_over(self._upsample(scores, image))
+            hand_over(self, self.auxiliary_feature, self._upsample(scores, image))
         return self._upsample(logits, image)
 
     def _upsample(
@@ -64,11 +64,6 @@ class DeepLabV3(nn.Module):
     ) -> Float[Array, "b h w k"]:
         height, width = image.shape[1:3]
         return resize_bilinear(logits, (height, width), align_corners=self.align_corners)
-
-    def _hand_over(self, logits: Float[Array, "b h w k"]) -> None:
-        if not self.is_initializing():
-            name, newest = self.auxiliary_feature, lambda _, new: new
-            self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "DeepLabV3":

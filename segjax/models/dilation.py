@@ -37,6 +37,7 @@ def identity_init(classes: int, *, noise: float = 0.01) -> Callable[..., Array]:
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        """Returns a kernel h w i o."""
         height, width, inputs, outputs = shape
         of_input, of_output = (jnp.arange(n) * classes // n for n in (inputs, outputs))
         same = of_input[:, None] == of_output[None, :]

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from segjax.backbones.vgg import CEIL
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import FCNHead
+from segjax.layers.head import FCNHead, hand_over
 from segjax.ops.conv import conv_output_size
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
@@ -178,9 +178,7 @@ class FCN(nn.Module):
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             scores = upsample(head(name="auxiliary_head")(features["c4"], train=train))
-            if not self.is_initializing():
-                newest = lambda _, new: new
-                self.sow("auxiliary", "c4", scores, init_fn=lambda: scores, reduce_fn=newest)
+            hand_over(self, "c4", scores)
         return upsample(head(name="head")(features["c5"], train=train))
 
     @nn.nowrap

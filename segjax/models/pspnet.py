@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.dropout import Dropout
+from segjax.layers.head import hand_over
 from segjax.ops.pool import adaptive_avg_pool
 from segjax.ops.resize import resize_bilinear
 
@@ -88,15 +89,10 @@ class PSPNet(nn.Module):
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             c4 = features["c4"]
-            self._hand_over("c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
+            hand_over(self, "c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
         c5 = features["c5"]
         pyramid = PyramidPooling(self.bins, dtype=dtype, name="ppm")(c5, train=train)
         return logits(pyramid, c5.shape[-1] // 4, "head")
-
-    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
-        if not self.is_initializing():
-            newest = lambda _, new: new
-            self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "PSPNet":
