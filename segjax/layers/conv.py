@@ -93,30 +93,6 @@ def _add_bias(
     return y + bias.astype(module.dtype)[None, None, None, :]
 
 
-class ConvNormReLU(nn.Module):
-    """A convolution without bias, batch normalisation, ReLU."""
-
-    features: int
-    kernel_size: Pair
-    stride: Pair = 1
-    dilation: Pair = 1
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
-        """Returns `features` channels, none below zero."""
-        y = Conv(
-            self.features,
-            self.kernel_size,
-            stride=self.stride,
-            dilation=self.dilation,
-            use_bias=False,
-            dtype=self.dtype,
-            name="conv",
-        )(x)
-        return nn.relu(BatchNorm(dtype=self.dtype, name="norm")(y, train=train))
-
-
 class ConvNorm(nn.Module):
     """A convolution without bias, batch normalisation."""
 
@@ -148,6 +124,14 @@ class ConvNorm(nn.Module):
             momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype, name="norm"
         )
         return norm(y, train=train)
+
+
+class ConvNormReLU(ConvNorm):
+    """A convolution without bias, batch normalisation, ReLU."""
+
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
+        """Returns `features` channels, none below zero."""
+        return nn.relu(super().__call__(x, train=train))
 
 
 class SeparableConv(nn.Module):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.head import hand_over
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
@@ -121,7 +122,7 @@ class U2Net(nn.Module):
         sides = [self._side(x, i, image) for i, x in enumerate(stages, start=1)]
         if train and not self.is_initializing():
             for i, side in enumerate(sides, start=1):
-                self._hand_over(f"d{i}", side)
+                hand_over(self, f"d{i}", side)
         dtype = at_least_float32(self.dtype)
         fusion = Conv(self.num_classes, 1, dtype=dtype, name="outconv")
         return fusion(jnp.concatenate(sides, axis=-1))
@@ -137,10 +138,6 @@ class U2Net(nn.Module):
         dtype = at_least_float32(self.dtype)
         side = Conv(self.num_classes, 3, dtype=dtype, name=f"side{number}")(x)
         return resize_bilinear(side, (image.shape[1], image.shape[2]))
-
-    def _hand_over(self, name: str, logits: Float[Array, "b h w k"]) -> None:
-        newest = lambda _, new: new
-        self.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
 
 def _pool(x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow c"]:
