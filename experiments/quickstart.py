@@ -9,13 +9,14 @@ classes apart. Reaches: see README. Cost: about four minutes on two CPU cores.
 from segjax import losses
 from segjax.data.synthetic import Synthetic
 from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.geometric import RandomFlip
 
 experiment = Experiment(
     name="quickstart",
-    model=UNet(num_classes=6, depth=3, features=16, batch_norm=True, bilinear=True),
+    model=UNet(num_classes=6, depth=3, features=16, batch_norm=True, up=bilinear),
     normalize=IMAGENET,
     train_data=Synthetic(split="train", size=64),
     eval_data=Synthetic(split="val", size=64),

@@ -10,6 +10,7 @@ scored on the 101 val frames, void dropped. Measured here: see README.
 from segjax import losses
 from segjax.data.camvid import CamVid
 from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.color import ColorJitter
@@ -17,7 +18,7 @@ from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomScale
 
 experiment = Experiment(
     name="unet_camvid",
-    model=UNet(num_classes=11, depth=5, features=8, batch_norm=True, bilinear=True),
+    model=UNet(num_classes=11, depth=5, features=8, batch_norm=True, up=bilinear),
     normalize=IMAGENET,
     train_data=CamVid(split="train"),
     eval_data=CamVid(split="val"),

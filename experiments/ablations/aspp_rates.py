@@ -4,7 +4,7 @@ The network sees 12 × 12 positions at output stride 8. Rates (1, 1, 1) are a py
 levels; (1, 2, 4) reach 9 positions; at rate 6 half of the outer taps meet padding, from rate 12
 on all do, and a 3×3 is a 1×1: the paper's reason for image pooling.
 
-Reaches: see `comparison.html`. Cost: six runs of about 2 minutes on two CPU cores.
+Reaches: see `comparison.html`. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/aspp_rates.py
 """
@@ -30,10 +30,10 @@ experiments = [
         loss=losses.softmax_cross_entropy,
         optimizer=AdamW(Cosine(5e-3, warmup_steps=20)),
         batch_size=8,
-        steps=400,
+        steps=1000,
         seed=seed,
         evaluation=Evaluation(batch_size=8),
-        checkpoint_every=100,
+        checkpoint_every=250,
     )
     for rates in ((1, 1, 1), (1, 2, 4), (6, 12, 18))
     for seed in (0, 1)

@@ -4,7 +4,7 @@ The parameters are the same; strides become dilations, and the pyramid's rates r
 in pixels (DeepLab v3, arXiv:1706.05587, table 1: 70.06 mIoU at 32, 73.88 at 16, 75.18 at 8, for
 ResNet-50 with seven blocks on PASCAL VOC).
 
-Reaches: see `comparison.html`. Cost: six runs of about 2 minutes on two CPU cores.
+Reaches: see `comparison.html`. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/output_stride.py
 """
@@ -34,10 +34,10 @@ experiments = [
         loss=losses.softmax_cross_entropy,
         optimizer=AdamW(Cosine(5e-3, warmup_steps=20)),
         batch_size=8,
-        steps=400,
+        steps=1000,
         seed=seed,
         evaluation=Evaluation(batch_size=8),
-        checkpoint_every=100,
+        checkpoint_every=250,
     )
     for stride in (32, 16, 8)
     for seed in (0, 1)

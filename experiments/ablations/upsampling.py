@@ -1,9 +1,11 @@
-"""Transposed convolution against bilinear interpolation in the expanding path of a U-Net.
+"""Transposed, bilinear and sub-pixel upsampling in the expanding path of a U-Net.
 
-A transposed 2×2 of stride 2 learns how to enlarge; the 1×1 with interpolation has a quarter of
-its parameters there and cannot draw checkerboards (Odena et al., 2016).
+A transposed 2×2 of stride 2 learns how to enlarge. The 1×1 with interpolation has a quarter of
+its weights and cannot draw checkerboards (Odena et al., 2016). A 1×1 to four times the
+channels, laid out as pixels (DUC, Wang et al., 2018, arXiv:1702.08502), is the transposed one
+with other random weights at the start: those two should differ no more than their seeds do.
 
-Reaches: see `comparison.html`. Cost: four runs of about 2 minutes on two CPU cores.
+Reaches: see `comparison.html`. Cost: six runs of about 1 minute on two CPU cores.
 
     python -m segjax.launch experiments/ablations/upsampling.py
 """
@@ -11,14 +13,15 @@ Reaches: see `comparison.html`. Cost: four runs of about 2 minutes on two CPU co
 from segjax import losses
 from segjax.data.synthetic import Synthetic
 from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.layers.up import bilinear, subpixel, transposed
 from segjax.models.unet import UNet
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.geometric import RandomFlip
 
 experiments = [
     Experiment(
-        name="bilinear" if bilinear else "transposed",
-        model=UNet(num_classes=6, depth=3, features=16, batch_norm=True, bilinear=bilinear),
+        name=up.__name__,
+        model=UNet(num_classes=6, depth=3, features=16, batch_norm=True, up=up),
         normalize=IMAGENET,
         train_data=Synthetic(split="train", size=64),
         eval_data=Synthetic(split="val", size=64),
@@ -31,6 +34,6 @@ experiments = [
         evaluation=Evaluation(batch_size=8),
         checkpoint_every=100,
     )
-    for bilinear in (False, True)
+    for up in (transposed, bilinear, subpixel)
     for seed in (0, 1)
 ]

@@ -1,26 +1,20 @@
 """U-Net (Ronneberger, Fischer, Brox, 2015, arXiv:1505.04597)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
+from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
-from segjax.ops.frame import pad_to_multiple
+from segjax.layers.up import Up, he_fan_in, transposed
+from segjax.ops.frame import center_crop, pad_to_multiple
 from segjax.ops.pool import max_pool
-from segjax.ops.resize import resize_bilinear
 from segjax.ops.shuffle import upsample_nearest
 from segjax.ops.skip import concat_skip
-
-he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""The paper's N(0, √(2/N)), N the incoming nodes of a neuron (section 3)."""
-# Each output of an up-convolution meets one of its 2×2 taps, so N is a quarter of the kernel's.
-he_fan_in_up = nn.initializers.variance_scaling(
-    4 * 2.0, "fan_in", "normal", in_axis=-1, out_axis=-2
-)
 
 
 class ConvPair(nn.Module):
@@ -55,17 +49,18 @@ class UNet(nn.Module):
 
     By default padded: the image is mirrored out to a multiple of 2**depth inside and the logits
     are cropped back, so every size works. `valid=True` is the paper's: unpadded convolutions,
-    skips cropped, and logits of the image's centre only (572 → 388); see `canvas`. The
-    up-convolution is transposed, 2×2 with stride 2; `bilinear=True` takes a 1×1 and
-    interpolates. `dropout` is at the end of the contracting path (the paper gives no
-    rate; 0.5 is usual).
+    skips cropped, and logits of the image's centre only (572 → 388); see `canvas`. `up` is the
+    way to twice the size (`segjax.layers.up`), `join` how a skip joins what comes up
+    (`segjax.ops.skip`: concat_skip, add_skip, no_skip). `dropout` is at the end of the
+    contracting path (the paper gives no rate; 0.5 is usual).
     """
 
     num_classes: int
     depth: int = 4
     features: int = 64
     valid: bool = False
-    bilinear: bool = False
+    up: Up = transposed
+    join: Callable[[Array, Array], Array] = concat_skip
     batch_norm: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -94,8 +89,9 @@ class UNet(nn.Module):
         x = self._convs(self.depth, "bottom")(x, train=train)
         x = Dropout(self.dropout, name="dropout")(x, train=train)
         for level in reversed(range(self.depth)):
-            joined = concat_skip(self._up(x, level), skips[level])
-            x = self._convs(level, f"up{level}")(joined, train=train)
+            x = self.up(x, self.features * 2**level, dtype=self.dtype, name=f"upconv{level}")
+            x = self.join(x, center_crop(skips[level], (x.shape[1], x.shape[2])))
+            x = self._convs(level, f"up{level}")(x, train=train)
         return Conv(
             self.num_classes,
             1,
@@ -108,17 +104,6 @@ class UNet(nn.Module):
         return ConvPair(
             self.features * 2**level, self.valid, self.batch_norm, self.dtype, name=name
         )
-
-    def _up(self, x: Float[Array, "b h w c"], level: int) -> Float[Array, "b oh ow o"]:
-        """Returns twice the size and half the channels."""
-        features, name = self.features * 2**level, f"upconv{level}"
-        if not self.bilinear:
-            return ConvTranspose(
-                features, 2, stride=2, dtype=self.dtype, kernel_init=he_fan_in_up, name=name
-            )(x)
-        # A 1×1 convolution and interpolation commute: this order interpolates fewer channels.
-        x = Conv(features, 1, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
-        return resize_bilinear(x, (2 * x.shape[1], 2 * x.shape[2]))
 
     @nn.nowrap
     def canvas(self, height: int, width: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@
     concatenation    y = [skip, x]     the Jacobian has a block I: U-Net, DenseNet
 
 Either way a part of the gradient arrives at the earlier layer as it left the later one.
+`no_skip` is what both are compared with.
 """
 
 import jax.numpy as jnp
@@ -45,3 +46,11 @@ def concat_skip(
             "larger, never smaller. Pad the image to a multiple of the network's stride."
         )
     return jnp.concatenate([center_crop(skip, (height, width)), x], axis=-1)
+
+
+def no_skip(
+    x: Float[Array, "b h w c"], skip: Float[Array, "b2 sh sw c2"]
+) -> Float[Array, "b h w c"]:
+    """Returns x alone: the skip and its gradient end here."""
+    del skip
+    return x

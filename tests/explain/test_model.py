@@ -14,6 +14,7 @@ from PIL import Image
 from segjax.explain import model
 from segjax.explain.field import effective_fields, picture
 from segjax.explain.trace import trace
+from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
 from segjax.ops.forms import plain
 
@@ -147,7 +148,7 @@ def test_the_figure_shows_backbone_and_answer(tiny, tmp_path):
 
 
 def test_the_effective_field_lies_in_the_theoretical_and_is_smaller():
-    network = UNet(num_classes=2, depth=2, features=4, bilinear=True)
+    network = UNet(num_classes=2, depth=2, features=4, up=bilinear)
     image = jnp.asarray(np.random.default_rng(0).normal(size=(1, 96, 96, 3)), jnp.float32)
     traced = trace(network, (96, 96))
     (field,) = effective_fields(network, image, traced, networks=1)

@@ -13,6 +13,7 @@ from segjax.backbones import resnet
 from segjax.backbones.resnet import BasicBlock, Bottleneck, ResNet, ResNet18, ResNet50
 from segjax.explain.trace import trace, variable_shapes
 from segjax.layers.conv import Conv, ConvTranspose
+from segjax.layers.up import bilinear
 from segjax.models import unet
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.unet import UNet
@@ -88,7 +89,7 @@ def _net(block, output_stride, stages=(1, 1, 1, 1), multi_grid=None):
         (Deepest(_net(Bottleneck, 8, (1, 1, 1, 2), (1, 2))), (321, 1)),
         (DeepLabV3(_net(Bottleneck, 8), 2, (2,), features=2, extra_conv=False), (289, 1)),
         (UNet(2, depth=2, features=1), (97, 4)),
-        (UNet(2, depth=2, features=1, bilinear=True, batch_norm=True), (97, 4)),
+        (UNet(2, depth=2, features=1, up=bilinear, batch_norm=True), (97, 4)),
         (UNet(2, depth=2, features=1, valid=True), (100, 44)),
     ],
     ids=lambda value: (

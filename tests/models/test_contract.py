@@ -7,6 +7,7 @@ import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.backbones.vgg import CEIL, DEEPLAB, VGG
+from segjax.layers.up import bilinear
 from segjax.models.deeplab import DeepLabV1
 from segjax.models.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from segjax.models.deeplab_v3_cascade import DeepLabV3Cascade
@@ -41,7 +42,7 @@ MODELS = {
     "dilation": Dilation(num_classes=3, context=BASIC, width=4, features=16),
     "unet": UNet(num_classes=3, depth=2, features=4, dropout=0.5),
     "unet_bilinear_batch_norm": UNet(
-        num_classes=3, depth=2, features=4, bilinear=True, batch_norm=True
+        num_classes=3, depth=2, features=4, up=bilinear, batch_norm=True
     ),
 }
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 33, 47, 3)), jnp.float32)

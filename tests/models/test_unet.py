@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
 from segjax.types import AXIS
 
@@ -71,7 +72,7 @@ def test_the_canvas_is_the_smallest_fitting_input_whose_logits_cover_the_image(d
 
 @pytest.mark.parametrize(
     "options, size",
-    [(dict(valid=True), (44, 52)), (dict(bilinear=True, valid=True), (44, 44)), ({}, (14, 18))],
+    [(dict(valid=True), (44, 52)), (dict(up=bilinear, valid=True), (44, 44)), ({}, (14, 18))],
     ids=str,
 )
 def test_mirrored_kernels_see_a_mirrored_image_alike_so_skips_are_aligned(options, size):

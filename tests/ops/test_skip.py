@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.ops.skip import add_skip, concat_skip
+from segjax.ops.skip import add_skip, concat_skip, no_skip
 
 
 def _random(*shape, seed=0):
@@ -53,3 +53,12 @@ def test_a_smaller_skip_or_another_batch_cannot_be_concatenated(shape, message):
 def test_another_shape_cannot_be_added(shape):
     with pytest.raises(ValueError, match="Cannot add a skip of shape .* to .*; bring it there"):
         add_skip(jnp.zeros((1, 2, 2, 3)), jnp.zeros(shape))
+
+
+def test_without_a_skip_nothing_of_it_arrives():
+    x, skip = _random(1, 2, 2, 3), _random(1, 4, 4, 3, seed=1)
+    y, pull = jax.vjp(no_skip, x, skip)
+    np.testing.assert_array_equal(y, x)
+    to_x, to_skip = pull(_random(*y.shape, seed=2))
+    np.testing.assert_array_equal(to_x, _random(*y.shape, seed=2))
+    assert not to_skip.any()
