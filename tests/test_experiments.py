@@ -2,25 +2,63 @@
 
 import dataclasses
 import pathlib
+import re
 
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from segjax import parallel
+from segjax.backbones.mobilenet_v3 import LARGE
+from segjax.backbones.vgg import CEIL, VGG16
 from segjax.data.synthetic import Synthetic
+from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
 from segjax.train.comparison import check_variants
 from segjax.train.loop import train_step
+from segjax.train.optimizer import paths
 from segjax.train.plan import make_plan
+from segjax.train.step import init_state
+from segjax.weights import save, variable_shapes
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
 GOLDEN = pathlib.Path(__file__).with_name("golden_experiments")
+TABLE = (FOLDER.parent / "docs" / "networks.md").read_text()
 FILES = sorted(FOLDER.glob("*.py"))
 ABLATIONS = sorted(FOLDER.glob("ablations/*.py"))
+RESNET = {"stages": (1, 1, 1, 3), "width": 8}
+SHALLOW = {"stages": (1, 1, 1, 1), "width": 8}
+XCEPTION = {
+    "entry_flow": ((8, 2), (8, 2), (8, 2)),
+    "middle_units": 1,
+    "exit_flow": ((8, 8, 8), (8, 8, 8)),
+}
 SMALL = {
+    "fcn32s_voc": {"backbone": {"width": 4}, "features": 8},
+    "deeplab_v1_voc": {"backbone": {"width": 4}, "features": 8},
+    "deeplab_v2_voc": {"backbone": SHALLOW},
+    "dilation_context_voc": {"width": 4, "features": 8},
+    "fcn_resnet_voc": {"backbone": SHALLOW},
     "deeplab_voc": {"backbone": {"stages": (1, 1, 1, 3), "width": 8}, "features": 8},
     "deeplab_camvid": {"backbone": {"stages": (1, 1, 1, 3), "width": 8}, "features": 8},
+    **dict.fromkeys(
+        ("pspnet_cityscapes", "pspnet_ade20k"), {"backbone": SHALLOW, "bins": (1, 2)}
+    ),
+    "duc_cityscapes": {
+        "backbone": {**SHALLOW, "rates": ((3, (2,)), (4, (5,)))},
+        "rates": (6, 12),
+    },
+    "lraspp_cityscapes": {"backbone": {"rows": (*LARGE[1:4:2], *LARGE[12:])}},
+    "deeplab_v3_plus_cityscapes": {
+        "backbone": {**XCEPTION, "middle_units": 0},
+        "rates": (6,),
+        "features": 8,
+        "low_features": 8,
+    },
+    "segnet_camvid": {"stages": ((8, 8), (8,))},
+    "fc_densenet_camvid": {"layers": (1, 1, 1), "growth": 4, "features": 8},
+    "u2net_duts": {"encoder": ((3, 4, 8), (2, 4, 8)), "decoder": ((3, 4, 8),)},
     "unet_camvid": {"features": 4, "depth": 2},
     "unet_isbi": {"features": 4, "depth": 2},
     "quickstart": {"features": 4, "depth": 2},
@@ -78,34 +116,123 @@ def test_an_ablations_variants_can_be_told_apart_and_have_two_seeds_each(path):
     assert "Reaches" in docstring and "Cost" in docstring
 
 
+def _kind(experiment):
+    """What decides the code that a step runs, beside the network, which its own tests train."""
+    model, loss, optimizer = experiment.model, experiment.loss, experiment.optimizer
+    more_logits = getattr(model, "auxiliary", False) or len(getattr(model, "scales", ())) > 1
+    return (
+        type(optimizer),
+        getattr(loss, "__name__", type(loss)),
+        any(factor == 0 for _, factor in optimizer.multipliers),
+        hasattr(model, "label_stride"),
+        getattr(model, "valid", False),
+        more_logits,
+    )
+
+
+def _one_of_each_kind():
+    """The first of `SMALL` of each kind: to compile a step of every one takes minutes."""
+    first = {}
+    for stem in SMALL:
+        first.setdefault(_kind(load(FOLDER / f"{stem}.py")), stem)
+    return first
+
+
+STEPS = _one_of_each_kind()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_experiment_takes_one_step_on_tiny_data(path):
+def test_a_whole_network_fits_its_optimizer_and_its_step_is_of_a_kind_that_is_taken(path):
     experiment = load(path)
-    data = experiment.train_data
+    channels = getattr(experiment.train_data, "channels", 3)
+    params = variable_shapes(experiment.model, channels=channels)["params"]
+    experiment.optimizer.build(experiment.steps, params)
+    at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    assert _kind(experiment) in STEPS, "Add a small network to SMALL."
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    (row,) = (line for line in TABLE.splitlines() if line.startswith(f"| `{path.name}` |"))
+    assert f"| {count:,} " in row, "Run docs/make_networks.py."
+
+
+@pytest.mark.parametrize("stem", STEPS.values())
+def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
+    plan = make_plan(_small(load(FOLDER / f"{stem}.py"), **SMALL[stem]))
+    variables = jax.tree_util.tree_map_with_path(_drawn, plan.shapes)
+    state = init_state(variables, plan.optimizer, ema=plan.experiment.ema)
+    batches = plan.batches(0)
+    step = parallel.data_parallel(train_step(plan))
+    after, metrics = step(jax.tree.map(np.array, state), parallel.shard(next(batches)))
+    batches.close()
+    assert metrics["finite"] and 0 < metrics["loss"] < 100
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), after.params, variables["params"])
+    # A bias before batch normalisation has no gradient; nothing here has one.
+    assert moved == _learns(plan.experiment.optimizer, variables["params"])
+
+
+TINY = {"fcn": {"backbone": VGG16(pool=CEIL, width=2), "features": 2}, "dil": {"width": 2}}
+
+
+@pytest.mark.parametrize(
+    "earlier, later",
+    [
+        ("fcn32s_voc", "fcn16s_voc"),
+        ("fcn16s_voc", "fcn8s_voc"),
+        ("dilation_voc", "dilation_context_voc"),
+    ],
+)
+def test_a_later_stage_starts_from_the_file_of_the_earlier_one(earlier, later, tmp_path):
+    first, second = (load(FOLDER / f"{stem}.py") for stem in (earlier, later))
+    assert second.init.source == f"runs/{first.name}/model.safetensors"
+    first, second = (
+        dataclasses.replace(e, model=e.model.clone(**TINY[earlier[:3]], num_classes=2))
+        for e in (first, second)
+    )
+    shapes = variable_shapes(first.model)
+    trained = jax.tree_util.tree_map_with_path(_drawn, shapes)
+    save(tmp_path / "model.safetensors", trained)
+    init = dataclasses.replace(second.init, source=str(tmp_path / "model.safetensors"))
+    started = flatten_dict(init.load(second.model, note=lambda line: None), sep="/")
+    for name, array in flatten_dict(trained, sep="/").items():
+        np.testing.assert_array_equal(started[name], array)
+    assert len(started) > len(jax.tree.leaves(trained))
+
+
+def _small(experiment, **changes):
+    """The experiment with a tiny network and drawn images; all else is its own but the rate.
+
+    The rates of FCN-16s and 8s are so low that most of one step is lost in float32's rounding.
+    """
+    data, optimizer = experiment.train_data, experiment.optimizer
     size = 76 if getattr(experiment.model, "valid", False) else 48
     drawn = Drawn(data.class_names, getattr(data, "channels", 3), size)
-    changes = dict(SMALL[path.stem])
     if "backbone" in changes:
         changes["backbone"] = experiment.model.backbone.clone(**changes["backbone"])
-    experiment = dataclasses.replace(
+    schedule = dataclasses.replace(optimizer.schedule, rate=0.1)
+    return dataclasses.replace(
         experiment,
         model=experiment.model.clone(**changes),
         init=None,
         train_data=drawn,
         eval_data=drawn,
         batch_size=4,
+        optimizer=dataclasses.replace(optimizer, schedule=schedule),
         transforms=tuple(_smaller(t, size) for t in experiment.transforms),
     )
-    plan = make_plan(experiment)
-    state = plan.initial_state()
-    step = train_step(plan)
-    batches = plan.batches(0)
-    after, metrics = parallel.data_parallel(step)(state, parallel.shard(next(batches)))
-    batches.close()
-    assert metrics["finite"] and 0 < metrics["loss"] < 100
-    moved = jax.tree.map(lambda a, b: np.any(np.asarray(a) != b), after.params, state.params)
-    # A bias before batch normalisation has no gradient; nothing here has one.
-    assert all(jax.tree.leaves(moved))
+
+
+def _drawn(path, leaf):
+    """As a fresh network has it, but no score layer starts at zero, and nothing is compiled."""
+    if path[-1].key == "kernel":
+        spread = np.sqrt(2 / np.prod(leaf.shape[:3]))
+        rng = np.random.default_rng(len(jax.tree_util.keystr(path)))
+        return rng.normal(0, spread, leaf.shape).astype(leaf.dtype)
+    return np.full(leaf.shape, path[-1].key in ("scale", "var"), leaf.dtype)
+
+
+def _learns(optimizer, params):
+    """Whether each parameter's multiplier is above zero; the first that fits counts."""
+    factor = lambda path: next((f for p, f in optimizer.multipliers if re.search(p, path)), 1.0)
+    return jax.tree.map(lambda path: factor(path) > 0, paths(params))
 
 
 def _smaller(transform, size: int):

@@ -117,7 +117,9 @@ class ResNet(nn.Module):
       one output stride, they stay as they are at another.
 
     `deep_stem` has three 3×3 to twice the width for the 7×7. `remat` recomputes each unit in
-    the backward pass instead of keeping what is inside it.
+    the backward pass instead of keeping what is inside it. `frozen_norm` normalises by the
+    running statistics in training too and leaves them as they are, as DeepLab v2 does; scales
+    and offsets stay parameters, which the optimizer's `multipliers=(("bn", 0.0),)` holds.
     """
 
     stages: tuple[int, ...] = (3, 4, 6, 3)
@@ -129,6 +131,7 @@ class ResNet(nn.Module):
     uniform_dilation: bool = False
     rates: tuple[tuple[int, tuple[int, ...]], ...] = ()
     remat: bool = False
+    frozen_norm: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -138,6 +141,8 @@ class ResNet(nn.Module):
         Raises:
           ValueError: the output stride is not 8, 16 or 32, or multi_grid or rates do not fit.
         """
+        # Nothing but the normalisation does otherwise in training.
+        train = train and not self.frozen_norm
         run: Callable = lambda block, x: block(x, train=train)
         if self.remat:
             run = nn.remat(run)

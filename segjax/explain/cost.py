@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
 from segjax.parallel import data_parallel
@@ -57,7 +57,7 @@ def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
       ValueError: the network does not take such an image.
     """
     model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = jax.jit(whole_image(model, experiment.normalize))
+    predict = jax.jit(WholeImage(model, experiment.normalize))
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
     return _cost(predict, _variables(experiment, size, channels), image)
 

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     photo = arguments.out and picture(arguments.image, size, channels=channels)
     _note(f"tracing {type(experiment.model).__name__} at {size[0]}x{size[1]}")
     traced = trace(experiment.model, size, channels=channels)
-    result = _facts(experiment, traced, size, channels)
+    result = facts(experiment, traced, size, channels)
     if not arguments.no_compile:
         result["compiled"] = _compiled(experiment, size, channels, batch)
     if photo is not None:
@@ -127,9 +127,14 @@ def _compiled(
     }
 
 
-def _facts(
+def facts(
     experiment: Experiment, traced: Trace, size: tuple[int, int], channels: int
 ) -> dict[str, Any]:
+    """The layers and the totals of an experiment's network, traced at (height, width).
+
+    Raises:
+      InputError: the network has no convolution.
+    """
     scores = _scores(traced)
     return {
         "name": experiment.name,

@@ -17,17 +17,33 @@ def hand_over(module: nn.Module, name: str, logits: Float[Array, "b h w k"]) -> 
         module.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
 
 
+def head_dtype(model: nn.Module) -> Any:
+    """The model's own `dtype`, or the backbone's where that is None."""
+    return model.backbone.dtype if model.dtype is None else model.dtype
+
+
 class FCNHead(nn.Module):
-    """torchvision's: 3×3 to a quarter of the channels, norm, ReLU, dropout, 1×1 to classes."""
+    """3×3 to `features`, norm, ReLU, dropout, 1×1 to classes.
+
+    The defaults are torchvision's: `features=None` is a quarter of the channels, and dropout
+    takes single pixels. `whole_channels` makes it take channels, as in PSPNet.
+    """
 
     num_classes: int
+    features: int | None = None
     dropout: float = 0.1
+    whole_channels: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
         """Returns logits of the features' size."""
-        y = ConvNormReLU(x.shape[-1] // 4, 3, dtype=self.dtype, name="conv")(x, train=train)
-        y = Dropout(self.dropout, name="dropout")(y, train=train)
+        features = x.shape[-1] // 4 if self.features is None else self.features
+        y = ConvNormReLU(features, 3, dtype=self.dtype, name="conv")(x, train=train)
+        dropout = Dropout(self.dropout, name="dropout")
+        if self.whole_channels:
+            y = y * dropout(jnp.ones((y.shape[0], 1, 1, features), y.dtype), train=train)
+        else:
+            y = dropout(y, train=train)
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_classes, 1, dtype=dtype, name="classifier")(y)

@@ -15,9 +15,12 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import hand_over
+from segjax.layers.head import hand_over, head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.resize import resize_bilinear
 
+# What both networks answer as `label_stride`.
+_pixels_between_scores = property(lambda model: model.backbone.output_stride)
 gaussian = nn.initializers.normal(0.01)
 """The released networks' for every layer that classification has not trained."""
 
@@ -31,7 +34,7 @@ class DeepLabV1(nn.Module):
     pool=DEEPLAB)`. `multi_scale=True` is DeepLab-MSc (section 3.4): the image and the first
     four pooled maps, each through two layers, join fc7. `average_pool` smooths before fc6, as
     several ports of the released network do; the paper does not. `dtype` is the head's; None
-    takes the backbone's.
+    takes the backbone's. `remat` computes fc6 and fc7 anew for their gradients.
     """
 
     backbone: nn.Module
@@ -43,29 +46,34 @@ class DeepLabV1(nn.Module):
     average_pool: bool = False
     dropout: float = 0.5
     dtype: Any = None
+    remat: bool = False
 
-    @property
-    def label_stride(self) -> int:
-        """Pixels of the image from one score to the next."""
-        return self.backbone.output_stride
+    label_stride = _pixels_between_scores
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b oh ow k"]:
         """Returns logits of every `label_stride`-th pixel."""
-        maps = self.backbone(image, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        maps, dtype = self.backbone(image, train=train), head_dtype(self)
         x = maps["c5"]
         if self.average_pool:
             x = nn.avg_pool(x, (3, 3), padding="SAME")  # Zeros outside count, as in Caffe.
-        for i, kernel_size, rate in ((6, self.kernel_size, self.rate), (7, 1, 1)):
-            x = Conv(self.features, kernel_size, dilation=rate, dtype=dtype, name=f"fc{i}")(x)
-            x = Dropout(self.dropout, name=f"drop{i}")(nn.relu(x), train=train)
+        x = run_stage(self._classifier, x, remat=self.remat, train=train)
         if self.multi_scale:
             x = jnp.concatenate([x, *self._side_maps({"c0": image, **maps}, dtype)], axis=-1)
         dtype = at_least_float32(dtype)
         return Conv(self.num_classes, 1, dtype=dtype, kernel_init=gaussian, name="fc8")(x)
+
+    def _classifier(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w f"]:
+        """Returns fc7 of c5."""
+        conv = partial(Conv, self.features, dtype=head_dtype(self))
+        for i, kernel_size, rate in ((6, self.kernel_size, self.rate), (7, 1, 1)):
+            x = nn.relu(conv(kernel_size, dilation=rate, name=f"fc{i}")(x))
+            x = Dropout(self.dropout, name=f"drop{i}")(x, train=train)
+        return x
 
     def _side_maps(self, maps: dict[str, Array], dtype: Any) -> list[Array]:
         """Returns 128 channels of the image and of each of four pooled maps, on fc7's grid."""
@@ -96,14 +104,18 @@ class AtrousScores(nn.Module):
     hidden: int | None
     dropout: float
     dtype: Any
+    remat: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
         """Returns scores of the same size."""
-        branches = [self._branch(x, i, train=train) for i in range(len(self.rates))]
+        branches = [
+            run_stage(self._branch, x, i=i, remat=self.remat, train=train)
+            for i in range(len(self.rates))
+        ]
         return reduce(jnp.add, branches)
 
-    def _branch(self, x: Float[Array, "b h w c"], i: int, *, train: bool) -> Array:
+    def _branch(self, x: Float[Array, "b h w c"], *, i: int, train: bool) -> Array:
         conv = partial(Conv, dtype=self.dtype)
         classify = partial(
             Conv, self.num_classes, dtype=at_least_float32(self.dtype), kernel_init=gaussian
@@ -125,7 +137,7 @@ class DeepLabV2(nn.Module):
     freezes its normalisation. With several scales each one's scores, brought to the grid of
     the image's own, are sown as "scale_0.5", … into the collection "auxiliary" when training:
     the paper adds their losses with weight 1 (`auxiliary_weight`). `dtype` is the head's; None
-    takes the backbone's.
+    takes the backbone's. `remat` computes each branch anew for its gradient.
     """
 
     backbone: nn.Module
@@ -135,11 +147,9 @@ class DeepLabV2(nn.Module):
     scales: tuple[float, ...] = (1.0,)
     dropout: float = 0.5
     dtype: Any = None
+    remat: bool = False
 
-    @property
-    def label_stride(self) -> int:
-        """Pixels of the image from one score to the next."""
-        return self.backbone.output_stride
+    label_stride = _pixels_between_scores
 
     @nn.compact
     def __call__(
@@ -152,9 +162,14 @@ class DeepLabV2(nn.Module):
         """
         if not self.scales:
             raise ValueError("scales=() has no image to look at; (1.0,) is the image itself.")
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
         aspp = AtrousScores(
-            self.num_classes, self.rates, self.hidden, self.dropout, dtype, name="aspp"
+            self.num_classes,
+            self.rates,
+            self.hidden,
+            self.dropout,
+            head_dtype(self),
+            self.remat,
+            name="aspp",
         )
         scores = lambda x: aspp(self.backbone(x, train=train)["c5"], train=train)
         by_scale = [self._at_scale(scores, image, scale) for scale in self.scales]

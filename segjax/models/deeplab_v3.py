@@ -2,6 +2,7 @@
 encoder-decoder with atrous separable convolution (Chen et al., 2018, arXiv:1802.02611).
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, SeparableConv, at_least_float32
-from segjax.layers.head import FCNHead, hand_over
+from segjax.layers.head import FCNHead, hand_over, head_dtype
 from segjax.layers.pyramid import ASPP
+from segjax.layers.remat import run_stage
 from segjax.ops.resize import resize_bilinear
 
 
@@ -24,7 +26,7 @@ class DeepLabV3(nn.Module):
     `auxiliary_feature` (c3 for MobileNetV3): when training, its logits at the image's size are
     sown under that name into the collection "auxiliary". `dtype` is the head's; None takes the
     backbone's, so that one field there sets all. The classifiers and the logits are float32 at
-    least.
+    least. `remat` computes the pyramid and the head anew for their gradients.
     """
 
     backbone: nn.Module
@@ -37,6 +39,7 @@ class DeepLabV3(nn.Module):
     align_corners: bool = False
     auxiliary_feature: str = "c4"
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -44,13 +47,14 @@ class DeepLabV3(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype, run = head_dtype(self), partial(run_stage, remat=self.remat, train=train)
         aspp = ASPP(
             self.rates, features=self.features, dropout=self.dropout, dtype=dtype, name="aspp"
         )
-        x = aspp(features["c5"], train=train)
+        x = run(aspp.__call__, features["c5"])
         if self.extra_conv:
-            x = ConvNormReLU(self.features, 3, dtype=dtype, name="head")(x, train=train)
+            head = ConvNormReLU(self.features, 3, dtype=dtype, name="head")
+            x = run(head.__call__, x)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
@@ -100,7 +104,8 @@ class DeepLabV3Plus(nn.Module):
     last, torchvision's order: to convert weights, permute the inputs of `aspp/project`), pools
     windows of the training crop's size where here the whole map is pooled, and decays the
     heads' statistics by 0.9997. `dtype` is the head's; None takes the backbone's. The
-    classifier and the logits are float32 at least.
+    classifier and the logits are float32 at least. `remat` computes the pyramid and each
+    convolution of the decoder anew for their gradients.
     """
 
     backbone: nn.Module
@@ -113,6 +118,7 @@ class DeepLabV3Plus(nn.Module):
     dropout: float = 0.1
     align_corners: bool = True
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -120,7 +126,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         features = self.backbone(image, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype, run = head_dtype(self), partial(run_stage, remat=self.remat, train=train)
         aspp = ASPP(
             self.rates,
             features=self.features,
@@ -131,11 +137,12 @@ class DeepLabV3Plus(nn.Module):
         )
         projection = ConvNormReLU(self.low_features, 1, dtype=dtype, name="feature_projection0")
         low = projection(features[self.low], train=train)
-        x = self._resize(aspp(features["c5"], train=train), low)
+        x = self._resize(run(aspp.__call__, features["c5"]), low)
         x = jnp.concatenate([x, low], axis=-1)
         conv3x3 = SeparableConv if self.separable else ConvNormReLU
         for name in ("decoder_conv0", "decoder_conv1"):
-            x = conv3x3(self.features, 3, dtype=dtype, name=name)(x, train=train)
+            conv = conv3x3(self.features, 3, dtype=dtype, name=name)
+            x = run(conv.__call__, x)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         return self._resize(logits, image)
 

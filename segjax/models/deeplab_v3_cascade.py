@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from segjax.backbones.resnet import ResNet
 from segjax.backbones.stages import Stage
 from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.head import head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.resize import resize_bilinear
 
 
@@ -21,7 +23,8 @@ class DeepLabV3Cascade(nn.Module):
     256 with three copies; None takes the backbone's, which beyond 32 stays 32. The backbone's
     multi-grid holds in the copies too (section 3.2). Where a copy halves the resolution it does
     so before its first unit, as the TensorFlow code does at the end of the block before it, so
-    parameters do not depend on the output stride.
+    parameters do not depend on the output stride. The copies' units are computed anew for their
+    gradients where the backbone's are (`remat`).
     """
 
     backbone: ResNet
@@ -41,9 +44,7 @@ class DeepLabV3Cascade(nn.Module):
           ValueError: the output stride is none that backbone and copies give.
         """
         steps = self._steps()
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
-        run = lambda block, x: block(x, train=train)
-        run = nn.remat(run) if self.backbone.remat else run
+        dtype, remat = head_dtype(self), self.backbone.remat
         x = self.backbone(image, train=train)["c5"]
         width = self.backbone.width * 2 ** (len(self.backbone.stages) - 1)
         for i, (step, dilation) in enumerate(steps, start=5):
@@ -52,7 +53,7 @@ class DeepLabV3Cascade(nn.Module):
             units = stage.units(self.backbone.stages[-1], self.backbone.multi_grid)
             for j, unit in enumerate(units):
                 block = self.backbone.block(width, unit, dtype=dtype, name=f"block{i}_{j}")
-                x = run(block, x)
+                x = run_stage(block.__call__, x, remat=remat, train=train)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         size = (image.shape[1], image.shape[2])
         return resize_bilinear(logits, size, align_corners=self.align_corners)

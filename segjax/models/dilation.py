@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
+from segjax.layers.remat import run_stage
 from segjax.ops.frame import mirror_pad
 from segjax.ops.pool import max_pool
 
@@ -87,7 +88,8 @@ class Dilation(nn.Module):
 
     The image is mirrored out by 186 pixels and no map is padded. Score i is for pixel 8 · i of
     any image, in training and in prediction (`label_stride`). `context` is None for the front
-    end alone, which the paper trains first, or the channels of `Context`.
+    end alone, which the paper trains first, or the channels of `Context`. `remat` computes each
+    stage, the classifier and the context anew for their gradients.
     """
 
     num_classes: int
@@ -96,6 +98,7 @@ class Dilation(nn.Module):
     features: int = 4096
     dropout: float = 0.5
     dtype: Any = jnp.float32
+    remat: bool = False
 
     # Not a field: the published network has no other.
     label_stride = 8
@@ -108,21 +111,34 @@ class Dilation(nn.Module):
         scores = self._front(_framed(image), train=train)
         if self.context is None:
             return scores
-        return Context(self.num_classes, self.context, dtype=self.dtype, name="context")(scores)
+        context = Context(self.num_classes, self.context, dtype=self.dtype, name="context")
+        return run_stage(context.__call__, scores, remat=self.remat)
 
     def _front(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
         """Returns the front end's scores of an image with its margin (section 4)."""
-        for stage, count in enumerate((2, 2, 3, 3, 3), start=1):
-            features = self.width * min(2 ** (stage - 1), 8)
-            for j in range(1, count + 1):
-                x = self._conv(x, features, 3, 2 if stage == 5 else 1, f"conv{stage}_{j}")
+        for stage in range(1, 6):
+            x = run_stage(self._stage, x, stage=stage, remat=self.remat)
             if stage <= 3:
                 x = max_pool(x, window=2, stride=2)
+        x = run_stage(self._classifier, x, remat=self.remat, train=train)
+        init, dtype = nn.initializers.normal(0.001), at_least_float32(self.dtype)
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="final")(x)
+
+    def _stage(self, x: Float[Array, "b h w c"], *, stage: int) -> Float[Array, "b oh ow f"]:
+        """Returns what VGG16's convolutions between two poolings make of `x`."""
+        features = self.width * min(2 ** (stage - 1), 8)
+        for j in range(1, (2, 2, 3, 3, 3)[stage - 1] + 1):
+            x = self._conv(x, features, 3, 2 if stage == 5 else 1, f"conv{stage}_{j}")
+        return x
+
+    def _classifier(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow f"]:
+        """Returns fc7."""
         for i, kernel_size, rate in ((6, 7, 4), (7, 1, 1)):
             x = self._conv(x, self.features, kernel_size, rate, f"fc{i}")
             x = Dropout(self.dropout, name=f"drop{i}")(x, train=train)
-        init, dtype = nn.initializers.normal(0.001), at_least_float32(self.dtype)
-        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="final")(x)
+        return x
 
     def _conv(
         self, x: Float[Array, "b h w c"], features: int, kernel_size: int, rate: int, name: str

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
+from segjax.layers.remat import run_stage
 from segjax.ops.frame import pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.skip import concat_skip
@@ -47,15 +48,22 @@ class DenseBlock(nn.Module):
     growth: int
     dropout: float
     dtype: Any
+    remat: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w n"]:
         """Returns the layers · growth new channels alone."""
         new = []
         for i in range(self.layers):
-            layer = NormReLUConv(self.growth, 3, self.dropout, self.dtype, name=f"layer{i}")
-            new.append(layer(jnp.concatenate([x, *new], axis=-1), train=train))
+            new.append(run_stage(self._layer, x, *new, i=i, remat=self.remat, train=train))
         return jnp.concatenate(new, axis=-1)
+
+    def _layer(
+        self, *stack: Float[Array, "b h w _"], i: int, train: bool
+    ) -> Float[Array, "b h w g"]:
+        """Returns the new channels of layer `i`."""
+        layer = NormReLUConv(self.growth, 3, self.dropout, self.dtype, name=f"layer{i}")
+        return layer(jnp.concatenate(stack, axis=-1), train=train)
 
 
 class FCDenseNet(nn.Module):
@@ -69,6 +77,9 @@ class FCDenseNet(nn.Module):
 
     The released evaluation normalised by the statistics of its batches of 10 images at test
     time too. Here running averages are used, so published scores need not be met exactly.
+
+    `remat` computes each layer anew for its gradient instead of keeping its stack: these grow
+    with a block's depth squared.
     """
 
     num_classes: int
@@ -77,6 +88,7 @@ class FCDenseNet(nn.Module):
     features: int = 48
     dropout: float = 0.2
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -131,7 +143,9 @@ class FCDenseNet(nn.Module):
         return classifier(concat_skip(new, x))
 
     def _block(self, index: int, name: str) -> DenseBlock:
-        return DenseBlock(self.layers[index], self.growth, self.dropout, self.dtype, name=name)
+        return DenseBlock(
+            self.layers[index], self.growth, self.dropout, self.dtype, self.remat, name=name
+        )
 
     def _transition_down(
         self, x: Float[Array, "b h w c"], level: int, *, train: bool
@@ -140,7 +154,8 @@ class FCDenseNet(nn.Module):
         conv = NormReLUConv(
             x.shape[-1], 1, self.dropout, self.dtype, name=f"transition_down{level}"
         )
-        return max_pool(conv(x, train=train), window=2, stride=2)
+        x = run_stage(conv.__call__, x, remat=self.remat, train=train)
+        return max_pool(x, window=2, stride=2)
 
 
 FCDenseNet56 = partial(FCDenseNet, layers=(4,) * 11, growth=12)

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 from segjax.backbones.vgg import CEIL
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import FCNHead, hand_over
+from segjax.layers.head import FCNHead, hand_over, head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.conv import conv_output_size
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
@@ -70,7 +71,8 @@ class SkipFCN(nn.Module):
     For any size of image. `stride` is that of the finest scores: 32, 16 or 8. Score layers
     start at zero, and the bilinear upsampling is constant, as in the released networks. The
     backbone is `VGG16(pool=CEIL)`. `skip_scales` multiply pool4 and pool3 before their scores.
-    `dtype` is the head's; None takes the backbone's.
+    `dtype` is the head's; None takes the backbone's. `remat` computes the classifier's layers
+    anew for their gradient.
     """
 
     backbone: nn.Module
@@ -80,6 +82,7 @@ class SkipFCN(nn.Module):
     features: int = 4096
     dropout: float = 0.5
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -93,7 +96,7 @@ class SkipFCN(nn.Module):
         border = (BORDER, BORDER)
         maps = self.backbone(jnp.pad(image, ((0, 0), border, border, (0, 0))), train=train)
         self._check(maps, image.shape[1:3])
-        scores = self._classifier(maps["c5"], train=train)
+        scores = run_stage(self._classifier, maps["c5"], remat=self.remat, train=train)
         for level, scale in zip(_skips(self.stride), self.skip_scales, strict=False):
             scores = _upsample(scores, 2)
             skip = self._score(maps[level] * scale, f"score_pool{level[1]}")
@@ -105,17 +108,16 @@ class SkipFCN(nn.Module):
     ) -> Float[Array, "b oh ow k"]:
         """Returns VGG16's three fully connected layers, wherever their 7×7 fits."""
         for name, kernel_size in (("fc6", 7), ("fc7", 1)):
-            x = Conv(self.features, kernel_size, padding=0, dtype=self._dtype, name=name)(x)
+            conv = Conv(
+                self.features, kernel_size, padding=0, dtype=head_dtype(self), name=name
+            )
+            x = conv(x)
             x = Dropout(self.dropout, name=f"drop{name[2]}")(nn.relu(x), train=train)
         return self._score(x, "score_fr")
 
     def _score(self, x: Float[Array, "b h w c"], name: str) -> Float[Array, "b h w k"]:
-        dtype, zeros = at_least_float32(self._dtype), nn.initializers.zeros
+        dtype, zeros = at_least_float32(head_dtype(self)), nn.initializers.zeros
         return Conv(self.num_classes, 1, dtype=dtype, kernel_init=zeros, name=name)(x)
-
-    @property
-    def _dtype(self) -> Any:
-        return self.backbone.dtype if self.dtype is None else self.dtype
 
     @nn.nowrap
     def _check(self, maps: Any, size: tuple[int, ...]) -> None:
@@ -172,7 +174,7 @@ class FCN(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype = head_dtype(self)
         head = partial(FCNHead, self.num_classes, dropout=self.dropout, dtype=dtype)
         upsample = lambda x: resize_bilinear(x, (image.shape[1], image.shape[2]))
         # The head's parameters must exist whatever `train` is at initialisation.

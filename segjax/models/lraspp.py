@@ -6,6 +6,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
+from segjax.layers.head import head_dtype
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
 
@@ -36,7 +37,7 @@ class LRASPP(nn.Module):
         """Returns logits of the image's size."""
         features = self.backbone(image, train=train)
         low, high = features[self.low], features[self.high]
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype = head_dtype(self)
         x = ConvNormReLU(self.features, 1, dtype=dtype, name="cbr")(high, train=train)
         scale = Conv(self.features, 1, use_bias=False, dtype=dtype, name="scale")
         x = x * nn.sigmoid(scale(high.mean((1, 2), keepdims=True)))
@@ -46,8 +47,8 @@ class LRASPP(nn.Module):
         return resize_bilinear(logits, (image.shape[1], image.shape[2]))
 
     def _classifier(self, name: str) -> Conv:
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
-        return Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name=name)
+        dtype = at_least_float32(head_dtype(self))
+        return Conv(self.num_classes, 1, dtype=dtype, name=name)
 
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "LRASPP":

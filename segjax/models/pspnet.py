@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
-from segjax.layers.dropout import Dropout
-from segjax.layers.head import hand_over
+from segjax.layers.conv import ConvNormReLU
+from segjax.layers.head import FCNHead, hand_over, head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.pool import adaptive_avg_pool
 from segjax.ops.resize import resize_bilinear
 
@@ -38,24 +38,6 @@ class PyramidPooling(nn.Module):
         return jnp.concatenate(levels, axis=-1)
 
 
-class Head(nn.Module):
-    """3×3 to `features`, norm, ReLU, dropout of whole channels, 1×1 to classes."""
-
-    num_classes: int
-    features: int
-    dropout: float = 0.1
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
-        """Returns logits of the features' size."""
-        y = ConvNormReLU(self.features, 3, dtype=self.dtype, name="conv")(x, train=train)
-        kept = jnp.ones((y.shape[0], 1, 1, self.features), y.dtype)
-        y = y * Dropout(self.dropout, name="dropout")(kept, train=train)
-        dtype = at_least_float32(self.dtype)
-        return Conv(self.num_classes, 1, dtype=dtype, name="classifier")(y)
-
-
 class PSPNet(nn.Module):
     """Backbone, pyramid pooling, head, bilinear upsampling to the image.
 
@@ -63,7 +45,8 @@ class PSPNet(nn.Module):
     uniform_dilation=True)` and images of 8n + 1 pixels a side; other sizes work here.
     `auxiliary=True` adds a head on c4 (figure 4; the paper's weight is 0.4): when training, its
     logits at the image's size are sown as "c4" into the collection "auxiliary". `dtype` is the
-    head's; None takes the backbone's. Classifiers and logits are float32 at least.
+    head's; None takes the backbone's. Classifiers and logits are float32 at least. `remat`
+    computes the pyramid and the heads anew for their gradients.
     """
 
     backbone: nn.Module
@@ -72,6 +55,7 @@ class PSPNet(nn.Module):
     auxiliary: bool = False
     dropout: float = 0.1
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -79,19 +63,21 @@ class PSPNet(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype = head_dtype(self)
         size = (image.shape[1], image.shape[2])
 
         def logits(x: Float[Array, "b oh ow c"], width: int, name: str) -> Array:
-            head = Head(self.num_classes, width, self.dropout, dtype=dtype, name=name)
-            return resize_bilinear(head(x, train=train), size, align_corners=True)
+            head = FCNHead(self.num_classes, width, self.dropout, True, dtype=dtype, name=name)
+            scores = run_stage(head.__call__, x, remat=self.remat, train=train)
+            return resize_bilinear(scores, size, align_corners=True)
 
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             c4 = features["c4"]
             hand_over(self, "c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
         c5 = features["c5"]
-        pyramid = PyramidPooling(self.bins, dtype=dtype, name="ppm")(c5, train=train)
+        ppm = PyramidPooling(self.bins, dtype=dtype, name="ppm")
+        pyramid = run_stage(ppm.__call__, c5, remat=self.remat, train=train)
         return logits(pyramid, c5.shape[-1] // 4, "head")
 
     @nn.nowrap

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
+from segjax.layers.head import head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
@@ -77,7 +79,8 @@ class RefineNet(nn.Module):
     units adapt twice and refine three times, and the chain pools four times. Logits at a
     quarter of the image are interpolated with aligned corners, as everything inside is. Any
     size works. `dropout` is on c4 and c5 and before the classifier. `dtype` is the decoder's;
-    None takes the backbone's. The classifier and the logits are float32 at least.
+    None takes the backbone's. The classifier and the logits are float32 at least. `remat`
+    computes each path anew for its gradient.
     """
 
     backbone: nn.Module
@@ -86,6 +89,7 @@ class RefineNet(nn.Module):
     pools: int = 4
     dropout: float = 0.5
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -93,7 +97,7 @@ class RefineNet(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         maps = dict(self.backbone(image, train=train))
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype = head_dtype(self)
         for name in ("c4", "c5"):
             dropout = Dropout(self.dropout, name=f"dropout_{name}")
             maps[name] = dropout(maps[name], train=train)
@@ -101,7 +105,7 @@ class RefineNet(nn.Module):
         for name in ("c5", "c4", "c3", "c2"):
             width = 2 * self.features if x is None else self.features
             refine = Refine(width, self.pools, dtype=dtype, name=f"refine_{name}")
-            x = refine(maps[name], x)
+            x = run_stage(refine.__call__, maps[name], x, remat=self.remat)
             if name != "c2":
                 x = self._project(x, dtype, name=f"project_{name}")
         x = Dropout(self.dropout, name="dropout")(x, train=train)

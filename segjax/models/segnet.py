@@ -1,5 +1,6 @@
 """SegNet (Badrinarayanan, Kendall, Cipolla, 2015, arXiv:1511.00561)."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.norm import BatchNorm
+from segjax.layers.remat import run_stage
 from segjax.ops.pool import max_pool_with_indices, max_unpool
 
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -21,7 +23,8 @@ class SegNet(nn.Module):
     decoder's convolution `conv4_1_D` makes as many channels as `conv4_1` takes, and `conv1_1_D`
     the logits. Every convolution has a bias and, but for the last, batch normalisation and
     ReLU. Pools of odd sides round up, as Caffe's do, and unpooling returns to the size that was
-    pooled: so every image size works.
+    pooled: so every image size works. `remat` computes what lies between two pools anew for its
+    gradient.
     """
 
     num_classes: int
@@ -33,36 +36,39 @@ class SegNet(nn.Module):
         (512, 512, 512),
     )
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
-        x, pools, inputs = image, [], {}
+        x, pools, mirrors = image, [], []
+        run = partial(run_stage, self._convs, remat=self.remat, train=train)
         for i, widths in enumerate(self.stages, start=1):
-            for j, width in enumerate(widths, start=1):
-                inputs[i, j] = x.shape[-1]
-                x = self._conv_norm_relu(x, width, f"conv{i}_{j}", train=train)
+            names = [f"conv{i}_{j}" for j in range(1, len(widths) + 1)]
+            taken = (x.shape[-1], *widths[:-1])
+            mirrors.append([(f"{n}_D", k) for n, k in zip(names, taken, strict=True)][::-1])
+            x = run(x, layers=list(zip(names, widths, strict=True)))
             size = x.shape[1:3]
             x, indices = _pool(x)
             pools.append((indices, size))
-        for i in range(len(self.stages), 0, -1):
-            x = _unpool(x, *pools[i - 1])
-            for j in range(len(self.stages[i - 1]), 0, -1):
-                if (i, j) != (1, 1):
-                    name = f"conv{i}_{j}_D"
-                    x = self._conv_norm_relu(x, inputs[i, j], name, train=train)
+        mirrors[0].pop()  # conv1_1_D makes the logits.
+        for pool, layers in zip(pools[::-1], mirrors[::-1], strict=True):
+            x = run(_unpool(x, *pool), layers=layers)
         dtype = at_least_float32(self.dtype)
         return Conv(self.num_classes, 3, dtype=dtype, kernel_init=he_fan_in, name="conv1_1_D")(
             x
         )
 
-    def _conv_norm_relu(
-        self, x: Float[Array, "b h w c"], features: int, name: str, *, train: bool
+    def _convs(
+        self, x: Float[Array, "b h w c"], *, layers: list[tuple[str, int]], train: bool
     ) -> Float[Array, "b h w f"]:
-        x = Conv(features, 3, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
-        return nn.relu(BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train))
+        """Returns what convolutions of these names and channels, one by one, make of `x`."""
+        for name, features in layers:
+            x = Conv(features, 3, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
+            x = nn.relu(BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train))
+        return x
 
 
 class SegNetBasic(nn.Module):
@@ -70,7 +76,7 @@ class SegNetBasic(nn.Module):
 
     `response_norm` divides each pixel by a power of its brightness (see `local_response_norm`).
     The released network takes colours of 0 … 255, where that matters; on normalised images it
-    changes little.
+    changes little. `remat` as in `SegNet`.
     """
 
     num_classes: int
@@ -78,6 +84,7 @@ class SegNetBasic(nn.Module):
     features: int = 64
     response_norm: bool = True
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -85,14 +92,15 @@ class SegNetBasic(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         x, pools = local_response_norm(image) if self.response_norm else image, []
+        run = partial(run_stage, self._conv_norm, remat=self.remat, train=train)
         for i in range(1, self.depth + 1):
-            x = nn.relu(self._conv_norm(x, f"conv{i}", train=train))
+            x = nn.relu(run(x, name=f"conv{i}"))
             size = x.shape[1:3]
             x, indices = _pool(x)
             pools.append((indices, size))
         for i in range(self.depth, 0, -1):
             x = _unpool(x, *pools[i - 1])
-            x = self._conv_norm(x, f"conv_decode{i}", train=train)
+            x = run(x, name=f"conv_decode{i}")
         return Conv(
             self.num_classes,
             1,
@@ -102,7 +110,7 @@ class SegNetBasic(nn.Module):
         )(x)
 
     def _conv_norm(
-        self, x: Float[Array, "b h w c"], name: str, *, train: bool
+        self, x: Float[Array, "b h w c"], *, name: str, train: bool
     ) -> Float[Array, "b h w f"]:
         x = Conv(self.features, 7, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
         return BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.head import hand_over
 from segjax.layers.norm import BatchNorm
+from segjax.layers.remat import run_stage
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
 
@@ -76,7 +77,8 @@ class U2Net(nn.Module):
     the last two resolutions are RSU-4F. The logits are the fusion d0. When training, the side
     outputs d1 … d6, of the image's size too, are sown into the collection "auxiliary"; the
     paper's loss is the sum of all seven (section 3.3). Pools round up and maps are resized to
-    what they join, so every image size works. The paper has one class, salient or not.
+    what they join, so every image size works. The paper has one class, salient or not. `remat`
+    computes each stage anew for its gradient.
     """
 
     num_classes: int
@@ -96,6 +98,7 @@ class U2Net(nn.Module):
         (4, 256, 512),
     )
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -112,13 +115,15 @@ class U2Net(nn.Module):
                 f"{len(self.decoder)}."
             )
         x, stages = image, []
+        run = partial(run_stage, remat=self.remat, train=train)
         for i, sizes in enumerate(self.encoder, start=1):
-            x = self._stage(i, sizes, f"stage{i}")(_pool(x) if i > 1 else x, train=train)
+            stage = self._stage(i, sizes, f"stage{i}")
+            x = run(stage.__call__, _pool(x) if i > 1 else x)
             stages.append(x)
         for i in range(len(self.decoder), 0, -1):
             joined = _join(stages[i], stages[i - 1])
             stage = self._stage(i, self.decoder[i - 1], f"stage{i}d")
-            stages[i - 1] = stage(joined, train=train)
+            stages[i - 1] = run(stage.__call__, joined)
         sides = [self._side(x, i, image) for i, x in enumerate(stages, start=1)]
         if train and not self.is_initializing():
             for i, side in enumerate(sides, start=1):

@@ -1,6 +1,7 @@
 """U-Net (Ronneberger, Fischer, Brox, 2015, arXiv:1505.04597)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,9 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
+from segjax.layers.head import head_dtype
 from segjax.layers.norm import BatchNorm
+from segjax.layers.remat import run_stage
 from segjax.layers.up import Up, he_fan_in, transposed
 from segjax.ops.frame import center_crop, pad_to_multiple
 from segjax.ops.pool import max_pool
@@ -52,7 +55,8 @@ class UNet(nn.Module):
     skips cropped, and logits of the image's centre only (572 → 388); see `canvas`. `up` is the
     way to twice the size (`segjax.layers.up`), `join` how a skip joins what comes up
     (`segjax.ops.skip`: concat_skip, add_skip, no_skip). `dropout` is at the end of the
-    contracting path (the paper gives no rate; 0.5 is usual).
+    contracting path (the paper gives no rate; 0.5 is usual). `remat` computes each level anew
+    for its gradient.
     """
 
     num_classes: int
@@ -64,6 +68,7 @@ class UNet(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -81,17 +86,15 @@ class UNet(nn.Module):
         return crop(self._network(padded, train=train))
 
     def _network(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
-        skips = []
+        skips, run = [], partial(run_stage, remat=self.remat, train=train)
         for level in range(self.depth):
-            x = self._convs(level, f"down{level}")(x, train=train)
+            x = run(self._convs, x, level=level, name=f"down{level}")
             skips.append(x)
             x = max_pool(x, window=2, stride=2)
-        x = self._convs(self.depth, "bottom")(x, train=train)
+        x = run(self._convs, x, level=self.depth, name="bottom")
         x = Dropout(self.dropout, name="dropout")(x, train=train)
         for level in reversed(range(self.depth)):
-            x = self.up(x, self.features * 2**level, dtype=self.dtype, name=f"upconv{level}")
-            x = self.join(x, center_crop(skips[level], (x.shape[1], x.shape[2])))
-            x = self._convs(level, f"up{level}")(x, train=train)
+            x = run(self._expand, x, skips[level], level=level)
         return Conv(
             self.num_classes,
             1,
@@ -100,10 +103,25 @@ class UNet(nn.Module):
             name="classifier",
         )(x)
 
-    def _convs(self, level: int, name: str) -> ConvPair:
-        return ConvPair(
-            self.features * 2**level, self.valid, self.batch_norm, self.dtype, name=name
-        )
+    def _convs(
+        self, x: Float[Array, "b h w c"], *, level: int, name: str, train: bool
+    ) -> Float[Array, "b oh ow f"]:
+        features = self.features * 2**level
+        convs = ConvPair(features, self.valid, self.batch_norm, self.dtype, name=name)
+        return convs(x, train=train)
+
+    def _expand(
+        self,
+        x: Float[Array, "b h w c"],
+        skip: Float[Array, "b sh sw f"],
+        *,
+        level: int,
+        train: bool,
+    ) -> Float[Array, "b oh ow f"]:
+        """Returns the map of a level, of the one below it and the skip."""
+        x = self.up(x, self.features * 2**level, dtype=self.dtype, name=f"upconv{level}")
+        x = self.join(x, center_crop(skip, (x.shape[1], x.shape[2])))
+        return self._convs(x, level=level, name=f"up{level}", train=train)
 
     @nn.nowrap
     def canvas(self, height: int, width: int) -> tuple[int, int]:
@@ -117,7 +135,7 @@ class UNet(nn.Module):
         >>> UNet(num_classes=2, valid=True).canvas(388, 300)
         (572, 492)
         """
-        if min(height, width) < 1:
+        if height < 1 or width < 1:
             raise ValueError(f"Sides must be at least 1, got {height} and {width}.")
         return (self._side(height), self._side(width)) if self.valid else (height, width)
 
@@ -157,12 +175,14 @@ class EncoderUNet(nn.Module):
     the classifier is 3×3. This is what segmentation libraries call U-Net with an encoder; the
     paper's own is `UNet`. The image is mirrored out to a multiple of 32 inside and the logits
     are cropped back, so every size works. `dtype` is the decoder's; None takes the backbone's.
+    `remat` computes the decoder's levels anew for their gradients.
     """
 
     backbone: nn.Module
     num_classes: int
     features: tuple[int, ...] = (256, 128, 64, 32, 16)
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -177,7 +197,7 @@ class EncoderUNet(nn.Module):
             raise ValueError(f"features must be five widths, got {self.features}.")
         padded, crop = pad_to_multiple(image, 32)
         encoded = self.backbone(padded, train=train)
-        dtype = self.backbone.dtype if self.dtype is None else self.dtype
+        dtype = head_dtype(self)
         x = encoded["c5"]
         for level, width in zip((4, 3, 2, 1, 0), self.features, strict=True):
             skip = encoded[f"c{level}"] if level else encoded.get("c0")
@@ -186,7 +206,8 @@ class EncoderUNet(nn.Module):
             x = upsample_nearest(x, factor)
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
-            x = ConvPair(width, False, True, dtype, name=f"up{level}")(x, train=train)
+            convs = ConvPair(width, False, True, dtype, name=f"up{level}")
+            x = run_stage(convs.__call__, x, remat=self.remat, train=train)
         classifier = Conv(
             self.num_classes,
             3,

@@ -101,6 +101,26 @@ class Staircase(_Warmed):
         return optax.piecewise_constant_schedule(self.rate, drops)
 
 
+@dataclasses.dataclass(frozen=True)
+class Exponential(_Warmed):
+    """rate · factor^(step / every), steps counted after the warm-up."""
+
+    factor: float = 0.995
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor <= 0 or self.every < 1:
+            raise InputError(
+                f"Exponential: factor={self.factor} must be positive and every={self.every} at "
+                "least 1 step."
+            )
+
+    def after_warmup(self, steps: int) -> Callable:
+        """The falling exponential."""
+        return optax.exponential_decay(self.rate, self.every, self.factor)
+
+
 Patterns = tuple[tuple[str, float], ...]
 NO_DECAY = (r"/bias$", r"bn\d*/", r"norm", r"downsample_bn/")
 """Paths that a caller may exclude from weight decay: biases and normalisation."""
@@ -138,6 +158,46 @@ class SGD:
             _clip(self.clip_norm),
             _decay(self.weight_decay, self.decay_exclude, params),
             optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity(),
+            optax.scale_by_learning_rate(self.schedule.build(steps)),
+            _multiply(self.multipliers, params),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RMSProp:
+    """The gradient over the root of its own mean square (Tieleman and Hinton, 2012).
+
+    As in Lasagne and TensorFlow `eps` stands under the root (PyTorch adds it to the root).
+    L2 decay is added to the gradient.
+
+    Attributes:
+      schedule: the learning rate.
+      decay: of the running mean of the squares.
+      eps: added to that mean.
+      weight_decay: factor of the parameters in the gradient.
+      decay_exclude: patterns of paths that are not decayed.
+      multipliers: (pattern, factor of the learning rate).
+      clip_norm: largest norm of the whole gradient, or None.
+    """
+
+    schedule: Schedule
+    decay: float = 0.9
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+    decay_exclude: tuple[str, ...] = ()
+    multipliers: Patterns = ()
+    clip_norm: float | None = None
+
+    def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
+        """The optax transformation.
+
+        Raises:
+          InputError: a pattern fits no parameter.
+        """
+        return optax.chain(
+            _clip(self.clip_norm),
+            _decay(self.weight_decay, self.decay_exclude, params),
+            optax.scale_by_rms(self.decay, self.eps, eps_in_sqrt=True),
             optax.scale_by_learning_rate(self.schedule.build(steps)),
             _multiply(self.multipliers, params),
         )

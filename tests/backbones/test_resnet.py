@@ -1,5 +1,7 @@
 """ResNet: published counts, and dense features that subsample to the strided ones."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from segjax.backbones.resnet import (
     ResNet101,
     ResNet152,
 )
+from segjax.types import AXIS
 
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 65, 97, 3)), jnp.float32)
 
@@ -96,6 +99,21 @@ def test_recomputing_units_changes_neither_names_nor_gradients():
     found, expected = (gradient(m)(variables["params"]) for m in (saving, model))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_normalisation_trains_with_the_running_statistics_and_keeps_them(frozen):
+    model = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, frozen_norm=frozen)
+    variables, image = _variables(model), IMAGE[:, :17, :17]
+    train = partial(model.apply, variables, train=True, mutable=["batch_stats"])
+    features, new = jax.pmap(train, axis_name=AXIS)(image[None])
+    expected = model.apply(variables, image, train=False)
+    kept = variables["batch_stats"]
+    same = jax.tree.map(lambda a, b: np.array_equal(a[0], b), new["batch_stats"], kept)
+    assert all(jax.tree.leaves(same)) == frozen
+    assert np.allclose(features["c5"][0], expected["c5"], rtol=1e-5) == frozen
+    plain = _variables(model.clone(frozen_norm=False))
+    assert jax.tree.structure(variables) == jax.tree.structure(plain)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The fully convolutional head."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import pytest
 
-from segjax.layers.head import FCNHead
+from segjax.layers.conv import Conv
+from segjax.layers.head import FCNHead, head_dtype
 
 
 def test_its_parameters_are_torchvisions_and_its_logits_float32():
@@ -13,3 +16,20 @@ def test_its_parameters_are_torchvisions_and_its_logits_float32():
     logits, variables = jax.eval_shape(head)
     assert (logits.shape, logits.dtype) == ((1, 5, 4, 21), jnp.float32)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 2_365_205
+
+
+def test_its_features_can_be_named():
+    init = lambda: FCNHead(3, features=6).init(
+        jax.random.key(0), jnp.ones((1, 5, 4, 8)), train=False
+    )
+    assert jax.eval_shape(init)["params"]["conv"]["conv"]["kernel"].shape == (3, 3, 8, 6)
+
+
+class _Model(nn.Module):
+    backbone: nn.Module
+    dtype: type | None = None
+
+
+@pytest.mark.parametrize("own, expected", [(None, jnp.bfloat16), (jnp.float32, jnp.float32)])
+def test_a_heads_dtype_is_its_own_or_else_the_backbones(own, expected):
+    assert head_dtype(_Model(Conv(1, 1, dtype=jnp.bfloat16), own)) == expected

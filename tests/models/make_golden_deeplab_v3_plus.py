@@ -11,7 +11,6 @@ The middle flow has one unit of its sixteen equal ones. Weights are made from th
 
 import pathlib
 import runpy
-from collections import OrderedDict
 
 import numpy as np
 
@@ -49,147 +48,94 @@ def sample(name: str, array: np.ndarray) -> np.ndarray:
     return array[:, ::pixels, ::pixels, ::channels]
 
 
-def network(*, output_stride, rates, separable, middle_units=1, classes=21):
-    """Returns a torch module: image → dictionary of the arrays that the golden files sample."""
-    import torch
-    from torch import nn
+def unit(t, name, x, features, kernel=1, *, eps=1e-5, **options):
+    """A convolution without bias, normalised."""
+    x = t.conv(f"{name}.conv", x, features, kernel, bias=False, **options)
+    return t.norm(f"{name}.norm", x, eps=eps)
 
-    def unit(inner, outer, side=1, stride=1, rate=1, groups=1, eps=1e-5):
-        pad = rate * (side - 1) // 2
-        conv = nn.Conv2d(inner, outer, side, stride, pad, rate, groups, bias=False)
-        return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(outer, eps=eps)))
 
-    class Separable(nn.Module):
-        def __init__(self, inner, outer, stride=1, rate=1, between=True, eps=1e-5):
-            super().__init__()
-            self.depthwise = unit(inner, inner, 3, stride, rate, inner, eps)
-            self.pointwise = unit(inner, outer, eps=eps)
-            self.between = between
+def ordinary_conv(t, name, x, features, *, rate=1):
+    """A 3×3 convolution, normalised, ReLU."""
+    return unit(t, name, x, features, 3, dilation=rate).relu()
 
-        def forward(self, x):
-            if self.between:
-                return torch.relu(self.pointwise(torch.relu(self.depthwise(x))))
-            return self.pointwise(self.depthwise(x))
 
-    class Module(nn.Module):
-        def __init__(self, inner, widths, stride, rate, shortcut):
-            super().__init__()
-            a, b, c = widths
-            self.separable_conv1 = Separable(inner, a, 1, rate, False, 1e-3)
-            self.separable_conv2 = Separable(a, b, 1, rate, False, 1e-3)
-            self.separable_conv3 = Separable(b, c, stride, rate, False, 1e-3)
-            self.shortcut = unit(inner, c, 1, stride, eps=1e-3) if shortcut else nn.Identity()
+def separable_conv(t, name, x, features, *, stride=1, rate=1, relu=True, eps=1e-5):
+    """A depthwise 3×3 and a 1×1, each normalised and, with `relu`, followed by one."""
+    activation = t.torch.relu if relu else lambda y: y
+    options = {"stride": stride, "dilation": rate, "groups": x.shape[1], "eps": eps}
+    x = activation(unit(t, f"{name}.depthwise", x, x.shape[1], 3, **options))
+    return activation(unit(t, f"{name}.pointwise", x, features, eps=eps))
 
-        def forward(self, x):
-            before = self.separable_conv2(torch.relu(self.separable_conv1(torch.relu(x))))
-            return self.separable_conv3(torch.relu(before)) + self.shortcut(x), before
 
-    class Last(nn.Module):
-        def __init__(self, rate):
-            super().__init__()
-            self.separable_conv1 = Separable(1024, 1536, 1, rate, eps=1e-3)
-            self.separable_conv2 = Separable(1536, 1536, 1, rate, eps=1e-3)
-            self.separable_conv3 = Separable(1536, 2048, 1, rate, eps=1e-3)
+def module(t, name, x, widths, stride, rate, *, shortcut=True):
+    """Returns a residual module's sum, and its map before the stride."""
+    y, maps = x, []
+    for i, width in enumerate(widths, start=1):
+        options = {"stride": stride if i == 3 else 1, "rate": rate, "relu": False, "eps": 1e-3}
+        y = separable_conv(t, f"{name}.separable_conv{i}", y.relu(), width, **options)
+        maps.append(y)
+    if shortcut:
+        x = unit(t, f"{name}.shortcut", x, widths[-1], stride=stride, eps=1e-3)
+    return y + x, maps[1]
 
-        def forward(self, x):
-            return self.separable_conv3(self.separable_conv2(self.separable_conv1(x)))
 
-    class Backbone(nn.Module):
-        def __init__(self):
-            super().__init__()
-            one, two, three, middle, exit1, exit2 = LAYOUT[output_stride]
-            self.entry_flow_conv1_1 = unit(3, 32, 3, 2, eps=1e-3)
-            self.entry_flow_conv1_2 = unit(32, 64, 3, eps=1e-3)
-            self.entry_flow_block1_unit_1 = Module(64, [128] * 3, *one, True)
-            self.entry_flow_block2_unit_1 = Module(128, [256] * 3, *two, True)
-            self.entry_flow_block3_unit_1 = Module(256, [728] * 3, *three, True)
-            for i in range(1, middle_units + 1):
-                module = Module(728, [728] * 3, *middle, False)
-                setattr(self, f"middle_flow_block1_unit_{i}", module)
-            self.exit_flow_block1_unit_1 = Module(728, [728, 1024, 1024], *exit1, True)
-            self.exit_flow_block2_unit_1 = Last(exit2[1])
+def xception(t, x, layout, middle_units):
+    """Returns c2 and c5, and keeps c1 … c5."""
+    *entry, middle, exit1, (_, last_rate) = layout
+    name = "backbone.entry_flow_"
+    x = unit(t, f"{name}conv1_1", x, 32, 3, stride=2, eps=1e-3).relu()
+    x = unit(t, f"{name}conv1_2", x, 64, 3, eps=1e-3).relu()
+    maps = []
+    for i, (width, (stride, rate)) in enumerate(zip((128, 256, 728), entry, strict=True), 1):
+        x, before = module(t, f"{name}block{i}_unit_1", x, [width] * 3, stride, rate)
+        maps.append(t.keep(f"c{i}", before))
+    for i in range(1, middle_units + 1):
+        name = f"backbone.middle_flow_block1_unit_{i}"
+        x, _ = module(t, name, x, [728] * 3, *middle, shortcut=False)
+    name = "backbone.exit_flow_"
+    x, before = module(t, f"{name}block1_unit_1", x, [728, 1024, 1024], *exit1)
+    t.keep("c4", before)
+    for i, width in enumerate((1536, 1536, 2048), start=1):
+        inner = f"{name}block2_unit_1.separable_conv{i}"
+        x = separable_conv(t, inner, x, width, rate=last_rate, eps=1e-3)
+    return maps[1], t.keep("c5", x)
 
-        def forward(self, x):
-            x = torch.relu(self.entry_flow_conv1_2(torch.relu(self.entry_flow_conv1_1(x))))
-            x, c1 = self.entry_flow_block1_unit_1(x)
-            x, c2 = self.entry_flow_block2_unit_1(x)
-            x, c3 = self.entry_flow_block3_unit_1(x)
-            for i in range(1, middle_units + 1):
-                x, _ = getattr(self, f"middle_flow_block1_unit_{i}")(x)
-            x, c4 = self.exit_flow_block1_unit_1(x)
-            c5 = self.exit_flow_block2_unit_1(x)
-            return {"c1": c1, "c2": c2, "c3": c3, "c4": c4, "c5": c5}
 
-    class Ordinary(nn.Sequential):
-        def __init__(self, inner, outer, stride=1, rate=1):
-            super().__init__(OrderedDict(unit(inner, outer, 3, stride, rate).named_children()))
+def aspp(t, x, rates, conv3x3):
+    """The five branches and their projection."""
+    y = [unit(t, "aspp.convs_0", x, 256).relu()]
+    for i, rate in enumerate(rates, start=1):
+        y.append(conv3x3(t, f"aspp.convs_{i}", x, 256, rate=rate))
+    pooled = unit(t, "aspp.convs_4", x.mean((2, 3), keepdim=True), 256).relu()
+    y.append(pooled.expand(-1, -1, *x.shape[2:]))
+    return t.keep("aspp", unit(t, "aspp.project", t.torch.cat(y, 1), 256).relu())
 
-        def forward(self, x):
-            return torch.relu(super().forward(x))
 
-    conv3x3 = Separable if separable else Ordinary
-
-    class ASPP(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.convs_0 = unit(2048, 256)
-            self.convs_1, self.convs_2, self.convs_3 = (
-                conv3x3(2048, 256, rate=rate) for rate in rates
-            )
-            self.convs_4 = unit(2048, 256)
-            self.project = unit(1280, 256)
-
-        def forward(self, x):
-            pooled = torch.relu(self.convs_4(x.mean((2, 3), keepdim=True))).expand(
-                -1, -1, *x.shape[2:]
-            )
-            atrous = [self.convs_1(x), self.convs_2(x), self.convs_3(x)]
-            y = torch.cat([torch.relu(self.convs_0(x)), *atrous, pooled], 1)
-            return torch.relu(self.project(y))
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.backbone, self.aspp = Backbone(), ASPP()
-            self.feature_projection0 = unit(256, 48)
-            self.decoder_conv0 = conv3x3(304, 256)
-            self.decoder_conv1 = conv3x3(256, 256)
-            self.classifier = nn.Conv2d(256, classes, 1)
-
-        def forward(self, image):
-            resize = lambda x, like: nn.functional.interpolate(
-                x, like.shape[2:], mode="bilinear", align_corners=True
-            )
-            features = self.backbone(image)
-            aspp = self.aspp(features["c5"])
-            low = torch.relu(self.feature_projection0(features["c2"]))
-            x = self.decoder_conv0(torch.cat([resize(aspp, low), low], 1))
-            x = self.decoder_conv1(x)
-            out = resize(self.classifier(x), image)
-            return {**features, "aspp": aspp, "decoder_conv1": x, "out": out}
-
-    return Network()
+def network(t, image, *, output_stride, rates, separable, middle_units=1, classes=21):
+    """The whole network; keeps the arrays that the golden files sample."""
+    resize = lambda x, like: t.functional.interpolate(
+        x, like.shape[2:], mode="bilinear", align_corners=True
+    )
+    conv3x3 = separable_conv if separable else ordinary_conv
+    c2, c5 = xception(t, image, LAYOUT[output_stride], middle_units)
+    top = aspp(t, c5, rates, conv3x3)
+    low = unit(t, "feature_projection0", c2, 48).relu()
+    x = t.torch.cat([resize(top, low), low], 1)
+    for name in ("decoder_conv0", "decoder_conv1"):
+        x = t.keep(name, conv3x3(t, name, x, 256))
+    t.keep("out", resize(t.conv("classifier", x, classes, 1), image))
 
 
 def main() -> None:
     """Writes both files, after checking the whole networks' counts."""
-    import torch
-
+    make = runpy.run_path(str(FOLDER / "make_golden_encoder_decoder.py"))["Torch"]
     for name, options in FILES.items():
-        whole = network(**options, middle_units=16)
-        published = 41_055_413 if options["separable"] else 54_711_461
-        assert sum(p.numel() for p in whole.parameters()) == published
-        model = network(**options).eval()
-        filled = {
-            key: tensor
-            if tensor.ndim == 0
-            else torch.from_numpy(MAKER["fill"](key, tuple(tensor.shape)))
-            for key, tensor in model.state_dict().items()
-        }
-        model.load_state_dict(filled)
-        with torch.no_grad():
-            arrays = model(torch.from_numpy(image()).permute(0, 3, 1, 2))
-        kept = {k: sample(k, v.permute(0, 2, 3, 1).numpy()) for k, v in arrays.items()}
+        t = make()
+        network(t, t.torch.zeros(1, 3, 32, 32), middle_units=16, **options)
+        assert t.count == (41_055_413 if options["separable"] else 54_711_461)
+        t = make()
+        network(t, t.torch.from_numpy(image()).permute(0, 3, 1, 2), **options)
+        kept = {k: sample(k, t.kept[k]) for k in STEPS}
         np.savez_compressed(FOLDER / f"golden_deeplab_v3_plus_{name}.npz", **kept)
 
 

@@ -1,6 +1,7 @@
-"""Writes `golden_densenet.npz`: what torchvision's DenseNet returns for weights by names.
+"""Writes `golden_densenet.npz`: what torchvision's DenseNet-121 returns.
 
-Needs torch and torchvision (made with 2.13.0 and 0.28.0); the tests need the other functions.
+Weights are made from their names as in `make_golden_torchvision.py`. Needs torch and
+torchvision (made with 2.13.0 and 0.28.0); the test needs only `fill`, `image`, `sample`.
 
     python tests/models/make_golden_densenet.py
 """
@@ -12,8 +13,6 @@ import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
 TORCHVISION = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
-LAYERS = (2, 3, 3, 2)
-"""Fewer layers a block than DenseNet-121's, at its growth and widths, to compile in seconds."""
 fill = TORCHVISION["fill"]
 
 
@@ -32,36 +31,17 @@ def sample(array: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Writes the file."""
-    import torch
+    declared = TORCHVISION["declare_operators"]()
+    from torchvision.models import densenet121
 
-    library = torch.library.Library("torchvision", "DEF")
-    # torchvision's Python code expects its C++ operators to exist; none is called here.
-    for schema in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
-        "SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
-    ):
-        library.define(schema)
-    from torchvision.models import DenseNet
-
-    model = DenseNet(block_config=LAYERS).eval()
-    model.load_state_dict(
-        {
-            k: v if v.ndim == 0 else torch.from_numpy(fill(k, tuple(v.shape)))
-            for k, v in model.state_dict().items()
-        }
-    )
-    net, kept = model.features, {}
+    model = TORCHVISION["filled"](densenet121(weights=None))
+    net = model.features
     taps = {"c1": net.relu0, "c5": net.norm5}
     taps |= {f"c{i + 1}": getattr(net, f"transition{i}").relu for i in (1, 2, 3)}
-    for name, module in taps.items():
-        keep = lambda _, __, output, name=name: kept.__setitem__(name, output.clone())
-        module.register_forward_hook(keep)
-    with torch.no_grad():
-        model(torch.from_numpy(image()).permute(0, 3, 1, 2))
-    kept = {k: sample(v.relu().permute(0, 2, 3, 1).numpy()) for k, v in kept.items()}
+    arrays = TORCHVISION["outputs"](model, taps, image())
+    kept = {k: sample(v.clip(0)) for k, v in arrays.items()}
     np.savez_compressed(FOLDER / "golden_densenet.npz", **kept)
+    del declared
 
 
 if __name__ == "__main__":

@@ -51,14 +51,16 @@ class Torch:
         self.count += trained * int(np.prod(shape))
         return self.torch.from_numpy(fill(name, shape))
 
-    def conv(self, name, x, features, kernel, *, dilation=1, bias=True):
-        weight = self.weight(f"{name}.weight", features, x.shape[1], kernel, kernel)
+    def conv(self, name, x, features, kernel, *, stride=1, dilation=1, groups=1, bias=True):
+        weight = self.weight(f"{name}.weight", features, x.shape[1] // groups, kernel, kernel)
         return self.functional.conv2d(
             x,
             weight,
             self.weight(f"{name}.bias", features) if bias else None,
+            stride=stride,
             padding=dilation * (kernel // 2),
             dilation=dilation,
+            groups=groups,
         )
 
     def norm(self, name, x, *, eps=1e-5):

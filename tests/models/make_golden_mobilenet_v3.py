@@ -31,17 +31,7 @@ def sample(name: str, array: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Writes the file."""
-    import torch
-
-    library = torch.library.Library("torchvision", "DEF")
-    # torchvision's Python code expects its C++ operators to exist; none is called here.
-    for schema in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
-        "SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
-    ):
-        library.define(schema)
+    declared = MAKER["declare_operators"]()
     from torchvision.models import mobilenet_v3_small
     from torchvision.models.segmentation import (
         deeplabv3_mobilenet_v3_large,
@@ -52,35 +42,17 @@ def main() -> None:
     lraspp = lraspp_mobilenet_v3_large(**options)
     deeplab = deeplabv3_mobilenet_v3_large(aux_loss=True, **options)
     small = mobilenet_v3_small(weights=None).features
-    layers = {k: lraspp.backbone[str(i)] for k, i in LARGE.items()}
-    arrays = {
-        **_outputs("lraspp", lraspp, layers),
-        **_outputs("deeplab", deeplab, {"aspp": deeplab.classifier[0]}),
-        **_outputs("small", small, {k: small[i] for k, i in SMALL.items() if k != "c5"}),
+    taps = {
+        "lraspp": {k: lraspp.backbone[str(i)] for k, i in LARGE.items()},
+        "deeplab": {"aspp": deeplab.classifier[0]},
+        "small": {k: small[i] for k, i in SMALL.items()},
     }
-    np.savez_compressed(FOLDER / "golden_mobilenet_v3.npz", **arrays)
-
-
-def _outputs(prefix: str, model, taps: dict) -> dict[str, np.ndarray]:
-    import torch
-
-    state = model.state_dict()
-    filled = {
-        name: tensor
-        if tensor.ndim == 0
-        else torch.from_numpy(MAKER["fill"](name, tuple(tensor.shape)))
-        for name, tensor in state.items()
-    }
-    model.load_state_dict(filled)
-    arrays = {}
-    for name, module in taps.items():
-        keep = lambda _, __, output, name=name: arrays.__setitem__(name, output)
-        module.register_forward_hook(keep)
-    with torch.no_grad():
-        outputs = model.eval()(torch.from_numpy(image()).permute(0, 3, 1, 2))
-    arrays |= outputs if isinstance(outputs, dict) else {"c5": outputs}
-    to_bhwc = lambda tensor: tensor.permute(0, 2, 3, 1).numpy()
-    return {f"{prefix}/{k}": sample(k, to_bhwc(v)) for k, v in arrays.items()}
+    kept = {}
+    for name, model in (("lraspp", lraspp), ("deeplab", deeplab), ("small", small)):
+        arrays = MAKER["outputs"](MAKER["filled"](model), taps[name], image())
+        kept |= {f"{name}/{k}": sample(k, v) for k, v in arrays.items()}
+    np.savez_compressed(FOLDER / "golden_mobilenet_v3.npz", **kept)
+    del declared
 
 
 if __name__ == "__main__":

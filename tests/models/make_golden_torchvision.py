@@ -1,7 +1,9 @@
-"""Writes `golden_*.npz`: what torchvision's networks return for weights made from their names.
+"""Writes `golden_resnet*.npz`: what torchvision's networks return for weights made from names.
 
-Needs torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`,
-`STEPS`.
+ResNet-101 at output stride 8 under DeepLab v3's and FCN's heads, which share one backbone, as
+its weights are those of its names; ResNet-50 under FCN's; ResNet-18 at output stride 32. Needs
+torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`,
+`sample`.
 
     python tests/models/make_golden_torchvision.py
 """
@@ -12,20 +14,26 @@ import zlib
 import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
+SIZES = {"resnet101": (33, 297), "resnet50": (33, 65)}
+"""Rows and columns: the first is at stride 8 still wider than the widest rate, 36."""
 STEPS = {
     "c1": (4, 8),
-    "c2": (2, 16),
+    "c2": (4, 16),
     "c3": (2, 16),
     "c4": (2, 32),
     "c5": (2, 64),
     "aspp": (2, 8),
+    "out": (8, 2),
+    "fcn": (8, 2),
+    "aux": (8, 2),
 }
 """Every so many rows and columns, and every so many channels, are kept of a feature map."""
 
 
 def image(name: str) -> np.ndarray:
-    """Returns 1 × 33 × 297 × 3: at stride 8 still wider than the widest rate, 36."""
-    return _rng(name).normal(size=(1, 33, 297, 3)).astype(np.float32)
+    """Returns one image b h w c."""
+    height, width = SIZES.get(name, (33, 297))
+    return _rng(name).normal(size=(1, height, width, 3)).astype(np.float32)
 
 
 def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -48,12 +56,14 @@ def _rng(name: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
-def main() -> None:
-    """Writes both files."""
+def declare_operators():
+    """Lets torchvision's Python code be imported without its C++ operators; none is called.
+
+    Returns what declares them, as long as it lives.
+    """
     import torch
 
     library = torch.library.Library("torchvision", "DEF")
-    # torchvision's Python code expects its C++ operators to exist; none is called here.
     for schema in (
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -61,42 +71,63 @@ def main() -> None:
         "SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
     ):
         library.define(schema)
-    from torchvision.models import resnet18
-    from torchvision.models.segmentation import deeplabv3_resnet50
-
-    deeplab = deeplabv3_resnet50(
-        weights=None, weights_backbone=None, num_classes=21, aux_loss=True
-    )
-    taps = {"aspp": deeplab.classifier[0], "c1": deeplab.backbone.relu}
-    taps |= {f"c{i + 1}": deeplab.backbone[f"layer{i}"] for i in (1, 2, 3, 4)}
-    _write("deeplab_v3_resnet50", deeplab, taps)
-    resnet = resnet18(weights=None)
-    _write(
-        "resnet18", resnet, {f"c{i + 1}": getattr(resnet, f"layer{i}") for i in (1, 2, 3, 4)}
-    )
+    return library
 
 
-def _write(file: str, model, taps: dict) -> None:
+def filled(model):
+    """Returns the torch module in evaluation, every tensor made from its name."""
     import torch
 
-    state = model.state_dict()
-    model.load_state_dict(
-        {
-            name: tensor
-            if tensor.ndim == 0
-            else torch.from_numpy(fill(name, tuple(tensor.shape)))
-            for name, tensor in state.items()
-        }
-    )
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.ndim:
+                tensor.copy_(torch.from_numpy(fill(name, tuple(tensor.shape))))
+    return model.eval()
+
+
+def outputs(model, taps: dict, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns, b h w c, what the modules `taps` return, and the model's own outputs by name."""
+    import torch
+
     arrays = {}
     for name, module in taps.items():
-        keep = lambda _, __, output, name=name: arrays.__setitem__(name, output)
+        # A later layer may overwrite its input.
+        keep = lambda _, __, output, name=name: arrays.__setitem__(name, output.clone())
         module.register_forward_hook(keep)
     with torch.no_grad():
-        outputs = model.eval()(torch.from_numpy(image(file)).permute(0, 3, 1, 2))
-    if isinstance(outputs, dict):
-        arrays |= outputs
-    kept = {k: sample(k, v.permute(0, 2, 3, 1).numpy()) for k, v in arrays.items()}
+        answer = model(torch.from_numpy(x).permute(0, 3, 1, 2))
+    arrays |= answer if isinstance(answer, dict) else {}
+    return {k: v.permute(0, 2, 3, 1).numpy() for k, v in arrays.items()}
+
+
+def main() -> None:
+    """Writes the three files."""
+    declared = declare_operators()
+    from torchvision.models import resnet18, segmentation
+
+    options = {"weights": None, "weights_backbone": None, "num_classes": 21, "aux_loss": True}
+    deeplab = filled(segmentation.deeplabv3_resnet101(**options))
+    taps = _levels(deeplab.backbone) | {"aspp": deeplab.classifier[0]}
+    x = image("resnet101")
+    arrays = outputs(deeplab, taps, x)
+    fcn = outputs(filled(segmentation.fcn_resnet101(**options)), {}, x)
+    assert np.array_equal(fcn["aux"], arrays["aux"])
+    _write("resnet101", arrays | {"fcn": fcn["out"]})
+    fcn = filled(segmentation.fcn_resnet50(**options))
+    _write("resnet50", outputs(fcn, _levels(fcn.backbone), image("resnet50")))
+    resnet = filled(resnet18(weights=None))
+    _write("resnet18", outputs(resnet, _levels(resnet), image("resnet18")))
+    del declared
+
+
+def _levels(resnet) -> dict:
+    return {"c1": resnet.relu} | {
+        f"c{i}": getattr(resnet, f"layer{i - 1}") for i in (2, 3, 4, 5)
+    }
+
+
+def _write(file: str, arrays: dict[str, np.ndarray]) -> None:
+    kept = {k: sample(k, v) for k, v in arrays.items()}
     np.savez_compressed(FOLDER / f"golden_{file}.npz", **kept)
 
 

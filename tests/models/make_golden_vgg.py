@@ -1,9 +1,9 @@
 """Writes `golden_vgg.npz`: what the VGG family's networks return for weights made from names.
 
-VGG16 and FCN-ResNet are torchvision's (the latter of one block a stage). FCN-8s, DeepLab v1 and
-v2 are written here from their published prototxt files, narrower and with one convolution a
-stage, with Caffe's names and its rounding of pools (ceil). Needs torch and torchvision (made
-with 2.13.0 and 0.28.0); the tests need only `image`, `fill`, `sample` and the sizes.
+VGG16 is torchvision's. FCN-8s, DeepLab v1 and v2 are written here from their published prototxt
+files, narrower and with one convolution a stage, with Caffe's names and its rounding of pools
+(ceil). Needs torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `image`,
+`fill`, `sample` and the sizes.
 
     python tests/models/make_golden_vgg.py
 """
@@ -28,21 +28,12 @@ def main() -> None:
     """Writes the file."""
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
-    # torchvision's Python code expects its C++ operators to exist; none is called here.
-    for schema in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, "
-        "SymInt pooled_width, int sampling_ratio, bool aligned) -> Tensor",
-    ):
-        library.define(schema)
+    declared = TORCHVISION["declare_operators"]()
     arrays = {}
     with torch.no_grad():
         x = torch.from_numpy(image()).permute(0, 3, 1, 2)
         for network, outputs in (
             ("vgg16", _vgg16(x)),
-            ("fcn_resnet", _fcn_resnet(x)),
             ("fcn", _fcn(x)),
             ("v1", _deeplab_v1(x)),
             ("v2", _deeplab_v2(x)),
@@ -54,34 +45,18 @@ def main() -> None:
                     sample(name, array) if array.size > 2000 else array
                 )
     np.savez_compressed(FOLDER / "golden_vgg.npz", **arrays)
-
-
-def _filled(model):
-    import torch
-
-    for name, tensor in model.state_dict().items():
-        if tensor.ndim:
-            tensor.copy_(torch.from_numpy(fill(name, tuple(tensor.shape))))
-    return model.eval()
+    del declared
 
 
 def _vgg16(x):
     from torchvision.models import vgg16
 
-    layers, outputs = _filled(vgg16(weights=None).features[:]), {}
+    layers, outputs = TORCHVISION["filled"](vgg16(weights=None).features), {}
     for i, layer in enumerate(layers):
         x = layer(x)
         if i in (4, 9, 16, 23, 30):
             outputs[f"c{len(outputs) + 1}"] = x
     return outputs
-
-
-def _fcn_resnet(x):
-    from torchvision.models.resnet import Bottleneck, ResNet
-    from torchvision.models.segmentation.fcn import _fcn_resnet
-
-    resnet = ResNet(Bottleneck, [1, 1, 1, 1], replace_stride_with_dilation=[False, True, True])
-    return _filled(_fcn_resnet(resnet, 21, True))(x)
 
 
 class _Net:

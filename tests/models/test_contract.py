@@ -1,5 +1,7 @@
 """What every model promises, one small variant of each."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,19 +10,20 @@ import pytest
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.backbones.vgg import CEIL, DEEPLAB, VGG
 from segjax.layers.up import bilinear
-from segjax.models.deeplab import DeepLabV1
+from segjax.models.deeplab import DeepLabV1, DeepLabV2
 from segjax.models.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from segjax.models.deeplab_v3_cascade import DeepLabV3Cascade
 from segjax.models.dilation import BASIC, Dilation
 from segjax.models.duc import DUC
 from segjax.models.fc_densenet import FCDenseNet
-from segjax.models.fcn import FCN8s
+from segjax.models.fcn import FCN, FCN8s
 from segjax.models.lraspp import LRASPP
 from segjax.models.pspnet import PSPNet
 from segjax.models.refinenet import RefineNet
-from segjax.models.segnet import SegNet
+from segjax.models.segnet import SegNet, SegNetBasic
 from segjax.models.u2net import U2Net
 from segjax.models.unet import EncoderUNet, UNet
+from segjax.ops.forms import plain
 from segjax.types import AXIS
 
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=8, output_stride=16)
@@ -37,6 +40,9 @@ MODELS = {
     "segnet": SegNet(num_classes=3, stages=((4, 4), (8,))),
     "fcn8s": FCN8s(VGG4.clone(output_stride=32, pool=CEIL), num_classes=3, features=16),
     "deeplab_v1_msc": DeepLabV1(VGG4, num_classes=3, rate=2, features=16, multi_scale=True),
+    "deeplab_v2": DeepLabV2(VGG4, 3, rates=(1, 2), hidden=8, scales=(0.5, 1.0)),
+    "fcn_resnet": FCN(RESNET, num_classes=3, auxiliary=True),
+    "segnet_basic": SegNetBasic(num_classes=3, depth=2, features=4),
     "u2net": U2Net(num_classes=3, encoder=((3, 2, 4), (3, 2, 4)), decoder=((3, 2, 4),)),
     "encoder_unet": EncoderUNet(RESNET, num_classes=3, features=(8, 8, 4, 4, 4)),
     "dilation": Dilation(num_classes=3, context=BASIC, width=4, features=16),
@@ -73,11 +79,13 @@ def evaluated(request):
     """A model, its variables, and its logits of IMAGE."""
     model = MODELS[request.param]
     variables = _variables(model)
-    return model, variables, _logits(model, variables)
+    return model, variables, _evaluate(model)(variables, IMAGE)
 
 
-def _logits(model, variables):
-    return jax.jit(lambda v: model.apply(v, IMAGE, train=False))(variables)
+@functools.cache
+def _evaluate(model):
+    """Returns (variables, images) → logits, compiled once; no key, so no dropout."""
+    return jax.jit(lambda v, x: model.apply(v, x, train=False))
 
 
 @pytest.mark.parametrize("size", [(33, 47), (17, 17), (64, 32), (2, 3), (1, 1)], ids=str)
@@ -95,9 +103,14 @@ def test_logits_are_finite_and_differ_from_pixel_to_pixel(evaluated):
     assert (np.std(logits, axis=(1, 2)) > 1e-3).all()
 
 
+def test_evaluation_repeats_itself_to_the_bit(evaluated):
+    model, variables, logits = evaluated
+    np.testing.assert_array_equal(_evaluate(model)(variables, IMAGE), logits)
+
+
 def test_an_images_logits_do_not_depend_on_its_neighbours_in_the_batch(evaluated):
     model, variables, logits = evaluated
-    swapped = jax.jit(lambda v: model.apply(v, IMAGE[::-1], train=False))(variables)
+    swapped = _evaluate(model)(variables, IMAGE[::-1])
     np.testing.assert_allclose(swapped[::-1], logits, atol=1e-5 * np.abs(logits).max())
 
 
@@ -107,17 +120,17 @@ def test_bfloat16_logits_are_float32_and_close(evaluated):
         half = model.clone(backbone=model.backbone.clone(dtype=jnp.bfloat16))
     else:
         half = model.clone(dtype=jnp.bfloat16)
-    found = _logits(half, variables)
+    found = _evaluate(half)(variables, IMAGE)
     assert found.dtype == jnp.float32
     assert (found != logits).any()
     close = np.abs(found - logits) <= 0.05 * np.abs(logits).max()
     # Where values nearly tie, SegNet's winners change places with their neighbours.
-    assert close.mean() >= (0.9 if isinstance(model, SegNet) else 1.0)
+    assert close.mean() >= (0.9 if isinstance(model, (SegNet, SegNetBasic)) else 1.0)
     assert jax.tree.map(jnp.shape, _init(half)[1]) == jax.tree.map(jnp.shape, variables)
 
 
-def test_a_gradient_reaches_every_parameter(evaluated):
-    model, variables, _ = evaluated
+def _gradient(model, variables):
+    """Returns the gradient of a training step, whose loss sees every head, by parameter."""
 
     def loss(params, rest, x):
         logits, new = model.apply(
@@ -132,6 +145,60 @@ def test_a_gradient_reaches_every_parameter(evaluated):
 
     rest = {k: v for k, v in variables.items() if k != "params"}
     gradient = jax.pmap(jax.grad(loss), axis_name=AXIS, in_axes=(None, None, 0))
-    found = gradient(variables["params"], rest, IMAGE[None])
+    return gradient(variables["params"], rest, IMAGE[None])
+
+
+def test_a_gradient_reaches_every_parameter(evaluated):
+    found = _gradient(*evaluated[:2])
     dead = [path for path, leaf in jax.tree.leaves_with_path(found) if not np.abs(leaf).max()]
     assert not dead
+
+
+DENSER = {name: model for name, model in MODELS.items() if hasattr(model, "at_output_stride")}
+
+
+@pytest.mark.parametrize("model", DENSER.values(), ids=list(DENSER))
+def test_variables_of_output_stride_16_evaluate_at_8(model):
+    dense = model.at_output_stride(8)
+    assert dense.at_output_stride(16) == model.at_output_stride(16)
+    with plain():  # Traces faster.
+        (logits, variables), size = _init(model), {16: (3, 3), 8: (5, 6)}
+        assert _init(dense) == (logits, variables)
+        for network, output_stride in ((model, 16), (dense, 8)):
+            backbone = lambda v, network=network: network.backbone.apply(
+                {k: tree["backbone"] for k, tree in v.items()}, IMAGE, train=False
+            )
+            c5 = jax.eval_shape(backbone, variables)["c5"]
+            assert c5.shape[1:3] == size[output_stride]
+
+
+def _answer(model):
+    return lambda v: model.apply(v, IMAGE[:1], train=False)
+
+
+def _recomputing(model):
+    """Returns the model with `remat`; with its backbone's where it has none of its own."""
+    if hasattr(model, "remat"):
+        return model.clone(remat=True)
+    return model.clone(backbone=model.backbone.clone(remat=True))
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_recomputing_changes_no_name_and_is_in_the_gradient(model):
+    anew = _recomputing(model)
+    with plain():  # Traces faster.
+        result = _init(anew)
+        assert result == _init(model)
+        loss = lambda v: jnp.sin(_answer(anew)(v)).sum()
+        text = str(jax.make_jaxpr(jax.grad(loss))(result[1]))
+    assert "differentiated=True" in text
+
+
+@pytest.mark.parametrize("name", ["fc_densenet", "segnet", "unet"])
+def test_recomputing_changes_neither_gradients_nor_dropout(name):
+    model, variables = MODELS[name], _variables(MODELS[name])
+    with plain():  # Compiles faster.
+        kept, anew = (_gradient(m, variables) for m in (model, _recomputing(model)))
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(kept))
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(anew), strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-6 * largest)

@@ -78,7 +78,7 @@ def test_sides_are_those_of_the_released_fcn32s(side, fc6, upscore):
 
 
 @pytest.mark.parametrize("stride", [32, 16, 8])
-@pytest.mark.parametrize("size", [(1, 2), (31, 64), (500, 375)])
+@pytest.mark.parametrize("size", [(1, 2), (31, 64), (224, 224), (500, 500), (333, 500)])
 def test_the_network_has_the_sides_that_the_integers_say(stride, size):
     model = FCN8s(VGG4, num_classes=3, features=4, stride=stride)
     keep = lambda module, _: module.name in ("backbone", "score_fr")
@@ -130,6 +130,16 @@ def test_constant_scores_stay_so_except_at_the_border(network):
     # Before the first score's neighbour there is nothing to interpolate with.
     expected = np.broadcast_to([1.0, 2.0, -3.0], (1, 70, 70, 3))
     np.testing.assert_allclose(logits[:, 25:95, 25:95], expected, atol=1e-5)
+
+
+def test_an_image_of_333_by_500_pixels_has_a_score_for_each():
+    model = FCN8s(VGG4, num_classes=3, features=4)
+    rng = np.random.default_rng(2)
+    image = jnp.asarray(rng.normal(size=(1, 333, 500, 3)), jnp.float32)
+    variables = jax.tree.map(jnp.abs, _variables(model))
+    logits = jax.jit(lambda x: model.apply(variables, x, train=False))(image)
+    assert logits.shape == (1, 333, 500, 3) and np.isfinite(logits).all()
+    assert (np.std(logits[:, -100:, -100:], axis=(1, 2)) > 1e-3).all()
 
 
 def test_pools_that_round_down_and_other_strides_are_an_error():

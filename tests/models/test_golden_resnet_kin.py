@@ -10,8 +10,9 @@ import pytest
 from flax import traverse_util
 
 from segjax.backbones.resnet import BottleneckV1, ResNet
+from segjax.layers.head import FCNHead
 from segjax.models.duc import DUC
-from segjax.models.pspnet import Head, PSPNet
+from segjax.models.pspnet import PSPNet
 from segjax.models.refinenet import RefineNet
 from segjax.ops.resize import resize_bilinear
 
@@ -69,7 +70,7 @@ def _outputs(name):
         found = {**found, **found.pop("backbone"), "out": logits}
         if "auxiliary_head" in v["params"]:
             head = {k: c["auxiliary_head"] for k, c in v.items()}
-            aux = Head(5, 64).apply(head, found["c4"], train=False)
+            aux = FCNHead(5).apply(head, found["c4"], train=False)
             found["aux"] = resize_bilinear(aux, MAKER["SIZES"][name], align_corners=True)
         return found
 

@@ -1,4 +1,4 @@
-"""Activations of torchvision's networks, stage by stage, for the same weights."""
+"""Activations of torchvision's networks at full depth, stage by stage, for the same weights."""
 
 import pathlib
 import re
@@ -8,18 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import traverse_util
+from flax.core import FrozenDict
 
-from segjax.backbones.resnet import ResNet18, ResNet50
+from segjax.backbones.resnet import ResNet18, ResNet50, ResNet101
 from segjax.layers.head import FCNHead
 from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.models.fcn import FCN
+from segjax.ops.forms import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 MODULES = [
-    (r"^classifier$", "classifier.4"),
-    (r"^head\.(conv|norm)$", lambda m: f"classifier.{dict(conv=1, norm=2)[m[1]]}"),
+    (r"^(head\.)?classifier$", "classifier.4"),
+    (r"^head\.(conv|norm)$", lambda m: f"classifier.{1 + _01(m[1])}"),
+    (r"^head\.conv\.(conv|norm)$", lambda m: f"classifier.{_01(m[1])}"),
     (r"^auxiliary_head\.classifier$", "aux_classifier.4"),
     (r"^auxiliary_head\.conv\.(conv|norm)$", lambda m: f"aux_classifier.{_01(m[1])}"),
     (r"^aspp\.convs_4\.(conv|norm)$", lambda m: f"classifier.0.convs.4.{1 + _01(m[1])}"),
@@ -28,6 +33,7 @@ MODULES = [
     (r"layer(\d)_(\d+)", r"layer\1.\2"),
     (r"downsample_(conv|bn)", lambda m: f"downsample.{dict(conv=0, bn=1)[m[1]]}"),
 ]
+LEVELS = ("c1", "c2", "c3", "c4", "c5")
 
 
 def _01(name):
@@ -42,11 +48,12 @@ def _torchvisions(path):
     return f"{module}.{LEAVES.get(path[-1], path[-1])}"
 
 
-def _filled(model, x):
-    """Returns the model's variables, each made from its torchvision name."""
+def _filled(model, x, *within):
+    """Returns the variables of a model, each made from its torchvision name."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
     flat = traverse_util.flatten_dict(shapes)
-    return traverse_util.unflatten_dict({k: _tensor(k[1:], v.shape) for k, v in flat.items()})
+    tensors = {k: _tensor((*within, *k[1:]), v.shape) for k, v in flat.items()}
+    return traverse_util.unflatten_dict(tensors)
 
 
 def _tensor(path, shape):
@@ -57,55 +64,90 @@ def _tensor(path, shape):
     return jnp.asarray(tensor.transpose(2, 3, 1, 0))
 
 
-def _assert_golden(golden, name, array):
-    found, expected = MAKER["sample"](name, array), golden[name]
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+class _Given(nn.Module):
+    """The backbone's features, not computed once more."""
+
+    features: FrozenDict
+    dtype: type = jnp.float32
+
+    def __call__(self, image, *, train):
+        return self.features
 
 
-@pytest.fixture(scope="module")
-def deeplab():
-    """torchvision's answers; ours: logits, features and variables."""
-    x = jnp.asarray(MAKER["image"]("deeplab_v3_resnet50"))
-    backbone = ResNet50(output_stride=8)
-    model = DeepLabV3(backbone, num_classes=21, rates=(12, 24, 36), auxiliary=True)
+def _features(resnet, name, *within):
+    """Returns c1 … c5 of the image of that name."""
+    x = jnp.asarray(MAKER["image"](name))
+    with plain():  # Compiles faster.
+        variables = _filled(resnet, x, *within)
+        return jax.jit(lambda v: resnet.apply(v, x, train=False))(variables)
+
+
+def _outputs(model, name):
+    """Returns the logits of a model that has features, "aspp", and "aux" as in evaluation."""
+    x = jnp.asarray(MAKER["image"](name))
     variables = _filled(model, x)
-    modules = {"backbone", "aspp"}
     apply = lambda v: model.apply(
         v,
         x,
         train=False,
-        capture_intermediates=lambda module, _: module.name in modules,
+        capture_intermediates=lambda module, _: module.name == "aspp",
         mutable=["intermediates"],
     )
     logits, captured = jax.jit(apply)(variables)
-    outputs = {k: captured["intermediates"][k]["__call__"][0] for k in modules}
-    with np.load(FOLDER / "golden_deeplab_v3_resnet50.npz") as golden:
-        return (
-            dict(golden),
-            {"out": logits, "aspp": outputs["aspp"], **outputs["backbone"]},
-            variables,
-        )
+    inner = {k: v["__call__"][0] for k, v in captured.get("intermediates", {}).items()}
+    head = {k: v["auxiliary_head"] for k, v in variables.items()}
+    auxiliary = FCNHead(21).apply(head, model.backbone.features["c4"], train=False)
+    auxiliary = jax.image.resize(auxiliary, logits.shape, "bilinear")
+    return inner | {"out": logits, "aux": auxiliary}
 
 
-@pytest.mark.parametrize("name", ["c1", "c2", "c3", "c4", "c5", "aspp", "out"])
-def test_deeplab_v3_at_output_stride_8_returns_what_torchvision_returns(deeplab, name):
-    golden, found, _ = deeplab
+def _assert_golden(golden, name, array):
+    found, expected = MAKER["sample"](name, array), golden[name]
+    assert found.shape == expected.shape and np.std(expected) > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+def _golden(name):
+    with np.load(FOLDER / f"golden_{name}.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def resnet101():
+    """torchvision's answers with ResNet-101, and ours."""
+    features = _features(ResNet101(output_stride=8), "resnet101", "backbone")
+    given = {"backbone": _Given(FrozenDict(features)), "num_classes": 21, "auxiliary": True}
+    deeplab = _outputs(DeepLabV3(rates=(12, 24, 36), **given), "resnet101")
+    fcn = _outputs(FCN(**given), "resnet101")
+    return _golden("resnet101"), {**features, **deeplab, "fcn": fcn["out"]}
+
+
+@pytest.mark.parametrize("name", [*LEVELS, "aspp", "out", "aux", "fcn"])
+def test_deeplab_v3_and_fcn_on_resnet101_at_output_stride_8_return_what_torchvisions_return(
+    resnet101, name
+):
+    golden, found = resnet101
+    assert {*golden} == {*found}
     _assert_golden(golden, name, found[name])
 
 
-def test_the_auxiliary_head_returns_what_torchvision_returns(deeplab):
-    golden, found, variables = deeplab
-    head = {k: v["auxiliary_head"] for k, v in variables.items()}
-    logits = FCNHead(21).apply(head, found["c4"], train=False)
-    resized = jax.image.resize(logits, found["out"].shape, "bilinear")
-    _assert_golden(golden, "aux", resized)
+@pytest.fixture(scope="module")
+def resnet50():
+    """torchvision's answers of FCN with ResNet-50, and ours."""
+    features = _features(ResNet50(output_stride=8), "resnet50", "backbone")
+    fcn = FCN(_Given(FrozenDict(features)), num_classes=21, auxiliary=True)
+    return _golden("resnet50"), {**features, **_outputs(fcn, "resnet50")}
 
 
-def test_resnet18_at_output_stride_32_returns_what_torchvision_returns():
-    x = jnp.asarray(MAKER["image"]("resnet18"))
-    variables = _filled(ResNet18(), x)
-    features = jax.jit(lambda v: ResNet18().apply(v, x, train=False))(variables)
-    with np.load(FOLDER / "golden_resnet18.npz") as golden:
-        for name in ("c2", "c3", "c4", "c5"):
-            _assert_golden(golden, name, features[name])
+@pytest.mark.parametrize("name", [*LEVELS, "out", "aux"])
+def test_fcn_on_resnet50_at_output_stride_8_returns_what_torchvisions_returns(resnet50, name):
+    golden, found = resnet50
+    assert {*golden} == {*found}
+    _assert_golden(golden, name, found[name])
+
+
+def test_resnet18_at_output_stride_32_returns_what_torchvisions_returns():
+    golden, features = _golden("resnet18"), _features(ResNet18(), "resnet18")
+    assert {*golden} == {*features}
+    for name, array in features.items():
+        _assert_golden(golden, name, array)

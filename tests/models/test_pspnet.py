@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
-from segjax.models.pspnet import Head, PSPNet
+from segjax.layers.head import FCNHead
+from segjax.models.pspnet import PSPNet
 from segjax.types import AXIS
 
 RESNET = ResNet(
@@ -63,7 +64,7 @@ def test_another_output_stride_changes_the_backbone_and_no_parameter():
 
 def test_dropout_takes_whole_channels_and_scales_the_others():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 5, 4, 8)), jnp.float32)
-    head = Head(num_classes=8, features=8, dropout=0.5)
+    head = FCNHead(num_classes=8, features=8, dropout=0.5, whole_channels=True)
     variables = jax.jit(lambda x: head.init(jax.random.key(0), x, train=False))(x[0])
     # The classifier hands on what it gets.
     variables["params"]["classifier"]["kernel"] = jnp.eye(8)[None, None]

@@ -7,7 +7,16 @@ import optax
 import pytest
 
 from segjax.errors import InputError
-from segjax.train.optimizer import SGD, AdamW, Constant, Cosine, Poly, Staircase
+from segjax.train.optimizer import (
+    SGD,
+    AdamW,
+    Constant,
+    Cosine,
+    Exponential,
+    Poly,
+    RMSProp,
+    Staircase,
+)
 
 PARAMS = {
     "backbone": {
@@ -38,6 +47,17 @@ def test_sgd_is_torchs_momentum_with_decay_in_the_gradient():
     np.testing.assert_allclose(params["backbone"]["conv"]["kernel"], p, rtol=1e-6)
 
 
+def test_rmsprop_divides_by_the_root_of_the_running_mean_square_with_decay_in_the_gradient():
+    params = after(RMSProp(Constant(0.1), decay=0.9, eps=0.01, weight_decay=0.5), 3)
+    p, square = np.array([1.0, -2.0]), np.zeros(2)
+    gradient = 0.1 * p + 1.0
+    for _ in range(3):
+        g = gradient + 0.5 * p
+        square = 0.9 * square + 0.1 * g**2
+        p = p - 0.1 * g / np.sqrt(square + 0.01)
+    np.testing.assert_allclose(params["backbone"]["conv"]["kernel"], p, rtol=1e-5)
+
+
 def test_multipliers_scale_the_rate_of_the_paths_that_fit():
     plain = after(SGD(Constant(0.1), momentum=0.0), 1)
     scaled = after(
@@ -52,7 +72,7 @@ def test_multipliers_scale_the_rate_of_the_paths_that_fit():
 
 
 def test_excluded_paths_are_not_decayed():
-    for optimizer in (SGD, AdamW):
+    for optimizer in (SGD, RMSProp, AdamW):
         decayed = after(optimizer(Constant(0.1), weight_decay=0.5, decay_exclude=("bn/",)), 1)
         plain = after(optimizer(Constant(0.1), weight_decay=0.0), 1)
         assert decayed["backbone"]["bn"]["scale"] == plain["backbone"]["bn"]["scale"]
@@ -90,6 +110,8 @@ def test_schedules_follow_their_formulas():
     np.testing.assert_allclose(cosine(5), 0.5, rtol=1e-6)
     stairs = Staircase(1.0, boundaries=(3, 6), factor=0.1).build(10)
     np.testing.assert_allclose([stairs(t) for t in (2, 3, 7)], [1.0, 0.1, 0.01], rtol=1e-5)
+    falling = Exponential(2.0, factor=0.25, every=10).build(100)
+    np.testing.assert_allclose([falling(t) for t in (0, 5, 20)], [2.0, 1.0, 0.125], rtol=1e-5)
 
 
 def test_warm_up_rises_to_the_rate_and_the_rest_has_the_steps_that_are_left():
@@ -102,6 +124,9 @@ def test_warm_up_rises_to_the_rate_and_the_rest_has_the_steps_that_are_left():
     ("make", "message"),
     [
         (lambda: Poly(-1.0), r"rate=-1.0 must be positive"),
+        (lambda: Exponential(-1.0), r"rate=-1.0 must be positive"),
+        (lambda: Exponential(1.0, factor=0.0), r"factor=0.0 must be positive"),
+        (lambda: Exponential(1.0, every=0), r"every=0 at least 1 step"),
         (lambda: Poly(0.1, warmup_steps=10).build(10), r"warmup_steps=10 .* below steps=10"),
     ],
 )

@@ -1,0 +1,45 @@
+"""FCN-16s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): pool4 joins what FCN-32s learnt.
+
+The released network: 65.0 mIoU on seg11valid (736 images of VOC 2011), void dropped, trained on
+SBD's 8498 images; the paper's own, table 2: 62.4. Measured here: not yet; the run needs an
+accelerator and the result of `fcn32s_voc.py`, which its `init` names. (After a run of that one
+with `--set`, its folder has another name: give it here by `--set init.source=...`.)
+
+The recipe is that of `fcn32s_voc.py` with a hundredth of its rate: 1e-12 on the sum over pixels
+is 2.5e-7 on their mean over 500². pool4's scores start at zero, so the first step is FCN-32s's.
+
+Cost: made for an accelerator; not measured. One image a step runs on one device only.
+
+    python -m segjax.launch experiments/fcn16s_voc.py --data /data/VOCdevkit
+"""
+
+from segjax import losses
+from segjax.backbones.vgg import CEIL, VGG16
+from segjax.data.voc import VOC
+from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.models.fcn import FCN16s
+from segjax.train.optimizer import SGD, Constant
+from segjax.transforms.geometric import RandomCrop
+from segjax.weights import Pretrained
+
+experiment = Experiment(
+    name="fcn16s_voc",
+    model=FCN16s(VGG16(pool=CEIL), num_classes=21),
+    normalize=IMAGENET,
+    init=Pretrained("runs/fcn32s_voc/model.safetensors", allow=("score_pool4",)),
+    train_data=VOC(split="train"),
+    eval_data=VOC(split="val"),
+    transforms=(RandomCrop(500),),
+    loss=losses.softmax_cross_entropy,
+    optimizer=SGD(
+        Constant(2.5e-7),
+        momentum=0.99,
+        weight_decay=5e-4,
+        decay_exclude=("/bias$",),
+        multipliers=(("/bias$", 2.0),),
+    ),
+    batch_size=1,
+    steps=100_000,
+    evaluation=Evaluation(every=10_000, batch_size=1),
+    checkpoint_every=5000,
+)

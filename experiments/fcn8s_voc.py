@@ -1,0 +1,46 @@
+"""FCN-8s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): pool3 joins what FCN-16s learnt.
+
+The released network: 65.5 mIoU on seg11valid (736 images of VOC 2011), void dropped, trained on
+SBD's 8498 images; the paper's own, table 2: 62.7. Measured here: not yet; the run needs an
+accelerator and the result of `fcn16s_voc.py`, which its `init` names. (After a run of that one
+with `--set`, its folder has another name: give it here by `--set init.source=...`.)
+
+The recipe is that of `fcn32s_voc.py` with a ten-thousandth of its rate: 1e-14 on the sum over
+pixels is 2.5e-9 on their mean over 500². pool3's scores start at zero, so the first step is
+FCN-16s's.
+
+Cost: made for an accelerator; not measured. One image a step runs on one device only.
+
+    python -m segjax.launch experiments/fcn8s_voc.py --data /data/VOCdevkit
+"""
+
+from segjax import losses
+from segjax.backbones.vgg import CEIL, VGG16
+from segjax.data.voc import VOC
+from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.models.fcn import FCN8s
+from segjax.train.optimizer import SGD, Constant
+from segjax.transforms.geometric import RandomCrop
+from segjax.weights import Pretrained
+
+experiment = Experiment(
+    name="fcn8s_voc",
+    model=FCN8s(VGG16(pool=CEIL), num_classes=21),
+    normalize=IMAGENET,
+    init=Pretrained("runs/fcn16s_voc/model.safetensors", allow=("score_pool3",)),
+    train_data=VOC(split="train"),
+    eval_data=VOC(split="val"),
+    transforms=(RandomCrop(500),),
+    loss=losses.softmax_cross_entropy,
+    optimizer=SGD(
+        Constant(2.5e-9),
+        momentum=0.99,
+        weight_decay=5e-4,
+        decay_exclude=("/bias$",),
+        multipliers=(("/bias$", 2.0),),
+    ),
+    batch_size=1,
+    steps=100_000,
+    evaluation=Evaluation(every=10_000, batch_size=1),
+    checkpoint_every=5000,
+)

@@ -1,0 +1,48 @@
+"""U²-Net (Qin et al., 2020, arXiv:2005.09007) on DUTS: salient objects.
+
+The paper scores the maximal F-measure (0.873 on DUTS-TE, as remembered) and the mean absolute
+error of the saliency map; here it is the mIoU of ground and object, at the images' own sizes.
+Measured here: not yet; the run needs an accelerator.
+
+The authors' recipe: from scratch on DUTS-TR's 10,553 images at 320², crops of 288², flips both
+ways, Adam at 0.001, batch 12, the sum of seven losses: the fusion's and the six side outputs'.
+600,000 steps are the paper's as remembered. Where it differs: two classes under a softmax in
+place of one under a sigmoid, so 44,023,718 parameters for 44,009,869; images are normalised by
+ImageNet's statistics alone, not by their own maximum first; and whole images are evaluated, not
+resized to 320². DUTS' masks have some grey pixels at the borders: half of white is an object.
+
+Cost: made for an accelerator; the authors say about 120 hours, as remembered.
+
+    python -m segjax.launch experiments/u2net_duts.py --data /data/DUTS
+"""
+
+from functools import partial
+
+from segjax import losses
+from segjax.data.folder import Folder
+from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.models.u2net import U2Net
+from segjax.train.optimizer import AdamW, Constant
+from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomFlipVertical, Resize
+
+duts = partial(
+    Folder,
+    class_names=("ground", "object"),
+    label_map=tuple((grey, int(grey >= 128)) for grey in range(256)),
+)
+
+experiment = Experiment(
+    name="u2net_duts",
+    model=U2Net(num_classes=2),
+    normalize=IMAGENET,
+    train_data=duts(images="DUTS-TR/DUTS-TR-Image", masks="DUTS-TR/DUTS-TR-Mask"),
+    eval_data=duts(images="DUTS-TE/DUTS-TE-Image", masks="DUTS-TE/DUTS-TE-Mask"),
+    transforms=(Resize(320), RandomFlipVertical(), RandomFlip(), RandomCrop(288)),
+    loss=losses.softmax_cross_entropy,
+    optimizer=AdamW(Constant(1e-3), weight_decay=0.0),
+    batch_size=12,
+    steps=600_000,
+    auxiliary_weight=1.0,
+    evaluation=Evaluation(every=20_000),
+    checkpoint_every=5000,
+)
