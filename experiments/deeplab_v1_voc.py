@@ -8,8 +8,9 @@ The paper's recipe: batch 20, crop 321, 6000 steps from 0.001, a tenth of it eve
 classifier ten times faster; momentum 0.9, weight decay 5e-4; biases twice as fast and not
 decayed, flips, as in the released configuration. The loss is the mean over the stride-8 map,
 labels of every eighth pixel. fc6 and fc7 are VGG16's, every third tap and every fourth filter.
-Inputs are normalised for torchvision's VGG16 where the authors have Caffe's.
-split="trainaug" wants SegmentationClassAug beside the devkit's folders.
+Inputs are normalised for torchvision's VGG16 where the authors have Caffe's. Here on the 1464
+images of `train`, so below that; `--set train_data.split=trainaug` wants SegmentationClassAug
+beside the devkit's folders.
 
 Cost: made for an accelerator; not measured.
 

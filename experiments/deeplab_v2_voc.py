@@ -10,8 +10,9 @@ scales 0.5, 0.75 and 1 of the image, each with a loss of weight 1 beside the max
 of every eighth pixel; images scaled by 0.5 to 1.5; statistics, scales and offsets of the batch
 normalisation frozen. Where it differs: ImageNet weights instead of COCO's, in torchvision's
 layout (the stride on the 3×3, the first dilated unit at the previous rate) and with its inputs;
-the authors' Caffe weights want `block=BottleneckV1` and `normalize=CAFFE`.
-split="trainaug" wants SegmentationClassAug beside the devkit's folders.
+the authors' Caffe weights want `block=BottleneckV1` and `normalize=CAFFE`. Here on the 1464
+images of `train`, so below that; `--set train_data.split=trainaug` wants SegmentationClassAug
+beside the devkit's folders.
 
 Cost: made for an accelerator; not measured.
 

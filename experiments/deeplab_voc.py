@@ -7,7 +7,8 @@ ends far below the paper).
 
 The paper's head and recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.007, image-level
 features, multi-grid (1, 2, 4). Where it differs: BatchNorm decays by 0.9 instead of 0.9997, and
-split="trainaug" wants SegmentationClassAug beside the devkit's folders.
+Here on the 1464 images of `train`, so below that; `--set train_data.split=trainaug` wants
+SegmentationClassAug beside the devkit's folders.
 
 Cost: made for an accelerator; not measured.
 

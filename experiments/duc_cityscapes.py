@@ -13,7 +13,7 @@ torchvision's:
     --set model.backbone.block=segjax.backbones.resnet.Bottleneck
     --set "init=segjax.weights.Pretrained('timm/resnet101.tv_in1k')"
 
-Rate, decay, batch and steps are the paper's as we remember them; scales and crops those of the
+Rate, batch and steps are the paper's as we remember them; decay, scales and crops those of the
 released config, which itself fine-tunes a trained network (1e-4, halved every 5 epochs). Where
 it differs: the loss is on logits interpolated to the image, not on labels of every second
 pixel; frozen statistics need weights to start from; no gradient is clipped.
@@ -43,7 +43,7 @@ experiment = Experiment(
     eval_data=Cityscapes(split="val"),
     transforms=(RandomScale(0.5, 1.5, step=0.25), RandomCrop(800), RandomFlip()),
     loss=losses.softmax_cross_entropy,
-    optimizer=SGD(Poly(2.5e-4, power=0.9), momentum=0.9, weight_decay=5e-4),
+    optimizer=SGD(Poly(2.5e-4, power=0.9), momentum=0.9, weight_decay=5e-5),
     batch_size=12,
     steps=40_000,
     evaluation=Evaluation(every=5000, batch_size=1),

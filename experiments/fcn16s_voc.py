@@ -6,7 +6,8 @@ accelerator and the result of `fcn32s_voc.py`, which its `init` names. (After a 
 with `--set`, its folder has another name: give it here by `--set init.source=...`.)
 
 The recipe is that of `fcn32s_voc.py` with a hundredth of its rate: 1e-12 on the sum over pixels
-is 2.5e-7 on their mean over 500². pool4's scores start at zero, so the first step is FCN-32s's.
+is 2.5e-7 on their mean over 500². pool4's scores start at zero, so it begins
+with FCN-32s's scores, interpolated in two steps.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 
@@ -34,7 +35,7 @@ experiment = Experiment(
     optimizer=SGD(
         Constant(2.5e-7),
         momentum=0.99,
-        weight_decay=5e-4,
+        weight_decay=5e-4 / 500**2,
         decay_exclude=("/bias$",),
         multipliers=(("/bias$", 2.0),),
     ),

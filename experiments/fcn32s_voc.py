@@ -7,11 +7,11 @@ and ImageNet weights. `fcn16s_voc.py` starts from this run's result, `fcn8s_voc.
 
 The recipe of the released solver: one image a step, momentum 0.99, weight decay 5e-4 but not of
 biases, which learn twice as fast, no augmentation, one rate for 100,000 steps. Its loss is a
-sum over pixels at 1e-10; ours is their mean, at 1e-10 · 500² = 2.5e-5, the same step for a
-500 × 500 image without void, up to a third more for the usual 500 × 375. Each image lies
-somewhere on a canvas of 500², the mean colour around it, so that one shape serves all. Inputs
-are normalised for torchvision's VGG16; Caffe's weights want `normalize=CAFFE`. The bilinear
-upsampling is fixed and no parameter here.
+sum over pixels at 1e-10; ours is their mean, at 1e-10 · 500² = 2.5e-5 with a decay of 5e-4 /
+500²: the same step for a 500 × 500 image without void, a third more for 500 × 375, and more
+with void. Each image lies somewhere on a canvas of 500², the mean colour around it, so that one
+shape serves all. Inputs are normalised for torchvision's VGG16; Caffe's weights want
+`normalize=CAFFE`. The bilinear upsampling is fixed and no parameter here.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 
@@ -39,7 +39,7 @@ experiment = Experiment(
     optimizer=SGD(
         Constant(2.5e-5),
         momentum=0.99,
-        weight_decay=5e-4,
+        weight_decay=5e-4 / 500**2,
         decay_exclude=("/bias$",),
         multipliers=(("/bias$", 2.0),),
     ),

@@ -34,7 +34,7 @@ experiment = Experiment(
     optimizer=SGD(
         Constant(2.5e-5),
         momentum=0.99,
-        weight_decay=5e-4,
+        weight_decay=5e-4 / 500**2,
         decay_exclude=("/bias$",),
         multipliers=(("/bias$", 2.0),),
     ),

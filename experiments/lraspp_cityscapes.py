@@ -34,7 +34,12 @@ experiment = Experiment(
     eval_data=Cityscapes(split="val"),
     transforms=(RandomScale(0.5, 2.0, step=0.25), RandomCrop(769), RandomFlip()),
     loss=losses.softmax_cross_entropy,
-    optimizer=SGD(Poly(0.01, power=0.9), momentum=0.9, weight_decay=4e-5),
+    optimizer=SGD(
+        Poly(0.01, power=0.9),
+        momentum=0.9,
+        weight_decay=4e-5,
+        decay_exclude=("/bias$", "/scale$", "depthwise/"),
+    ),
     batch_size=16,
     steps=90_000,
     evaluation=Evaluation(every=10_000, batch_size=1),

@@ -16,7 +16,7 @@ Where it differs: whole images are evaluated; theirs are windows, long side 512,
 
 Cost: made for an accelerator; not measured.
 
-    python -m segjax.launch experiments/pspnet_ade20k.py --data /data.ade20k
+    python -m segjax.launch experiments/pspnet_ade20k.py --data /data/ADEChallengeData2016
 """
 
 from segjax import losses

@@ -9,9 +9,10 @@ The demo's recipe: one image a step, 5e-4 until val no longer gains, then a tent
 weight decay 5e-4, the backbone at a tenth of the rate with frozen statistics; scales of 0.7 to
 1.3 in steps of 0.1, flips, crops of up to 400. Where it differs: the two stages are one run,
 100,000 and 50,000 steps of our own choice, and images are drawn evenly instead of by class. The
-loss is on scores at the image's size instead of on a quarter of it, the network sees the image
-instead of 1.2 times it, and inputs are normalised for torchvision's weights. Four poolings are
-chained; the demo's options name 2 or 4.
+loss is on scores at the image's size instead of on a quarter of it; the demo enlarges short
+sides below 450 to that, and shows the network 1.2 times the image, where here it sees the
+image; and inputs are normalised for torchvision's weights. Four poolings are chained; the
+demo's options name 2 or 4.
 
 Cost: made for an accelerator; the demo's authors say three days on one Titan X. One image a
 step runs on one device only.

@@ -7,10 +7,11 @@ ImageNet weights, for the encoder's convolutions (`--set init=None` trains from 
 The released solver's recipe: whole frames of 480 × 360, batch 4, a fixed rate of 0.001, twice
 that for the convolutions' biases, which do not decay, weight decay 5e-4, 40,000 steps, no
 augmentation, classes weighed by the median of their frequencies over their own. Where it
-differs: inputs are normalised for torchvision's VGG16, where Caffe's network takes 0 … 255;
-statistics are running averages, not taken anew over the training set afterwards; and the best
-checkpoint is chosen by the 101 val frames. For the test frames, afterwards:
-`--workdir runs/segnet_camvid --evaluate --set eval_data.split=test`.
+differs: the loss is divided by the sum of the weights instead of the number of pixels, which is
+a larger step where frequent classes weigh little; inputs are normalised for torchvision's
+VGG16, where Caffe's network takes 0 … 255; statistics are running averages, not taken anew over
+the training set afterwards; and the best checkpoint is chosen by the 101 val frames. For the
+test frames, afterwards: `--workdir runs/segnet_camvid --evaluate --set eval_data.split=test`.
 
 Cost: made for an accelerator; not measured.
 

@@ -2,7 +2,10 @@
 
 An eighth of the paper's width and one level deeper, with batch normalisation and bilinear
 upsampling. Trained from scratch on random 256² crops of the 367 training frames (480 × 360);
-scored on the 101 val frames, void dropped. Measured here: see README.
+scored on the 101 val frames, void dropped. Measured here: 0.272 mIoU, 0.684
+pixel accuracy, under-trained.
+
+Cost: 25 minutes on two CPU cores.
 
     python -m segjax.launch experiments/unet_camvid.py --data /data/camvid
 """

@@ -78,6 +78,10 @@ def _at_least(part: Any, least: int, *names: str) -> None:
             raise InputError(f"{name}={value} must be at least {least}.")
 
 
+Wrapper = Callable[[Any], Any]
+"""Makes a predictor of a predictor, such as `segjax.evaluate.wrappers.Flip()`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """How a run is evaluated; none of it changes what is trained.
@@ -90,16 +94,28 @@ class Evaluation:
       batch_size: images of one size that go through the network together.
       output_stride: evaluate the trained network at this one instead of its own.
       examples: worst and best images that the report shows, this many of each.
+      predictor: wrapper(s) of `segjax.evaluate.wrappers`, `windows` and `crf`, the first the
+        nearest to the network; none: whole images, each at its own size.
     """
 
     every: int | None = None
     batch_size: int = 4
     output_stride: int | None = None
     examples: int = 4
+    predictor: Wrapper | tuple[Wrapper, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "every", "batch_size")
         _at_least(self, 0, "examples")
+        for wrapper in self.wrappers:
+            if isinstance(wrapper, type):
+                name = wrapper.__name__
+                raise InputError(f"evaluation.predictor: {name} is a class; write {name}().")
+
+    @property
+    def wrappers(self) -> tuple[Wrapper, ...]:
+        """The wrappers as a tuple, also where there is one alone."""
+        return self.predictor if isinstance(self.predictor, tuple) else (self.predictor,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from segjax import experiment as experiments
 from segjax import parallel
 from segjax.errors import InputError, RunError, guarded
-from segjax.evaluate.score import Scorer, Scores
+from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.comparison import (
@@ -33,10 +33,14 @@ from segjax.train.comparison import (
 )
 from segjax.train.log import Progress
 from segjax.train.loop import train
-from segjax.train.plan import Plan, check_data, make_plan, scorer
+from segjax.train.plan import Plan, check_data, initial_variables, make_plan, scorer
 from segjax.train.results import write_results
-from segjax.train.workdir import check_owner, claim, default_workdir
+from segjax.train.table import stages, table_lines, write_table
+from segjax.train.workdir import DESCRIPTION, check_owner, claim, default_workdir
 from segjax.types import Variables
+
+INITIAL = "init"
+"""The checkpoint that is none yet: the weights of the experiment's `init`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,12 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     mode.add_argument("--evaluate", action="store_true", help="evaluate a checkpoint only")
     mode.add_argument("--describe", action="store_true", help="print every field and stop")
     parser.add_argument(
-        "--checkpoint", default="best", help="which to evaluate: best (default), last or a step"
+        "--checkpoint",
+        default="best",
+        help="which to evaluate: best (default), last, a step; with --evaluate also init, the "
+        "weights that the experiment starts from",
+    )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="with --evaluate: scores as the wrappers of evaluation.predictor join one by one",
     )
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    _check_options(arguments)
     parallel.tune_cpu()
     runs = _runs(arguments)
     if arguments.describe:
@@ -103,6 +116,14 @@ def _run(arguments: argparse.Namespace) -> None:
         raise RunError(
             f"{len(failed)} of {len(runs)} runs failed, as said above: {', '.join(failed)}."
         )
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raises InputError for what only goes with `--evaluate`."""
+    initial = arguments.checkpoint == INITIAL
+    for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
+        if given and not arguments.evaluate:
+            raise InputError(f"{option} is for evaluating alone: give it with --evaluate.")
 
 
 def _root(runs: Sequence[Run]) -> pathlib.Path:
@@ -144,18 +165,40 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
             with Checkpoints(workdir, read_only=True) as checkpoints:
                 checkpoints.check(plan.state_shapes())
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
-        if parallel.is_main():
-            claim(
-                workdir,
-                experiment,
-                arguments.experiment,
-                source,
-                settings=run.settings,
-                place=run.place,
-            )
-        parallel.wait_for_all("claimed")
+        _claim(run, arguments, source)
         last = _train(plan, workdir)
-    _evaluate(run, arguments.checkpoint, last)
+        step, variables = _restored(run, arguments.checkpoint)
+    elif arguments.checkpoint == INITIAL:
+        check_data(experiment, "eval_data")
+        step, variables = 0, initial_variables(experiment, note=_note)
+        if not (workdir / DESCRIPTION).is_file():
+            _claim(run, arguments, source)
+    else:
+        step, variables = _restored(run, arguments.checkpoint)
+    _evaluate(run, step, variables, last, table=arguments.table)
+
+
+def _claim(run: Run, arguments: argparse.Namespace, source: str) -> None:
+    if parallel.is_main():
+        claim(
+            run.workdir,
+            run.experiment,
+            arguments.experiment,
+            source,
+            settings=run.settings,
+            place=run.place,
+        )
+    parallel.wait_for_all("claimed")
+
+
+def _restored(run: Run, which: str) -> tuple[int, Variables]:
+    if run.experiment.init is not None and not has_checkpoint(run.workdir):
+        raise InputError(
+            f"{run.workdir} holds no checkpoint; train the run first, or evaluate the weights "
+            "that it starts from: --evaluate --checkpoint init."
+        )
+    with Checkpoints(run.workdir, read_only=True) as checkpoints:
+        return checkpoints.restore_variables(which)
 
 
 def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
@@ -170,7 +213,9 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     """The experiments of the file with all overrides; `--data` counts as what it stands for."""
     listed, is_list = experiments.load_all(arguments.experiment)
     name = arguments.experiment.stem if is_list else listed[0].name
-    root = arguments.workdir or default_workdir(name, arguments.set)
+    # How a run is evaluated does not make it another run.
+    changed = [s for s in arguments.set if not s.strip().startswith("evaluation")]
+    root = arguments.workdir or default_workdir(name, changed)
     fixed = [s for s in arguments.set if s.partition("=")[0].strip() in ("seed", "name")]
     if is_list and fixed:
         raise InputError(
@@ -192,16 +237,27 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def _evaluate(run: Run, which: str, last: Scores | None) -> None:
+def _evaluate(
+    run: Run, step: int, variables: Variables, last: Scores | None, *, table: bool
+) -> None:
     experiment, workdir = run.experiment, run.workdir
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step, variables = checkpoints.restore_variables(which)
     check_data(experiment, "eval_data")
+    *earlier, (name, _) = stages(experiment)
+    names = experiment.eval_data.class_names
+    rows = [
+        (stage, built, summary(_score(built, scorer(built), variables), names, step=step))
+        for stage, built in (earlier if table else ())
+    ]
     score = scorer(experiment)
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
     scores = last if fresh and last else _score(experiment, score, variables)
     evaluation = write_results(workdir, experiment, score, scores, variables, step=step)
+    if table:
+        rows.append((name, experiment, evaluation))
+        if parallel.is_main():
+            write_table(workdir, rows)
+        _note("\n".join(table_lines(rows)))
     if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
     text = "  ".join(

@@ -10,7 +10,6 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-import jax.numpy as jnp
 from PIL import Image
 
 from segjax import parallel
@@ -18,9 +17,9 @@ from segjax.data.files import IMAGES
 from segjax.data.images import read_image
 from segjax.errors import InputError, RunError, guarded
 from segjax.evaluate.draw import overlay, palette_png, save_png
-from segjax.evaluate.predictors import at_output_stride, whole_image
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress
+from segjax.train.plan import evaluated
 from segjax.train.workdir import open_run
 
 
@@ -49,11 +48,7 @@ def _run(arguments: argparse.Namespace) -> None:
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(arguments.checkpoint)
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = whole_image(model, experiment.normalize)
-    classes = parallel.map_examples(
-        lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
-    )
+    predict = evaluated(experiment)
     channels = getattr(experiment.eval_data, "channels", 3)
     palette = experiment.eval_data.palette
     progress = Progress("predict", first=0, total=len(outputs), unit="image")
@@ -64,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> None:
         except InputError as error:
             unread.append(str(error))
             continue
-        (label,) = classes(variables, image[None])
+        (label,) = predict.classes(variables, image[None])
         target.parent.mkdir(parents=True, exist_ok=True)
         save_png(palette_png(label, palette), target)
         if arguments.overlay:

@@ -4,7 +4,11 @@ The network sees 12 × 12 positions at output stride 8. Rates (1, 1, 1) are a py
 levels; (1, 2, 4) reach 9 positions; at rate 6 half of the outer taps meet padding, from rate 12
 on all do, and a 3×3 is a 1×1: the paper's reason for image pooling.
 
-Reaches: see `comparison.html`. Cost: six runs of about 3 minutes on two CPU cores.
+Reaches, mIoU on the 64 held out, mean ± deviation of two seeds: 0.669 ± 0.107 with (1, 1, 1),
+0.718 ± 0.018 with (1, 2, 4), 0.676 ± 0.029 with (6, 12, 18). Two seeds do not tell the last two
+apart from the first, whose own differ most.
+
+Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/aspp_rates.py
 """

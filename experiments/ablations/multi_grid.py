@@ -5,7 +5,7 @@ The paper, table 5, ResNet-101 with image features left out: 75.36 mIoU on VOC f
 75.93 for (1, 2, 1), 76.58 for (1, 2, 4). On maps of 12 × 12 positions rate 16 sees its centre
 only, so a small image may well turn that order round.
 
-Reaches: see `comparison.html`. Cost: six runs of about 3 minutes on two CPU cores.
+Reaches: not measured yet. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/multi_grid.py
 """

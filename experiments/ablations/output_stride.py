@@ -4,7 +4,7 @@ The parameters are the same; strides become dilations, and the pyramid's rates r
 in pixels (DeepLab v3, arXiv:1706.05587, table 1: 70.06 mIoU at 32, 73.88 at 16, 75.18 at 8, for
 ResNet-50 with seven blocks on PASCAL VOC).
 
-Reaches: see `comparison.html`. Cost: six runs of about 3 minutes on two CPU cores.
+Reaches: not measured yet. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/output_stride.py
 """

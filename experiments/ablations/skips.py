@@ -5,7 +5,7 @@ pixels from. Addition asks skip and upsampled map for the same channels (FCN, Re
 concatenation (U-Net, arXiv:1505.04597) lets the next convolution weigh both, at twice its
 weights.
 
-Reaches: see `comparison.html`. Cost: six runs of about 1 minute on two CPU cores.
+Reaches: not measured yet. Cost: six runs of about 1 minute on two CPU cores.
 
     python -m segjax.launch experiments/ablations/skips.py
 """

@@ -5,7 +5,7 @@ its weights and cannot draw checkerboards (Odena et al., 2016). A 1×1 to four t
 channels, laid out as pixels (DUC, Wang et al., 2018, arXiv:1702.08502), is the transposed one
 with other random weights at the start: those two should differ no more than their seeds do.
 
-Reaches: see `comparison.html`. Cost: six runs of about 1 minute on two CPU cores.
+Reaches: not measured yet. Cost: six runs of about 1 minute on two CPU cores.
 
     python -m segjax.launch experiments/ablations/upsampling.py
 """

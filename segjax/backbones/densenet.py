@@ -14,13 +14,10 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.backbones.stages import Stage, plan
-from segjax.layers.conv import Conv
+from segjax.layers.conv import Conv, he_fan_in
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
 from segjax.types import Features
-
-he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""torchvision's for DenseNets."""
 
 
 class DenseLayer(nn.Module):

@@ -63,7 +63,7 @@ class Recipe:
 class FileDataset:
     """`prepare`, `len` and indexing for a dataset that can say where its files lie.
 
-    The four datasets of files share it; each is a frozen dataclass with `_sources` and
+    The datasets of files share it; each is a frozen dataclass with `_sources` and
     `_recipe`.
     """
 

@@ -1,5 +1,6 @@
 """Predictors: images as they were read → probabilities, at the images' own size."""
 
+import dataclasses
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -13,26 +14,40 @@ from segjax.ops.resize import resize_bilinear
 from segjax.types import Array, Variables
 
 Predictor = Callable[[Variables, Array], Array]
+"""(variables, images b h w c as read) -> probabilities b h w k, any h and w; can be traced."""
 
 
-def whole_image(model: nn.Module, normalize: Callable[[Array], Array]) -> Predictor:
-    """`predict(variables, image b h w c) → probabilities b h w k`, any h and w.
+@dataclasses.dataclass(frozen=True)
+class WholeImage:
+    """The predictor that sends the whole image through the network at once.
 
-    The whole image goes through the network at once. One whose answer is smaller than its
-    input, the valid-convolution U-Net, sees the image with mirrored borders. Scores that lie
-    `label_stride` pixels apart, DeepLab v1's and v2's, are interpolated.
+    A network whose answer is smaller than its input, the valid-convolution U-Net, sees the
+    image with mirrored borders. Scores that lie `label_stride` pixels apart, DeepLab v1's and
+    v2's, are interpolated.
     """
 
-    def predict(variables: Variables, image: Array) -> Float[Array, "b h w k"]:
-        size = (image.shape[1], image.shape[2])
-        height, width = getattr(model, "canvas", lambda *same: same)(*size)
-        x = mirror_pad(image, (_halves(height - size[0]), _halves(width - size[1])))
-        logits = model.apply(variables, normalize(x), train=False)
-        assert isinstance(logits, jax.Array)
-        logits = _at_every_pixel(logits, size, getattr(model, "label_stride", 1))
-        return jax.nn.softmax(center_crop(logits, size).astype(jnp.float32))
+    model: nn.Module
+    normalize: Callable[[Array], Array]
 
-    return predict
+    def __call__(self, variables: Variables, image: Array) -> Float[Array, "b h w k"]:
+        """Probabilities of every pixel of images of one size."""
+        size = (image.shape[1], image.shape[2])
+        height, width = self.canvas(*size)
+        x = mirror_pad(image, (_halves(height - size[0]), _halves(width - size[1])))
+        return self.centre(variables, x, size)
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """What the network must see to answer for height × width pixels."""
+        return getattr(self.model, "canvas", lambda *same: same)(height, width)
+
+    def centre(
+        self, variables: Variables, image: Array, size: tuple[int, int]
+    ) -> Float[Array, "b oh ow k"]:
+        """Probabilities of the middle `size` of images that fill its canvas."""
+        logits = self.model.apply(variables, self.normalize(image), train=False)
+        assert isinstance(logits, jax.Array)
+        logits = _at_every_pixel(logits, size, getattr(self.model, "label_stride", 1))
+        return jax.nn.softmax(center_crop(logits, size).astype(jnp.float32))
 
 
 def _halves(total: int) -> tuple[int, int]:

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from segjax import metrics
 from segjax.data.loader import equal_size_batches
+from segjax.evaluate.compiled import HostPredictor, on_host
 from segjax.evaluate.predictors import Predictor
-from segjax.parallel import gather_by_index, map_examples, sum_over_processes
+from segjax.parallel import gather_by_index, sum_over_processes
 from segjax.types import Dataset, Variables
 
 
@@ -30,18 +30,17 @@ class Scores:
 
 
 class Scorer:
-    """Scores variables on a dataset; compiled once for each size of image."""
+    """Scores variables on a dataset, whose images are not resized."""
 
-    def __init__(self, predict: Predictor, dataset: Dataset, *, batch_size: int):
+    def __init__(
+        self, predict: Predictor | HostPredictor, dataset: Dataset, *, batch_size: int
+    ):
         self._dataset, self._batch_size = dataset, batch_size
-        # argmax on the device: k class maps of float32 would be the larger transfer by far.
-        self._classes = map_examples(
-            lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
-        )
+        self._predict = on_host(predict)
 
     def predictions(self, variables: Variables, image: np.ndarray) -> np.ndarray:
         """Class ids b h w, uint8, of images b h w c of one size."""
-        return self._classes(variables, image)
+        return self._predict.classes(variables, image)
 
     def __call__(
         self,

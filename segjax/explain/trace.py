@@ -134,7 +134,7 @@ class _Walk:
         known = [o if isinstance(o, np.ndarray) else None for o in operands]
         along = lambda k: [o[k] if isinstance(o, tuple) else None for o in operands]
         seen = reach_of(equation, along(0), known), reach_of(equation, along(1), known)
-        path = self._path(scope)
+        path = module_path(scope)
         self.touched.setdefault(self._module(path), len(self.rows))
         self._note(equation, path, operands, seen)
         return [seen] * len(equation.outvars)
@@ -149,15 +149,6 @@ class _Walk:
             # The second matrix of one interpolation: rows first, then columns.
             row = row._replace(multiply_adds=cost + self.rows.pop().multiply_adds)
         self.rows.append(row)
-
-    def _path(self, scope: str) -> str:
-        """`module_path`, where a module whose method calls its parent's is there only once."""
-        kept: list[str] = []
-        for name in module_path(scope).split("/"):
-            place = "/".join([*kept, name, ""])
-            if kept[-1:] != [name] or any(f"{m}/".startswith(place) for m in self.modules):
-                kept.append(name)
-        return "/".join(kept)
 
     def _module(self, path: str) -> str:
         """The innermost module with parameters that a path lies in; "" if none."""

@@ -13,6 +13,8 @@ from segjax.ops.transposed import conv_transpose2d
 
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """He et al. (2015) for the backward pass: variance 2 / (k·k·out), torchvision's for ResNets."""
+he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""The same for the forward pass: variance 2 / (k·k·in), the incoming nodes of a neuron."""
 
 
 def at_least_float32(dtype: Any) -> Any:
@@ -109,6 +111,11 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns `features` channels."""
+        return self._normalised(x, train=train)
+
+    def _normalised(
+        self, x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b oh ow o"]:
         y = Conv(
             self.features,
             self.kernel_size,
@@ -129,9 +136,11 @@ class ConvNorm(nn.Module):
 class ConvNormReLU(ConvNorm):
     """A convolution without bias, batch normalisation, ReLU."""
 
+    @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns `features` channels, none below zero."""
-        return nn.relu(super().__call__(x, train=train))
+        # Not the parent's __call__, which would stand in every trace as a module of its own.
+        return nn.relu(self._normalised(x, train=train))
 
 
 class SeparableConv(nn.Module):

@@ -13,12 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, ConvTranspose
+from segjax.layers.conv import Conv, ConvTranspose, he_fan_in
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.shuffle import depth_to_space
 
-he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""U-Net's N(0, √(2/N)), N the incoming nodes of a neuron (section 3)."""
 # Each output of an up-convolution meets one of its 2×2 taps, so N is a quarter of the kernel's.
 he_fan_in_up = nn.initializers.variance_scaling(
     4 * 2.0, "fan_in", "normal", in_axis=-1, out_axis=-2

@@ -7,13 +7,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.conv import Conv, at_least_float32, he_fan_in
 from segjax.layers.norm import BatchNorm
 from segjax.layers.remat import run_stage
 from segjax.ops.pool import max_pool_with_indices, max_unpool
-
-he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""The released networks' filler "msra"."""
 
 
 class SegNet(nn.Module):

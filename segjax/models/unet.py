@@ -8,12 +8,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.conv import Conv, at_least_float32, he_fan_in
 from segjax.layers.dropout import Dropout
 from segjax.layers.head import head_dtype
 from segjax.layers.norm import BatchNorm
 from segjax.layers.remat import run_stage
-from segjax.layers.up import Up, he_fan_in, transposed
+from segjax.layers.up import Up, transposed
 from segjax.ops.frame import center_crop, pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.shuffle import upsample_nearest

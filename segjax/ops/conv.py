@@ -44,7 +44,7 @@ def conv_output_size(
     >>> conv_output_size(65, 3, stride=2, padding=1), conv_output_size(65, 3, dilation=6)
     (33, 53)
     """
-    if min(size, kernel, stride, dilation) < 1:
+    if any(n < 1 for n in (size, kernel, stride, dilation)):
         raise ValueError(
             "Size, kernel, stride and dilation must be at least 1, "
             f"got {size}, {kernel}, {stride} and {dilation}."

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from segjax.ops.conv import Pair, pair
+from segjax.ops.sizes import positions
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 """((top, bottom), (left, right)), in pixels."""
@@ -36,17 +37,17 @@ def mirror_pad(x: Shaped[Array, "b h w c"], pads: Pads) -> Shaped[Array, "b oh o
     Raises:
       ValueError: a pad is negative.
     """
-    if min(*pads[0], *pads[1]) < 0:
+    if any(pad < 0 for pad in (*pads[0], *pads[1])):
         raise ValueError(f"Pads must be at least 0, got {pads}; center_crop takes pixels away.")
     rows, columns = (_mirrored(n, *pad) for n, pad in zip(x.shape[1:3], pads, strict=True))
     return jnp.take(jnp.take(x, rows, axis=1, mode="clip"), columns, axis=2, mode="clip")
 
 
-def _mirrored(size: int, before: int, after: int) -> np.ndarray:
+def _mirrored(size: int, before: int, after: int) -> np.ndarray | Array:
     """Returns the index of the pixel that stands at −before … size + after − 1."""
     period = max(2 * (size - 1), 1)
-    position = np.arange(-before, size + after) % period
-    return np.minimum(position, period - position)
+    position = positions(-before, size + after) % period
+    return position - (2 * position - period).clip(0)
 
 
 def pad_to_multiple(
@@ -64,5 +65,7 @@ def pad_to_multiple(
     if min(down, right) < 1:
         raise ValueError(f"A multiple must be at least 1, got {multiple}.")
     split = lambda missing: (missing // 2, missing - missing // 2)
-    padded = mirror_pad(x, (split(-height % down), split(-width % right)))
+    # Not −n % m: an export must see that its symbolic sides are divisible by m afterwards.
+    rows, columns = (split(-(-n // m) * m - n) for n, m in ((height, down), (width, right)))
+    padded = mirror_pad(x, (rows, columns))
     return padded, lambda y: center_crop(y, (height, width))

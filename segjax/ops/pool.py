@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Real
 
 from segjax.ops.conv import Pair, conv_output_size, pair
 from segjax.ops.forms import is_plain
+from segjax.ops.sizes import positions
 
 
 def max_pool(
@@ -104,7 +105,7 @@ def max_unpool(
             "that was pooled."
         )
     flat = (batch, height * width, channels)
-    image, channel = np.arange(batch)[:, None, None], np.arange(channels)[None, None, :]
+    image, channel = positions(0, batch)[:, None, None], np.arange(channels)[None, None, :]
     result = jnp.zeros((batch, size[0] * size[1], channels), x.dtype)
     result = result.at[image, indices.reshape(flat), channel].add(x.reshape(flat))
     return result.reshape(batch, *size, channels)
@@ -146,7 +147,7 @@ def adaptive_avg_pool(
     return result.astype(x.dtype)
 
 
-def bin_matrix(size: int, bins: int) -> np.ndarray:
+def bin_matrix(size: int, bins: int) -> np.ndarray | Array:
     """Returns the weights of `size` pixels in each of `bins` means, bins × size.
 
     Bin i begins at pixel ⌊i · size / bins⌋ and ends before ⌈(i + 1) · size / bins⌉.
@@ -154,7 +155,7 @@ def bin_matrix(size: int, bins: int) -> np.ndarray:
     >>> (bin_matrix(5, 3) > 0).astype(int).tolist()
     [[1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 1, 1]]
     """
-    index, pixel = np.arange(bins)[:, None], np.arange(size)[None, :]
+    index, pixel = np.arange(bins)[:, None], positions(0, size)[None, :]
     first, end = index * size // bins, -(-(index + 1) * size // bins)
     inside = (first <= pixel) & (pixel < end)
     return inside / inside.sum(1, keepdims=True)

@@ -14,6 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from segjax.ops.sizes import positions
+
 
 def resize_bilinear(
     x: Float[Array, "b h w c"], size: tuple[int, int], *, align_corners: bool = False
@@ -32,7 +34,7 @@ def resize_bilinear(
     Raises:
       ValueError: a side is below 1.
     """
-    if min(*size, *x.shape[1:3]) < 1:
+    if any(side < 1 for side in (*size, *x.shape[1:3])):
         raise ValueError(f"Sides must be at least 1, got {x.shape[1:3]} to {size}.")
     if x.shape[1:3] == size:
         return x
@@ -49,7 +51,9 @@ def resize_bilinear(
     return result.astype(x.dtype)
 
 
-def interpolation_matrix(size: int, new_size: int, *, align_corners: bool) -> np.ndarray:
+def interpolation_matrix(
+    size: int, new_size: int, *, align_corners: bool
+) -> np.ndarray | Array:
     """Returns the weights of `size` samples in each of `new_size` samples, new_size × size.
 
     Beyond the outermost samples the outermost values continue.
@@ -57,9 +61,12 @@ def interpolation_matrix(size: int, new_size: int, *, align_corners: bool) -> np
     >>> interpolation_matrix(2, 3, align_corners=True).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
-    index = np.arange(new_size)
+    index = positions(0, new_size)
+    # In whole numbers up to the last division: exact, also in an export's 32 bits.
     if align_corners:
-        source = index * ((size - 1) / max(new_size - 1, 1))
+        source, unit = index * (size - 1), max(new_size - 1, 1)
     else:
-        source = np.clip((index + 0.5) * (size / new_size) - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(source[:, None] - np.arange(size)[None, :]))
+        source, unit = (2 * index + 1) * size - new_size, 2 * new_size
+    source = source.clip(0, (size - 1) * unit)
+    distance = abs(source[:, None] - unit * positions(0, size)[None, :])
+    return (unit - distance).clip(0) / unit

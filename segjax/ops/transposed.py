@@ -117,7 +117,7 @@ def _border(
     size: int, kernel: int, stride: int, padding: int, output_padding: int, dilation: int
 ) -> tuple[int, int]:
     """Returns the zeros before and after one axis (negative: rows to cut)."""
-    if min(size, kernel, stride, dilation) < 1 or min(padding, output_padding) < 0:
+    if any(n < 1 for n in (size, kernel, stride, dilation)) or min(padding, output_padding) < 0:
         raise ValueError(
             f"Size {size}, kernel {kernel}, stride {stride} and dilation {dilation} must be at "
             f"least 1, padding {padding} and output padding {output_padding} at least 0."

@@ -188,6 +188,12 @@ class RMSProp:
     multipliers: Patterns = ()
     clip_norm: float | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1 or not self.eps > 0:
+            raise InputError(
+                f"RMSProp needs decay in [0, 1) and eps > 0, got {self.decay} and {self.eps}."
+            )
+
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
         """The optax transformation.
 

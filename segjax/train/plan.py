@@ -12,7 +12,7 @@ import optax
 
 from segjax.data.loader import batches
 from segjax.errors import InputError
-from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.evaluate.compiled import HostPredictor, predictor
 from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
 from segjax.parallel import check_batch_size
@@ -79,9 +79,26 @@ class Plan:
 
 def scorer(experiment: Experiment) -> Scorer:
     """Scores an experiment's network on its evaluation data, as `evaluation` says."""
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = whole_image(model, experiment.normalize)
-    return Scorer(predict, experiment.eval_data, batch_size=experiment.evaluation.batch_size)
+    return Scorer(
+        evaluated(experiment),
+        experiment.eval_data,
+        batch_size=experiment.evaluation.batch_size,
+    )
+
+
+def evaluated(experiment: Experiment) -> HostPredictor:
+    """What an experiment predicts with: its network, as `evaluation` says.
+
+    Raises:
+      InputError: the network has no such output stride, or a wrapper cannot stand where it is.
+    """
+    evaluation = experiment.evaluation
+    return predictor(
+        experiment.model,
+        experiment.normalize,
+        output_stride=evaluation.output_stride,
+        wrappers=evaluation.wrappers,
+    )
 
 
 def make_plan(
@@ -105,6 +122,23 @@ def make_plan(
         _initial(experiment, channels, note=note)
     _check_evaluation(experiment, shapes)
     return Plan(experiment, channels, shapes, optimizer)
+
+
+def initial_variables(
+    experiment: Experiment, *, note: Callable[[str], None] = print
+) -> Variables:
+    """What `init` gives, before any step, for images as in the prepared evaluation data.
+
+    Raises:
+      InputError: the experiment has no `init`, or its weights do not fit.
+    """
+    if experiment.init is None:
+        raise InputError(
+            f"--checkpoint init: {experiment.name} has init=None and starts from random "
+            "weights; set init=segjax.weights.Pretrained(...), or train it."
+        )
+    channels = experiment.eval_data[0]["image"].shape[-1]
+    return _initial(experiment, channels, note=note)
 
 
 def _initial(
@@ -179,11 +213,10 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
 
 
 def _check_evaluation(experiment: Experiment, variables: Any) -> None:
-    """The evaluated network takes an image of its data, or an InputError says why not."""
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    """What is evaluated takes an image of its data, or an InputError says why not."""
     image = experiment.eval_data[0]["image"][None]
     with _one_line():
-        jax.eval_shape(whole_image(model, experiment.normalize), variables, image)
+        evaluated(experiment).check(variables, jax.ShapeDtypeStruct(image.shape, image.dtype))
 
 
 @contextlib.contextmanager

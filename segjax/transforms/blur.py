@@ -14,9 +14,9 @@ class RandomBlur:
     """The image smoothed by a Gaussian of `sigma` pixels, with `probability`.
 
     The Gaussian is cut off after `reach` pixels on either side and its weights sum to 1; beyond
-    its border the image is mirrored. The defaults are those of PSPNet's code: 5 × 5 pixels, for
-    which OpenCV chooses a sigma of 1.1, and half of the examples. Put it behind the crop, which
-    leaves fewer pixels to blur.
+    its border the image is mirrored. The defaults are those of PSPNet's code: 5 × 5 pixels and
+    half of the examples; 1.1 comes near the (1, 4, 6, 4, 1) / 16 that OpenCV takes for them.
+    Put it behind the crop, which leaves fewer pixels to blur.
     """
 
     sigma: float = 1.1
@@ -24,7 +24,7 @@ class RandomBlur:
     probability: float = 0.5
 
     def __post_init__(self):
-        if self.sigma <= 0 or self.reach < 1 or not 0 <= self.probability <= 1:
+        if not self.sigma > 0 or self.reach < 1 or not 0 <= self.probability <= 1:
             raise InputError(
                 "RandomBlur needs sigma > 0, reach >= 1 and probability in 0 ... 1, got "
                 f"{self.sigma}, {self.reach} and {self.probability}."

@@ -26,9 +26,9 @@ class RandomRotate:
     fill: float | tuple[float, ...] = (124, 116, 104)
 
     def __post_init__(self):
-        if self.degrees < 0 or not 0 <= self.probability <= 1:
+        if not 0 <= self.degrees <= 180 or not 0 <= self.probability <= 1:
             raise InputError(
-                "RandomRotate needs degrees >= 0 and probability in 0 ... 1, got "
+                "RandomRotate needs degrees in 0 ... 180 and probability in 0 ... 1, got "
                 f"{self.degrees} and {self.probability}."
             )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import InputError
-from segjax.evaluate.predictors import at_output_stride, whole_image
+from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import UNIT
 from segjax.models.unet import UNet
 
@@ -23,7 +23,7 @@ def made(**fields):
 def test_probabilities_have_the_images_size_and_add_up_to_one(valid, size):
     model, variables = made(valid=valid)
     image = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.uint8)
-    found = jax.jit(whole_image(model, UNIT))(variables, image)
+    found = jax.jit(WholeImage(model, UNIT))(variables, image)
     assert found.shape == (2, *size, 3)
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
 
@@ -38,7 +38,7 @@ def test_valid_convolutions_see_the_image_with_mirrored_borders():
     logits = model.apply(variables, jnp.asarray(mirrored, jnp.float32) / 255, train=False)
     inner = (logits.shape[1] - 10) // 2
     expected = jax.nn.softmax(logits[:, inner : inner + 10, inner : inner + 10])
-    found = whole_image(model, UNIT)(variables, jnp.asarray(image))
+    found = WholeImage(model, UNIT)(variables, jnp.asarray(image))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_scores_that_lie_apart_are_interpolated_and_the_last_continues(size):
         high = np.minimum(low + 1, scores.shape[axis] - 1)
         part = np.expand_dims(part, [i for i in range(4) if i != axis])
         scores = scores.take(low, axis) * (1 - part) + scores.take(high, axis) * part
-    found = whole_image(_EveryFourthPixel(), UNIT)({}, jnp.asarray(image))
+    found = WholeImage(_EveryFourthPixel(), UNIT)({}, jnp.asarray(image))
     np.testing.assert_allclose(found, jax.nn.softmax(scores), atol=1e-5)
 
 

@@ -1,0 +1,121 @@
+"""Predictors at work: NumPy images in, probabilities or class ids out, compiled as they need.
+
+A predictor is traced as one program for each shape that it meets. A wrapper that chooses these
+shapes itself (windows of one size, sides rounded up) works on the host, outside the program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
+from segjax.parallel import map_examples
+from segjax.types import Array, Variables
+
+Images = Shaped[np.ndarray, "b h w c"]
+Probabilities = Float[np.ndarray, "b oh ow k"]
+"""Of the pixels that are answered for: but for a network of valid convolutions, h × w."""
+Labels = UInt8[np.ndarray, "b h w"]
+
+
+@runtime_checkable
+class HostPredictor(Protocol):
+    """A predictor on the host: it calls compiled programs and cannot itself be traced."""
+
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+        """Probabilities of every pixel of images of one size."""
+        ...
+
+    def classes(self, variables: Variables, images: Images) -> Labels:
+        """The likeliest class of every pixel, the first of several."""
+        ...
+
+    def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
+        """How many classes it tells apart, once all is known to fit; nothing is computed.
+
+        Shapes and dtypes stand for variables and images.
+
+        Raises:
+          ValueError: the network, the normalisation or a wrapper refuses such images.
+        """
+        ...
+
+
+class Compiled:
+    """A predictor on all of this process's devices, compiled for each shape that it meets."""
+
+    def __init__(self, predict: Predictor):
+        self._predict = predict
+        self._probabilities = map_examples(predict)
+        # argmax on the device: k class maps of float32 would be the larger transfer by far.
+        self._classes = map_examples(
+            lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
+        )
+
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+        """Probabilities of every pixel of images of one size."""
+        return self._probabilities(variables, images)
+
+    def classes(self, variables: Variables, images: Images) -> Labels:
+        """The likeliest class of every pixel."""
+        return self._classes(variables, images)
+
+    def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
+        """How many classes it tells apart; traced, never run."""
+        return jax.eval_shape(self._predict, variables, images).shape[-1]
+
+
+class Eager:
+    """A wrapper's arithmetic in NumPy, around a predictor that works on the host."""
+
+    def __init__(self, predict: Callable, inner: HostPredictor):
+        self._predict, self._inner = predict, inner
+
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+        """Probabilities of every pixel of images of one size."""
+        return np.asarray(self._predict(variables, images))
+
+    def classes(self, variables: Variables, images: Images) -> Labels:
+        """The likeliest class of every pixel."""
+        return likeliest(self(variables, images))
+
+    def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
+        """How many classes the predictor inside tells apart."""
+        return self._inner.check(variables, images)
+
+
+def likeliest(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
+    """The class of the highest score, the first of several."""
+    return np.argmax(scores, axis=-1).astype(np.uint8)
+
+
+def on_host(predict: Predictor | HostPredictor) -> HostPredictor:
+    """The predictor itself if it works on the host; otherwise compiled."""
+    return predict if isinstance(predict, HostPredictor) else Compiled(predict)
+
+
+def predictor(
+    model: nn.Module,
+    normalize: Callable[[Array], Array],
+    *,
+    output_stride: int | None = None,
+    wrappers: Sequence[Callable] = (),
+) -> HostPredictor:
+    """The network on whole images, in its wrappers: the first is the nearest to the network.
+
+    All wrappers before the first one that works on the host are one program with the network.
+
+    Raises:
+      InputError: the network has no such output stride, or a wrapper cannot stand where it is.
+    """
+    found: Any = WholeImage(at_output_stride(model, output_stride), normalize)
+    for wrapper in wrappers:
+        wrapped = wrapper(found)
+        outside = isinstance(found, HostPredictor) and not isinstance(wrapped, HostPredictor)
+        found = Eager(wrapped, found) if outside else wrapped
+    return on_host(found)

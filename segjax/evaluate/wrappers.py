@@ -1,0 +1,109 @@
+"""Wrappers, predictor → predictor: what `evaluation.predictor` may name, alone or in a tuple.
+
+The first of a tuple is the nearest to the network, the last sees whole images:
+
+    (MultiScale(), Flip())                        each scale of the image and its mirror image
+    (Flip(), SlidingWindow(513))                  each window and its mirror image
+    (Flip(), SlidingWindow(513), MultiScale())    windows of each scale, as in PSPNet's code
+
+Here are those that average several passes; `windows` has those that choose what sizes the
+network sees, and `crf` the CRF. What comes before these is one compiled program with the
+network; what comes after them is NumPy on whole images.
+"""
+
+import dataclasses
+from functools import reduce
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.evaluate.predictors import Predictor
+from segjax.ops.resize import resize_bilinear
+
+
+@dataclasses.dataclass(frozen=True)
+class Flip:
+    """The mean of the probabilities of an image and of its mirror image, left to right."""
+
+    def __call__(self, predict: Predictor) -> Predictor:
+        """The wrapped predictor."""
+
+        def both(variables, image):
+            mirrored = predict(variables, image[:, :, ::-1])
+            return (predict(variables, image) + mirrored[:, :, ::-1]) / 2
+
+        return both
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiScale:
+    """Probabilities of the resized image, resized back and combined over the scales.
+
+    The mean is DeepLab v3's (Chen et al., 2017, section 4.1: of the probabilities, not of the
+    logits), the element-wise maximum DeepLab v1's and v2's; it is divided by its sum, which
+    moves no class. Sides become max(1, round(side · scale)); interpolation is bilinear without
+    antialiasing, and whole numbers are rounded, so that an image stays of the type it was read
+    in.
+    """
+
+    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    combine: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scales, tuple) or not self.scales:
+            raise InputError(f"scales={self.scales!r} must be a tuple such as (0.5, 1.0, 1.5).")
+        for scale in self.scales:
+            if not _is_number(scale) or not 0 < scale < float("inf"):
+                raise InputError(
+                    f"scales={self.scales} must be numbers above 0, got {scale!r}."
+                )
+        if self.combine not in ("mean", "max"):
+            raise InputError(f"combine={self.combine!r} must be 'mean' or 'max'.")
+
+    def __call__(self, predict: Predictor) -> Predictor:
+        """The wrapped predictor."""
+
+        def pyramid(variables, image):
+            xp: Any = np if isinstance(image, np.ndarray) else jnp
+            join = xp.add if self.combine == "mean" else xp.maximum
+            at_scale = lambda scale: [max(1, round(n * scale)) for n in size]
+            size = image.shape[1:3]
+            found = reduce(
+                join,
+                (
+                    _resized(predict(variables, _resized(image, at_scale(scale))), size)
+                    for scale in self.scales
+                ),
+            )
+            if self.combine == "mean":
+                return found / len(self.scales)
+            return found / found.sum(axis=-1, keepdims=True)
+
+        return pyramid
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _resized(x: Any, size: Any) -> Any:
+    """Bilinear, as `resize_bilinear`, of NumPy's and JAX's arrays of any type."""
+    if x.shape[1:3] == tuple(size):
+        return x
+    if isinstance(x, np.ndarray):
+        result, xp = _along(_along(x.astype(np.float32), 1, size[0]), 2, size[1]), np
+    else:
+        result, xp = resize_bilinear(x.astype(jnp.float32), tuple(size)), jnp
+    return (xp.rint(result) if x.dtype.kind in "iu" else result).astype(x.dtype)
+
+
+def _along(x: np.ndarray, axis: int, new: int) -> np.ndarray:
+    """Interpolated along one axis: the two nearest samples of each new one."""
+    old = x.shape[axis]
+    source = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    low = np.minimum(source.astype(np.int64), max(old - 2, 0))
+    part = np.expand_dims((source - low).astype(np.float32), [a for a in range(4) if a != axis])
+    below, above = x.take(low, axis), x.take(np.minimum(low + 1, old - 1), axis)
+    return below + (above - below) * part

@@ -1,0 +1,264 @@
+"""`python -m segjax.export WORKDIR --out FILE`: a run's network for programs without segjax.
+
+`--out model.stablehlo` holds a function of images b h w c, uint8 as they were read, with
+normalisation and weights inside, for JAX on CPUs, GPUs and TPUs; `--out model.onnx` the same
+for one image of one size. `model.stablehlo.json` beside it says what it takes and returns, with
+class names and palette. The lines that run the file are printed.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from segjax import parallel
+from segjax.description import describe_lines
+from segjax.errors import InputError, guarded
+from segjax.evaluate.onnx_graph import onnx_model
+from segjax.evaluate.onnx_nodes import NoNode
+from segjax.evaluate.predictors import WholeImage, at_output_stride
+from segjax.evaluate.serialise import PLATFORMS, SMALLEST, frozen, parameters, stablehlo
+from segjax.experiment import Experiment
+from segjax.train.checkpoint import Checkpoints
+from segjax.train.workdir import open_run, write_text
+
+SUFFIXES = (".stablehlo", ".onnx")
+
+STABLEHLO = """\
+import jax, numpy
+from jax import export
+from PIL import Image
+
+with open({out!r}, "rb") as file:
+    run = jax.jit(export.deserialize(bytearray(file.read())).call)
+image = numpy.array(Image.open("photo.jpg").convert({mode!r}){resized})
+{name} = run(image.reshape(1, *image.shape[:2], {channels}))  # {shape}
+"""
+"""Needs jax and flatbuffers; Pillow only to read an image."""
+
+ONNX = """\
+import numpy, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession({out!r})
+image = numpy.array(Image.open("photo.jpg").convert({mode!r}){resized})
+image = image.reshape(1, *image.shape[:2], {channels})
+({name},) = session.run(None, {{"image": image}})  # {shape}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return guarded(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.export",
+        description="Write a run's network as one file that needs no segjax.",
+    )
+    parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
+    known = " or ".join(f"NAME{suffix}" for suffix in SUFFIXES)
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="FILE", help=known)
+    parser.add_argument(
+        "--output",
+        choices=("probabilities", "classes"),
+        default="probabilities",
+        help="float32 b h w k (default), or class ids, uint8 b h w",
+    )
+    parser.add_argument(
+        "--size", help="HxW, such as 513x513; or any (default), where network and file can"
+    )
+    parser.add_argument(
+        "--platforms",
+        help=f".stablehlo: where it will run, of {','.join(PLATFORMS)}; default cpu,cuda,tpu",
+    )
+    parser.add_argument(
+        "--fold",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="batch normalisation as part of the convolutions (default)",
+    )
+    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    parallel.tune_cpu()
+    out, size = arguments.out, _size(arguments.size)
+    _check_out(out)
+    platforms = _platforms(arguments.platforms, out, size)
+    experiment = open_run(arguments.workdir)
+    parallel.describe_devices()
+    with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
+        step, variables = checkpoints.restore_variables(arguments.checkpoint)
+    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
+    predict = WholeImage(model, experiment.normalize)
+    channels = getattr(experiment.eval_data, "channels", 3)
+    _check_size(predict, variables, size, channels)
+    answer = frozen(
+        predict,
+        variables,
+        channels=channels,
+        classes=arguments.output == "classes",
+        fold=arguments.fold,
+    )
+    sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
+    about = _about(experiment, arguments.output, sides, channels)
+    about |= {"step": step, "parameters": parameters(variables)}
+    about |= {"folded_norms": arguments.fold, "platforms": platforms}
+    if size is not None and out.suffix == ".onnx":
+        data = _onnx(answer, size, channels, about, out)
+    else:
+        data = _stablehlo(answer, size, channels, platforms)
+    _write(out, data, about)
+    print(f"{type(model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
+    if experiment.evaluation.wrappers:
+        print("It sees whole images: evaluation.predictor is not part of it.")
+    print(f"To run it, without segjax:\n\n{_loader(out, about)}", end="")
+
+
+def _stablehlo(
+    answer: Callable, size: tuple[int, int] | None, channels: int, platforms: list[str]
+) -> bytes:
+    try:
+        exported = stablehlo(answer, size=size, channels=channels, platforms=platforms)
+    except ValueError as error:
+        raise InputError(f"--size any: {error}; give --size HxW.") from error
+    return bytes(exported.serialize())
+
+
+def _onnx(
+    answer: Callable, size: tuple[int, int], channels: int, about: dict[str, Any], out: Any
+) -> bytes:
+    try:
+        return onnx_model(
+            answer,
+            size=size,
+            channels=channels,
+            name=about["output"]["name"],
+            metadata={"segjax": json.dumps(about)},
+        )
+    except NoNode as error:
+        raise InputError(
+            f"--out {out}: {error} has no translation; NAME.stablehlo takes every network."
+        ) from error
+
+
+def _check_out(out: pathlib.Path) -> None:
+    """Raises InputError unless the file and its description can be written."""
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"--out {out}: known suffixes are {' '.join(SUFFIXES)}.")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}; make it first.")
+    for path in (out, _description(out)):
+        if path.exists():
+            raise InputError(f"{path} is there already; remove it, or choose another --out.")
+
+
+def _description(out: pathlib.Path) -> pathlib.Path:
+    return out.with_name(f"{out.name}.json")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """(height, width), or None for any."""
+    if text in (None, "any"):
+        return None
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not sides or min(map(int, sides.groups())) < 1:
+        raise InputError(
+            f"--size {text}: give HEIGHTxWIDTH in pixels, such as 513x513, or any."
+        )
+    return int(sides[1]), int(sides[2])
+
+
+def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None) -> list[str]:
+    """The platforms of a `.stablehlo` file; none for `.onnx`, whose own needs are checked."""
+    if out.suffix == ".onnx":
+        if text is not None:
+            raise InputError(f"--platforms {text} is for .stablehlo; leave it out for {out}.")
+        if size is None:
+            raise InputError(f"--out {out} needs one size; give --size HxW.")
+        if importlib.util.find_spec("onnx") is None:
+            raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
+        return []
+    names = (text or "cpu,cuda,tpu").split(",")
+    unknown = [name for name in names if name not in PLATFORMS]
+    if unknown:
+        raise InputError(
+            f"--platforms {text}: {unknown[0]!r} is none of {', '.join(PLATFORMS)}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _check_size(
+    predict: Callable, variables: Any, size: tuple[int, int] | None, channels: int
+) -> None:
+    """Raises InputError where the network refuses images of this size."""
+    image = jax.ShapeDtypeStruct((1, *(size or (SMALLEST, SMALLEST)), channels), jnp.uint8)
+    try:
+        jax.eval_shape(predict, variables, image)
+    except ValueError as error:
+        what = f"--size {size[0]}x{size[1]}" if size else "The network"
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from error
+
+
+def _about(
+    experiment: Experiment, output: str, sides: list[int | str], channels: int
+) -> dict[str, Any]:
+    """What a program must know of the file: input, output, classes, where it comes from."""
+    names = experiment.eval_data.class_names
+    classes = output == "classes"
+    return {
+        "segjax": importlib.metadata.version("segjax"),
+        "jax": jax.__version__,
+        "experiment": experiment.name,
+        "input": {"shape": [*sides, channels], "dtype": "uint8"},
+        "smallest_side": SMALLEST if sides[1] == "h" else None,
+        "normalize": [*describe_lines(experiment.normalize, path="normalize")],
+        "output": {
+            "name": output,
+            "shape": sides if classes else [*sides, len(names)],
+            "dtype": "uint8" if classes else "float32",
+        },
+        "class_names": list(names),
+        "palette": experiment.eval_data.palette[: len(names)].tolist(),
+    }
+
+
+def _write(out: pathlib.Path, data: bytes, about: dict[str, Any]) -> None:
+    """Writes both files, each whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_text(_description(out), json.dumps(about, indent=1) + "\n")
+
+
+def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
+    """The program that runs the file."""
+    _, height, width, channels = about["input"]["shape"]
+    fixed = height != "h"
+    return (ONNX if out.suffix == ".onnx" else STABLEHLO).format(
+        out=str(out),
+        mode="RGB" if channels == 3 else "L",
+        resized=f".resize(({width}, {height}))" if fixed else "",
+        name=about["output"]["name"],
+        channels=channels,
+        shape=" ".join(map(str, about["output"]["shape"])),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The scores of a network as its evaluation is built up: a row for each wrapper that joins."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segjax.evaluate.predictors import at_output_stride
+from segjax.experiment import Experiment
+from segjax.train.workdir import write_text
+
+EVALUATIONS = "evaluations.json"
+SCORES = ("mean_iou", "pixel_accuracy")
+
+
+def stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
+    """(name, experiment) from the plain network on whole images to the evaluation as it is.
+
+    Each changes one thing more: the output stride where `evaluation` has another one than the
+    network, then the wrappers, the nearest to the network first.
+    """
+    evaluation, model = experiment.evaluation, experiment.model
+    plain = dataclasses.replace(evaluation, output_stride=None, predictor=())
+    built = [("whole image", plain)]
+    if at_output_stride(model, evaluation.output_stride) != model:
+        stride = dataclasses.replace(plain, output_stride=evaluation.output_stride)
+        built.append((f"+ output stride {evaluation.output_stride}", stride))
+    for count, wrapper in enumerate(evaluation.wrappers, start=1):
+        more = dataclasses.replace(evaluation, predictor=evaluation.wrappers[:count])
+        built.append((f"+ {getattr(wrapper, '__name__', type(wrapper).__name__)}", more))
+    return [(name, dataclasses.replace(experiment, evaluation=e)) for name, e in built]
+
+
+def write_table(
+    workdir: pathlib.Path, rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]
+) -> None:
+    """Writes `evaluations.json`: of each (name, experiment, scores) a row with its wrappers."""
+    written = [
+        {
+            "name": name,
+            "output_stride": experiment.evaluation.output_stride,
+            "predictor": [repr(wrapper) for wrapper in experiment.evaluation.wrappers],
+            **scores,
+        }
+        for name, experiment, scores in rows
+    ]
+    write_text(workdir / EVALUATIONS, json.dumps(written, indent=2) + "\n")
+
+
+def table_lines(rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]) -> list[str]:
+    """The table as text: name, mean IoU and pixel accuracy of each row."""
+    widest = max(len(name) for name, _, _ in rows)
+    head = f"{'':{widest}}" + "".join(f"{score:>16}" for score in SCORES)
+    shown = lambda value: "–" if value is None else f"{value:.4f}"
+    return [head] + [
+        f"{name:{widest}}" + "".join(f"{shown(scores[score]):>16}" for score in SCORES)
+        for name, _, scores in rows
+    ]

@@ -1,0 +1,66 @@
+"""A folder of mixed sizes compiles as often as its predictor says, and no more."""
+
+import jax
+import jax.monitoring
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.evaluate.compiled import on_host
+from segjax.evaluate.windows import PadToMultiple, SlidingWindow
+from segjax.evaluate.wrappers import Flip, MultiScale
+
+WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)}
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+def by_pixel(variables, image):
+    logits = jnp.einsum("bhwc,ck->bhwk", image.astype(jnp.float32) / 64 - 2, variables["w"])
+    return jax.nn.softmax(logits)
+
+
+@pytest.fixture
+def compilations():
+    """The seconds of each compilation from now on."""
+    seconds = []
+    listener = lambda event, took, **_: seconds.append(took) if event == COMPILED else None
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    yield seconds
+    jax.monitoring.unregister_event_duration_listener(listener)
+
+
+def mixed(count: int) -> list[np.ndarray]:
+    """Images of as many sizes, sides of 20 to 39 pixels."""
+    rng = np.random.default_rng(1)
+    sizes = [(20 + i % 20, 20 + i // 20) for i in rng.permutation(400)[:count]]
+    return [rng.integers(0, 256, (1, h, w, 3)).astype(np.uint8) for h, w in sizes]
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "expected"),
+    [
+        (lambda: on_host(by_pixel), 6, 6),
+        (lambda: PadToMultiple(16)(by_pixel), 200, 4),
+        (lambda: SlidingWindow(16, 10, batch_size=8)(by_pixel), 200, 2),
+        (lambda: SlidingWindow(30, batch_size=1)(Flip()(by_pixel)), 200, 1),
+        (lambda: SlidingWindow(64)(PadToMultiple(16)(by_pixel)), 200, 1),
+    ],
+    ids=["exact", "padded", "windows", "windows one by one", "windows padded"],
+)
+def test_images_of_many_sizes_share_the_programs_of_windows_and_multiples(
+    make, count, expected, compilations
+):
+    predict, given = make(), mixed(count)
+    assert len({image.shape for image in given}) == count
+    labels = [predict.classes(WEIGHTS, image) for image in given]
+    assert len(compilations) == expected
+    plain = np.argmax(given[0] / np.float32(64) @ WEIGHTS["w"] - 2 * WEIGHTS["w"].sum(0), -1)
+    np.testing.assert_array_equal(labels[0], plain)
+
+
+def test_a_pyramid_around_windows_compiles_nothing_more(compilations):
+    predict = SlidingWindow(16, 10, batch_size=1)(by_pixel)
+    pyramid = MultiScale((0.5, 1.0, 1.5))(predict)
+    for image in mixed(5):
+        pyramid(WEIGHTS, image)
+    assert len(compilations) == 1

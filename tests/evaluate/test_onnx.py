@@ -1,0 +1,91 @@
+"""ONNX models answer as the networks do; what has no translation is named."""
+
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.evaluate.onnx_graph import onnx_model
+from segjax.evaluate.onnx_nodes import NoNode
+from segjax.evaluate.predictors import WholeImage
+from segjax.evaluate.serialise import frozen
+from segjax.experiment import CAFFE, IMAGENET
+from segjax.ops.forms import plain
+from segjax.ops.transposed import conv_transpose2d
+
+CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/test_contract.py"))
+SIZE = (33, 47)
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
+
+
+def translated(answer):
+    return onnx_model(answer, size=SIZE, channels=3, name="out", metadata={"made": "here"})
+
+
+@pytest.fixture
+def runtime():
+    """ONNX Runtime; without it or onnx the test is skipped."""
+    pytest.importorskip("onnx", reason="onnx is an extra: pip install segjax[onnx]")
+    return pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
+
+
+def assert_same(runtime, answer):
+    """ONNX Runtime finds for IMAGE what JAX does, to 1e-5 of the largest."""
+    expected = jax.jit(answer)(IMAGE)
+    session = runtime.InferenceSession(translated(answer), providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == {"made": "here"}
+    (found,) = session.run(None, {"image": IMAGE})
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", CONTRACT["MODELS"])
+def test_every_family_gives_the_same_probabilities(name, runtime):
+    model = CONTRACT["MODELS"][name]
+    # The classifiers' scores as they are after training: below ten, not in the hundreds.
+    variables = jax.tree.map(lambda leaf: leaf / 2, CONTRACT["_variables"](model))
+    predict = WholeImage(model, CAFFE if name == "fcn8s" else IMAGENET)
+    assert_same(runtime, frozen(predict, variables, channels=3, classes=False, fold=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 2},
+        {"stride": 2, "output_padding": 1},
+        {"stride": 2, "padding": 1, "output_padding": 1},
+        {"stride": (3, 2), "padding": (0, 1)},
+        {"stride": 2, "dilation": 2, "padding": 1},
+        {"padding": 1},
+    ],
+    ids=str,
+)
+def test_transposed_convolutions_are_the_same(options, runtime):
+    kernel = jnp.asarray(RNG.normal(size=(3, 4, 2, 3)), jnp.float32)
+
+    def answer(image):
+        with plain():
+            return conv_transpose2d(image.astype(jnp.float32), kernel, **options)
+
+    assert_same(runtime, answer)
+
+
+def test_class_ids_and_other_whole_numbers_keep_their_type(runtime):
+    assert_same(runtime, lambda x: jnp.argmax(x[:, ::-2, 1:9], -1).astype(jnp.uint8))
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (lambda x: jnp.sort(x, axis=1), "the operation sort"),
+        (lambda x: jax.lax.pad(x, np.uint8(0), [(0, 0, 1)] * 4), "padding between pixels"),
+        (lambda x: x[:, x[0, :2, 0, 0]], "a gather of other than whole rows"),
+    ],
+)
+def test_what_has_no_translation_is_named(answer, named):
+    with pytest.raises(NoNode, match=named):
+        translated(answer)
