@@ -16,6 +16,8 @@ from segjax.layers.conv import Conv, ConvTranspose
 from segjax.layers.up import bilinear
 from segjax.models import unet
 from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.models.fcn import FCN
+from segjax.models.pspnet import PSPNet
 from segjax.models.unet import UNet
 from segjax.ops.forms import plain
 from segjax.ops.pool import max_pool
@@ -201,3 +203,18 @@ def test_reduced_precision_changes_no_row():
         Deepest(ResNet(stages=(1, 1, 1, 1), width=2, dtype=dtype)), (33, 33)
     )
     assert at(jnp.bfloat16) == at(jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        FCN(_net(Bottleneck, 8), 3, auxiliary=True),
+        PSPNet(_net(Bottleneck, 8), 3, bins=(1, 2), auxiliary=True),
+    ],
+    ids=["fcn", "pspnet"],
+)
+def test_what_is_used_in_training_only_is_the_auxiliary_head_and_nothing_else(network):
+    image = jax.ShapeDtypeStruct((1, 65, 65, 3), jnp.float32)
+    params = variable_shapes(network, image)["params"]
+    head = sum(leaf.size for leaf in jax.tree.leaves(params["auxiliary_head"]))
+    assert sum(trace(network, (65, 65)).unused.values()) == head

@@ -1,0 +1,139 @@
+"""Holds the dense CRF against pydensecrf on VOC images, and measures what it mends.
+
+    python benchmarks/crf.py --peer PYTHON --data VOCdevkit [--images 14] [--turns 3]
+
+PYTHON is the interpreter of an environment that has pydensecrf2 and NumPy. Each image's true
+labels are averaged over blocks of 16 × 16 pixels, their logarithm gets noise, is interpolated,
+and gets more noise at each pixel (`--noise`): a coarse and unsure prediction. Both sides work
+on it in turns (DeepLab v1's setting, 21 classes, 10 rounds); a row an image says how many
+labels agree and the times, compilation apart; below are the medians and mIoU before and after.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+CLASSES = 21
+
+
+def side() -> None:
+    """pydensecrf's side: a file's name a line in; marginals into the file, seconds out."""
+    import pydensecrf.densecrf as peer
+
+    for line in sys.stdin:
+        path = json.loads(line)
+        with np.load(path) as given:
+            probabilities, image = given["probabilities"], given["image"]
+        h, w, k = probabilities.shape
+        unary = -np.log(np.clip(probabilities, 1e-5, 1)).transpose(2, 0, 1).reshape(k, -1)
+        unary = np.ascontiguousarray(unary)
+        start = time.perf_counter()
+        crf = peer.DenseCRF2D(w, h, k)
+        crf.setUnaryEnergy(unary)
+        crf.addPairwiseGaussian(sxy=3, compat=3)
+        crf.addPairwiseBilateral(sxy=49, srgb=5, rgbim=image, compat=4)
+        result = np.array(crf.inference(10))
+        seconds = time.perf_counter() - start
+        np.save(f"{path}.npy", result.argmax(0).reshape(h, w).astype(np.uint8))
+        print(json.dumps(seconds), flush=True)
+
+
+def coarse(label: np.ndarray, seed: int, noise: float) -> np.ndarray:
+    """Returns probabilities h w 21 of a coarse, unsure prediction."""
+    import jax
+    import jax.numpy as jnp
+
+    from segjax.ops.resize import resize_bilinear
+
+    h, w = label.shape
+    one_hot = np.eye(CLASSES, dtype=np.float32)[np.where(label == 255, 0, label)]
+    padded = np.pad(one_hot, ((0, -h % 16), (0, -w % 16), (0, 0)), mode="edge")
+    rows, columns = padded.shape[0] // 16, padded.shape[1] // 16
+    blocks = padded.reshape(rows, 16, columns, 16, CLASSES).mean((1, 3))
+    rng = np.random.default_rng(seed)
+    scores = np.log(blocks + 0.002) + rng.normal(scale=0.5, size=blocks.shape)
+    scores = jnp.asarray(scores, jnp.float32)[None]
+    scores = resize_bilinear(scores, (16 * rows, 16 * columns))[0, :h, :w]
+    speckle = rng.normal(scale=noise, size=scores.shape).astype(np.float32)
+    return np.asarray(jax.nn.softmax(scores + speckle))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", required=True, metavar="PYTHON")
+    parser.add_argument("--data", required=True, metavar="VOCdevkit")
+    parser.add_argument("--images", type=int, default=14)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--noise", type=float, default=1.0, help="deviation, at each pixel")
+    arguments = parser.parse_args()
+
+    from segjax import parallel
+
+    parallel.tune_cpu()  # As the commands do.
+    import jax
+
+    from segjax import metrics
+    from segjax.crf.dense import dense_crf
+    from segjax.data.voc import VOC
+
+    data = VOC(split="val", directory=arguments.data)
+    data.prepare()
+    peer = subprocess.Popen(
+        [arguments.peer, __file__, "--side"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    before, ours, theirs = (np.zeros((CLASSES, CLASSES), np.int64) for _ in range(3))
+    rows = []
+    print("| image | size | labels that agree | pydensecrf2 | segjax | pydensecrf2 ÷ segjax |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(min(arguments.images, len(data))):
+            image, label = data[i]["image"], data[i]["label"]
+            probabilities = coarse(label, i, arguments.noise)
+            path = str(pathlib.Path(folder) / "case.npz")
+            np.savez(path, probabilities=probabilities, image=np.ascontiguousarray(image))
+            infer = lambda p=probabilities, x=image: jax.block_until_ready(dense_crf(p, x))
+            marginals, turns = infer(), []
+            for _ in range(arguments.turns):
+                print(json.dumps(path), file=peer.stdin, flush=True)
+                peer_seconds = json.loads(peer.stdout.readline())
+                start = time.perf_counter()
+                infer()
+                turns.append((peer_seconds, time.perf_counter() - start))
+            labels, other = np.asarray(marginals).argmax(-1), np.load(f"{path}.npy")
+            seconds = [statistics.median(column) for column in zip(*turns, strict=True)]
+            rows.append((float((labels == other).mean()), *seconds))
+            for counts, found in (
+                (before, probabilities.argmax(-1)),
+                (ours, labels),
+                (theirs, other),
+            ):
+                counts += metrics.confusion_matrix(label, np.asarray(found), CLASSES)
+            print(
+                f"| {data[i]['name']} | {image.shape[0]} × {image.shape[1]} | "
+                f"{rows[-1][0]:.4%} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | "
+                f"{seconds[0] / seconds[1]:.2f} |",
+                flush=True,
+            )
+    peer.stdin.close()
+    peer.wait()
+    agree, slow, fast = zip(*rows, strict=True)
+    ratio = statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+    print(
+        f"median ratio {ratio:.2f}; labels agree {np.mean(agree):.4%}, least {min(agree):.4%}"
+    )
+    before, ours, theirs = (metrics.mean_iou(counts) for counts in (before, ours, theirs))
+    print(f"mIoU before {before:.4f}, segjax {ours:.4f}, pydensecrf2 {theirs:.4f}")
+
+
+if __name__ == "__main__":
+    side() if sys.argv[1:] == ["--side"] else main()

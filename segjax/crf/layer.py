@@ -1,0 +1,100 @@
+"""The CRF as a layer that is trained with the network before it (Zheng et al., 2015).
+
+"Conditional Random Fields as Recurrent Neural Networks": every round of the mean field is a
+stack of linear maps and a softmax, so gradients go through all rounds, to the network and to
+the CRF's own parameters. The paper trains with 5 rounds and evaluates with 10 (section 5.3).
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, UInt8
+
+from segjax.crf.dense import appearance_features, smoothness_filter
+from segjax.crf.lattice import build_lattice, lattice_filter
+from segjax.crf.mean_field import Normalization, Pairwise, mean_energy, normalized
+
+
+class CRFAsRNN(nn.Module):
+    """Scores of pixels, made consistent with the picture by a trained CRF.
+
+    Parameters: a weight of each kernel for each class, which multiplies its messages; the
+    compatibility of the classes, which begins as Potts' (−1 for like labels, 0 for unlike
+    ones); and with `learned_widths` the logarithms of the three widths, which the paper keeps.
+
+    Attributes:
+      iterations: rounds of the mean field; parameters do not depend on it.
+      smoothness: first weight of the kernel of place.
+      smoothness_sxy: its width in pixels.
+      appearance: first weight of the kernel of place and colour.
+      appearance_sxy: its width in pixels.
+      appearance_srgb: its width in levels of 0 … 255.
+      learned_widths: whether widths are parameters.
+      normalization: see `mean_field.normalized`; the authors' layer divides after filtering.
+      capacity: room for lattice points, see `dense_crf`; where it does not suffice, all scores
+        of the image are NaN.
+    """
+
+    iterations: int = 5
+    smoothness: float = 3.0
+    smoothness_sxy: float = 3.0
+    appearance: float = 5.0
+    appearance_sxy: float = 160.0
+    appearance_srgb: float = 3.0
+    learned_widths: bool = False
+    normalization: Normalization = "after"
+    capacity: int | None = None
+
+    @nn.compact
+    def __call__(
+        self, logits: Float[Array, "b h w k"], image: UInt8[Array, "b h w c"]
+    ) -> Float[Array, "b h w k"]:
+        """Returns scores in float32; their softmax are the marginals.
+
+        Args:
+          logits: the network's scores, on the image's grid.
+          image: the picture before it is normalised.
+        """
+        classes = logits.shape[-1]
+        weights = [
+            self.param(f"{name}_weight", nn.initializers.constant(first), (classes,))
+            for name, first in (
+                ("smoothness", self.smoothness),
+                ("appearance", self.appearance),
+            )
+        ]
+        potts = lambda _, shape: -jnp.eye(*shape)
+        compatibility = self.param("compatibility", potts, (classes, classes))
+        compats = [weight[:, None] * compatibility for weight in weights]
+        sxy, place, colour = (
+            self._width(name)
+            for name in ("smoothness_sxy", "appearance_sxy", "appearance_srgb")
+        )
+
+        def scores(one: tuple[Array, Array]) -> Float[Array, "h w k"]:
+            logits, image = one
+            h, w, channels = image.shape
+            features = appearance_features(image, (place, place, *[colour] * channels))
+            lattice = build_lattice(features, capacity=self.capacity)
+            kernels = (
+                smoothness_filter((h, w), (sxy, sxy)),
+                partial(lattice_filter, lattice, features),
+            )
+            pairwise = [
+                Pairwise(normalized(kernel, h * w, self.normalization), compat)
+                for kernel, compat in zip(kernels, compats, strict=True)
+            ]
+            unary = -logits.reshape(h * w, classes).astype(jnp.float32)
+            energy = mean_energy(unary, pairwise, iterations=self.iterations)
+            return -energy.reshape(h, w, classes)
+
+        return lax.map(scores, (logits, image))
+
+    def _width(self, name: str) -> float | Array:
+        """Returns a width: the field, or the parameter that begins as it."""
+        width = getattr(self, name)
+        if not self.learned_widths:
+            return width
+        return jnp.exp(self.param(f"log_{name}", lambda _: jnp.log(jnp.float32(width))))
