@@ -3,24 +3,35 @@
 A file gives `DIR/<stem>.png`, a file of a folder `DIR/<path in the folder>/<stem>.png`: palette
 PNGs of the image's size whose pixel values are class indices. `--overlay` adds
 `<stem>_overlay.png`, the mask over the image.
+
+Images are predicted as the run's own evaluation says, or as `--flip`, `--scales`, `--window`
+and `--crf` do, which take its place.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from PIL import Image
 
 from segjax import parallel
 from segjax.data.files import IMAGES
 from segjax.data.images import read_image
 from segjax.errors import InputError, RunError, guarded
+from segjax.evaluate.compiled import HostPredictor
+from segjax.evaluate.crf import CRF
 from segjax.evaluate.draw import overlay, palette_png, save_png
+from segjax.evaluate.windows import SlidingWindow
+from segjax.evaluate.wrappers import Flip, MultiScale
+from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress
 from segjax.train.plan import evaluated
 from segjax.train.workdir import open_run
+from segjax.types import Variables
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,12 +49,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
     parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
+    parser.add_argument("--flip", action="store_true", help="the mean with the mirror image")
+    parser.add_argument(
+        "--scales", type=_numbers, metavar="A,B,…", help="the mean over scales, as 0.75,1,1.25"
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        metavar="N",
+        help="windows of N × N pixels that overlap: any size of image, bounded memory",
+    )
+    parser.add_argument("--crf", action="store_true", help="then a fully connected CRF")
     return parser
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of numbers such as 0.75,1,1.25"
+        ) from None
 
 
 def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
-    experiment = open_run(arguments.workdir)
+    experiment = _as_asked(open_run(arguments.workdir), arguments)
     outputs = _outputs(arguments.inputs, arguments.out, overlays=arguments.overlay)
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
@@ -56,10 +87,10 @@ def _run(arguments: argparse.Namespace) -> None:
     for done, (source, target) in enumerate(outputs, start=1):
         try:
             image = read_image(source, channels=channels)
+            label = _label(predict, variables, image, source)
         except InputError as error:
             unread.append(str(error))
             continue
-        (label,) = predict.classes(variables, image[None])
         target.parent.mkdir(parents=True, exist_ok=True)
         save_png(palette_png(label, palette), target)
         if arguments.overlay:
@@ -69,6 +100,33 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"{len(outputs) - len(unread)} masks of step {step} in {arguments.out}")
     if unread:
         raise RunError(f"{len(unread)} of {len(outputs)} images have no mask: {unread[0]}")
+
+
+def _label(
+    predict: HostPredictor, variables: Variables, image: np.ndarray, source: pathlib.Path
+) -> np.ndarray:
+    """Class ids of one image; what refuses it, such as the CRF 16 bits, names its file."""
+    try:
+        return predict.classes(variables, image[None])[0]
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
+    """The experiment with the wrappers that the options name, or its own without any."""
+    wrappers = []
+    if arguments.flip:
+        wrappers.append(Flip())
+    if arguments.window is not None:
+        wrappers.append(SlidingWindow(arguments.window))
+    if arguments.scales is not None:
+        wrappers.append(MultiScale(arguments.scales))
+    if arguments.crf:
+        wrappers.append(CRF())
+    if not wrappers:
+        return experiment
+    evaluation = dataclasses.replace(experiment.evaluation, predictor=tuple(wrappers))
+    return dataclasses.replace(experiment, evaluation=evaluation)
 
 
 def _outputs(

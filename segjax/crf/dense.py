@@ -14,7 +14,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped, UInt8
 
 from segjax.crf.grid import grid_filter
 from segjax.crf.lattice import Placed, connect, lattice_filter, place
@@ -71,16 +71,16 @@ class Appearance:
 
 
 def dense_crf(
-    probabilities: Float[Array | np.ndarray, "*b h w k"],
-    image: UInt8[Array | np.ndarray, "*b h w c"],
+    probabilities: Float[Array | np.ndarray, "..."],
+    image: Shaped[Array | np.ndarray, "..."],
     *,
     iterations: int = 10,
     smoothness: Smoothness | None = Smoothness(),
     appearance: Appearance | None = Appearance(),
-    compatibility: Float[Array | np.ndarray, "k k"] | None = None,
+    compatibility: Float[Array | np.ndarray, "..."] | None = None,
     normalization: str = "symmetric",
     capacity: int | None = None,
-) -> Float[Array, "*b h w k"]:
+) -> Float[Array, "..."]:
     """Returns the marginals of the fully connected CRF whose unary energy is −log p.
 
     The defaults are those of the released DeepLab v1 (script for VGG16): 10 rounds, weight 3
@@ -91,8 +91,8 @@ def dense_crf(
     and the widths; and images may be mapped over (one after the other).
 
     Args:
-      probabilities: p of k classes, ≥ 0; below 1e-5 they count as 1e-5.
-      image: of the same height and width, c channels.
+      probabilities: h w k or b h w k, of k classes, ≥ 0; below 1e-5 they count as 1e-5.
+      image: h w c or b h w c, uint8, of the same height and width.
       iterations: rounds of the mean field.
       smoothness: the kernel of place; None leaves it out.
       appearance: the kernel of place and colour; None leaves it out.
@@ -106,8 +106,8 @@ def dense_crf(
         times h·w, and less where the widths are larger.
 
     Returns:
-      Probabilities in float32. Inside `jit`, where nothing can be raised, every one of an image
-      whose lattice has not enough room is NaN.
+      Probabilities in float32, of the same shape. Inside `jit`, where nothing can be raised,
+      every one of an image whose lattice has not enough room is NaN.
 
     Raises:
       ValueError: sizes, types or values do not fit, or the capacity does not suffice. Inside

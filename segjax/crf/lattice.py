@@ -148,9 +148,9 @@ def lattice_filter(
 
         a_i (K(f b) − f K b)_i + b_i (Kᵀ(f a) − f Kᵀ a)_i        for each dimension of f.
 
-    It is as near as the filter is to the sum, a direction rather than a number: by the widths of
-    a picture of 24 × 20 pixels it makes an angle of 15° with the sum's. It costs 2 (d + 1)
-    filters, and only where a gradient by the features is asked for.
+    It is as near as the filter is to the sum, a direction rather than a number: by the widths
+    of a picture of 24 × 20 pixels its angle with the sum's is 15°. It costs 2 (d + 1) filters,
+    and only where a gradient by the features is asked for.
 
     Args:
       lattice: `build_lattice(features)`.

@@ -11,6 +11,10 @@ from PIL import Image
 
 from segjax import experiment as experiments
 from segjax import launch, predict
+from segjax.evaluate.compiled import predictor
+from segjax.evaluate.crf import CRF
+from segjax.evaluate.windows import SlidingWindow
+from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.train.checkpoint import Checkpoints
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
@@ -119,3 +123,62 @@ def test_the_output_may_not_share_a_name_with_an_overlay(finished, photos, capsy
     shutil.copy(photos / "a.jpg", photos / "a_overlay.jpg")
     status, error = run(capsys, finished, photos, "--out", photos.parent / "o", "--overlay")
     assert status == 2 and "a_overlay.png" in error
+
+
+def _wrapped(finished, image, *wrappers):
+    """Class ids of one image from the finished run's network in these wrappers."""
+    experiment = experiments.load(finished / "experiment.py")
+    model = experiment.model.clone(features=8, dropout=0.0)
+    with Checkpoints(finished, read_only=True) as checkpoints:
+        _, variables = checkpoints.restore_variables()
+    wrapped = predictor(model, experiment.normalize, wrappers=wrappers)
+    return wrapped.classes(variables, image[None])[0]
+
+
+@pytest.mark.parametrize(
+    "options, wrappers",
+    [
+        (("--flip", "--scales", "0.5,1,2"), (Flip(), MultiScale((0.5, 1.0, 2.0)))),
+        (("--window", "16"), (SlidingWindow(16),)),
+        (("--crf",), (CRF(),)),
+    ],
+    ids=lambda options: "".join(map(str, options))[:16],
+)
+def test_options_wrap_the_network_as_evaluation_would(
+    finished, photos, capsys, options, wrappers
+):
+    out, photo = photos.parent / "out", photos / "below" / "b.png"
+    assert run(capsys, finished, photo, "--out", out, *options)[0] == 0
+    with Image.open(photo) as read, Image.open(out / "b.png") as mask:
+        image, written = np.array(read), np.array(mask)
+    np.testing.assert_array_equal(written, _wrapped(finished, image, *wrappers))
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (("--scales", "0.5,x"), "'0.5,x' is no list of numbers"),
+        (("--scales", "0,1"), "numbers above 0, got 0.0"),
+        (("--window", "0"), "size=0"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_written(
+    finished, photos, capsys, options, said
+):
+    out = photos.parent / "out"
+    try:
+        status, error = run(capsys, finished, photos, "--out", out, *options)
+    except SystemExit as exit:  # argparse's own.
+        status, error = exit.code, capsys.readouterr().err
+    assert status == 2 and said in error and not out.exists()
+
+
+def test_an_image_that_a_wrapper_cannot_take_is_told_at_the_end_and_the_rest_is_done(
+    finished, photos, capsys
+):
+    out = photos.parent / "out"
+    deep = np.full((9, 9, 3), 40_000, np.uint16)
+    Image.fromarray(deep[..., 0]).save(photos / "0_deep.png")
+    status, error = run(capsys, finished, photos, "--out", out, "--crf")
+    assert status == 1 and "1 of 3 images have no mask" in error and "0_deep.png" in error
+    assert (out / "a.png").is_file() and (out / "below" / "b.png").is_file()
