@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from segjax.ops.forms import is_plain, on_cpu
 
-_REACH = 2
+_REACH = 5
 """Standard deviations after which the taps end: what lies beyond is 6e-7 of the sum."""
 
 

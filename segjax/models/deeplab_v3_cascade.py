@@ -24,7 +24,7 @@ class DeepLabV3Cascade(nn.Module):
     multi-grid holds in the copies too (section 3.2). Where a copy halves the resolution it does
     so before its first unit, as the TensorFlow code does at the end of the block before it, so
     parameters do not depend on the output stride. The copies' units are computed anew for their
-    gradients where the backbone's are (`remat`).
+    gradients with `remat`, here or in the backbone.
     """
 
     backbone: ResNet
@@ -33,6 +33,7 @@ class DeepLabV3Cascade(nn.Module):
     output_stride: int | None = None
     align_corners: bool = True
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -44,7 +45,7 @@ class DeepLabV3Cascade(nn.Module):
           ValueError: the output stride is none that backbone and copies give.
         """
         steps = self._steps()
-        dtype, remat = head_dtype(self), self.backbone.remat
+        dtype, remat = head_dtype(self), self.remat or self.backbone.remat
         x = self.backbone(image, train=train)["c5"]
         width = self.backbone.width * 2 ** (len(self.backbone.stages) - 1)
         for i, (step, dilation) in enumerate(steps, start=5):

@@ -15,12 +15,16 @@ are from memory of section 4.2. Of the receptive fields that the paper's table g
 88, 116 and 256), 2 · Σ rates is that of HDC_RF; it is 52, 80 and 250 for the others.
 """
 
+from functools import partial
 from itertools import cycle, islice
+from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
+from segjax.layers.head import head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.frame import pad_to_multiple
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.shuffle import depth_to_space
@@ -46,12 +50,15 @@ class DUC(nn.Module):
     rates=HDC_BIGGER), num_classes=19, cell=2)`, but for its max-pool, which pads nothing and so
     stands a pixel further down and right. The image is mirrored out to a multiple of the output
     stride inside, so every size works. Scores and logits are float32 at least.
+    `dtype` is the branches'; None takes the backbone's. `remat` computes them anew.
     """
 
     backbone: nn.Module
     num_classes: int
     cell: int = 1
     rates: tuple[int, ...] = (6, 12, 18, 24)
+    dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -70,12 +77,18 @@ class DUC(nn.Module):
         factor = stride // self.cell
         padded, crop = pad_to_multiple(image, stride)
         x = self.backbone(padded, train=train)["c5"]
-        dtype = at_least_float32(self.backbone.dtype)
-        branches = [
-            Conv(
-                self.num_classes * factor**2, 3, dilation=rate, dtype=dtype, name=f"branch_{i}"
-            )(x)
-            for i, rate in enumerate(self.rates)
-        ]
-        scores = depth_to_space(sum(branches[1:], branches[0]), factor)
+        scores = run_stage(self._scores, x, factor=factor, remat=self.remat)
         return crop(resize_bilinear(scores, (padded.shape[1], padded.shape[2])))
+
+    def _scores(self, x: Float[Array, "b h w c"], *, factor: int) -> Float[Array, "b oh ow k"]:
+        """Returns factor × factor scores of each position."""
+        conv = partial(
+            Conv,
+            self.num_classes * factor**2,
+            3,
+            dtype=at_least_float32(head_dtype(self)),
+        )
+        branches = [
+            conv(dilation=rate, name=f"branch_{i}")(x) for i, rate in enumerate(self.rates)
+        ]
+        return depth_to_space(sum(branches[1:], branches[0]), factor)

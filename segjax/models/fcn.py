@@ -159,7 +159,7 @@ class FCN(nn.Module):
 
     `auxiliary=True` adds a second head on c4: when training, its logits at the image's size are
     sown as "c4" into the collection "auxiliary". `dtype` is the heads'; None takes the
-    backbone's.
+    backbone's. `remat` computes the heads anew for their gradients.
     """
 
     backbone: nn.Module
@@ -167,6 +167,7 @@ class FCN(nn.Module):
     auxiliary: bool = False
     dropout: float = 0.1
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -175,13 +176,17 @@ class FCN(nn.Module):
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
         dtype = head_dtype(self)
-        head = partial(FCNHead, self.num_classes, dropout=self.dropout, dtype=dtype)
-        upsample = lambda x: resize_bilinear(x, (image.shape[1], image.shape[2]))
+        size = (image.shape[1], image.shape[2])
+
+        def logits(x: Float[Array, "b oh ow c"], name: str) -> Array:
+            head = FCNHead(self.num_classes, dropout=self.dropout, dtype=dtype, name=name)
+            scores = run_stage(head.__call__, x, remat=self.remat, train=train)
+            return resize_bilinear(scores, size)
+
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
-            scores = upsample(head(name="auxiliary_head")(features["c4"], train=train))
-            hand_over(self, "c4", scores)
-        return upsample(head(name="head")(features["c5"], train=train))
+            hand_over(self, "c4", logits(features["c4"], "auxiliary_head"))
+        return logits(features["c5"], "head")
 
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "FCN":

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.head import head_dtype
+from segjax.layers.remat import run_stage
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
 
@@ -20,7 +21,8 @@ class LRASPP(nn.Module):
 
     `low` and `high` name the backbone's features; the paper's MobileNetV3 gives c3 (40
     channels, stride 8) and c5 at output stride 16. `dtype` is the head's; None takes the
-    backbone's. The classifiers and the logits are float32 at least.
+    backbone's. The classifiers and the logits are float32 at least. `remat` computes the
+    first 1×1 anew for its gradient.
     """
 
     backbone: nn.Module
@@ -29,6 +31,7 @@ class LRASPP(nn.Module):
     low: str = "c3"
     high: str = "c5"
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -38,7 +41,8 @@ class LRASPP(nn.Module):
         features = self.backbone(image, train=train)
         low, high = features[self.low], features[self.high]
         dtype = head_dtype(self)
-        x = ConvNormReLU(self.features, 1, dtype=dtype, name="cbr")(high, train=train)
+        cbr = ConvNormReLU(self.features, 1, dtype=dtype, name="cbr")
+        x = run_stage(cbr.__call__, high, remat=self.remat, train=train)
         scale = Conv(self.features, 1, use_bias=False, dtype=dtype, name="scale")
         x = x * nn.sigmoid(scale(high.mean((1, 2), keepdims=True)))
         x = resize_bilinear(x, (low.shape[1], low.shape[2]))

@@ -176,16 +176,9 @@ def _answer(model):
     return lambda v: model.apply(v, IMAGE[:1], train=False)
 
 
-def _recomputing(model):
-    """Returns the model with `remat`; with its backbone's where it has none of its own."""
-    if hasattr(model, "remat"):
-        return model.clone(remat=True)
-    return model.clone(backbone=model.backbone.clone(remat=True))
-
-
 @pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
 def test_recomputing_changes_no_name_and_is_in_the_gradient(model):
-    anew = _recomputing(model)
+    anew = model.clone(remat=True)
     with plain():  # Traces faster.
         result = _init(anew)
         assert result == _init(model)
@@ -198,7 +191,7 @@ def test_recomputing_changes_no_name_and_is_in_the_gradient(model):
 def test_recomputing_changes_neither_gradients_nor_dropout(name):
     model, variables = MODELS[name], _variables(MODELS[name])
     with plain():  # Compiles faster.
-        kept, anew = (_gradient(m, variables) for m in (model, _recomputing(model)))
+        kept, anew = (_gradient(m, variables) for m in (model, model.clone(remat=True)))
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(kept))
     for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(anew), strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-6 * largest)
