@@ -19,7 +19,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the suite's time is compilation, and small arrays gain nothing from it.
 jax.config.update("jax_disable_most_optimizations", True)
 
-PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "evaluate")
+PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "crf", "evaluate")
 _hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "beartype.beartype")
 
 

@@ -182,4 +182,4 @@ def test_scribbles_become_what_pydensecrfs_example_shows(real_data, stem):
     probabilities, codes = scribbled(folder / f"anno{stem}.png")
     settings = {"smoothness": Smoothness(3, 3), "appearance": Appearance(10, 80, 13)}
     labels = np.asarray(dense_crf(probabilities, image, iterations=5, **settings)).argmax(-1)
-    assert (codes[labels] == shown @ [1, 256, 65536]).mean() > 0.99
+    assert (codes[labels] == shown @ [1, 256, 65536]).mean() > 0.998
