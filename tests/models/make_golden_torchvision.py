@@ -1,9 +1,8 @@
 """Writes `golden_resnet*.npz`: what torchvision's networks return for weights made from names.
 
-ResNet-101 at output stride 8 under DeepLab v3's and FCN's heads, which share one backbone, as
-its weights are those of its names; ResNet-50 under FCN's; ResNet-18 at output stride 32. Needs
-torch and torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`,
-`sample`.
+ResNet-101 and ResNet-50 at output stride 8 under DeepLab v3's and FCN's heads, which share one
+backbone, as its weights are those of its names; ResNet-18 at output stride 32. Needs torch and
+torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`, `sample`.
 
     python tests/models/make_golden_torchvision.py
 """
@@ -106,15 +105,13 @@ def main() -> None:
     from torchvision.models import resnet18, segmentation
 
     options = {"weights": None, "weights_backbone": None, "num_classes": 21, "aux_loss": True}
-    deeplab = filled(segmentation.deeplabv3_resnet101(**options))
-    taps = _levels(deeplab.backbone) | {"aspp": deeplab.classifier[0]}
-    x = image("resnet101")
-    arrays = outputs(deeplab, taps, x)
-    fcn = outputs(filled(segmentation.fcn_resnet101(**options)), {}, x)
-    assert np.array_equal(fcn["aux"], arrays["aux"])
-    _write("resnet101", arrays | {"fcn": fcn["out"]})
-    fcn = filled(segmentation.fcn_resnet50(**options))
-    _write("resnet50", outputs(fcn, _levels(fcn.backbone), image("resnet50")))
+    for name in SIZES:
+        deeplab = filled(getattr(segmentation, f"deeplabv3_{name}")(**options))
+        taps = _levels(deeplab.backbone) | {"aspp": deeplab.classifier[0]}
+        arrays = outputs(deeplab, taps, image(name))
+        fcn = outputs(filled(getattr(segmentation, f"fcn_{name}")(**options)), {}, image(name))
+        assert np.array_equal(fcn["aux"], arrays["aux"])
+        _write(name, arrays | {"fcn": fcn["out"]})
     resnet = filled(resnet18(weights=None))
     _write("resnet18", outputs(resnet, _levels(resnet), image("resnet18")))
     del declared

@@ -112,36 +112,20 @@ def _golden(name):
         return dict(file)
 
 
-@pytest.fixture(scope="module")
-def resnet101():
-    """torchvision's answers with ResNet-101, and ours."""
-    features = _features(ResNet101(output_stride=8), "resnet101", "backbone")
+@pytest.fixture(scope="module", params=[ResNet50, ResNet101], ids=["resnet50", "resnet101"])
+def answers(request):
+    """torchvision's answers with a ResNet, and ours."""
+    name = {ResNet50: "resnet50", ResNet101: "resnet101"}[request.param]
+    features = _features(request.param(output_stride=8), name, "backbone")
     given = {"backbone": _Given(FrozenDict(features)), "num_classes": 21, "auxiliary": True}
-    deeplab = _outputs(DeepLabV3(rates=(12, 24, 36), **given), "resnet101")
-    fcn = _outputs(FCN(**given), "resnet101")
-    return _golden("resnet101"), {**features, **deeplab, "fcn": fcn["out"]}
+    deeplab = _outputs(DeepLabV3(rates=(12, 24, 36), **given), name)
+    fcn = _outputs(FCN(**given), name)
+    return _golden(name), {**features, **deeplab, "fcn": fcn["out"]}
 
 
 @pytest.mark.parametrize("name", [*LEVELS, "aspp", "out", "aux", "fcn"])
-def test_deeplab_v3_and_fcn_on_resnet101_at_output_stride_8_return_what_torchvisions_return(
-    resnet101, name
-):
-    golden, found = resnet101
-    assert {*golden} == {*found}
-    _assert_golden(golden, name, found[name])
-
-
-@pytest.fixture(scope="module")
-def resnet50():
-    """torchvision's answers of FCN with ResNet-50, and ours."""
-    features = _features(ResNet50(output_stride=8), "resnet50", "backbone")
-    fcn = FCN(_Given(FrozenDict(features)), num_classes=21, auxiliary=True)
-    return _golden("resnet50"), {**features, **_outputs(fcn, "resnet50")}
-
-
-@pytest.mark.parametrize("name", [*LEVELS, "out", "aux"])
-def test_fcn_on_resnet50_at_output_stride_8_returns_what_torchvisions_returns(resnet50, name):
-    golden, found = resnet50
+def test_deeplab_v3_and_fcn_at_output_stride_8_return_what_torchvisions_return(answers, name):
+    golden, found = answers
     assert {*golden} == {*found}
     _assert_golden(golden, name, found[name])
 
