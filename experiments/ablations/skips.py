@@ -5,7 +5,11 @@ pixels from. Addition asks skip and upsampled map for the same channels (FCN, Re
 concatenation (U-Net, arXiv:1505.04597) lets the next convolution weigh both, at twice its
 weights.
 
-Reaches: not measured yet. Cost: six runs of about 1 minute on two CPU cores.
+Reaches, mIoU on the 64 held out, mean ± deviation of two seeds: 0.503 ± 0.003 with none,
+0.573 ± 0.114 added, 0.587 ± 0.106 concatenated: after 400 steps one seed in two has not yet
+learnt to use its skips.
+
+Cost: six runs of about 1 minute on two CPU cores.
 
     python -m segjax.launch experiments/ablations/skips.py
 """
