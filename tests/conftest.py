@@ -9,6 +9,7 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
 
+import gc
 import pathlib
 
 import jax
@@ -30,6 +31,14 @@ def real_data() -> pathlib.Path:
     if not folder:
         pytest.skip("SEGJAX_DATA is not set: no real images to test on.")
     return pathlib.Path(folder).resolve()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_programs():
+    """Drops what a module's tests compiled: each program maps memory, and Linux counts maps."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
