@@ -9,7 +9,6 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
 
-import gc
 import pathlib
 
 import jax
@@ -38,7 +37,6 @@ def forgotten_programs():
     """Drops what a module's tests compiled: each program maps memory, and Linux counts maps."""
     yield
     jax.clear_caches()
-    gc.collect()
 
 
 @pytest.fixture(autouse=True)
