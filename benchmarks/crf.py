@@ -74,13 +74,9 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=1.0, help="deviation, at each pixel")
     arguments = parser.parse_args()
 
-    from segjax import parallel
+    from segjax import metrics, parallel
 
     parallel.tune_cpu()  # As the commands do.
-    import jax
-
-    from segjax import metrics
-    from segjax.crf.dense import dense_crf
     from segjax.data.voc import VOC
 
     data = VOC(split="val", directory=arguments.data)
@@ -95,35 +91,23 @@ def main() -> None:
     rows = []
     print("| image | size | labels that agree | pydensecrf2 | segjax | pydensecrf2 ÷ segjax |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for i in range(min(arguments.images, len(data))):
-            image, label = data[i]["image"], data[i]["label"]
-            probabilities = coarse(label, i, arguments.noise)
-            path = str(pathlib.Path(folder) / "case.npz")
-            np.savez(path, probabilities=probabilities, image=np.ascontiguousarray(image))
-            infer = lambda p=probabilities, x=image: jax.block_until_ready(dense_crf(p, x))
-            marginals, turns = infer(), []
-            for _ in range(arguments.turns):
-                print(json.dumps(path), file=peer.stdin, flush=True)
-                peer_seconds = json.loads(peer.stdout.readline())
-                start = time.perf_counter()
-                infer()
-                turns.append((peer_seconds, time.perf_counter() - start))
-            labels, other = np.asarray(marginals).argmax(-1), np.load(f"{path}.npy")
-            seconds = [statistics.median(column) for column in zip(*turns, strict=True)]
-            rows.append((float((labels == other).mean()), *seconds))
-            for counts, found in (
-                (before, probabilities.argmax(-1)),
-                (ours, labels),
-                (theirs, other),
-            ):
-                counts += metrics.confusion_matrix(label, np.asarray(found), CLASSES)
-            print(
-                f"| {data[i]['name']} | {image.shape[0]} × {image.shape[1]} | "
-                f"{rows[-1][0]:.4%} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | "
-                f"{seconds[0] / seconds[1]:.2f} |",
-                flush=True,
-            )
+    for i in range(min(arguments.images, len(data))):
+        image, label = data[i]["image"], data[i]["label"]
+        probabilities = coarse(label, i, arguments.noise)
+        mended, other, seconds = in_turns(peer, probabilities, image, arguments.turns)
+        for counts, found in (
+            (before, probabilities.argmax(-1)),
+            (ours, mended),
+            (theirs, other),
+        ):
+            counts += metrics.confusion_matrix(label, np.asarray(found), CLASSES)
+        rows.append((float((mended == other).mean()), *seconds))
+        agree, slow, fast = rows[-1]
+        print(
+            f"| {data[i]['name']} | {image.shape[0]} × {image.shape[1]} | {agree:.4%} | "
+            f"{slow:.2f} s | {fast:.2f} s | {slow / fast:.2f} |",
+            flush=True,
+        )
     peer.stdin.close()
     peer.wait()
     agree, slow, fast = zip(*rows, strict=True)
@@ -133,6 +117,29 @@ def main() -> None:
     )
     before, ours, theirs = (metrics.mean_iou(counts) for counts in (before, ours, theirs))
     print(f"mIoU before {before:.4f}, segjax {ours:.4f}, pydensecrf2 {theirs:.4f}")
+
+
+def in_turns(
+    peer: subprocess.Popen, probabilities: np.ndarray, image: np.ndarray, turns: int
+) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Returns segjax's labels, pydensecrf's, and the median seconds, pydensecrf's first."""
+    import jax
+
+    from segjax.crf.dense import dense_crf
+
+    infer = lambda: jax.block_until_ready(dense_crf(probabilities, image))
+    labels, taken = np.asarray(infer()).argmax(-1), []
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(pathlib.Path(folder) / "case.npz")
+        np.savez(path, probabilities=probabilities, image=np.ascontiguousarray(image))
+        for _ in range(turns):
+            print(json.dumps(path), file=peer.stdin, flush=True)
+            peer_seconds = json.loads(peer.stdout.readline())
+            start = time.perf_counter()
+            infer()
+            taken.append((peer_seconds, time.perf_counter() - start))
+        other = np.load(f"{path}.npy")
+    return labels, other, [statistics.median(column) for column in zip(*taken, strict=True)]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The paper, table 1, trained on trainaug: 62.25 mIoU on val before its CRF, 67.64 after it.
 Measured here: not yet; the run needs an accelerator and ImageNet weights. This is the network;
-the CRF is fitted and run apart, as in the paper.
+the CRF comes afterwards, as in the paper: `--evaluate --set
+evaluation.predictor=segjax.evaluate.crf.CRF()`, whose defaults are the released setting.
 
 The paper's recipe: batch 20, crop 321, 6000 steps from 0.001, a tenth of it every 2000, the
 classifier ten times faster; momentum 0.9, weight decay 5e-4; biases twice as fast and not

@@ -74,6 +74,7 @@ class CRFAsRNN(nn.Module):
         )
 
         def scores(one: tuple[Array, Array]) -> Float[Array, "h w k"]:
+            """Returns the scores of one image."""
             logits, image = one
             h, w, channels = image.shape
             features = appearance_features(image, (place, place, *[colour] * channels))

@@ -80,6 +80,7 @@ def _sources(
     epsilons: dict[_Path, float] = {}
 
     def named(call: Callable, arguments: tuple, keywords: dict, context: Any) -> Any:
+        """Calls a module's method, with a name on a norm's input or a convolution's result."""
         module = context.module
         if context.method_name == "__call__" and isinstance(module, BatchNorm):
             epsilons[module.path] = module.epsilon

@@ -66,6 +66,7 @@ class MultiScale:
         """The wrapped predictor."""
 
         def pyramid(variables, image):
+            """Probabilities of every pixel, NumPy's or traced, as the image is."""
             xp: Any = np if isinstance(image, np.ndarray) else jnp
             join = xp.add if self.combine == "mean" else xp.maximum
             at_scale = lambda scale: [max(1, round(n * scale)) for n in size]
