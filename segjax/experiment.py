@@ -176,6 +176,8 @@ class Experiment:
       auxiliary_weight: of the auxiliary heads' losses, where the model has any.
       ema: decay of the running mean of the parameters that is evaluated, or None.
       seed: of initialisation, order, augmentation and dropout.
+      split: rows × columns of devices that share each image, where one has too little memory
+        for it; the groups of them share the batch.
       checkpoint_every: steps between checkpoints.
       keep: latest checkpoints that are kept, beside the best by mIoU.
       log_every: steps between lines of `metrics.jsonl`.
@@ -197,6 +199,7 @@ class Experiment:
     seed: int = 0
     evaluation: Evaluation = Evaluation()
     loader: Loader = Loader()
+    split: tuple[int, int] = (1, 1)
     checkpoint_every: int = 1000
     keep: int = 2
     log_every: int = 10
@@ -206,6 +209,8 @@ class Experiment:
         _at_least(self, 0, "auxiliary_weight", "seed")
         if isinstance(self.ema, (int, float)) and not 0 < self.ema < 1:
             raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
+        if isinstance(self.split, tuple) and (len(self.split) != 2 or min(self.split) < 1):
+            raise InputError(f"split={self.split} must be (rows, columns) of at least 1 each.")
 
 
 TRAJECTORY = (

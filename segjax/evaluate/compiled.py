@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
-from segjax.parallel import map_examples
+from segjax.parallel import map_examples, map_images
 from segjax.types import Array, Variables
 
 Images = Shaped[np.ndarray, "b h w c"]
@@ -47,13 +47,18 @@ class HostPredictor(Protocol):
 
 
 class Compiled:
-    """A predictor on all of this process's devices, compiled for each shape that it meets."""
+    """A predictor on all of this process's devices, compiled for each shape that it meets.
 
-    def __init__(self, predict: Predictor):
+    `split`: rows × columns of devices that share each image; (1, 1): each has its own ones.
+    """
+
+    def __init__(self, predict: Predictor, *, split: tuple[int, int] = (1, 1)):
         self._predict = predict
-        self._probabilities = map_examples(predict)
+        whole = split == (1, 1)
+        mapped = map_examples if whole else lambda function: map_images(function, split)
+        self._probabilities = mapped(predict)
         # argmax on the device: k class maps of float32 would be the larger transfer by far.
-        self._classes = map_examples(
+        self._classes = mapped(
             lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
         )
 
@@ -105,15 +110,20 @@ def predictor(
     *,
     output_stride: int | None = None,
     wrappers: Sequence[Callable] = (),
+    split: tuple[int, int] = (1, 1),
 ) -> HostPredictor:
     """The network on whole images, in its wrappers: the first is the nearest to the network.
 
     All wrappers before the first one that works on the host are one program with the network.
+    Where rows × columns of devices share each image (`split`), all of them work on the host.
 
     Raises:
-      InputError: the network has no such output stride, or a wrapper cannot stand where it is.
+      InputError: the network has no such output stride, a wrapper cannot stand where it is, or
+        the devices cannot be grouped so.
     """
     found: Any = WholeImage(at_output_stride(model, output_stride), normalize)
+    if split != (1, 1):
+        found = Compiled(found, split=split)
     for wrapper in wrappers:
         wrapped = wrapper(found)
         outside = isinstance(found, HostPredictor) and not isinstance(wrapped, HostPredictor)

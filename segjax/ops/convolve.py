@@ -23,6 +23,7 @@ from segjax.ops.products import (
     live_taps,
 )
 from segjax.ops.winograd import tiles, winograd
+from segjax.parallel import placed
 
 
 def convolve(
@@ -58,8 +59,8 @@ def plain_form(
 
     `spread` is the distance at which neighbours of `x` are set apart: a transposed stride.
     """
-    return lax.conv_general_dilated(
-        x,
+    y = lax.conv_general_dilated(
+        placed(x),
         kernel,
         window_strides=window.strides,
         padding=window.pads,
@@ -68,6 +69,7 @@ def plain_form(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=window.groups,
     )
+    return placed(y)
 
 
 def _without_dead_taps(

@@ -6,7 +6,8 @@ So on a CPU, and only there, `segjax.ops` writes convolutions as products, equal
 and gives the value and each of the two gradients its own form (`bilinear`).
 
 The backend is asked while a function is traced. What is traced on a CPU for another platform
-(an export) should be traced under `plain()`.
+(an export) should be traced under `plain()`. Where several devices share an image, operations
+are plain too: XLA's partitioner knows how to cut those.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ from contextvars import ContextVar
 import jax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
+
+from segjax.parallel import is_splitting
 
 _PLAIN = ContextVar("plain", default=False)
 
@@ -38,7 +41,7 @@ def plain() -> Iterator[None]:
 
 def is_plain() -> bool:
     """Returns whether operations are to be traced as plain primitives."""
-    return _PLAIN.get()
+    return _PLAIN.get() or is_splitting()
 
 
 def on_cpu() -> bool:

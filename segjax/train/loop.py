@@ -13,7 +13,7 @@ from segjax import metrics
 from segjax.errors import RunError
 from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
-from segjax.parallel import data_parallel, is_main, replicate, shard
+from segjax.parallel import is_main, over_devices, replicate
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
@@ -30,7 +30,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
       RunError: loss or gradients are not finite, or a checkpoint cannot be written.
     """
     experiment, scores = plan.experiment, None
-    step_fn = data_parallel(train_step(plan))
+    step_fn = over_devices(train_step(plan), experiment.split)
     scorer = plan.scorer()
     with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
         state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
@@ -43,7 +43,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
             rows = _Rows(experiment, log, progress, first)
             batches = plan.batches(first)
             for step in range(first, experiment.steps):
-                state, measured = step_fn(state, shard(next(batches)))
+                state, measured = step_fn(state, next(batches))
                 rows.add(step + 1, measured)
                 evaluate = _due(step + 1, experiment, experiment.evaluation.every)
                 save = _due(step + 1, experiment, experiment.checkpoint_every)
@@ -65,7 +65,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
 
 
 def train_step(plan: Plan) -> Callable:
-    """The step of a plan's experiment, for `parallel.data_parallel`."""
+    """The step of a plan's experiment, for `parallel.over_devices`."""
     experiment = plan.experiment
     return make_train_step(
         experiment.model,

@@ -1,0 +1,110 @@
+"""Images that several devices share: what one device computes, from parts and their borders."""
+
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from segjax import losses, parallel
+from segjax.errors import InputError
+from segjax.evaluate.compiled import predictor
+from segjax.evaluate.wrappers import Flip
+from segjax.ops.conv import conv2d
+from segjax.ops.forms import plain
+from segjax.train.step import init_state, make_train_step
+
+CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "test_contract.py"))
+MODELS, variables_of = CONTRACT["MODELS"], CONTRACT["_variables"]
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(4, 37, 50, 3)).astype(np.float32)
+LABELS = RNG.integers(0, 3, (4, 37, 50)).astype(np.uint8)
+LABELS[0, :20] = 255
+BATCH = {"image": IMAGES, "label": LABELS, "step": np.zeros(4, np.int32)}
+
+
+def _step(model):
+    return make_train_step(
+        model,
+        losses.softmax_cross_entropy,
+        optax.sgd(1.0),
+        normalize=lambda image: image,
+        auxiliary_weight=0.4,
+    )
+
+
+def _taken(model, split):
+    """Returns the gradient and the statistics of one step of rate 1, and its numbers."""
+    variables = variables_of(model)
+    before = jax.tree.map(np.asarray, variables)
+    state = init_state(jax.tree.map(jnp.array, variables), optax.sgd(1.0))
+    with plain():  # As images in parts are computed; the fast forms round otherwise.
+        after, measured = parallel.over_devices(_step(model), split)(state, BATCH)
+    gradient = jax.tree.map(
+        lambda old, new: old - np.asarray(new), before["params"], after.params
+    )
+    return gradient, jax.tree.map(np.asarray, after.batch_stats), measured
+
+
+# Dilated, with skips, batch norm over uneven parts; dropout; pooling winners; dense blocks.
+@pytest.mark.parametrize("name", ["deeplab_plus", "unet", "segnet", "fc_densenet"])
+def test_four_devices_that_share_an_image_take_the_step_of_four_with_their_own(name):
+    gradient, statistics, numbers = _taken(MODELS[name], (1, 1))
+    found, spread, measured = _taken(MODELS[name], (2, 2))
+    assert measured["finite"]
+    np.testing.assert_allclose(measured["loss"], numbers["loss"], rtol=1e-5)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient))
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest)
+    jax.tree.map(close, found, gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), spread, statistics)
+
+
+@pytest.mark.parametrize("split", [(4, 1), (1, 4), (2, 1)], ids=str)
+@pytest.mark.parametrize("wrappers", [(), (Flip(),)], ids=["plain", "flip"])
+def test_probabilities_and_classes_of_shared_images_are_those_of_whole_ones(split, wrappers):
+    model = MODELS["deeplab"]
+    variables = variables_of(model)
+    images = IMAGES[:3]
+    whole = predictor(model, lambda image: image, wrappers=wrappers)
+    shared = predictor(model, lambda image: image, wrappers=wrappers, split=split)
+    expected = whole(variables, images)
+    np.testing.assert_allclose(shared(variables, images), expected, atol=1e-5)
+    ranked = np.sort(expected, axis=-1)
+    clear = ranked[..., -1] - ranked[..., -2] > 1e-4
+    classes = whole.classes(variables, images)
+    np.testing.assert_array_equal(shared.classes(variables, images)[clear], classes[clear])
+
+
+def test_each_device_holds_a_part_and_only_borders_are_exchanged():
+    kernel = jnp.asarray(RNG.normal(size=(3, 3, 8, 8)), jnp.float32)
+    image = jnp.asarray(RNG.normal(size=(1, 64, 64, 8)), jnp.float32)
+    seen = []
+
+    def function(kernel, x):
+        jax.debug.inspect_array_sharding(x, callback=seen.append)
+        return conv2d(conv2d(x, kernel, padding=1), kernel, padding=2, dilation=2)
+
+    result = parallel.map_images(function, (2, 2))(kernel, np.asarray(image))
+    np.testing.assert_allclose(result, jax.jit(function)(kernel, image), atol=1e-3)
+    assert seen[0].shard_shape((1, 64, 64, 8)) == (1, 32, 32, 8)
+
+
+def test_a_map_smaller_than_the_group_of_devices_is_not_cut():
+    ones = jnp.ones((1, 1, 1, 1))
+    run = parallel.map_images(lambda kernel, x: conv2d(x[:, :1, :1], kernel) + 0 * x, (4, 1))
+    assert run(ones, np.full((1, 3, 2, 1), 5.0, np.float32)).ravel().tolist() == [5.0] * 6
+
+
+@pytest.mark.parametrize("split", [(3, 1), (2, 4), (8, 1)], ids=str)
+def test_devices_that_cannot_be_grouped_are_refused(split):
+    with pytest.raises(InputError, match=f"{split[0]} x {split[1]} devices .* there are 4"):
+        parallel.over_devices(lambda state, batch: (state, {}), split)
+
+
+def test_a_batch_is_divided_by_groups():
+    parallel.check_batch_size(2, (2, 1))
+    with pytest.raises(InputError, match="batch_size=3.* 2 groups .* use 2 or 4"):
+        parallel.check_batch_size(3, (2, 1))
