@@ -33,7 +33,14 @@ from segjax.train.comparison import (
 )
 from segjax.train.log import Progress
 from segjax.train.loop import train
-from segjax.train.plan import Plan, check_data, initial_variables, make_plan, scorer
+from segjax.train.plan import (
+    Plan,
+    check_data,
+    check_evaluation,
+    initial_variables,
+    make_plan,
+    scorer,
+)
 from segjax.train.results import write_results
 from segjax.train.table import stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, check_owner, claim, default_workdir
@@ -99,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> None:
         _complete(runs[0], arguments, source, devices)
         return
     open_runs = [run for run in runs if arguments.evaluate or not _is_finished(run, arguments)]
+    if arguments.evaluate and arguments.checkpoint != INITIAL:
+        _check_checkpoint(runs, arguments.checkpoint)
     if not arguments.evaluate:
         # What is wrong with the last should not be found after the first has been trained.
         for run in open_runs:
@@ -136,6 +145,19 @@ def _is_finished(run: Run, arguments: argparse.Namespace) -> bool:
     return bool(parallel.sum_over_processes(np.array(int(done))))
 
 
+def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
+    """Raises InputError where no run of a list has the checkpoint that is named."""
+    problems = []
+    for run in runs:
+        with Checkpoints(run.workdir, read_only=True) as checkpoints:
+            try:
+                checkpoints.step_of(which)
+            except InputError as error:
+                problems.append(error)
+    if len(problems) == len(runs):
+        raise problems[0]
+
+
 def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:
     """Completes a run of a list; says what failed, so that the others go on."""
     try:
@@ -156,8 +178,6 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
     """Trains from where the run stands, unless `--evaluate`, evaluates it and reports."""
     experiment, workdir = run.experiment, run.workdir
     last = None
-    if parallel.is_main():
-        forget_scores(run)
     if not arguments.evaluate:
         resume = has_checkpoint(workdir)
         plan = make_plan(experiment, resume=resume, note=_note)
@@ -166,6 +186,7 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
                 checkpoints.check(plan.state_shapes())
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         _claim(run, arguments, source)
+        _forget(run)
         last = _train(plan, workdir)
         step, variables = _restored(run, arguments.checkpoint)
     elif arguments.checkpoint == INITIAL:
@@ -242,21 +263,25 @@ def _evaluate(
 ) -> None:
     experiment, workdir = run.experiment, run.workdir
     check_data(experiment, "eval_data")
-    *earlier, (name, _) = stages(experiment)
-    names = experiment.eval_data.class_names
-    rows = [
-        (stage, built, summary(_score(built, scorer(built), variables), names, step=step))
-        for stage, built in (earlier if table else ())
-    ]
+    *earlier, final = stages(experiment)
+    # What is wrong with the last stage should not be found after the first has been scored.
+    for _, stage in (*earlier, final) if table else (final,):
+        check_evaluation(stage, variables)
+    _forget(run)
+    rows = []
+    for name, stage in earlier if table else ():
+        scores = _score(stage, scorer(stage), variables)
+        names = experiment.eval_data.class_names
+        rows.append((name, stage, summary(scores, names, step=step)))
+        _write_table(workdir, rows)
     score = scorer(experiment)
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
     scores = last if fresh and last else _score(experiment, score, variables)
     evaluation = write_results(workdir, experiment, score, scores, variables, step=step)
     if table:
-        rows.append((name, experiment, evaluation))
-        if parallel.is_main():
-            write_table(workdir, rows)
+        rows.append((final[0], experiment, evaluation))
+        _write_table(workdir, rows)
         _note("\n".join(table_lines(rows)))
     if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
@@ -267,6 +292,16 @@ def _evaluate(
     )
     _note(f"step {step}, {evaluation['images']} images: {text}")
     _note(f"report: {workdir / 'report.html'}")
+
+
+def _forget(run: Run) -> None:
+    if parallel.is_main():
+        forget_scores(run)
+
+
+def _write_table(workdir: pathlib.Path, rows: list) -> None:
+    if parallel.is_main():
+        write_table(workdir, rows)
 
 
 def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scores:

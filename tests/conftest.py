@@ -3,6 +3,9 @@
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# What is compiled once serves all modules, and the commands that run as processes of their own.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # No test goes to the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLA_FLAGS"] = (
@@ -10,6 +13,7 @@ os.environ["XLA_FLAGS"] = (
 ).strip()
 
 import pathlib
+import tempfile
 
 import jax
 import jaxtyping
@@ -18,6 +22,9 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the suite's time is compilation, and small arrays gain nothing from it.
 jax.config.update("jax_disable_most_optimizations", True)
+_programs = tempfile.TemporaryDirectory(prefix="segjax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+jax.config.update("jax_compilation_cache_dir", _programs.name)
 
 PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "crf", "evaluate")
 _hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "beartype.beartype")

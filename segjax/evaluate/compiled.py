@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
 from segjax.parallel import map_examples, map_images
-from segjax.types import Array, Variables
+from segjax.types import IGNORE, Array, Variables
 
 Images = Shaped[np.ndarray, "b h w c"]
 Probabilities = Float[np.ndarray, "b oh ow k"]
@@ -32,7 +33,11 @@ class HostPredictor(Protocol):
         ...
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel, the first of several."""
+        """The likeliest class of every pixel, the first of several.
+
+        Raises:
+          RunError: a probability is not a number.
+        """
         ...
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
@@ -58,9 +63,7 @@ class Compiled:
         mapped = map_examples if whole else lambda function: map_images(function, split)
         self._probabilities = mapped(predict)
         # argmax on the device: k class maps of float32 would be the larger transfer by far.
-        self._classes = mapped(
-            lambda variables, image: jnp.argmax(predict(variables, image), -1).astype(jnp.uint8)
-        )
+        self._classes = mapped(lambda variables, image: _ranked(predict(variables, image), jnp))
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel of images of one size."""
@@ -68,11 +71,17 @@ class Compiled:
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel."""
-        return self._classes(variables, images)
+        return _numbers(self._classes(variables, images))
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes it tells apart; traced, never run."""
-        return jax.eval_shape(self._predict, variables, images).shape[-1]
+        k = jax.eval_shape(self._predict, variables, images).shape[-1]
+        if k > IGNORE:
+            raise InputError(
+                f"The network tells {k} classes apart, and label images of 8 bits hold "
+                f"{IGNORE}: {IGNORE} itself stands for ignored pixels; merge some classes."
+            )
+        return k
 
 
 class Eager:
@@ -95,8 +104,29 @@ class Eager:
 
 
 def likeliest(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
-    """The class of the highest score, the first of several."""
-    return np.argmax(scores, axis=-1).astype(np.uint8)
+    """The class of the highest score, the first of several.
+
+    Raises:
+      RunError: a score is not a number.
+    """
+    return _numbers(_ranked(scores, np))
+
+
+def _ranked(scores: Any, xp: Any) -> Any:
+    """The likeliest class, and 255, which is none, where a score is not a number."""
+    broken = xp.isnan(scores).any(-1)
+    return xp.where(broken, IGNORE, xp.argmax(scores, -1)).astype(xp.uint8)
+
+
+def _numbers(
+    labels: UInt8[np.ndarray, "*shape"],
+) -> UInt8[np.ndarray, "*shape"]:
+    if (labels == IGNORE).any():
+        raise RunError(
+            "Probabilities are not numbers (NaN): the checkpoint holds broken weights, or a "
+            "wrapper such as the CRF overflowed; choose another --checkpoint or predictor."
+        )
+    return labels
 
 
 def on_host(predict: Predictor | HostPredictor) -> HostPredictor:

@@ -99,7 +99,8 @@ class Windowed:
                 found = np.empty((*images.shape[:3], sums.shape[-1]), np.float32)
             weights = np.outer(rows[down], columns[across])[..., None]
             np.divide(sums, weights, out=found[index, down, across])
-        assert found is not None
+        if found is None:
+            raise ValueError(f"There is nothing to predict in images of shape {images.shape}.")
         return found
 
     def classes(self, variables: Variables, images: Images) -> Labels:

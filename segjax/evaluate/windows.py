@@ -33,8 +33,8 @@ class SlidingWindow:
       blend: how overlapping windows are weighted: "mean" alike, as PSPNet; "linear" by the
         distance to the window's border, so that no border shows.
       batch_size: windows that go through the network together.
-      memory: MiB of probabilities that are held on the host at a time; wider images are
-        predicted in vertical stripes.
+      memory: MiB that the windows' sums may take on the host; wider images are predicted in
+        vertical stripes. The answers of one batch, size² · k floats a window, come on top.
     """
 
     size: int = 513
@@ -200,5 +200,6 @@ def _check_sides(part: Any, *names: str) -> None:
     """Raises InputError for fields that are no whole numbers from 1 on; None is let pass."""
     for name in names:
         value = getattr(part, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or value < 1):
             raise InputError(f"{name}={value!r} must be a whole number, at least 1.")

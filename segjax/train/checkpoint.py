@@ -119,7 +119,7 @@ class Checkpoints:
         Raises:
           InputError: there is no such checkpoint; the steps that there are get listed.
         """
-        step = self._step(which)
+        step = self.step_of(which)
         state = self.restore_tree(step)
         averaged = state.get("averaged")
         if averaged:
@@ -132,7 +132,12 @@ class Checkpoints:
         restore = ocp.args.Composite(state=ocp.args.StandardRestore())
         return self._manager.restore(step, args=restore)["state"]
 
-    def _step(self, which: str) -> int:
+    def step_of(self, which: str) -> int:
+        """The step of "best", "last" or a number.
+
+        Raises:
+          InputError: there is no such checkpoint, or none at all.
+        """
         if not self.steps:
             raise InputError(f"{self._folder} holds no checkpoint; train the run first.")
         if which == "last":

@@ -17,7 +17,7 @@ from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
 from segjax.parallel import check_batch_size
 from segjax.train.step import TrainState, init_state, loss_terms
-from segjax.types import Dataset, Variables
+from segjax.types import IGNORE, Dataset, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def make_plan(
     channels = sample["image"].shape[-1]
     if experiment.init is not None and not resume:
         _initial(experiment, channels, note=note)
-    _check_evaluation(experiment, shapes)
+    check_evaluation(experiment, shapes)
     return Plan(experiment, channels, shapes, optimizer)
 
 
@@ -171,6 +171,10 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
         raise InputError(
             f"{field} has the classes {ours}, train_data {theirs}; they must agree."
         )
+    if len(ours) > IGNORE:
+        raise InputError(
+            f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of them."
+        )
     wanted = getattr(experiment.model, "num_classes", len(ours))
     if wanted != len(ours):
         raise InputError(
@@ -213,8 +217,12 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
         return jax.eval_shape(trial)
 
 
-def _check_evaluation(experiment: Experiment, variables: Any) -> None:
-    """What is evaluated takes an image of its data, or an InputError says why not."""
+def check_evaluation(experiment: Experiment, variables: Any) -> None:
+    """Returns nothing when what is evaluated takes an image of its data; nothing is computed.
+
+    Raises:
+      InputError: the network, the normalisation or a wrapper refuses it.
+    """
     image = experiment.eval_data[0]["image"][None]
     with _one_line():
         evaluated(experiment).check(variables, jax.ShapeDtypeStruct(image.shape, image.dtype))

@@ -30,7 +30,8 @@ def write_results(
     step: int,
 ) -> dict[str, Any]:
     """Writes `evaluation.json`, `report.html` and `model.safetensors`; returns the first."""
-    evaluation = summary(scores, experiment.eval_data.class_names, step=step)
+    names = experiment.eval_data.class_names
+    evaluation = {**summary(scores, names, step=step), **how_evaluated(experiment)}
     if not is_main():
         return evaluation
     write_text(workdir / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
@@ -50,6 +51,15 @@ def write_results(
         best=[example(index) for index in best],
     )
     return evaluation
+
+
+def how_evaluated(experiment: Experiment) -> dict[str, Any]:
+    """What `evaluation` adds to the network: another output stride, wrappers."""
+    evaluation = experiment.evaluation
+    return {
+        "output_stride": evaluation.output_stride,
+        "predictor": [repr(wrapper) for wrapper in evaluation.wrappers],
+    }
 
 
 def _extremes(scores: Scores, count: int) -> tuple[list[int], list[int]]:

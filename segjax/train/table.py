@@ -8,6 +8,7 @@ from typing import Any
 
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import Experiment
+from segjax.train.results import how_evaluated
 from segjax.train.workdir import write_text
 
 EVALUATIONS = "evaluations.json"
@@ -37,12 +38,7 @@ def write_table(
 ) -> None:
     """Writes `evaluations.json`: of each (name, experiment, scores) a row with its wrappers."""
     written = [
-        {
-            "name": name,
-            "output_stride": experiment.evaluation.output_stride,
-            "predictor": [repr(wrapper) for wrapper in experiment.evaluation.wrappers],
-            **scores,
-        }
+        {"name": name, **scores, **how_evaluated(experiment)}
         for name, experiment, scores in rows
     ]
     write_text(workdir / EVALUATIONS, json.dumps(written, indent=2) + "\n")

@@ -167,6 +167,17 @@ def test_evaluate_scores_every_run_again_with_the_checkpoint_that_is_named(
     assert [variant["steps"] for variant in variants] == [[4, 4], [4]]
 
 
+def test_a_checkpoint_that_no_run_has_changes_nothing(compared, listed, tmp_path, capsys):
+    root = tmp_path / "list"
+    shutil.copytree(compared, root)
+    before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+    options = ["--workdir", str(root), "--evaluate", "--checkpoint", "999"]
+    assert launch.main([str(listed), *options]) == 2
+    assert "--checkpoint 999: " in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+    assert after == before
+
+
 def test_seeds_are_not_set_from_outside(listed, tmp_path, capsys):
     options = ["--workdir", str(tmp_path / "runs"), "--set", "seed=3"]
     assert launch.main([str(listed), *options]) == 2

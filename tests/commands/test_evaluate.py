@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -67,6 +68,7 @@ def test_a_table_has_a_row_for_each_wrapper_and_ends_with_the_evaluation(finishe
     assert status == 0 and [row["name"] for row in rows] == names
     assert rows[2].items() >= scores_of(finished).items()
     assert [len(row["predictor"]) for row in rows] == [0, 1, 2]
+    assert rows[2]["output_stride"] is None
     assert rows[2]["predictor"][1].startswith("SlidingWindow(size=20, stride=12")
     printed = [line for line in out.splitlines() if line.startswith(tuple(names))]
     for row, line in zip(rows, printed, strict=True):
@@ -147,6 +149,48 @@ def test_what_cannot_be_evaluated_is_refused_before_work_in_one_line(
     status, _, error = run(capsys, TINY, *arguments, "--workdir", tmp_path / "run")
     assert (status, message in error) == (2, True), error
     assert error.count("\n") == 0 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "message"),
+    [
+        (f"{FLIP},{CANVASES}.SlidingWindow(400,memory=3)", "memory=3 MiB do not hold"),
+        (f"{FLIP},{CANVASES}.OverlapTile(8)", "name it first"),
+    ],
+)
+def test_a_table_whose_last_row_cannot_be_scored_costs_nothing(
+    wrappers, message, finished, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    before = {path: path.read_bytes() for path in workdir.glob("*.*")}
+    chosen = f"evaluation.predictor={wrappers}"
+    status, out, error = evaluate(capsys, workdir, "--table", "--set", chosen)
+    assert (status, out) == (2, "") and message in error
+    assert {path: path.read_bytes() for path in workdir.glob("*.*")} == before
+
+
+def test_a_table_that_breaks_off_has_the_rows_that_were_scored(
+    finished, tmp_path, monkeypatch, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    fail = lambda *_: (_ for _ in ()).throw(MemoryError("of the windows"))
+    monkeypatch.setattr("segjax.evaluate.windowed.Windowed.classes", fail)
+    chosen = f"evaluation.predictor={FLIP},{WINDOWS}"
+    assert evaluate(capsys, workdir, "--table", "--set", chosen)[0] == 1
+    rows = json.loads((workdir / "evaluations.json").read_text())
+    assert [row["name"] for row in rows] == ["whole image", "+ Flip"]
+
+
+def test_the_output_stride_has_a_row_of_its_own_where_it_is_another():
+    backbone = "segjax.backbones.resnet.ResNet18(output_stride=16)"
+    dense = f"segjax.models.deeplab_v3.DeepLabV3({backbone}, 6, rates=(1,))"
+    experiment = override(load(TINY), f"model={dense}")
+    built = stages(override(experiment, "evaluation.output_stride=8"))
+    assert [name for name, _ in built] == ["whole image", "+ output stride 8"]
+    assert [e.evaluation.output_stride for _, e in built] == [None, 8]
+    assert len(stages(override(experiment, "evaluation.output_stride=16"))) == 1
 
 
 def test_stages_change_one_thing_each_and_describe_shows_the_wrappers():

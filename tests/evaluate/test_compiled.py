@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.evaluate.compiled import on_host
+from segjax.errors import InputError, RunError
+from segjax.evaluate.compiled import Eager, on_host
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 
@@ -64,3 +65,28 @@ def test_a_pyramid_around_windows_compiles_nothing_more(compilations):
     for image in mixed(5):
         pyramid(WEIGHTS, image)
     assert len(compilations) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda predict: on_host(predict),
+        lambda predict: Eager(on_host(predict), on_host(predict)),
+        lambda predict: SlidingWindow(5)(predict),
+    ],
+    ids=["compiled", "eager", "windows"],
+)
+def test_scores_that_are_not_numbers_are_an_error_and_no_class(make):
+    broken = lambda variables, image: by_pixel(variables, image).at[0, 2, 3, 4].set(jnp.nan)
+    image = mixed(1)[0][:, :5, :5]
+    make(by_pixel).classes(WEIGHTS, image)
+    with pytest.raises(RunError, match="not numbers"):
+        make(broken).classes(WEIGHTS, image)
+
+
+def test_more_classes_than_a_label_holds_are_refused():
+    image = jax.ShapeDtypeStruct((1, 4, 4, 3), np.uint8)
+    weights = lambda k: {"w": np.zeros((3, k), np.float32)}
+    assert on_host(by_pixel).check(weights(255), image) == 255
+    with pytest.raises(InputError, match="256 classes"):
+        on_host(by_pixel).check(weights(256), image)
