@@ -1,0 +1,36 @@
+"""The page itself: one HTML document with style and script inside, and its policy."""
+
+import base64
+import dataclasses
+import hashlib
+import importlib.resources
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """The page and its content security policy: nothing but its own style and script counts."""
+
+    html: bytes
+    policy: str
+
+
+def document() -> Document:
+    """The page, of `page.html` and the parts that it names, beside this file."""
+    folder = importlib.resources.files("segjax.page")
+    read = lambda name: folder.joinpath(name).read_text(encoding="utf-8")
+    html, style = read("page.html"), read("style.css")
+    scripts = ("parts.js", "paint.js", "script.js")
+    html = html.replace("/* style.css */", style)
+    for name in scripts:
+        html = html.replace(f"/* {name} */", read(name))
+    policy = (
+        "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors 'none'; style-src {_hash(style)}; "
+        f"script-src {' '.join(_hash(read(name)) for name in scripts)}"
+    )
+    return Document(html.encode(), policy)
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

@@ -1,0 +1,115 @@
+"""What each address of the page answers with: fixed patterns, and nothing else is there."""
+
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from PIL import Image
+
+from segjax.data.images import png
+from segjax.evaluate.composite import blur_background, foreground
+from segjax.evaluate.draw import palette_png
+from segjax.page.document import Document
+from segjax.page.limits import Refused
+from segjax.page.service import Result, Service
+
+OF_A_RESULT = re.compile(
+    r"/results/([A-Za-z0-9_-]{22})/(image\.jpg|([0-9]{1,2})/(labels|mask\.png|blur\.jpg))"
+)
+
+MOST_BLUR = 100.0
+"""Sigma, in pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """An answer: status, kind of body, body, headers beyond those of every answer."""
+
+    status: int
+    kind: str
+    body: bytes
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def said(refusal: Refused) -> Reply:
+    """A refusal as the page reads it."""
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    return _json({"error": refusal.line}, status=refusal.status, headers=headers)
+
+
+def get(path: str, query: str, service: Service, document: Document) -> Reply:
+    """The answer to a GET.
+
+    Raises:
+      Refused: there is nothing at this path, or the query is none of its own.
+    """
+    if path == "/":
+        policy = {"Content-Security-Policy": document.policy}
+        return Reply(200, "text/html; charset=utf-8", document.html, policy)
+    if path == "/about":
+        return _json(service.about())
+    if (asked := OF_A_RESULT.fullmatch(path)) is None:
+        raise Refused(404, "There is nothing at this address.")
+    key, picture, place, part = asked.groups()
+    result = service.find(key)
+    if picture == "image.jpg":
+        return _jpeg(result.image)
+    if int(place) >= len(service.runs):
+        raise Refused(404, f"There are {len(service.runs)} runs here, counted from 0.")
+    return _of_run(result, service, int(place), part, query)
+
+
+def predict(data: bytes, service: Service) -> Reply:
+    """The answer to an uploaded image.
+
+    Raises:
+      Refused: as `Service.predict`.
+    """
+    return _json(service.describe(service.predict(data)))
+
+
+def _of_run(result: Result, service: Service, place: int, part: str, query: str) -> Reply:
+    label, run = result.labels[place], service.runs[place]
+    if part == "labels":
+        return Reply(200, "application/octet-stream", label.tobytes())
+    if part == "mask.png":
+        mask = palette_png(label, run.palette)
+        return Reply(
+            200, "image/png", png(mask.resize(result.original, Image.Resampling.NEAREST))
+        )
+    keep, sigma = _keep_and_sigma(query, len(run.class_names))
+    with service.drawing:
+        alpha = foreground(result.probabilities[place], keep)
+        return _jpeg(blur_background(result.image, alpha, sigma=sigma))
+
+
+def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
+    """`keep=0,3&sigma=8` → ([0, 3], 8.0); an empty `keep` blurs everything."""
+    try:
+        asked = parse_qs(query, keep_blank_values=True, max_num_fields=2, strict_parsing=True)
+        ((names,), (strength,)) = asked["keep"], asked["sigma"]
+        keep = [int(name) for name in names.split(",") if names]
+        sigma = float(strength)
+    except (KeyError, ValueError):
+        raise Refused(400, "Blur needs keep=CLASS,CLASS,… and sigma=PIXELS.") from None
+    if not all(0 <= index < count for index in keep):
+        raise Refused(400, f"Classes to keep are 0 to {count - 1} here.")
+    if not 0 <= sigma <= MOST_BLUR:  # Nor is it NaN.
+        raise Refused(400, f"Sigma lies between 0 and {MOST_BLUR:g} pixels.")
+    return keep, sigma
+
+
+def _jpeg(image) -> Reply:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=92, subsampling=0)
+    return Reply(200, "image/jpeg", data.getvalue())
+
+
+def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    return Reply(status, "application/json", json.dumps(value).encode(), headers or {})

@@ -1,0 +1,68 @@
+"""Uploaded bytes → an upright image of a size to predict; everything else is refused."""
+
+import io
+
+from PIL import Image, ImageOps
+
+from segjax.page.limits import Limits, Refused
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""The only decoders that see an upload; a TIFF's or a WebP's first frame counts."""
+
+
+def opened(data: bytes, limits: Limits) -> Image.Image:
+    """The image that the bytes say they hold: its header is read, no pixel is decoded.
+
+    Raises:
+      Refused: it is empty, of no known format, too large, or has more than 8 bits a channel.
+    """
+    if not data:
+        raise Refused(400, "The file is empty: choose an image.")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(limits) from None
+    except Exception:  # Decoders raise whatever a broken header leads them to.
+        known = "JPEG, PNG, WebP, BMP or TIFF"
+        raise Refused(415, f"The file is no image that can be read: send {known}.") from None
+    width, height = image.size
+    if width * height > limits.pixels:
+        raise _too_large(limits)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise Refused(
+            415,
+            f"The image has more than 8 bits a channel (mode {image.mode}): convert it to 8 "
+            "bits, with a range of values that suits it.",
+        )
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The decoded image, turned as its EXIF data say.
+
+    Raises:
+      Refused: its data are truncated or broken.
+    """
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except Exception:  # As above.
+        raise Refused(
+            415, "The image is truncated or broken: save it again, or choose another."
+        ) from None
+
+
+def within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """A size of the same shape whose longer side is at most `side`.
+
+    >>> within((4000, 3000), 1024), within((640, 480), 1024), within((9000, 2), 1024)
+    ((1024, 768), (640, 480), (1024, 1))
+    """
+    scale = min(1.0, side / max(size))
+    width, height = (max(1, round(n * scale)) for n in size)
+    return width, height
+
+
+def _too_large(limits: Limits) -> Refused:
+    most = limits.pixels / 1e6
+    return Refused(413, f"The image has more than {most:g} megapixels: make it smaller.")

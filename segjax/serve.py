@@ -1,0 +1,147 @@
+"""`python -m segjax.serve WORKDIR [WORKDIR2 …]`: a local page to try a run, or several.
+
+The page shows what the runs make of an image: masks, overlays, areas, a blurred background, and
+where runs differ. It is served to this machine alone unless `--host` says otherwise. Images are
+predicted at most `--side` pixels long, never written to the disk, and the last few are held in
+memory.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import warnings
+from collections.abc import Sequence
+
+from PIL import Image
+
+from segjax import parallel
+from segjax.errors import InputError, guarded
+from segjax.page.limits import Limits
+from segjax.page.runs import load_runs
+from segjax.page.server import PageServer
+from segjax.page.service import Service
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return guarded(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Limits()
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.serve",
+        description="Serve a local page that shows what runs make of an image.",
+    )
+    parser.add_argument(
+        "workdirs", type=pathlib.Path, nargs="+", metavar="WORKDIR", help="a run's folder"
+    )
+    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
+    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine")
+    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free one")
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=default.side,
+        metavar="PIXELS",
+        help=f"predict with the longer side at most this (default {default.side})",
+    )
+    parser.add_argument(
+        "--max-upload",
+        type=float,
+        default=default.upload / 2**20,
+        metavar="MIB",
+        help="refuse larger files (default 20)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=default.pixels / 1e6,
+        metavar="N",
+        help="refuse larger images (default 50)",
+    )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    parallel.tune_cpu()
+    limits = _limits(arguments)
+    # Images of too many pixels are refused on the page, in its own words.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with _bound(arguments.host, arguments.port) as server:
+        parallel.describe_devices()
+        service = Service(
+            load_runs(arguments.workdirs, checkpoint=arguments.checkpoint), limits
+        )
+        _listen(server)
+        for run in service.runs:
+            print(f"{run.name}: step {run.step}, {len(run.class_names)} classes")
+        if not server.is_local:
+            print(
+                f"warning: --host {arguments.host} lets other machines in: whoever reaches "
+                f"port {server.port} can send images; there is no password, no encryption.",
+                file=sys.stderr,
+            )
+        print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve(service)
+        except KeyboardInterrupt:
+            _end(service)
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    """The limits that the options name.
+
+    Raises:
+      InputError: one of them, or the port, is out of range.
+    """
+    least = {"side": 16, "max_upload": 0.001, "max_megapixels": 0.001}
+    for name, smallest in least.items():
+        value = getattr(arguments, name)
+        if not smallest <= value <= 100_000:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} {value:g} must be {smallest} to 100000.")
+    if not 0 <= arguments.port <= 65535:
+        raise InputError(f"--port {arguments.port} must be 0 to 65535; 0 takes any free one.")
+    return Limits(
+        upload=round(arguments.max_upload * 2**20),
+        pixels=round(arguments.max_megapixels * 1e6),
+        side=arguments.side,
+    )
+
+
+def _bound(host: str, port: int) -> PageServer:
+    """A server that has its address, before runs are loaded for it."""
+    try:
+        return PageServer(host, port)
+    except (OSError, UnicodeError) as error:
+        raise _no_address(host, port, error) from error
+
+
+def _listen(server: PageServer) -> None:
+    try:
+        server.server_activate()
+    except OSError as error:
+        raise _no_address(server.host, server.port, error) from error
+
+
+def _no_address(host: str, port: int, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(
+        f"--host {host} --port {port} cannot be had ({reason}): take another --port (0: any "
+        "free one) or an address of this machine."
+    )
+
+
+def _end(service: Service) -> None:
+    """Says that it is over; a prediction that cannot be stopped gets a moment to end."""
+    print("\nStopped.", flush=True)
+    if not service.idle(seconds=2):
+        # Compiled code does not hear of the end, and would be torn from under its feet.
+        sys.stderr.flush()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Runs as the page loads them: what they predict, how they are named, what is refused."""
+
+import pathlib
+import runpy
+
+import jax
+import numpy as np
+import pytest
+
+from segjax import experiment as experiments
+from segjax.errors import InputError
+from segjax.page.runs import load_runs
+from segjax.train.workdir import claim
+
+RUN = runpy.run_path(str(pathlib.Path(__file__).with_name("untrained_run.py")))
+TINY, untrained = RUN["TINY"], RUN["untrained"]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return untrained(tmp_path_factory.mktemp("runs") / "first")
+
+
+def test_a_run_predicts_what_its_network_says_of_the_image_mirrored_to_the_grid(workdir):
+    (run,) = load_runs([workdir], checkpoint="best")
+    assert (run.name, run.step, len(run.class_names)) == ("first", 0, 6)
+    image = np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8)
+    experiment = experiments.load(TINY)
+    mirrored = np.pad(image, ((0, 44), (0, 14), (0, 0)), mode="reflect")[None]
+    apply = jax.jit(
+        lambda v, x: experiment.model.apply(v, experiment.normalize(x), train=False)
+    )
+    expected = jax.nn.softmax(apply(run.variables, mirrored))[0, :20, :50]
+    np.testing.assert_allclose(run.probabilities(image), expected, atol=1e-5)
+
+
+def test_a_run_that_evaluates_by_windows_predicts_by_them_alone(tmp_path):
+    windows = "evaluation.predictor=segjax.evaluate.windows.SlidingWindow(16)"
+    (run,) = load_runs([untrained(tmp_path / "run", windows)], checkpoint="last")
+    assert type(run.predict).__name__ == "Windowed"
+
+
+def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
+    (tmp_path / "first").symlink_to(workdir)
+    names = [run.name for run in load_runs([workdir, tmp_path / "first"], checkpoint="0")]
+    assert names == ["first (1)", "first (2)"]
+
+
+def test_a_run_without_checkpoint_or_with_another_network_is_refused(workdir, tmp_path):
+    with pytest.raises(InputError, match="--checkpoint 9: .* holds steps 0; name one"):
+        load_runs([workdir], checkpoint="9")
+    claim(tmp_path, experiments.load(TINY), TINY, TINY.read_text())
+    with pytest.raises(InputError, match="holds no checkpoint; train the run first"):
+        load_runs([tmp_path], checkpoint="best")
+    with pytest.raises(InputError, match="is no run's folder"):
+        load_runs([tmp_path.parent], checkpoint="best")
+
+
+def test_a_network_that_does_not_fit_its_checkpoint_or_its_classes_is_refused(tmp_path):
+    other = untrained(tmp_path / "other", "model.num_classes=7")
+    with pytest.raises(InputError, match="the network tells 7 classes apart, the data name 6"):
+        load_runs([other], checkpoint="best")
+    wider = untrained(tmp_path / "wider")
+    text = (wider / "experiment.py").read_text()
+    (wider / "experiment.py").write_text(text.replace("features=4", "features=8"))
+    with pytest.raises(InputError, match="wider: its checkpoint is of another network"):
+        load_runs([wider], checkpoint="best")
