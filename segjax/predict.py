@@ -1,8 +1,14 @@
-"""`python -m segjax.predict WORKDIR INPUT... --out DIR`: masks for images and their folders.
+"""`python -m segjax.predict WORKDIR INPUT... --out DIR`: masks, and what is made of them.
 
-A file gives `DIR/<stem>.png`, a file of a folder `DIR/<path in the folder>/<stem>.png`: palette
-PNGs of the image's size whose pixel values are class indices. `--overlay` adds
-`<stem>_overlay.png`, the mask over the image.
+An input is an image, a video, a folder of images or a quoted pattern such as 'in/**/*.jpg'. A
+file gives `DIR/<stem>.png`, a file of a folder `DIR/<path in the folder>/<stem>.png`: palette
+PNGs of the image's size whose pixel values are class indices. Of a video, or a picture of
+several frames, each frame has its mask, `DIR/<stem>/000001.png` and so on.
+
+Options add files beside each mask: an overlay, probabilities, polygons for Labelme, or the
+picture with its background blurred, replaced or cut away. Others add lists of all images:
+areas by class, COCO's annotations. `DIR/predictions.json` says what made them; run again, the
+command skips what is finished.
 
 Images are predicted as the run's own evaluation says, or as `--flip`, `--scales`, `--window`
 and `--crf` do, which take its place.
@@ -12,26 +18,30 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
-
-import numpy as np
-from PIL import Image
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 
 from segjax import parallel
-from segjax.data.files import IMAGES
-from segjax.data.images import read_image
-from segjax.errors import InputError, RunError, guarded
-from segjax.evaluate.compiled import HostPredictor
+from segjax.answers.frames import av_library, expected_frames
+from segjax.answers.lists import AREAS, COCO, write_lists
+from segjax.answers.options import asked_lists, asked_outputs
+from segjax.answers.outputs import Output
+from segjax.answers.record import RECORD, Record
+from segjax.answers.sources import Source, check_targets, find_sources
+from segjax.answers.summary import report
+from segjax.answers.work import Entry, Work, outputs_of, write_films
+from segjax.description import describe_lines
+from segjax.errors import guarded
 from segjax.evaluate.crf import CRF
-from segjax.evaluate.draw import overlay, palette_png, save_png
 from segjax.evaluate.windows import SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import Checkpoints
+from segjax.train.checkpoint import FOLDER, Checkpoints
 from segjax.train.log import Progress
 from segjax.train.plan import evaluated
 from segjax.train.workdir import open_run
-from segjax.types import Variables
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,25 +52,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m segjax.predict",
-        description="Write palette PNGs of class indices for images and folders of images.",
+        description="Write palette PNGs of class indices, and what is made of them.",
     )
     parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
-    parser.add_argument("inputs", type=pathlib.Path, nargs="+", metavar="INPUT")
-    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
-    parser.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
-    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
-    parser.add_argument("--flip", action="store_true", help="the mean with the mirror image")
     parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="images, videos, folders, quoted patterns"
+    )
+    parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
+    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
+    parser.add_argument("--json", action="store_true", help="a summary on standard output")
+    _add_outputs(parser.add_argument_group("files beside each mask, and lists of all images"))
+    _add_predictors(parser.add_argument_group("how to predict, in place of the run's own way"))
+    return parser
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
+    group.add_argument("--probabilities", action="store_true", help="<stem>.npz, float16 h w k")
+    group.add_argument(
+        "--keep", metavar="NAME,…", help="classes to keep; all but background where left out"
+    )
+    group.add_argument("--blur", metavar="SIGMA", help="<stem>_blur.png: the rest is blurred")
+    group.add_argument(
+        "--background", metavar="COLOUR|FILE", help="<stem>_background.png: it takes its place"
+    )
+    group.add_argument("--cut-out", action="store_true", help="<stem>_cutout.png: none of it")
+    group.add_argument("--labelme", action="store_true", help="<stem>.json, polygons to edit")
+    group.add_argument("--coco", action="store_true", help=f"{COCO}: polygons of all images")
+    group.add_argument("--areas", action="store_true", help=f"{AREAS}: pixels by class")
+    group.add_argument(
+        "--tolerance", metavar="PIXELS", help="of polygons: 1 (default); 0 makes them exact"
+    )
+
+
+def _add_predictors(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--flip", action="store_true", help="the mean with the mirror image")
+    group.add_argument(
         "--scales", type=_numbers, metavar="A,B,…", help="the mean over scales, as 0.75,1,1.25"
     )
-    parser.add_argument(
+    group.add_argument(
         "--window",
         type=int,
         metavar="N",
         help="windows of N × N pixels that overlap: any size of image, bounded memory",
     )
-    parser.add_argument("--crf", action="store_true", help="then a fully connected CRF")
-    return parser
+    group.add_argument("--crf", action="store_true", help="then a fully connected CRF")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -74,42 +110,39 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
+    began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
-    outputs = _outputs(arguments.inputs, arguments.out, overlays=arguments.overlay)
+    class_names = experiment.eval_data.class_names
+    outputs = asked_outputs(arguments, class_names)
+    lists = asked_lists(arguments, class_names)
+    sources = _checked_sources(arguments, outputs)
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(arguments.checkpoint)
     predict = evaluated(experiment)
-    channels = getattr(experiment.eval_data, "channels", 3)
-    palette = experiment.eval_data.palette
-    progress = Progress("predict", first=0, total=len(outputs), unit="image")
-    unread = []
-    for done, (source, target) in enumerate(outputs, start=1):
-        try:
-            image = read_image(source, channels=channels)
-            label = _label(predict, variables, image, source)
-        except InputError as error:
-            unread.append(str(error))
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_png(palette_png(label, palette), target)
-        if arguments.overlay:
-            save_png(Image.fromarray(overlay(image, label, palette)), _overlay_of(target))
-        progress.update(done)
-    progress.close()
-    print(f"{len(outputs) - len(unread)} masks of step {step} in {arguments.out}")
-    if unread:
-        raise RunError(f"{len(unread)} of {len(outputs)} images have no mask: {unread[0]}")
-
-
-def _label(
-    predict: HostPredictor, variables: Variables, image: np.ndarray, source: pathlib.Path
-) -> np.ndarray:
-    """Class ids of one image; what refuses it, such as the CRF 16 bits, names its file."""
-    try:
-        return predict.classes(variables, image[None])[0]
-    except ValueError as error:
-        raise InputError(f"{source}: {error}") from error
+    made_by = _made_by(arguments.workdir, experiment, step)
+    record = Record(arguments.out, made_by, outputs)
+    if (differs := record.begin()) is not None:
+        where = f"predict: {arguments.out / RECORD}"
+        print(f"{where} says that {differs}: all is made anew.", file=sys.stderr)
+    work = Work(
+        classes=partial(predict.classes, variables),
+        probabilities=partial(predict, variables),
+        channels=getattr(experiment.eval_data, "channels", 3),
+        out=arguments.out,
+        outputs=outputs,
+        record=record,
+        class_names=class_names,
+        palette=experiment.eval_data.palette,
+    )
+    entries = _entries(work, sources)
+    about = {
+        **made_by,
+        "films": [str(path) for path in write_films(entries, arguments.out)],
+        "lists": write_lists(lists, arguments.out, entries),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    report(entries, about, out=arguments.out, as_json=arguments.json)
 
 
 def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
@@ -129,56 +162,44 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
     return dataclasses.replace(experiment, evaluation=evaluation)
 
 
-def _outputs(
-    inputs: Sequence[pathlib.Path], out: pathlib.Path, *, overlays: bool
-) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """(image, mask to write) of all inputs.
-
-    Raises:
-      InputError: an input is missing, is no image, holds none, or two share an output.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder.")
-    taken: dict[pathlib.Path, pathlib.Path] = {}
-    pairs = []
-    for source, relative in (pair for path in inputs for pair in _images(path, out)):
-        target = (out / relative).with_suffix(".png")
-        for written in (target, _overlay_of(target)) if overlays else (target,):
-            if written.exists() and written.resolve().parent == source.resolve().parent:
-                raise InputError(
-                    f"{written} is there already, beside {source.name}; choose another --out."
-                )
-            if written in taken:
-                raise InputError(
-                    f"{taken[written]} and {source} would both be written to {written}; rename "
-                    "one, or predict them into different folders."
-                )
-            taken[written] = source
-        pairs.append((source, target))
-    return pairs
+def _checked_sources(arguments: argparse.Namespace, outputs: Sequence[Output]) -> list[Source]:
+    sources = find_sources(arguments.inputs, arguments.out)
+    if any(source.is_video for source in sources):
+        av_library()
+    suffixes = [kind.suffix for kind in outputs_of(outputs, is_frame=False)]
+    check_targets(sources, arguments.out, suffixes, reserved=(RECORD, AREAS, COCO))
+    return sources
 
 
-def _images(
-    path: pathlib.Path, out: pathlib.Path
-) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """(file, its path below the output folder) for a file, or for each image of a folder."""
-    if path.is_file():
-        if path.suffix.lower() not in IMAGES:
-            raise InputError(f"{path} is no image; known suffixes are {' '.join(IMAGES)}.")
-        yield path, pathlib.Path(path.name)
-        return
-    if not path.is_dir():
-        raise InputError(f"There is no file or folder {path}; check the path.")
-    if out.resolve().is_relative_to(path.resolve()):
-        raise InputError(f"--out {out} lies inside {path}; its masks would become inputs.")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
-    if not found:
-        raise InputError(f"The folder {path} holds no image ({' '.join(IMAGES)}).")
-    yield from ((file, file.relative_to(path)) for file in found)
+def _made_by(workdir: pathlib.Path, experiment: Experiment, step: int) -> dict:
+    """What decides the masks: the run, its step and when that was saved, and the predictor."""
+    folder = workdir.resolve()
+    saved = (folder / FOLDER / str(step)).stat().st_mtime
+    evaluation = experiment.evaluation
+    return {
+        "run": str(folder),
+        "step": step,
+        "checkpoint": f"saved at {datetime.fromtimestamp(saved).isoformat()}",
+        "predictor": "; ".join(
+            (
+                *describe_lines(evaluation.wrappers, path="predictor"),
+                *describe_lines(evaluation.output_stride, path="output_stride"),
+            )
+        ),
+    }
 
 
-def _overlay_of(target: pathlib.Path) -> pathlib.Path:
-    return target.with_name(f"{target.stem}_overlay.png")
+def _entries(work: Work, sources: Sequence[Source]) -> list[Entry]:
+    """What became of each image of all sources, in order."""
+    total = sum(map(expected_frames, sources))
+    progress = Progress("predict", first=0, total=total, unit="image")
+    entries: list[Entry] = []
+    for source in sources:
+        for entry in work.entries(source):
+            entries.append(entry)
+            progress.update(len(entries))
+    progress.close()
+    return entries
 
 
 if __name__ == "__main__":

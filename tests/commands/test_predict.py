@@ -1,5 +1,6 @@
 """Masks for files and folders: names, pixel values, and what is refused before work starts."""
 
+import json
 import pathlib
 import shutil
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from segjax import experiment as experiments
 from segjax import launch, predict
+from segjax.answers import outputs
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.crf import CRF
 from segjax.evaluate.windows import SlidingWindow
@@ -69,7 +71,11 @@ def test_a_folder_keeps_its_structure_and_masks_hold_class_indices(finished, pho
 def test_a_file_gives_its_stem_and_overlays_stand_beside_the_masks(finished, photos, capsys):
     out = photos.parent / "out"
     assert run(capsys, finished, photos / "a.jpg", "--out", out, "--overlay")[0] == 0
-    assert sorted(p.name for p in out.iterdir()) == ["a.png", "a_overlay.png"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "a.png",
+        "a_overlay.png",
+        "predictions.json",
+    ]
     with Image.open(out / "a_overlay.png") as drawn:
         assert drawn.size == (20, 30)
 
@@ -160,6 +166,11 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--scales", "0.5,x"), "'0.5,x' is no list of numbers"),
         (("--scales", "0,1"), "numbers above 0, got 0.0"),
         (("--window", "0"), "size=0"),
+        (("--blur", "0"), "--blur 0: give a number of pixels above 0"),
+        (("--cut-out", "--keep", "disc"), "there is no such class; near: disk."),
+        (("--keep", "disk"), "give one"),
+        (("--background", "nocolour"), "is no file, and no colour"),
+        (("--coco", "--tolerance", "-1"), "a number of pixels, 0 or more"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_written(
@@ -182,3 +193,90 @@ def test_an_image_that_a_wrapper_cannot_take_is_told_at_the_end_and_the_rest_is_
     status, error = run(capsys, finished, photos, "--out", out, "--crf")
     assert status == 1 and "1 of 3 images have no mask" in error and "0_deep.png" in error
     assert (out / "a.png").is_file() and (out / "below" / "b.png").is_file()
+
+
+EVERYTHING = (
+    *("--overlay", "--probabilities", "--cut-out", "--blur", "2", "--background", "white"),
+    *("--labelme", "--coco", "--areas", "--json"),
+)
+
+
+def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
+    finished, photos, capsys
+):
+    out = photos.parent / "out"
+    told = []
+    for _ in "12":
+        capsys.readouterr()
+        words = (finished, photos / "below", "--out", out, *EVERYTHING)
+        assert predict.main([str(word) for word in words]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    first, second = told
+    suffixes = (".png", "_overlay.png", ".npz", "_blur.png", "_background.png", "_cutout.png")
+    expected = {f"b{suffix}" for suffix in (*suffixes, ".json")}
+    assert {pathlib.Path(path).name for path in first["images"][0]["outputs"]} == expected
+    assert {p.name for p in out.iterdir()} == expected | {
+        "annotations.json",
+        "areas.csv",
+        "predictions.json",
+    }
+    assert first["counts"] == {"images": 1, "made": 1, "skipped": 0, "failed": 0}
+    assert second["counts"] == {"images": 1, "made": 0, "skipped": 1, "failed": 0}
+    assert first["step"] == 8 and first["run"] == str(finished.resolve())
+    with np.load(out / "b.npz") as stored, Image.open(out / "b.png") as mask:
+        np.testing.assert_array_equal(stored["probabilities"].argmax(-1), np.array(mask))
+
+
+def test_an_interrupted_command_goes_on_where_it_stopped(finished, photos, capsys, monkeypatch):
+    out, save = photos.parent / "out", outputs.Overlay.save
+
+    def interrupted(self, answer, path):
+        if path.name != "a_overlay.png":
+            raise KeyboardInterrupt
+        save(self, answer, path)
+
+    monkeypatch.setattr(outputs.Overlay, "save", interrupted)
+    words = (finished, photos, "--out", out, "--overlay", "--areas")
+    assert run(capsys, *words)[0] == 130
+    first = (out / "a.png").stat().st_mtime_ns
+    assert not (out / "areas.csv").exists() and not (out / "below/b_overlay.png").exists()
+    monkeypatch.setattr(outputs.Overlay, "save", save)
+    assert run(capsys, *words)[0] == 0
+    assert (out / "a.png").stat().st_mtime_ns == first
+    assert (out / "below/b_overlay.png").exists()
+    assert len((out / "areas.csv").read_text().splitlines()) == 1 + 2 * 6
+
+
+def test_another_step_or_way_of_predicting_makes_all_anew_and_says_so(finished, photos, capsys):
+    words = (finished, photos / "below", "--out", photos.parent / "out")
+    assert "is made anew" not in run(capsys, *words)[1]
+    status, error = run(capsys, *words, "--window", "32")
+    assert status == 0 and "SlidingWindow" in error and "all is made anew" in error
+
+
+def test_images_of_all_kinds_have_masks_of_their_upright_size(finished, tmp_path, capsys):
+    folder, exif = tmp_path / "kinds", Image.Exif()
+    folder.mkdir()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(1).integers(0, 256, (9, 17, 4), np.uint8)
+    Image.fromarray(pixels).save(folder / "alpha.png")
+    Image.fromarray(pixels[..., 0]).save(folder / "grey.png")
+    Image.fromarray(pixels[..., :3].swapaxes(0, 1)).save(folder / "turned.png", exif=exif)
+    (folder / "zero.png").write_bytes(b"")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
+    words = (finished, folder, "--out", tmp_path / "out", "--cut-out", "--keep", "disk,ring")
+    status, error = run(capsys, *words)
+    assert status == 1 and "2 of 5 images have no mask" in error
+    assert "deep.png has more than 8 bits" in error and "zero.png cannot be read" in error
+    for name in ("alpha", "grey", "turned"):
+        with Image.open(tmp_path / "out" / f"{name}.png") as mask:
+            assert mask.size == (17, 9), name
+        with Image.open(tmp_path / "out" / f"{name}_cutout.png") as cut:
+            assert cut.mode == "RGBA" and cut.size == (17, 9)
+
+
+def test_where_every_image_is_bad_the_status_says_so(finished, tmp_path, capsys):
+    (tmp_path / "only.png").write_bytes(b"")
+    words = (finished, tmp_path / "only.png", "--out", tmp_path / "out", "--areas", "--coco")
+    status, error = run(capsys, *words)
+    assert status == 1 and "1 of 1 images have no mask" in error

@@ -1,0 +1,120 @@
+"""A source → its pixels: one image, the frames of a picture, or those of a video, streamed."""
+
+import importlib
+import pathlib
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from segjax.answers.sources import Source
+from segjax.data.images import MODES, pixels, read_image
+from segjax.errors import InputError
+
+Image_HWC = UInt8[np.ndarray, "h w c"]
+
+TROUBLES = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, or not a whole one."""
+
+
+def frames(source: Source, *, channels: int) -> Iterator[Image_HWC]:
+    """The source's images in order; 3 channels are RGB, 1 is grey. One is in memory at a time.
+
+    Raises:
+      InputError: the file cannot be read, from here on.
+    """
+    if source.is_video:
+        yield from _video_frames(source.path, channels)
+    elif source.frames is None:
+        yield read_image(source.path, channels=channels)
+    else:
+        yield from _picture_frames(source.path, source.frames, channels)
+
+
+def _picture_frames(path: pathlib.Path, count: int, channels: int) -> Iterator[np.ndarray]:
+    index = 0
+    try:
+        with Image.open(path) as picture:
+            for index in range(count):
+                picture.seek(index)
+                _check(picture)
+                yield pixels(ImageOps.exif_transpose(picture).convert(MODES[channels]))
+    except TROUBLES as error:
+        raise InputError(
+            f"{path} cannot be read from frame {index + 1} on ({error}): replace it."
+        ) from None
+
+
+def _check(image: Image.Image) -> None:
+    """Raises ValueError for a frame that is too large or too deep to decode."""
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and image.width * image.height > 2 * most:
+        raise ValueError(f"{image.width} × {image.height} pixels could be a decompression bomb")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        raise ValueError(f"more than 8 bits a channel, mode {image.mode}")
+
+
+def av_library() -> Any:
+    """PyAV, which reads and writes videos.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module("av")
+    except ImportError:
+        raise InputError(
+            "Videos are read by PyAV, which is not installed: pip install 'segjax[video]'."
+        ) from None
+
+
+def _video_frames(path: pathlib.Path, channels: int) -> Iterator[np.ndarray]:
+    av, count = av_library(), 0
+    try:
+        with av.open(str(path)) as video:
+            if not video.streams.video:
+                raise InputError(f"{path} has no pictures, only sound: leave it out.")
+            if video.streams.video[0].codec_context is None:
+                # Decoding would end the process: PyAV before 18 does not look.
+                raise InputError(f"{path} is cut short or broken: replace or remove it.")
+            video.streams.video[0].thread_type = "AUTO"
+            for frame in video.decode(video=0):
+                shown = frame.to_ndarray(format="rgb24" if channels == 3 else "gray")
+                # The file says by how much a player turns it to the left.
+                turned = np.rot90(shown, round(frame.rotation / 90))
+                yield np.ascontiguousarray(turned.reshape(*turned.shape[:2], channels))
+                count += 1
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{path} cannot be read as a video from frame {count + 1} on ({error.strerror}): "
+            "replace or remove it."
+        ) from None
+    if count == 0:
+        raise InputError(f"{path} holds no frame: replace or remove it.")
+
+
+def expected_frames(source: Source) -> int:
+    """How many images a source is likely to have; a video's header may err, or not say."""
+    if not source.is_video:
+        return source.frames or 1
+    av = av_library()
+    try:
+        with av.open(str(source.path)) as video:
+            stream = video.streams.video[0]
+            seconds = (video.duration or 0) / av.time_base
+            return max(stream.frames, round(seconds * (stream.average_rate or 25)), 1)
+    except (av.FFmpegError, IndexError):
+        return 1
+
+
+def video_rate(path: pathlib.Path) -> Fraction:
+    """Frames a second of a video; 25 where it does not say.
+
+    Raises:
+      InputError: PyAV is not installed.
+    """
+    with av_library().open(str(path)) as video:
+        return Fraction(video.streams.video[0].average_rate or 25)

@@ -1,0 +1,171 @@
+"""Inputs that a user names, files, folders and patterns → one source a file, in order."""
+
+import dataclasses
+import glob
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from PIL import Image
+
+from segjax.data.files import IMAGES
+from segjax.errors import InputError
+
+PICTURES = (*IMAGES, ".gif")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+FILM = "_overlay.mp4"
+"""Ends the name of the overlays of a video as a video."""
+
+FRAMED = (".gif", ".tif", ".tiff", ".webp")
+"""Pictures that may hold several frames. A JPEG's second one is its preview: not these."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A file to predict.
+
+    Attributes:
+      path: where it is.
+      relative: its path below the input that named it, and so below the output folder.
+      frames: how many it holds if they are numbered, 0 for a video, which does not know;
+        None for an image of one frame.
+    """
+
+    path: pathlib.Path
+    relative: pathlib.Path
+    frames: int | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video file."""
+        return self.path.suffix.lower() in VIDEOS
+
+    def base(self, frame: int | None) -> pathlib.Path:
+        """Its outputs' path below the output folder, without their suffix."""
+        base = self.relative.with_suffix("")
+        return base if frame is None else base / f"{frame:06d}"
+
+    def name(self, frame: int | None) -> str:
+        """What it is called in lists of images."""
+        number = "" if frame is None else f"/{frame:06d}"
+        return self.relative.as_posix() + number
+
+
+def find_sources(inputs: Sequence[str], out: pathlib.Path) -> list[Source]:
+    """All that the inputs name, in their order.
+
+    Raises:
+      InputError: `out` is a file or lies within an input, or an input is missing, is of no
+        known kind, or holds nothing.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
+    return [source for given in inputs for source in _sources(given, out)]
+
+
+def _sources(given: str, out: pathlib.Path) -> Iterator[Source]:
+    path = pathlib.Path(given)
+    if path.is_file():
+        _check_known(path)
+        yield _source(path, pathlib.Path(path.name))
+    elif path.is_dir():
+        yield from _folder(path, out)
+    elif glob.has_magic(given):
+        yield from _matches(given, out)
+    else:
+        raise InputError(f"There is no file or folder {path}; check the path.")
+
+
+def _check_known(path: pathlib.Path) -> None:
+    if path.suffix.lower() not in (*PICTURES, *VIDEOS):
+        known = " ".join((*PICTURES, *VIDEOS))
+        raise InputError(f"{path} is no image; known suffixes are {known}.")
+
+
+def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"--out {out} lies inside {folder}; its masks would become inputs.")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    if not found:
+        raise InputError(
+            f"The folder {folder} holds no image ({' '.join(PICTURES)}); videos are named one "
+            "by one, or by a pattern such as 'videos/*.mp4'."
+        )
+    yield from (_source(file, file.relative_to(folder)) for file in found)
+
+
+def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
+    """Files that match; their structure below the pattern's last folder without wildcards."""
+    parts = pathlib.Path(pattern).parts
+    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    root = pathlib.Path(*parts[:fixed])
+    found = sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
+    known = [p for p in found if p.suffix.lower() in (*PICTURES, *VIDEOS) and p.is_file()]
+    if not known:
+        raise InputError(f"No image or video matches {pattern!r}; check the pattern.")
+    resolved = out.resolve()
+    reached = any(path.resolve().is_relative_to(resolved) for path in known)
+    if reached or ("**" in parts and resolved.is_relative_to(root.resolve())):
+        raise InputError(
+            f"--out {out} lies within what {pattern!r} matches; its masks would become inputs."
+        )
+    yield from (_source(path, path.relative_to(root)) for path in known)
+
+
+def _source(path: pathlib.Path, relative: pathlib.Path) -> Source:
+    if path.suffix.lower() in VIDEOS:
+        return Source(path, relative, frames=0)
+    count = _frame_count(path) if path.suffix.lower() in FRAMED else 1
+    return Source(path, relative, frames=count if count > 1 else None)
+
+
+def _frame_count(path: pathlib.Path) -> int:
+    """Of a picture; 1 also where it cannot be read, which reading it will tell."""
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return 1
+
+
+def check_targets(
+    sources: Sequence[Source],
+    out: pathlib.Path,
+    suffixes: Sequence[str],
+    *,
+    reserved: Sequence[str],
+) -> None:
+    """Returns nothing when each source may write its own files, one for each of `suffixes`.
+
+    `reserved` are names of files in `out` that belong to all sources together.
+
+    Raises:
+      InputError: two sources share a file, or a file beside a source would be overwritten.
+    """
+    taken = {out / name: f"the list {name}" for name in reserved}
+    for source in sources:
+        for written in _written(source, out, suffixes):
+            if written.exists() and written.resolve().parent == source.path.resolve().parent:
+                raise InputError(
+                    f"{written} is there already, beside {source.path.name}; choose another "
+                    "--out."
+                )
+            numbered = written.name[:6].isdigit() and written.parent in taken
+            other = taken.get(written.parent if numbered else written)
+            if other is not None:
+                raise InputError(
+                    f"{other} and {source.path} would both be written to {written}; rename "
+                    "one, or predict them into different folders."
+                )
+            taken[written] = str(source.path)
+
+
+def _written(
+    source: Source, out: pathlib.Path, suffixes: Sequence[str]
+) -> Iterator[pathlib.Path]:
+    """Its files, or the folder of its frames and what is made of them all."""
+    base = out / source.base(None)
+    if source.frames is not None:
+        yield base
+        yield base.with_name(base.name + FILM)
+        return
+    yield from (base.with_name(base.name + suffix) for suffix in suffixes)

@@ -1,0 +1,118 @@
+"""What inputs name which files, what their outputs are called, and what is refused."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.answers.sources import Source, check_targets, find_sources
+from segjax.errors import InputError
+
+PIXELS = np.zeros((2, 3, 3), np.uint8)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> pathlib.Path:
+    """Below in: a.jpg, below/b.png, below/deep/c.gif of two frames, notes.txt, clip.mp4."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in/below/deep").mkdir(parents=True)
+    still, other = Image.fromarray(PIXELS), Image.fromarray(PIXELS + 9)
+    still.save("in/a.jpg")
+    still.save("in/below/b.png")
+    still.save("in/below/deep/c.gif", save_all=True, append_images=[other])
+    pathlib.Path("in/notes.txt").write_text("no image")
+    pathlib.Path("in/clip.mp4").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "inputs, names",
+    [
+        (["in"], ["a.jpg", "below/b.png", "below/deep/c.gif"]),
+        (["in/below/b.png", "in/clip.mp4"], ["b.png", "clip.mp4"]),
+        (["in/*"], ["a.jpg", "clip.mp4"]),
+        (["in/**/*.[gp][in][fg]"], ["below/b.png", "below/deep/c.gif"]),
+        (["in/b*/*.png"], ["below/b.png"]),
+    ],
+)
+def test_files_folders_and_patterns_give_their_images_in_order(here, inputs, names):
+    found = find_sources(inputs, here / "out")
+    assert [source.relative.as_posix() for source in found] == names
+
+
+def test_a_file_whose_name_reads_like_a_pattern_is_itself(here):
+    Image.fromarray(PIXELS).save("in/[x].png")
+    (source,) = find_sources(["in/[x].png"], here / "out")
+    assert source.relative.name == "[x].png"
+
+
+def test_a_picture_of_several_frames_is_numbered_and_one_of_a_single_frame_is_not(here):
+    Image.fromarray(PIXELS).save("one.gif")
+    Image.fromarray(PIXELS).save(
+        "pages.tif", save_all=True, append_images=[Image.new("L", (5, 5))]
+    )
+    pathlib.Path("broken.gif").write_bytes(b"GIF89a")
+    inputs = ["one.gif", "pages.tif", "in/a.jpg", "in/clip.mp4", "broken.gif"]
+    found = find_sources(inputs, here / "out")
+    assert [source.frames for source in found] == [None, 2, None, 0, None]
+    assert found[1].base(2).as_posix() == "pages/000002"
+    assert found[1].name(2) == "pages.tif/000002" and found[2].name(None) == "a.jpg"
+
+
+@pytest.mark.parametrize(
+    "inputs, out, said",
+    [
+        (["in/none.jpg"], "out", "There is no file or folder in/none.jpg"),
+        (["in/*.bmp"], "out", "No image or video matches 'in/*.bmp'"),
+        (["in/notes.txt"], "out", "is no image; known suffixes are .jpg"),
+        (["in"], "in/out", "its masks would become inputs"),
+        (["in/**/*.png"], "in/out", "its masks would become inputs"),
+        (["in/*/*.png"], "in/below", "its masks would become inputs"),
+        (["in"], "in/a.jpg", "is a file; name a folder"),
+    ],
+)
+def test_inputs_that_cannot_be_are_refused_in_a_line(here, inputs, out, said):
+    with pytest.raises(InputError) as caught:
+        find_sources(inputs, pathlib.Path(out))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pattern_beside_the_output_folder_reads_no_masks(here):
+    (here / "out").mkdir()
+    assert len(find_sources(["in/*.jpg"], pathlib.Path("in/out"))) == 1
+
+
+def still(name: str) -> Source:
+    return Source(pathlib.Path("in") / name, pathlib.Path(name))
+
+
+def moving(name: str) -> Source:
+    return Source(pathlib.Path("in") / name, pathlib.Path(name), frames=2)
+
+
+@pytest.mark.parametrize(
+    "sources, shared",
+    [
+        ((still("a.jpg"), still("a.png")), "out/a.png"),
+        ((still("a_overlay.jpg"), still("a.jpg")), "out/a_overlay.png"),
+        ((moving("c.gif"), moving("c.webp")), "out/c"),
+        ((moving("c.gif"), still("c/000001.jpg")), "out/c/000001.png"),
+        ((still("list.jpg"),), "out/list.json"),
+    ],
+)
+def test_two_that_would_share_a_file_are_refused(here, sources, shared):
+    suffixes = (".png", "_overlay.png", ".json")
+    with pytest.raises(InputError, match=f"would both be written to {shared}"):
+        check_targets(sources, pathlib.Path("out"), suffixes, reserved=["list.json"])
+
+
+def test_a_folder_named_as_a_moving_picture_may_stand_beside_it(here):
+    sources = (moving("c.gif"), still("c/other.jpg"))
+    check_targets(sources, pathlib.Path("out"), (".png",), reserved=[])
+
+
+def test_nothing_beside_a_source_is_overwritten(here):
+    Image.fromarray(PIXELS).save("in/a.png")
+    with pytest.raises(InputError, match="in/a.png is there already, beside a.jpg"):
+        check_targets([still("a.jpg")], pathlib.Path("in"), (".png",), reserved=[])
