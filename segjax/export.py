@@ -7,6 +7,7 @@ class names and palette. The lines that run the file are printed.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -14,22 +15,32 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from segjax import parallel
+from segjax.data.prepare import FileDataset
+from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
 from segjax.errors import InputError, guarded
 from segjax.evaluate.onnx_graph import onnx_model
 from segjax.evaluate.onnx_nodes import NoNode
 from segjax.evaluate.predictors import WholeImage, at_output_stride
-from segjax.evaluate.serialise import PLATFORMS, SMALLEST, frozen, parameters, stablehlo
+from segjax.evaluate.serialise import (
+    PLATFORMS,
+    REFUSALS,
+    SMALLEST,
+    frozen,
+    parameters,
+    reason,
+    stablehlo,
+)
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.workdir import open_run, write_text
+from segjax.types import Dataset
 
 SUFFIXES = (".stablehlo", ".onnx")
 
@@ -98,20 +109,22 @@ def _run(arguments: argparse.Namespace) -> None:
     _check_out(out)
     platforms = _platforms(arguments.platforms, out, size)
     experiment = open_run(arguments.workdir)
+    _check_images(experiment.eval_data)
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(arguments.checkpoint)
     model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
     predict = WholeImage(model, experiment.normalize)
     channels = getattr(experiment.eval_data, "channels", 3)
-    _check_size(predict, variables, size, channels)
-    answer = frozen(
-        predict,
-        variables,
-        channels=channels,
-        classes=arguments.output == "classes",
-        fold=arguments.fold,
-    )
+    with _refusals(size):
+        answer = frozen(
+            predict,
+            variables,
+            size=size,
+            channels=channels,
+            classes=arguments.output == "classes",
+            fold=arguments.fold,
+        )
     sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
     about = _about(experiment, arguments.output, sides, channels)
     about |= {"step": step, "parameters": parameters(variables)}
@@ -130,10 +143,8 @@ def _run(arguments: argparse.Namespace) -> None:
 def _stablehlo(
     answer: Callable, size: tuple[int, int] | None, channels: int, platforms: list[str]
 ) -> bytes:
-    try:
+    with _refusals(size, remedy="NAME.onnx is for one image"):
         exported = stablehlo(answer, size=size, channels=channels, platforms=platforms)
-    except ValueError as error:
-        raise InputError(f"--size any: {error}; give --size HxW.") from error
     return bytes(exported.serialize())
 
 
@@ -200,16 +211,37 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
     return list(dict.fromkeys(names))
 
 
-def _check_size(
-    predict: Callable, variables: Any, size: tuple[int, int] | None, channels: int
-) -> None:
-    """Raises InputError where the network refuses images of this size."""
-    image = jax.ShapeDtypeStruct((1, *(size or (SMALLEST, SMALLEST)), channels), jnp.uint8)
+def _check_images(data: Dataset) -> None:
+    """Raises InputError where a dataset of the user's own does not give uint8 images.
+
+    Normalisation goes by the type: a run on float32 would see other numbers in uint8.
+    """
+    # The package's own give nothing else, and an export needs none of their files.
+    if type(data).__getitem__ in (FileDataset.__getitem__, Synthetic.__getitem__):
+        return
     try:
-        jax.eval_shape(predict, variables, image)
-    except ValueError as error:
-        what = f"--size {size[0]}x{size[1]}" if size else "The network"
-        raise InputError(f"{what}: {str(error).splitlines()[0]}") from error
+        data.prepare()
+    except InputError as error:
+        raise InputError(
+            f"export looks at one image of eval_data, for its type: {error}"
+        ) from error
+    found = data[0]["image"].dtype
+    if found != "uint8":
+        raise InputError(
+            f"eval_data={type(data).__name__} gives {found} images, but the file is for uint8: "
+            "let the dataset give uint8 and normalize scale them, and train again."
+        )
+
+
+@contextlib.contextmanager
+def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[None]:
+    """What a network refuses while it is traced becomes the one line of an InputError."""
+    try:
+        yield
+    except REFUSALS as error:
+        asked = f"--size {size[0]}x{size[1]}" if size else "--size any"
+        remedy = remedy if size else "give --size HxW"
+        raise InputError(f"{asked}: {reason(error)}{remedy and f'; {remedy}.'}") from error
 
 
 def _about(

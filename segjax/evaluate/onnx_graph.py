@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +17,9 @@ from segjax.types import Array
 
 OPSET, IR_VERSION = 18, 10
 """Of December 2022 and of 2024: old enough for the runtimes in use."""
+
+CALLS = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2"}
+"""Primitives that run a function once, as it stands. What runs one otherwise is a loop."""
 
 
 def onnx_model(
@@ -31,7 +33,8 @@ def onnx_model(
     """Returns `answer` of one uint8 image 1 h w c ("image") as a model whose output is `name`.
 
     Raises:
-      NoNode: an operation of the network is not in the table; it is named.
+      NoNode: an operation of the network is not in the table, or not for its type of
+        numbers; it is named.
       ModuleNotFoundError: `onnx` is not installed.
     """
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
@@ -90,21 +93,25 @@ class _Graph:
         if all(0 in v.aval.shape for v in equation.outvars):
             # Empty edges of a pad; a side of 0 would mean "as it was" to ONNX's Reshape.
             return [np.zeros(v.aval.shape, v.aval.dtype) for v in equation.outvars]
-        inner = list(jax.extend.core.jaxprs_in_params(equation.params))
-        if all(isinstance(value, np.ndarray) for value in inputs) and not inner:
-            results = equation.primitive.bind(*inputs, **equation.params)
+        name, parameters = equation.primitive.name, equation.params
+        if name in CALLS:
+            closed = parameters["call_jaxpr" if "call_jaxpr" in parameters else "jaxpr"]
+            inner = getattr(closed, "jaxpr", closed)
+            return self.through(inner, getattr(closed, "consts", ()), inputs)
+        if all(isinstance(value, np.ndarray) for value in inputs):
+            results = equation.primitive.bind(*inputs, **parameters)
             several = equation.primitive.multiple_results
             return [np.asarray(r) for r in (results if several else [results])]
-        if equation.primitive.name in NODES:
-            return [NODES[equation.primitive.name](self, equation, inputs)]
-        # A call: of its functions (a derivative may be another) the first is the value.
-        if not inner or len(inner[0].invars) != len(inputs):
-            raise NoNode(f"the operation {equation.primitive.name}")
-        closed = next(c for c in equation.params.values() if getattr(c, "jaxpr", c) is inner[0])
-        return self.through(inner[0], getattr(closed, "consts", ()), inputs)
+        if name not in NODES:
+            raise NoNode(f"the operation {name}")
+        return [NODES[name](self, equation, inputs)]
 
     def serialized(self, inputs: Any, outputs: Any, metadata: dict[str, str]) -> bytes:
-        """Returns the model as a file holds it, checked."""
+        """Returns the model as a file holds it, checked.
+
+        Raises:
+          NoNode: an operator is not for the type that it is given.
+        """
         import onnx  # pyright: ignore[reportMissingImports]  # An extra.
         from onnx import helper, numpy_helper  # pyright: ignore[reportMissingImports]
 
@@ -127,5 +134,9 @@ class _Graph:
             graph, producer_name="segjax", opset_imports=opsets, ir_version=IR_VERSION
         )
         helper.set_model_props(model, metadata)
-        onnx.checker.check_model(model)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            reason = " ".join(str(error).split())
+            raise NoNode(f"what ONNX's checker refuses ({reason})") from error
         return model.SerializeToString()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from string import ascii_lowercase
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
 
 Value = str | np.ndarray
@@ -40,10 +41,11 @@ def _itself(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _largest(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """The larger of two; above zero it has a name of its own, which runtimes fuse."""
-    for this, other in (inputs, inputs[::-1]):
-        if isinstance(other, np.ndarray) and not other.any():
-            return graph.node("Relu", this)
+    """The larger of two; of floats and zero it has a name of its own, which runtimes fuse."""
+    if jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+        for this, other in (inputs, inputs[::-1]):
+            if isinstance(other, np.ndarray) and not other.any():
+                return graph.node("Relu", this)
     return graph.node("Max", *inputs)
 
 

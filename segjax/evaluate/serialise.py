@@ -19,18 +19,29 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 SMALLEST = 32
 """Pixels that a side has at least where any size is taken: so bounds of maps can be proved."""
 
+REFUSALS = (TypeError, ValueError, ZeroDivisionError, jax.errors.InconclusiveDimensionOperation)
+"""What tracing raises where a network cannot take a shape, or JAX not decide whether it can."""
+
 
 def frozen(
-    predict: Predictor, variables: Variables, *, channels: int, classes: bool, fold: bool
+    predict: Predictor,
+    variables: Variables,
+    *,
+    size: tuple[int, int] | None,
+    channels: int,
+    classes: bool,
+    fold: bool,
 ) -> Callable[[Array], Array]:
     """Returns image b h w c → the answer, with the variables as constants, to be traced.
 
     It is traced in its plain form, for any platform. The answer is probabilities b h w k, or
     with `classes` the likeliest class b h w, uint8. `fold` makes batch normalisation part of
-    the convolutions (`segjax.evaluate.fold`).
+    the convolutions (`segjax.evaluate.fold`). One image of `size`, or of `SMALLEST` squared
+    where that is None, is traced at once: what the network raises then, of `REFUSALS`, is its
+    own word on that size.
     """
+    image = jax.ShapeDtypeStruct((1, *(size or (SMALLEST, SMALLEST)), channels), jnp.uint8)
     if fold:
-        image = jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.uint8)
         variables = fold_norms(predict, variables, image)
     variables = jax.tree.map(jnp.asarray, variables)
 
@@ -39,6 +50,7 @@ def frozen(
             probabilities = predict(variables, image)
         return jnp.argmax(probabilities, -1).astype(jnp.uint8) if classes else probabilities
 
+    jax.eval_shape(answer, image)
     return answer
 
 
@@ -54,7 +66,8 @@ def stablehlo(
     The batch has any length. `size` None: any height and width of `SMALLEST` at least.
 
     Raises:
-      ValueError: the network refuses that size; or it needs numbers where any is asked for.
+      ValueError: the network refuses that size; or it needs numbers where any size is asked
+        for, or for the batch. One line says which.
     """
     sides = ("h", "w") if size is None else (str(size[0]), str(size[1]))
     least = [f"{side} >= {SMALLEST}" for side in sides] if size is None else []
@@ -62,11 +75,16 @@ def stablehlo(
     image = jax.ShapeDtypeStruct(shape, jnp.uint8)
     try:
         return export.export(jax.jit(answer), platforms=tuple(platforms))(image)
-    except (TypeError, ValueError, jax.errors.InconclusiveDimensionOperation) as error:
-        if size is not None:
-            raise
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"this network cannot be traced for any size ({reason})") from error
+    except REFUSALS as error:
+        what = "size" if size is None else "batch"
+        raise ValueError(
+            f"this network cannot be traced for any {what} ({reason(error)})"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Returns the first line of what an error says; where it says nothing, its name."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def parameters(variables: Any) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,37 @@ predict = WholeImage(run.model, run.normalize)
 with plain():
     found = jax.jit(lambda x: predict(variables, x))(numpy.load(sys.argv[2]))
 numpy.save(sys.argv[3], found)
+"""
+
+OTHER_IMAGES = """
+
+import dataclasses
+from segjax.errors import InputError
+
+class Other(Synthetic):
+    def prepare(self):
+        if self.seed == 1:
+            raise InputError("there is no folder away.")
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        return {{**example, "image": example["image"].astype("{dtype}")}}
+
+experiment = dataclasses.replace(experiment, eval_data=Other("val", size=32, seed={seed}))
+"""
+
+PARTICULAR = """
+
+import dataclasses
+from segjax.experiment import Normalize
+
+class Particular(Normalize):
+    def __call__(self, image):
+        if {refuses}:
+            raise ValueError("one line\\nand another")
+        return super().__call__(image)
+
+experiment = dataclasses.replace(experiment, normalize=Particular())
 """
 
 
@@ -84,6 +116,14 @@ def program(code: str, *arguments) -> None:
 def printed(out: str) -> str:
     """The program at the end of what the command prints."""
     return out.split("without segjax:\n\n")[1]
+
+
+def changed(finished: pathlib.Path, code: str) -> pathlib.Path:
+    """A copy of the run whose experiment ends in `code`."""
+    copy = pathlib.Path(shutil.copytree(finished, "changed"))
+    with open(copy / "experiment.py", "a") as file:
+        file.write(code)
+    return copy
 
 
 def answer(folder: pathlib.Path, out: str) -> np.ndarray:
@@ -168,6 +208,54 @@ def test_wrong_arguments_are_refused_before_anything_is_written(
     status, _, error = run(capsys, finished, *arguments)
     assert (status, message in error, error.count("\n")) == (2, True, 1), error
     assert sorted(pathlib.Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("refuses", "size", "message"),
+    [
+        (
+            "image.shape[0] > 8",
+            "24x24",
+            r"24x24: .* for any batch \(.*\); NAME.onnx is for one",
+        ),
+        ("image.shape[1] % 8 != 1", "24x24", r"24x24: one line$"),
+        ("image.shape[1] % 8 != 1", "any", r"any: one line; give --size HxW.$"),
+        ("image.shape[1] > 32", "any", r"any: .* for any size \(.*\); give --size HxW.$"),
+    ],
+)
+def test_what_the_run_cannot_take_is_one_line_about_the_size_that_was_given(
+    refuses, size, message, finished, capsys
+):
+    workdir = changed(finished, PARTICULAR.format(refuses=refuses))
+    status, _, error = run(capsys, workdir, "--out", "m.stablehlo", "--size", size)
+    assert (status, error.count("\n")) == (2, 1), error
+    assert re.search(f"error: --size {message}", error.strip())
+    assert not pathlib.Path("m.stablehlo").exists()
+
+
+def test_a_run_that_takes_sides_of_8n_and_1_is_written_at_such_a_size(finished, capsys):
+    workdir = changed(finished, PARTICULAR.format(refuses="image.shape[1] % 8 != 1"))
+    status, _, error = run(capsys, workdir, "--out", "m.stablehlo", "--size", "25x18")
+    assert status == 0, error
+
+
+@pytest.mark.parametrize(
+    ("dtype", "seed", "message"),
+    [
+        ("float32", 0, "eval_data=Other gives float32 images, but the file is for uint8: let"),
+        ("uint16", 0, "eval_data=Other gives uint16 images"),
+        ("uint8", 1, "looks at one image of eval_data, for its type: there is no folder away."),
+        ("uint8", 0, None),
+    ],
+)
+def test_images_of_another_type_than_the_files_are_refused(
+    dtype, seed, message, finished, capsys
+):
+    workdir = changed(finished, OTHER_IMAGES.format(dtype=dtype, seed=seed))
+    arguments = ("--out", "m.stablehlo", "--size", "24x24", "--platforms", "cpu")
+    status, _, error = run(capsys, workdir, *arguments)
+    assert status == (2 if message else 0) and (message or "") in error
+    assert pathlib.Path("m.stablehlo").exists() == (message is None)
 
 
 def test_a_folder_without_a_run_or_a_checkpoint_is_refused(finished, capsys):
