@@ -41,7 +41,7 @@ def guarded(command: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from the last checkpoint.", 130)
+        return _say("interrupted; the same command goes on from what is finished.", 130)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {error.filename}" if error.filename else ""

@@ -91,7 +91,7 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
-def check_batch_size(batch_size: int, split: tuple[int, int] = (1, 1)) -> None:
+def check_batch_size(batch_size: int, *, split: tuple[int, int] = (1, 1)) -> None:
     """Raises InputError unless the devices, or their groups that share images, divide a batch.
 
     Raises:
@@ -108,7 +108,7 @@ def check_batch_size(batch_size: int, split: tuple[int, int] = (1, 1)) -> None:
         )
 
 
-def over_devices(step: Callable, split: tuple[int, int] = (1, 1)) -> Callable:
+def over_devices(step: Callable, *, split: tuple[int, int] = (1, 1)) -> Callable:
     """`step(state, batch) → (state, metrics)` on the process's batch as the loader gives it.
 
     The devices share the batch, and in groups of rows × columns each image where `split` asks.

@@ -97,6 +97,21 @@ def _add_predictors(group: argparse._ArgumentGroup) -> None:
         help="windows of N × N pixels that overlap: any size of image, bounded memory",
     )
     group.add_argument("--crf", action="store_true", help="then a fully connected CRF")
+    group.add_argument(
+        "--split",
+        type=_rows_and_columns,
+        default=(1, 1),
+        metavar="ROWSxCOLUMNS",
+        help="so many devices share each image, where one has too little memory",
+    )
+
+
+def _rows_and_columns(text: str) -> tuple[int, int]:
+    try:
+        rows, columns = (int(number) for number in text.split("x"))
+        return rows, columns
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no such pair as 2x2") from None
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -146,7 +161,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
-    """The experiment with the wrappers that the options name, or its own without any."""
+    """The experiment with the wrappers that the options name, or its own without any.
+
+    How training shared its images says nothing of this machine's devices.
+    """
+    experiment = dataclasses.replace(experiment, split=arguments.split)
     wrappers = []
     if arguments.flip:
         wrappers.append(Flip())

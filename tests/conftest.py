@@ -22,9 +22,10 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the suite's time is compilation, and small arrays gain nothing from it.
 jax.config.update("jax_disable_most_optimizations", True)
-_programs = tempfile.TemporaryDirectory(prefix="segjax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
-jax.config.update("jax_compilation_cache_dir", _programs.name)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers take the folder of who started them.
+    _programs = tempfile.TemporaryDirectory(prefix="segjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 
 PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "crf", "evaluate")
 _hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "beartype.beartype")

@@ -42,7 +42,7 @@ def _taken(model, split):
     before = jax.tree.map(np.asarray, variables)
     state = init_state(jax.tree.map(jnp.array, variables), optax.sgd(1.0))
     with plain():  # As images in parts are computed; the fast forms round otherwise.
-        after, measured = parallel.over_devices(_step(model), split)(state, BATCH)
+        after, measured = parallel.over_devices(_step(model), split=split)(state, BATCH)
     gradient = jax.tree.map(
         lambda old, new: old - np.asarray(new), before["params"], after.params
     )
@@ -101,10 +101,10 @@ def test_a_map_smaller_than_the_group_of_devices_is_not_cut():
 @pytest.mark.parametrize("split", [(3, 1), (2, 4), (8, 1)], ids=str)
 def test_devices_that_cannot_be_grouped_are_refused(split):
     with pytest.raises(InputError, match=f"{split[0]} x {split[1]} devices .* there are 4"):
-        parallel.over_devices(lambda state, batch: (state, {}), split)
+        parallel.over_devices(lambda state, batch: (state, {}), split=split)
 
 
 def test_a_batch_is_divided_by_groups():
-    parallel.check_batch_size(2, (2, 1))
+    parallel.check_batch_size(2, split=(2, 1))
     with pytest.raises(InputError, match="batch_size=3.* 2 groups .* use 2 or 4"):
-        parallel.check_batch_size(3, (2, 1))
+        parallel.check_batch_size(3, split=(2, 1))

@@ -75,7 +75,8 @@ def load_runs(workdirs: Sequence[pathlib.Path], *, checkpoint: str) -> list[Run]
 
 
 def _load(workdir: pathlib.Path, checkpoint: str) -> Run:
-    experiment = open_run(workdir)
+    # The images are small here, and the machine may be another.
+    experiment = dataclasses.replace(open_run(workdir), split=(1, 1))
     with Checkpoints(workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(checkpoint)
     predict = evaluated(experiment)

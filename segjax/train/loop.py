@@ -30,7 +30,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
       RunError: loss or gradients are not finite, or a checkpoint cannot be written.
     """
     experiment, scores = plan.experiment, None
-    step_fn = over_devices(train_step(plan), experiment.split)
+    step_fn = over_devices(train_step(plan), split=experiment.split)
     scorer = plan.scorer()
     with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
         state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()

@@ -112,7 +112,7 @@ def make_plan(
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
-    check_batch_size(experiment.batch_size, experiment.split)
+    check_batch_size(experiment.batch_size, split=experiment.split)
     check_data(experiment, "eval_data", "train_data")
     sample = next(examples := _batches(experiment, 0))
     examples.close()  # type: ignore[attr-defined]

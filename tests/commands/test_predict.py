@@ -147,6 +147,7 @@ def _wrapped(finished, image, *wrappers):
         (("--flip", "--scales", "0.5,1,2"), (Flip(), MultiScale((0.5, 1.0, 2.0)))),
         (("--window", "16"), (SlidingWindow(16),)),
         (("--crf",), (CRF(),)),
+        (("--split", "2x2", "--flip"), (Flip(),)),
     ],
     ids=lambda options: "".join(map(str, options))[:16],
 )
@@ -166,6 +167,8 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--scales", "0.5,x"), "'0.5,x' is no list of numbers"),
         (("--scales", "0,1"), "numbers above 0, got 0.0"),
         (("--window", "0"), "size=0"),
+        (("--split", "3x1"), "3 x 1 devices share an image, but there are 4"),
+        (("--split", "2"), "'2' is no such pair as 2x2"),
         (("--blur", "0"), "--blur 0: give a number of pixels above 0"),
         (("--cut-out", "--keep", "disc"), "there is no such class; near: disk."),
         (("--keep", "disk"), "give one"),
