@@ -73,7 +73,7 @@ def test_the_canvas_is_the_smallest_fitting_input_whose_logits_cover_the_image(d
 @pytest.mark.parametrize(
     "options, size",
     [(dict(valid=True), (44, 52)), (dict(up=bilinear, valid=True), (44, 44)), ({}, (14, 18))],
-    ids=str,
+    ids=["valid", "bilinear", "padded"],
 )
 def test_mirrored_kernels_see_a_mirrored_image_alike_so_skips_are_aligned(options, size):
     model, x = _small(**options), _image(*size)
