@@ -65,15 +65,18 @@ def coarse(label: np.ndarray, seed: int, noise: float) -> np.ndarray:
     return np.asarray(jax.nn.softmax(scores + speckle))
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", required=True, metavar="PYTHON")
     parser.add_argument("--data", required=True, metavar="VOCdevkit")
     parser.add_argument("--images", type=int, default=14)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--noise", type=float, default=1.0, help="deviation, at each pixel")
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    arguments = parsed()
     from segjax import metrics, parallel
 
     parallel.tune_cpu()  # As the commands do.

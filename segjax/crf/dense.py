@@ -7,31 +7,31 @@ in levels of 0 … 255; `compat` is the energy of unlike labels.
 
 import dataclasses
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Shaped, UInt8
+from jaxtyping import Array, Float, Shaped
 
-from segjax.crf.grid import grid_filter
-from segjax.crf.lattice import Placed, connect, lattice_filter, place
-from segjax.crf.mean_field import (
-    NORMALIZATIONS,
-    Filter,
-    Normalization,
-    Pairwise,
-    mean_field,
-    normalized,
+from segjax.crf.checks import (
+    check_distances,
+    check_energies,
+    check_probabilities,
+    check_sizes,
+    checked_rounds,
+    each,
+    traced,
 )
+from segjax.crf.grid import in_taps
+from segjax.crf.kernels import appearance_features, energies, smoothness_filter
+from segjax.crf.lattice import Placed, connect, lattice_filter, place
+from segjax.crf.mean_field import Normalization, Pairwise, mean_field, normalized
+from segjax.errors import InputError
 
 CLIP = 1e-5
 """Probabilities below it count as this much, so that no energy is infinite."""
-
-Width = float | int | Array | tuple[float | int | Array, ...]
-Compat = float | int | Array | np.ndarray | tuple
 
 _PYDENSECRF = {
     "NORMALIZE_SYMMETRIC": "symmetric",
@@ -39,6 +39,9 @@ _PYDENSECRF = {
     "NORMALIZE_AFTER": "after",
     "NO_NORMALIZATION": "none",
 }
+
+Width = float | int | np.generic | np.ndarray | Array | tuple[Any, ...] | list[Any]
+Compat = float | int | np.generic | np.ndarray | Array | tuple[Any, ...] | list[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +52,16 @@ class Smoothness:
       compat: energy of unlike labels (Potts); or k energies of like labels, usually negative;
         or a k × k matrix of energies, of which the symmetric part counts.
       sxy: σ in pixels; a pair is (along the width, along the height).
+
+    Raises:
+      InputError: a width is no number above 0, or an energy is not finite.
     """
 
     compat: Compat = 3
     sxy: Width = 3
+
+    def __post_init__(self) -> None:
+        _check(self, sxy=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +72,27 @@ class Appearance:
       compat: as in `Smoothness`.
       sxy: σ_xy in pixels; a pair is (along the width, along the height).
       srgb: σ_rgb in levels of 0 … 255; or one a channel.
+
+    Raises:
+      InputError: a width is no number above 0, or an energy is not finite.
     """
 
     compat: Compat = 4
     sxy: Width = 49
     srgb: Width = 5
+
+    def __post_init__(self) -> None:
+        _check(self, sxy=2, srgb=None)
+
+
+def _check(kernel: Smoothness | Appearance, **counts: int | None) -> None:
+    name = type(kernel).__name__
+    try:
+        check_energies(f"{name}.compat", kernel.compat)
+        for field, count in counts.items():
+            each(f"{name}.{field}", getattr(kernel, field), count)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def dense_crf(
@@ -86,12 +111,17 @@ def dense_crf(
     The defaults are those of the released DeepLab v1 (script for VGG16): 10 rounds, weight 3
     and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
-    Outside of `jit` it compiles once a size, and takes what room the lattice needs. Inside, it
-    is an ordinary function: differentiable by the probabilities, by `compat`, `compatibility`
-    and the widths; and images may be mapped over (one after the other).
+    Outside of `jit` it takes what room the lattice needs, and compiles once for each size of
+    image, number of classes, `iterations`, `normalization`, width of smoothness up to 5 pixels
+    (on a CPU), and room, which depends on the image's colours and comes in two sizes an octave.
+    Other widths, other values of `compat` and other types of probabilities compile nothing.
+
+    Inside `jit` it is an ordinary function: differentiable in reverse mode by the
+    probabilities, by `compat`, `compatibility` and the widths; and images may be mapped over
+    (one after the other).
 
     Args:
-      probabilities: h w k or b h w k, of k classes, ≥ 0; below 1e-5 they count as 1e-5.
+      probabilities: h w k or b h w k, of k classes, 0 … 1; below 1e-5 they count as 1e-5.
       image: h w c or b h w c, uint8, of the same height and width.
       iterations: rounds of the mean field.
       smoothness: the kernel of place; None leaves it out.
@@ -113,72 +143,106 @@ def dense_crf(
       ValueError: sizes, types or values do not fit, or the capacity does not suffice. Inside
         `jit` the arrays' values cannot be looked at.
     """
-    normalization = _PYDENSECRF.get(normalization, normalization)
-    _check_arrays(probabilities, image)
-    if iterations < 0 or normalization not in NORMALIZATIONS:
-        raise ValueError(
-            f"Rounds must be at least 0, got {iterations}, and normalization one of "
-            f"{', '.join(NORMALIZATIONS)}, got {normalization!r}."
-        )
-    compats = tuple(
-        _compatibility(kernel, compatibility, probabilities.shape[-1])
-        for kernel in (smoothness, appearance)
-        if kernel
-    )
     options = _Options(
-        iterations,
-        normalization,
-        smoothness and _each("sxy", smoothness.sxy, 2),
-        appearance
-        and (
-            *_each("sxy", appearance.sxy, 2),
-            *_each("srgb", appearance.srgb, image.shape[-1]),
-        ),
+        *checked_rounds(iterations, _PYDENSECRF.get(normalization, normalization))
     )
-    if _traced(probabilities, image, compats, options):
+    check_sizes("Probabilities", probabilities, image)
+    check_probabilities(probabilities)
+    widths, compats = checked_kernels(
+        smoothness, appearance, image.shape[-3:], probabilities.shape[-1], compatibility
+    )
+    if traced(probabilities, image, compats, widths):
         p, image = jnp.asarray(probabilities), jnp.asarray(image)
-        return _infer(p, image, compats, _placed(image, options), options, capacity)
-    placed = _placed_now(image, options)
+        placed = _placed(image, widths.appearance)
+        return _infer(p, image, compats, widths, placed, options, capacity)
+    near = widths.smoothness
+    if near and in_taps(image.shape[-3:-1], near):
+        options, widths = options._replace(taps=near), widths._replace(smoothness=None)
+    widths = _Widths(*(sigmas and np.array(sigmas, np.float32) for sigmas in widths))
+    placed = _placed_now(image, widths.appearance)
     room = _room(placed, capacity)
-    return _infer_now(probabilities, image, compats, placed, options, room)
+    p = jnp.asarray(probabilities, jnp.float32)
+    return _infer_now(p, image, compats, widths, placed, options, room)
+
+
+class _Widths(NamedTuple):
+    """Widths of each kernel, one an axis; None where there is no such kernel."""
+
+    smoothness: Any
+    appearance: Any
 
 
 class _Options(NamedTuple):
-    """What inference is compiled for; widths are one an axis, or None for no kernel."""
+    """What inference is compiled for; `taps` are widths of smoothness that must be numbers."""
 
     iterations: int
     normalization: Normalization
-    smoothness: tuple[float | Array, ...] | None
-    appearance: tuple[float | Array, ...] | None
+    taps: tuple[float, ...] | None = None
 
 
-def _placed(image: Array, options: _Options) -> Placed | None:
+def checked_kernels(
+    smoothness: Smoothness | None,
+    appearance: Appearance | None,
+    shape: tuple[int, ...],
+    classes: int,
+    compatibility: Array | np.ndarray | None = None,
+) -> tuple[_Widths, tuple[Array, ...]]:
+    """Returns the kernels' widths, and the energies of those that there are.
+
+    Args:
+      smoothness: the kernel of place, or None.
+      appearance: the kernel of place and colour, or None.
+      shape: h w c of the image.
+      classes: k.
+      compatibility: k × k energies that the kernels' multiply, or None.
+
+    Raises:
+      ValueError: a kernel does not fit such an image, or so many classes.
+    """
+    h, w, channels = shape
+    compats = tuple(
+        energies(f"{type(kernel).__name__}.compat", kernel.compat, compatibility, classes)
+        for kernel in (smoothness, appearance)
+        if kernel
+    )
+    near = smoothness and each("sxy", smoothness.sxy, 2)
+    if not appearance:
+        return _Widths(near, None), compats
+    sxy, srgb = each("sxy", appearance.sxy, 2), each("srgb", appearance.srgb, channels)
+    check_distances("sxy", sxy, (w - 1, h - 1))
+    check_distances("srgb", srgb, (255,) * channels)
+    return _Widths(near, (*sxy, *srgb)), compats
+
+
+def _placed(image: Array, widths: Any) -> Placed | None:
     """Returns the pixels in their simplices, of one image or of each of a batch."""
-    if not options.appearance:
+    if widths is None:
         return None
     if image.ndim == 4:
-        return lax.map(lambda one: _placed(one, options), image)
-    return place(appearance_features(image, options.appearance))
+        return lax.map(lambda one: _placed(one, widths), image)
+    return place(appearance_features(image, widths))
 
 
 def _infer(
     probabilities: Array,
     image: Array,
     compats: tuple[Array, ...],
+    widths: _Widths,
     placed: Placed | None,
     options: _Options,
     capacity: int | None,
 ) -> Array:
     """Returns the marginals of one image, or of each of a batch, one after the other."""
     if probabilities.ndim == 4:
-        one = lambda it: _infer(it[0], it[1], compats, it[2], options, capacity)
+        one = lambda it: _infer(it[0], it[1], compats, widths, it[2], options, capacity)
         return lax.map(one, (probabilities, image, placed))
     h, w, k = probabilities.shape
     filters = []
-    if options.smoothness:
-        filters.append(smoothness_filter((h, w), options.smoothness))
-    if placed is not None and options.appearance is not None:
-        features = appearance_features(image, options.appearance)
+    sigmas = widths.smoothness if options.taps is None else options.taps
+    if sigmas is not None:
+        filters.append(smoothness_filter((h, w), sigmas))
+    if placed is not None:
+        features = appearance_features(image, widths.appearance)
         lattice = connect(placed, placed.weight.size if capacity is None else capacity)
         filters.append(partial(lattice_filter, lattice, features))
     pairwise = [
@@ -189,18 +253,23 @@ def _infer(
     return mean_field(unary, pairwise, iterations=options.iterations).reshape(h, w, k)
 
 
-_placed_now = jax.jit(_placed, static_argnums=1)
-_infer_now = jax.jit(_infer, static_argnums=(4, 5))
+_placed_now = jax.jit(_placed)
+_infer_now = jax.jit(_infer, static_argnums=(5, 6))
 
 
 def _room(placed: Placed | None, capacity: int | None) -> int | None:
-    """Returns a capacity that suffices: one of four an octave, so that few are compiled.
+    """Returns a capacity that suffices: 4096, 8192, or one of two an octave: few are compiled.
 
     Raises:
-      ValueError: the capacity that was asked for does not suffice.
+      ValueError: the capacity that was asked for does not suffice, or a point was not found.
     """
     if placed is None:
         return None
+    if not np.all(placed.points.complete):
+        raise ValueError(
+            "The lattice of the appearance kernel is incomplete: corners did not find their "
+            "points; give slightly other widths."
+        )
     needed = int(placed.points.count.max())
     if capacity is not None:
         if needed > capacity:
@@ -209,93 +278,5 @@ def _room(placed: Placed | None, capacity: int | None) -> int | None:
                 f"{needed} points; give that, or None, or larger widths."
             )
         return capacity
-    step = 1 << max(needed.bit_length() - 3, 6)
+    step = 1 << max(needed.bit_length() - 2, 12)
     return -(-needed // step) * step
-
-
-def smoothness_filter(size: tuple[int, int], widths: tuple[float | Array, ...]) -> Filter:
-    """Returns the filter of place, n k -> n k, on h × w pixels; widths are along w, along h."""
-    (h, w), (along_w, along_h) = size, widths
-
-    def filtered(values: Float[Array, "n k"]) -> Float[Array, "n k"]:
-        return grid_filter(values.reshape(h, w, -1), (along_w, along_h)).reshape(h * w, -1)
-
-    return filtered
-
-
-def appearance_features(
-    image: UInt8[Array, "h w c"], widths: tuple[float | Array, ...]
-) -> Float[Array, "n d"]:
-    """Returns place (x, y) and colour of each pixel over their widths."""
-    h, w, channels = image.shape
-    y, x = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
-    place_colour = [x, y, *(image[..., i] for i in range(channels))]
-    scaled = [
-        values.astype(jnp.float32).reshape(-1) / width
-        for values, width in zip(place_colour, widths, strict=True)
-    ]
-    return jnp.stack(scaled, axis=1)
-
-
-def _compatibility(kernel: Smoothness | Appearance, matrix, classes: int) -> Array:
-    """Returns a kernel's energies: one number, k, or k × k.
-
-    Raises:
-      ValueError: it has another number of classes, or a matrix meets more than a number.
-    """
-    compat = jnp.asarray(kernel.compat, jnp.float32)
-    if matrix is not None:
-        if compat.ndim:
-            raise ValueError(
-                f"compatibility multiplies numbers; {type(kernel).__name__}.compat has "
-                f"{compat.ndim} axes: give either of the two."
-            )
-        compat = compat * jnp.asarray(matrix, jnp.float32)
-    if compat.ndim > 2 or any(side != classes for side in compat.shape):
-        raise ValueError(
-            f"Compatibilities of {classes} classes are a number, {classes} of them, or "
-            f"{classes} x {classes}; got {' x '.join(map(str, compat.shape))}."
-        )
-    return (compat + compat.T) / 2 if compat.ndim == 2 else compat
-
-
-def _each(name: str, width: Width, count: int) -> tuple[float | Array, ...]:
-    """Returns `count` widths from one or from as many.
-
-    Raises:
-      ValueError: their number is another, or one is not above 0.
-    """
-    widths = tuple(width) if isinstance(width, tuple | list) else (width,) * count
-    if len(widths) != count:
-        raise ValueError(f"{name} is one width or {count}, got {len(widths)}.")
-    if any(isinstance(x, jax.core.Tracer) for x in widths):
-        return widths
-    widths = tuple(float(x) for x in widths)
-    if not all(0 < x < np.inf for x in widths):
-        raise ValueError(f"{name} must be above 0, got {width}.")
-    return widths
-
-
-def _traced(*trees) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
-
-
-def _check_arrays(probabilities, image) -> None:
-    """Raises ValueError unless image and probabilities fit each other."""
-    if image.dtype != jnp.uint8 or image.ndim not in (3, 4):
-        raise ValueError(
-            f"The image must be uint8 of shape h w c or b h w c, got {image.dtype} of shape "
-            f"{image.shape}: give the picture itself, before it is normalised."
-        )
-    if probabilities.ndim != image.ndim or probabilities.shape[:-1] != image.shape[:-1]:
-        raise ValueError(
-            f"Probabilities of shape {probabilities.shape} do not lie on an image of shape "
-            f"{image.shape}; bring them to its height and width first."
-        )
-    if not _traced(probabilities):
-        least, most = np.min(probabilities), np.max(probabilities)
-        if not (least >= 0 and most < np.inf):
-            raise ValueError(
-                f"Probabilities must be finite and at least 0, got {least} to {most}; a "
-                "network's logits go through a softmax first."
-            )

@@ -6,6 +6,7 @@ per axis.
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +19,16 @@ from segjax.ops.forms import is_plain, on_cpu
 _REACH = 5
 """Standard deviations after which the taps end: what lies beyond is 6e-7 of the sum."""
 
+_MOST_TAPS = 25
+"""To either side. From σ = 6 on the matrices are faster, whatever the size of the image."""
+
 
 def grid_filter(
     values: Float[Array, "h w k"], widths: tuple[float | Array, float | Array]
 ) -> Float[Array, "h w k"]:
     """Returns Σ_j exp(−(Δx/σx)² / 2 − (Δy/σy)² / 2) v_j for every pixel, itself included.
 
-    On a CPU widths that are numbers, and small beside the image, cut the sum at 5 σ; otherwise
-    it has all its terms.
+    Where it is `in_taps` the sum is cut at 5 σ; otherwise it has all its terms.
 
     Args:
       values: k numbers a pixel.
@@ -33,14 +36,23 @@ def grid_filter(
     """
     width, height = widths
     h, w, _ = values.shape
-    if on_cpu() and not is_plain() and all(isinstance(x, int | float) for x in widths):
-        reach = math.ceil(_REACH * height), math.ceil(_REACH * width)
-        if 4 * reach[0] < h and 4 * reach[1] < w:
-            return _by_taps((float(height), float(width)), values)
+    if in_taps((h, w), widths):
+        return _by_taps((float(height), float(width)), values)
     rows = gaussian_matrix(h, height).astype(values.dtype)
     columns = gaussian_matrix(w, width).astype(values.dtype)
     precision = lax.Precision.HIGHEST
     return jnp.einsum("ij,pq,jqk->ipk", rows, columns, values, precision=precision)
+
+
+def in_taps(size: tuple[int, ...], widths: tuple[Any, ...]) -> bool:
+    """Returns whether h × w pixels are summed tap by tap: on a CPU, at few taps that are known.
+
+    Widths must be numbers up to 5 pixels, and small beside the image.
+    """
+    if not on_cpu() or is_plain() or not all(isinstance(x, int | float) for x in widths):
+        return False
+    reach = [math.ceil(_REACH * x) for x in widths]
+    return max(reach) <= _MOST_TAPS and 4 * reach[1] < size[0] and 4 * reach[0] < size[1]
 
 
 def gaussian_matrix(size: int, width: float | Array) -> Float[Array, "n n"]:

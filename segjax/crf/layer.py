@@ -1,8 +1,29 @@
-"""The CRF as a layer that is trained with the network before it (Zheng et al., 2015).
+"""The CRF as a layer with parameters, for a training loop of one's own (Zheng et al., 2015).
 
 "Conditional Random Fields as Recurrent Neural Networks": every round of the mean field is a
 stack of linear maps and a softmax, so gradients go through all rounds, to the network and to
 the CRF's own parameters. The paper trains with 5 rounds and evaluates with 10 (section 5.3).
+
+The layer compares the colours of the picture itself. `segjax.launch` hands a network normalised
+images alone, so it does not train this layer: there, `segjax.evaluate.crf.CRF` refines what the
+trained network answers. A loop of one's own takes the loss of both together:
+
+>>> import jax, optax
+>>> network, crf = nn.Conv(2, (3, 3)), CRFAsRNN(appearance_sxy=8.0, appearance_srgb=40.0)
+>>> def loss(params, picture, label):
+...     logits = network.apply(params["network"], picture / 255)
+...     scores = crf.apply(params["crf"], logits, picture)
+...     return optax.softmax_cross_entropy_with_integer_labels(scores, label).mean()
+>>> def first_step(key, picture, label):
+...     params = {"network": network.init(key, picture / 255)}
+...     logits = network.apply(params["network"], picture / 255)
+...     params["crf"] = crf.init(key, logits, picture)
+...     gradients = jax.grad(loss)(params, picture, label)
+...     return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients)
+>>> picture, label = jnp.zeros((1, 6, 8, 3), jnp.uint8), jnp.zeros((1, 6, 8), jnp.int32)
+>>> params = jax.eval_shape(first_step, jax.random.key(0), picture, label)
+>>> params["crf"]["params"]["compatibility"].shape
+(2, 2)
 """
 
 from functools import partial
@@ -10,9 +31,10 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
-from segjax.crf.dense import appearance_features, smoothness_filter
+from segjax.crf.checks import check_distances, check_sizes, checked_rounds, each
+from segjax.crf.kernels import appearance_features, smoothness_filter
 from segjax.crf.lattice import build_lattice, lattice_filter
 from segjax.crf.mean_field import Normalization, Pairwise, mean_energy, normalized
 
@@ -49,14 +71,18 @@ class CRFAsRNN(nn.Module):
 
     @nn.compact
     def __call__(
-        self, logits: Float[Array, "b h w k"], image: UInt8[Array, "b h w c"]
+        self, logits: Float[Array, "..."], image: Shaped[Array, "..."]
     ) -> Float[Array, "b h w k"]:
         """Returns scores in float32; their softmax are the marginals.
 
         Args:
-          logits: the network's scores, on the image's grid.
-          image: the picture before it is normalised.
+          logits: b h w k, the network's scores, on the image's grid.
+          image: b h w c, uint8, the picture before it is normalised.
+
+        Raises:
+          ValueError: sizes, types, widths, rounds or the normalisation do not fit.
         """
+        self._check(logits, image)
         classes = logits.shape[-1]
         weights = [
             self.param(f"{name}_weight", nn.initializers.constant(first), (classes,))
@@ -92,6 +118,17 @@ class CRFAsRNN(nn.Module):
             return -energy.reshape(h, w, classes)
 
         return lax.map(scores, (logits, image))
+
+    def _check(self, logits: Array, image: Array) -> None:
+        checked_rounds(self.iterations, self.normalization)
+        check_sizes("Scores", logits, image)
+        if image.ndim != 4:
+            raise ValueError(f"The layer takes a batch, b h w c, got shape {image.shape}.")
+        for name in ("smoothness_sxy", "appearance_sxy", "appearance_srgb"):
+            each(name, getattr(self, name), 1)
+        farthest = (max(image.shape[1:3]) - 1,)
+        check_distances("appearance_sxy", (self.appearance_sxy,), farthest)
+        check_distances("appearance_srgb", (self.appearance_srgb,), (255,))
 
     def _width(self, name: str) -> float | Array:
         """Returns a width: the field, or the parameter that begins as it."""

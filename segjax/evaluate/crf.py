@@ -1,12 +1,14 @@
 """The dense CRF as a wrapper: it comes last, on the probabilities of whole images."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from segjax.crf.dense import Appearance, Smoothness, dense_crf
+from segjax.crf.checks import checked_rounds
+from segjax.crf.dense import Appearance, Smoothness, checked_kernels, dense_crf
 from segjax.errors import InputError
 from segjax.evaluate.compiled import Eager, HostPredictor, on_host
 from segjax.evaluate.predictors import Predictor
@@ -17,7 +19,11 @@ class CRF:
     """Probabilities after `iterations` rounds of the fully connected CRF on the image.
 
     The defaults are the released DeepLab v1's; see `segjax.crf.dense.dense_crf`. Images are
-    uint8. It compiles once for each size of image, and for the room that its colours need.
+    uint8. It compiles once for each size of image, and again for each room that their colours
+    need: two an octave, so a data set of one size has a handful.
+
+    Raises:
+      InputError: rounds are not a whole number, or a kernel is none.
     """
 
     iterations: int = 10
@@ -25,10 +31,15 @@ class CRF:
     appearance: Appearance | None = Appearance()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.iterations, int) or self.iterations < 0:
-            raise InputError(
-                f"iterations={self.iterations!r} must be a whole number from 0 on."
-            )
+        try:
+            checked_rounds(self.iterations, "symmetric")
+        except ValueError as error:
+            raise InputError(f"CRF: {error}") from None
+        for name, kind in (("smoothness", Smoothness), ("appearance", Appearance)):
+            if not isinstance(kernel := getattr(self, name), kind | None):
+                raise InputError(
+                    f"CRF: {name}={kernel!r} must be {kind.__name__}(…), or None for no kernel."
+                )
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
         """The wrapped predictor."""
@@ -43,14 +54,24 @@ class CRF:
                 appearance=self.appearance,
             )
 
-        return _Refined(refined, inner)
+        return _Refined(self, refined, inner)
 
 
 class _Refined(Eager):
+    def __init__(self, crf: CRF, refined: Callable, inner: HostPredictor):
+        super().__init__(refined, inner)
+        self._crf = crf
+
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         if images.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"The CRF compares colours of 0 … 255, and the images are {images.dtype}; "
                 "leave it out of evaluation.predictor."
             )
-        return super().check(variables, images)
+        classes = super().check(variables, images)
+        try:
+            kernels = self._crf.smoothness, self._crf.appearance
+            checked_kernels(*kernels, images.shape[1:], classes)
+        except ValueError as error:
+            raise InputError(f"CRF: {error}") from None
+        return classes

@@ -11,6 +11,7 @@ import numpy as np
 
 DEEPLAB = {"compat": 3, "sxy": 3}, {"compat": 4, "sxy": 49, "srgb": 5}
 MATRIX = ((-3.0, 1.0, 0.0), (1.0, -2.0, 0.5), (0.0, 0.5, -1.0))
+LOPSIDED = ((-3.0, 2.0, 0.0), (0.0, -2.0, 1.5), (1.0, -0.5, -1.0))
 
 
 def case(smoothness=None, appearance=None, iterations=5, normalization="symmetric"):
@@ -29,6 +30,7 @@ CASES = {
     "after": case(None, DEEPLAB[1], normalization="after"),
     "none": case(None, DEEPLAB[1], normalization="none"),
     "vector": case(None, {"compat": (-4.0, -2.0, -1.0), "sxy": 30, "srgb": 10}),
+    "pair": case({"compat": LOPSIDED, "sxy": (1.5, 4)}),
     "matrix": case({"compat": MATRIX, "sxy": 3}, {"compat": MATRIX, "sxy": 30, "srgb": 10}),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segjax.crf.exact import gaussian_filter
-from segjax.crf.grid import grid_filter
+from segjax.crf.grid import grid_filter, in_taps
 from segjax.ops.forms import plain
 
 
@@ -31,6 +31,24 @@ def test_taps_are_the_matrices_up_to_what_lies_beyond_five_widths():
     with plain():
         expected = grid_filter(values, (1.5, 1.2))
     np.testing.assert_allclose(grid_filter(values, (1.5, 1.2)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "size, widths, taps",
+    [
+        ((500, 375), (3.0, 5.0), True),
+        ((500, 375), (3.0, 5.1), False),
+        ((1220, 1220), (60, 60), False),
+        ((500, 50), (3.0, 0.5), False),
+        ((50, 500), (3.0, 0.5), True),
+        ((500, 375), (3.0, np.float32(3)), False),
+    ],
+    ids=str,
+)
+def test_taps_are_taken_where_they_are_few(size, widths, taps):
+    assert in_taps(size, widths) == taps
+    with plain():
+        assert not in_taps(size, widths)
 
 
 @pytest.mark.parametrize("widths", [(0.7, 0.9), (9.0, 9.0)])

@@ -53,16 +53,9 @@ def test_a_few_steps_of_descent_lower_the_loss(layer_loss_and_step):
 
 def test_at_first_it_is_the_dense_crf_and_rounds_are_not_parameters():
     logits, image, _ = batch()
-    layer = CRFAsRNN(iterations=1, **FIELDS)
-    shapes = jax.eval_shape(layer.init, jax.random.key(0), logits, image)
-    variables = {
-        "params": {
-            "smoothness_weight": jnp.full(3, 3.0),
-            "appearance_weight": jnp.full(3, 5.0),
-            "compatibility": -jnp.eye(3),
-        }
-    }
-    assert jax.tree.structure(shapes) == jax.tree.structure(variables)
+    init = CRFAsRNN(iterations=1, **FIELDS).init
+    variables = jax.jit(init)(jax.random.key(0), logits, image)
+    assert len(jax.tree.leaves(variables)) == 3
     scores = jax.jit(CRFAsRNN(iterations=2, **FIELDS).apply)(variables, logits, image)
     expected = dense_crf(
         jax.nn.softmax(logits),
@@ -73,3 +66,25 @@ def test_at_first_it_is_the_dense_crf_and_rounds_are_not_parameters():
         normalization="after",
     )
     np.testing.assert_allclose(jax.nn.softmax(scores), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "message, fields, shape, dtype",
+    [
+        ("must be uint8 .* got float32", {}, (1, 14, 12, 3), np.float32),
+        ("Scores of shape .1, 14, 12, 3. do not lie on", {}, (1, 12, 14, 3), np.uint8),
+        ("Scores of shape .* do not lie on", {}, (2, 14, 12, 3), np.uint8),
+        ("do not lie on an image of shape .14, 12, 3.", {}, (14, 12, 3), np.uint8),
+        ("appearance_sxy must be .* above 0", {"appearance_sxy": -8.0}, None, None),
+        ("smoothness_sxy must be .* above 0", {"smoothness_sxy": 0.0}, None, None),
+        ("appearance_srgb=1e-05 is too small", {"appearance_srgb": 1e-5}, None, None),
+        ("iterations must be .* got -1", {"iterations": -1}, None, None),
+    ],
+)
+def test_what_the_layer_cannot_take_is_one_line(message, fields, shape, dtype):
+    logits, image, _ = batch()
+    given = image if shape is None else jnp.zeros(shape, dtype)
+    layer = CRFAsRNN(learned_widths=True, **FIELDS | fields)
+    with pytest.raises(ValueError, match=message) as raised:
+        jax.eval_shape(layer.init, jax.random.key(0), logits, given)
+    assert "\n" not in str(raised.value)

@@ -35,10 +35,33 @@ def test_the_crf_refines_what_is_inside_it_and_none_of_its_rounds_change_nothing
     np.testing.assert_allclose(unchanged(WEIGHTS, images), plain, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "message, crf, channels",
+    [
+        ("Compatibilities of 2 classes .* got 4", CRF(appearance=Appearance((1, 2, 3, 4))), 3),
+        ("srgb is one width or 3, got .1, 2.", CRF(appearance=Appearance(srgb=(1, 2))), 3),
+        ("srgb is one width or 1, got .5, 5, 5.", CRF(appearance=Appearance(srgb=(5,) * 3)), 1),
+        ("srgb=1e-05 is too small", CRF(appearance=Appearance(srgb=1e-5)), 3),
+        ("Compatibilities of 2 classes", CRF(smoothness=Smoothness(np.eye(3))), 3),
+    ],
+)
+def test_a_crf_that_does_not_fit_the_data_is_refused_before_anything_runs(
+    message, crf, channels
+):
+    by_mean = lambda variables, image: by_pixel(variables, image.mean(-1, keepdims=True))
+    inside = by_mean if channels == 1 else by_pixel
+    weights = {"w": WEIGHTS["w"][:channels]}
+    images = jax.ShapeDtypeStruct((1, 4, 4, channels), np.uint8)
+    with pytest.raises(InputError, match=message) as raised:
+        crf(inside).check(weights, images)
+    assert "\n" not in str(raised.value)
+
+
 def test_what_the_crf_cannot_take_is_one_line():
     predict = CRF()(by_pixel)
     assert predict.check(WEIGHTS, jax.ShapeDtypeStruct((1, 4, 4, 3), np.uint8)) == 2
-    with pytest.raises(ValueError, match="the images are uint16; leave it out"):
+    with pytest.raises(InputError, match="the images are uint16; leave it out"):
         predict.check(WEIGHTS, jax.ShapeDtypeStruct((1, 4, 4, 3), np.uint16))
-    with pytest.raises(InputError, match="iterations=-1 must be a whole number"):
-        CRF(iterations=-1)
+    for iterations in (-1, True):
+        with pytest.raises(InputError, match=f"iterations .* whole number.* got {iterations}"):
+            CRF(iterations=iterations)

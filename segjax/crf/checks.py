@@ -1,0 +1,126 @@
+"""What inference refuses before it starts; values that `jit` traces cannot be looked at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+
+from segjax.crf.mean_field import NORMALIZATIONS, Normalization
+
+_LEAST_WIDTH = 1e-6
+_LARGEST_ENERGY = 1e20
+"""Sums of it over the pixels and the classes of any image stay finite in float32."""
+
+_FARTHEST = 1e5
+"""Widths from one end to the other, after which float32 misplaces points of a lattice."""
+
+
+def traced(*trees: Any) -> bool:
+    """Returns whether any leaf is traced."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+
+
+def each(name: str, width: Any, count: int | None = None) -> tuple[Any, ...]:
+    """Returns `count` widths from one or from as many; those that are not traced as floats.
+
+    Args:
+      name: what they are called in a message.
+      width: a number, or a tuple, list or array of them.
+      count: how many there must be; None takes as many as there are.
+
+    Raises:
+      ValueError: their number is another, or one is no number from 1e-6 on.
+    """
+    several = isinstance(width, tuple | list) or getattr(width, "ndim", 0) == 1
+    widths = tuple(width) if several else (width,) * (count or 1)
+    if len(widths) != count and (count is not None or not widths):
+        raise ValueError(f"{name} is one width or {count or 'one a channel'}, got {width}.")
+    return tuple(one if traced(one) else _width(name, one) for one in widths)
+
+
+def _width(name: str, width: Any) -> float:
+    number = np.asarray(width)
+    if number.dtype.kind not in "iuf" or number.ndim or not _LEAST_WIDTH <= number < np.inf:
+        raise ValueError(f"{name} must be a number above 0 (1e-6 at least), got {width!r}.")
+    return float(number)
+
+
+def check_distances(name: str, widths: Sequence[Any], farthest: Sequence[int]) -> None:
+    """Raises ValueError if a lattice's values lie more widths apart than float32 tells apart.
+
+    Args:
+      name: what the widths are called in a message.
+      widths: of each axis; traced ones are not looked at.
+      farthest: how far apart values may be along it.
+    """
+    for width, far in zip(widths, farthest, strict=True):
+        if not traced(width) and far > _FARTHEST * width:
+            raise ValueError(
+                f"{name}={width:g} is too small: the lattice places values up to "
+                f"{_FARTHEST:g} widths apart, and these are {far} apart; give "
+                f"{far / _FARTHEST:g} or more."
+            )
+
+
+def check_energies(name: str, energies: Any) -> None:
+    """Raises ValueError unless they are numbers below 1e20 in size, or traced."""
+    if traced(energies):
+        return
+    values = np.asarray(energies)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be numbers, got {energies!r}.")
+    wrong = ~(np.abs(values) < _LARGEST_ENERGY)
+    if wrong.any():
+        raise ValueError(f"{name} must be below 1e20 in size, got {values[wrong].flat[0]}.")
+
+
+def checked_rounds(iterations: Any, normalization: Any) -> tuple[int, Normalization]:
+    """Returns both.
+
+    Raises:
+      ValueError: rounds are no whole number from 0 on, or there is no such normalisation.
+    """
+    whole = isinstance(iterations, int | np.integer) and not isinstance(iterations, bool)
+    if not whole or iterations < 0:
+        raise ValueError(f"iterations must be a whole number, at least 0, got {iterations!r}.")
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalization is one of {', '.join(NORMALIZATIONS)}, got {normalization!r}."
+        )
+    return int(iterations), normalization
+
+
+def check_sizes(what: str, scores: Any, image: Any) -> None:
+    """Raises ValueError unless the image is uint8 and the scores, which are `what`, fit it."""
+    if image.dtype != np.uint8 or image.ndim not in (3, 4):
+        raise ValueError(
+            f"The image must be uint8 of shape h w c or b h w c, got {image.dtype} of shape "
+            f"{image.shape}: give the picture itself, before it is normalised."
+        )
+    if scores.ndim != image.ndim or scores.shape[:-1] != image.shape[:-1]:
+        raise ValueError(
+            f"{what} of shape {scores.shape} do not lie on an image of shape {image.shape}; "
+            "bring them to its height and width first."
+        )
+    names = ("images", "rows", "columns")[-image.ndim + 1 :]
+    sizes = [*image.shape[:-1], image.shape[-1], scores.shape[-1]]
+    for name, size in zip((*names, "channels", "classes"), sizes, strict=True):
+        if not size:
+            raise ValueError(
+                f"There are no {name}: the image has shape {image.shape} and {what.lower()} "
+                f"have shape {scores.shape}."
+            )
+
+
+def check_probabilities(probabilities: Any) -> None:
+    """Raises ValueError if one is not within 0 … 1, up to rounding; not traced, not empty."""
+    if traced(probabilities):
+        return
+    least, most = np.min(probabilities), np.max(probabilities)
+    if not (least >= 0 and most <= 1 + 1e-3):
+        raise ValueError(
+            f"Probabilities must be finite and lie in 0 … 1, got {least} to {most}; a "
+            "network's logits go through a softmax first."
+        )
