@@ -1,29 +1,9 @@
-"""The CRF as a layer with parameters, for a training loop of one's own (Zheng et al., 2015).
+"""The CRF as a layer with parameters (Zheng et al., 2015, arXiv:1502.03240).
 
 "Conditional Random Fields as Recurrent Neural Networks": every round of the mean field is a
 stack of linear maps and a softmax, so gradients go through all rounds, to the network and to
 the CRF's own parameters. The paper trains with 5 rounds and evaluates with 10 (section 5.3).
-
-The layer compares the colours of the picture itself. `segjax.launch` hands a network normalised
-images alone, so it does not train this layer: there, `segjax.evaluate.crf.CRF` refines what the
-trained network answers. A loop of one's own takes the loss of both together:
-
->>> import jax, optax
->>> network, crf = nn.Conv(2, (3, 3)), CRFAsRNN(appearance_sxy=8.0, appearance_srgb=40.0)
->>> def loss(params, picture, label):
-...     logits = network.apply(params["network"], picture / 255)
-...     scores = crf.apply(params["crf"], logits, picture)
-...     return optax.softmax_cross_entropy_with_integer_labels(scores, label).mean()
->>> def first_step(key, picture, label):
-...     params = {"network": network.init(key, picture / 255)}
-...     logits = network.apply(params["network"], picture / 255)
-...     params["crf"] = crf.init(key, logits, picture)
-...     gradients = jax.grad(loss)(params, picture, label)
-...     return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients)
->>> picture, label = jnp.zeros((1, 6, 8, 3), jnp.uint8), jnp.zeros((1, 6, 8), jnp.int32)
->>> params = jax.eval_shape(first_step, jax.random.key(0), picture, label)
->>> params["crf"]["params"]["compatibility"].shape
-(2, 2)
+`segjax.models.crf_rnn.CRFRNN` puts it behind a network.
 """
 
 from functools import partial
@@ -71,18 +51,24 @@ class CRFAsRNN(nn.Module):
 
     @nn.compact
     def __call__(
-        self, logits: Float[Array, "..."], image: Shaped[Array, "..."]
+        self,
+        logits: Float[Array, "..."],
+        image: Shaped[Array, "..."],
+        *,
+        iterations: int | None = None,
     ) -> Float[Array, "b h w k"]:
         """Returns scores in float32; their softmax are the marginals.
 
         Args:
           logits: b h w k, the network's scores, on the image's grid.
           image: b h w c, uint8, the picture before it is normalised.
+          iterations: rounds, if not the field's.
 
         Raises:
           ValueError: sizes, types, widths, rounds or the normalisation do not fit.
         """
-        self._check(logits, image)
+        rounds = self.iterations if iterations is None else iterations
+        self._check(logits, image, rounds)
         classes = logits.shape[-1]
         weights = [
             self.param(f"{name}_weight", nn.initializers.constant(first), (classes,))
@@ -114,13 +100,13 @@ class CRFAsRNN(nn.Module):
                 for kernel, compat in zip(kernels, compats, strict=True)
             ]
             unary = -logits.reshape(h * w, classes).astype(jnp.float32)
-            energy = mean_energy(unary, pairwise, iterations=self.iterations)
+            energy = mean_energy(unary, pairwise, iterations=rounds)
             return -energy.reshape(h, w, classes)
 
         return lax.map(scores, (logits, image))
 
-    def _check(self, logits: Array, image: Array) -> None:
-        checked_rounds(self.iterations, self.normalization)
+    def _check(self, logits: Array, image: Array, rounds: int) -> None:
+        checked_rounds(rounds, self.normalization)
         check_sizes("Scores", logits, image)
         if image.ndim != 4:
             raise ValueError(f"The layer takes a batch, b h w c, got shape {image.shape}.")
