@@ -22,7 +22,7 @@ def traced(*trees: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
 
 
-def each(name: str, width: Any, count: int | None = None) -> tuple[Any, ...]:
+def each(name: str, width: Any, count: int | None) -> tuple[Any, ...]:
     """Returns `count` widths from one or from as many; those that are not traced as floats.
 
     Args:

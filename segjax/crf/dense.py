@@ -185,7 +185,7 @@ def checked_kernels(
     appearance: Appearance | None,
     shape: tuple[int, ...],
     classes: int,
-    compatibility: Array | np.ndarray | None = None,
+    compatibility: Array | np.ndarray | None,
 ) -> tuple[_Widths, tuple[Array, ...]]:
     """Returns the kernels' widths, and the energies of those that there are.
 

@@ -71,7 +71,7 @@ class _Refined(Eager):
         classes = super().check(variables, images)
         try:
             kernels = self._crf.smoothness, self._crf.appearance
-            checked_kernels(*kernels, images.shape[1:], classes)
+            checked_kernels(*kernels, images.shape[1:], classes, None)
         except ValueError as error:
             raise InputError(f"CRF: {error}") from None
         return classes
