@@ -26,9 +26,16 @@ def workdir(tmp_path_factory):
     return UNTRAINED(tmp_path_factory.mktemp("runs") / "first")
 
 
+# A shell's background jobs, and all that they start, ignore Ctrl-C unless they say otherwise.
+HEARING = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('segjax.serve', run_name='__main__', alter_sys=True)"
+)
+
+
 def start(*arguments) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "segjax.serve", *map(str, arguments)],
+        [sys.executable, "-c", HEARING, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -51,7 +58,10 @@ def test_a_run_is_served_from_its_printed_address_until_ctrl_c(workdir, tmp_path
         assert answer["size"] == [11, 16] and answer["original"] == [20, 30]
         assert sum(answer["areas"][0]) == 11 * 16
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=20)
+        try:
+            out, error = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out, error) == (0, "\nStopped.\n", "")
 
 
