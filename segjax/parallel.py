@@ -210,6 +210,7 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
 
     Raises:
       InputError: the devices of this process cannot be grouped so.
+      ValueError: the function gives maps of another size, once it is called.
     """
     mesh = _mesh(jax.local_devices(), split)
     planes = NamedSharding(mesh, _PLANES)
@@ -218,6 +219,11 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
     def mapped(variables, batch, size: tuple[int, int]):
         with _placing(mesh):
             result = function(variables, _whole(mesh, batch, size))
+        if result.shape[1:3] != size:
+            raise ValueError(
+                f"Images of {size} that devices share give maps of their size, got "
+                f"{result.shape[1:3]}."
+            )
         return jnp.pad(result, _missing(result.shape, mesh))
 
     def run(variables, batch: np.ndarray):

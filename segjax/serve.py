@@ -96,12 +96,17 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     Raises:
       InputError: one of them, or the port, is out of range.
     """
-    least = {"side": 16, "max_upload": 0.001, "max_megapixels": 0.001}
-    for name, smallest in least.items():
+    # Above 178 megapixels Pillow itself takes an image for a decompression bomb.
+    ranges = {
+        "side": (16, 100_000),
+        "max_upload": (0.001, 100_000),
+        "max_megapixels": (0.001, 178),
+    }
+    for name, (smallest, largest) in ranges.items():
         value = getattr(arguments, name)
-        if not smallest <= value <= 100_000:
+        if not smallest <= value <= largest:
             option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} {value:g} must be {smallest} to 100000.")
+            raise InputError(f"{option} {value:g} must be {smallest} to {largest}.")
     if not 0 <= arguments.port <= 65535:
         raise InputError(f"--port {arguments.port} must be 0 to 65535; 0 takes any free one.")
     return Limits(

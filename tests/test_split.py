@@ -12,7 +12,9 @@ import pytest
 from segjax import losses, parallel
 from segjax.errors import InputError
 from segjax.evaluate.compiled import predictor
+from segjax.evaluate.windows import OverlapTile
 from segjax.evaluate.wrappers import Flip
+from segjax.models.unet import UNet
 from segjax.ops.conv import conv2d
 from segjax.ops.forms import plain
 from segjax.train.step import init_state, make_train_step
@@ -108,3 +110,15 @@ def test_a_batch_is_divided_by_groups():
     parallel.check_batch_size(2, split=(2, 1))
     with pytest.raises(InputError, match="batch_size=3.* 2 groups .* use 2 or 4"):
         parallel.check_batch_size(3, split=(2, 1))
+
+
+def test_maps_of_another_size_than_the_shared_image_are_refused():
+    run = parallel.map_images(lambda _, x: x[:, 2:-2, 2:-2], (2, 2))
+    with pytest.raises(ValueError, match=r"\(9, 9\) that devices share .* got \(5, 5\)"):
+        run({}, np.ones((1, 9, 9, 1), np.float32))
+
+
+def test_tiles_of_an_image_that_devices_share_are_refused():
+    valid = UNet(num_classes=3, depth=1, features=4, valid=True)
+    with pytest.raises(InputError, match=r"leave split at \(1, 1\)"):
+        predictor(valid, lambda image: image, wrappers=(OverlapTile(8),), split=(4, 1))

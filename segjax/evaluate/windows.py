@@ -116,7 +116,10 @@ class OverlapTile:
           InputError: this is not the first wrapper, or the network's convolutions pad.
         """
         if not isinstance(predict, WholeImage):
-            raise InputError("OverlapTile cuts the network's own input: name it first.")
+            raise InputError(
+                "OverlapTile cuts the network's own input: name it first, and leave split at "
+                "(1, 1), since tiles bound the memory already."
+            )
         seen, covered, step = self._tile(predict)
         centre = lambda variables, tiles: predict.centre(variables, tiles, (covered, covered))
 

@@ -20,17 +20,20 @@ class CRFRNN(nn.Module):
 
     Attributes:
       network: logits of the image's size.
-      num_classes: the network's.
       normalize: the experiment's.
       crf: the layer; its `iterations` are those of training (the paper's 5).
       evaluation_iterations: rounds outside training (the paper's 10).
     """
 
     network: nn.Module
-    num_classes: int
     normalize: Normalize
     crf: CRFAsRNN = CRFAsRNN()
     evaluation_iterations: int = 10
+
+    @property
+    def num_classes(self) -> int:
+        """The network's."""
+        return self.network.num_classes  # type: ignore[attr-defined]
 
     def setup(self) -> None:
         """Puts the network's variables beside the CRF's."""

@@ -27,6 +27,7 @@ class Limits:
       side: pixels along the longer side at which images are predicted.
       waiting: predictions that may wait while one runs.
       connections: requests that are read or answered at the same time.
+      of_one: how many of them may be one address's.
       seconds: for sending a request, and as long again for taking the answer.
       predictions: (a second, at once) that one address may ask for.
       requests: likewise, of any kind.
@@ -38,6 +39,7 @@ class Limits:
     side: int = 1024
     waiting: int = 4
     connections: int = 32
+    of_one: int = 8
     seconds: float = 30.0
     predictions: tuple[float, int] = (0.5, 10)
     requests: tuple[float, int] = (20.0, 100)

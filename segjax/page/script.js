@@ -16,6 +16,12 @@ async function ask(address, options = {}) {
     throw new Error("The server does not answer: is segjax.serve still running?");
   }
   if (answer.ok) return answer;
+  if (answer.status === 429 && !options.method) {
+    // A slider asks quickly: what is only looked at waits for its turn.
+    const seconds = Number(answer.headers.get("Retry-After"));
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+    return ask(address, options);
+  }
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error ?? `The server answered with status ${answer.status}.`);
 }

@@ -15,8 +15,10 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from segjax.page import routes
@@ -34,6 +36,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 
 FAILED = "This failed on the server; the terminal of segjax.serve says why."
 
@@ -89,24 +93,35 @@ class PageServer(ThreadingHTTPServer):
         """Answers until the process is interrupted or `shutdown` is called from elsewhere."""
         self.service = service
         limits = service.limits
-        self.connections = threading.BoundedSemaphore(limits.connections)
+        self.connections: Counter[str] = Counter()
+        self.counting = threading.Lock()
         self.requests = TokenBuckets(*limits.requests)
         self.predictions = TokenBuckets(*limits.predictions)
         self.serve_forever(poll_interval=0.1)
 
-    def process_request(self, request, client_address) -> None:
-        """Hands the connection to a thread, or drops it where too many are open."""
-        if self.connections.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+    def process_request(self, request: Any, client_address) -> None:
+        """Hands the connection to a thread, or says that too many are open."""
+        limits, address = self.service.limits, client_address[0]
+        with self.counting:
+            full = self.connections.total() >= limits.connections
+            full = full or self.connections[address] >= limits.of_one
+            if not full:
+                self.connections[address] += 1
+        if not full:
+            return super().process_request(request, client_address)
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.sendall(BUSY)
+        self.shutdown_request(request)
 
     def process_request_thread(self, request, client_address) -> None:
         """Answers one connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.connections.release()
+            with self.counting:
+                self.connections[client_address[0]] -= 1
+                self.connections += Counter()  # Forgets those that have none.
 
     def handle_error(self, request, client_address) -> None:
         """Says on the terminal what failed, unless it is the client that went away."""

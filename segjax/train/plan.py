@@ -221,8 +221,15 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
     """Returns nothing when what is evaluated takes an image of its data; nothing is computed.
 
     Raises:
-      InputError: the network, the normalisation or a wrapper refuses it.
+      InputError: the network, the normalisation or a wrapper refuses it, or a network that
+        undoes the normalisation undoes another one.
     """
+    undone = getattr(experiment.model, "normalize", experiment.normalize)
+    if undone != experiment.normalize:
+        raise InputError(
+            f"model.normalize={undone} undoes another normalisation than the experiment's, "
+            f"{experiment.normalize}; give both the same."
+        )
     image = experiment.eval_data[0]["image"][None]
     with _one_line():
         evaluated(experiment).check(variables, jax.ShapeDtypeStruct(image.shape, image.dtype))

@@ -1,5 +1,8 @@
 """A network and its CRF as one model: trained in one step, evaluated with more rounds."""
 
+import dataclasses
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,15 +11,17 @@ import pytest
 
 from segjax import losses, parallel
 from segjax.crf.layer import CRFAsRNN
+from segjax.errors import InputError
 from segjax.evaluate.compiled import predictor
-from segjax.experiment import CAFFE, IMAGENET, SIGNED, UNIT
+from segjax.experiment import CAFFE, IMAGENET, SIGNED, UNIT, load
 from segjax.models.crf_rnn import CRFRNN, picture
 from segjax.models.unet import UNet
+from segjax.train.plan import make_plan
 from segjax.train.step import init_state, make_train_step
 
 NETWORK = UNet(num_classes=3, depth=1, features=4, batch_norm=True)
 CRF = CRFAsRNN(iterations=2, appearance_sxy=8.0, appearance_srgb=40.0, capacity=1024)
-MODEL = CRFRNN(NETWORK, 3, IMAGENET, crf=CRF, evaluation_iterations=3)
+MODEL = CRFRNN(NETWORK, IMAGENET, crf=CRF, evaluation_iterations=3)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (4, 12, 14, 3)).astype(np.uint8)
 LABELS = np.repeat(RNG.integers(0, 3, (4, 6, 14)), 2, axis=1).astype(np.uint8)
@@ -79,8 +84,18 @@ def test_steps_train_the_network_and_the_crf_together(variables):
 
 
 def test_scores_of_another_size_than_the_image_are_refused():
-    valid = CRFRNN(UNet(num_classes=3, depth=1, features=4, valid=True), 3, IMAGENET, crf=CRF)
+    valid = CRFRNN(UNet(num_classes=3, depth=1, features=4, valid=True), IMAGENET, crf=CRF)
     with pytest.raises(ValueError, match="Scores"):
         jax.eval_shape(
             lambda x: valid.init(jax.random.key(0), x, train=False), jnp.zeros((1, 22, 22, 3))
         )
+
+
+def test_a_network_that_undoes_another_normalisation_is_refused_before_work(tmp_path):
+    tiny = load(pathlib.Path(__file__).parents[1] / "commands" / "tiny.py")
+    model = CRFRNN(tiny.model, CAFFE, crf=CRF)
+    experiment = dataclasses.replace(tiny, model=model)
+    assert model.num_classes == 6
+    with pytest.raises(InputError, match="model.normalize=.* give both the same"):
+        make_plan(experiment)
+    make_plan(dataclasses.replace(experiment, normalize=CAFFE))

@@ -147,6 +147,24 @@ def test_the_blur_keeps_what_is_ticked_and_follows_its_strength(browser, one, tm
     assert browser.evaluate("state.runs[0].wanted").endswith("blur.jpg?keep=1&sigma=1")
 
 
+def test_a_slider_that_asks_too_quickly_waits_for_its_turn(browser, image):
+    with serving(requests=(5.0, 12)) as server:
+        browser.open(server.url)
+        browser.choose(image)
+        browser.evaluate("document.querySelector('input[value=blur]').click()")
+        browser.evaluate("$('sigma').focus()")
+        for _ in range(20):
+            browser.press("ArrowRight")
+            browser.painted()
+        last = (
+            "state.runs[0].blurred?.address === state.runs[0].wanted && !state.runs[0].asking"
+        )
+        browser.wait(last)
+        assert browser.evaluate("$('error').hidden")
+        assert browser.evaluate("state.runs[0].wanted.endsWith(`sigma=${$('sigma').value}`)")
+        browser.problems = []  # The browser notes each 429, which is what is tried here.
+
+
 def test_two_runs_stand_side_by_side_with_what_they_agree_on(browser, two, image):
     browser.open(two.url)
     browser.choose(image)
