@@ -7,8 +7,9 @@ several frames, each frame has its mask, `DIR/<stem>/000001.png` and so on.
 
 Options add files beside each mask: an overlay, probabilities, polygons for Labelme, or the
 picture with its background blurred, replaced or cut away. Others add lists of all images:
-areas by class, COCO's annotations. `DIR/predictions.json` says what made them; run again, the
-command skips what is finished.
+areas by class, COCO's annotations. `DIR/predictions.json` says what made them, a line of
+`DIR/predictions.jsonl` from which source: run again, the command skips what is finished. It
+overwrites no file that it did not write, and no polygons that were edited.
 
 Images are predicted as the run's own evaluation says, or as `--flip`, `--scales`, `--window`
 and `--crf` do, which take its place.
@@ -25,13 +26,13 @@ from functools import partial
 
 from segjax import parallel
 from segjax.answers.frames import av_library, expected_frames
-from segjax.answers.lists import AREAS, COCO, write_lists
+from segjax.answers.lists import AREAS, COCO, Areas, Coco, write_lists
 from segjax.answers.options import asked_lists, asked_outputs
-from segjax.answers.outputs import Output
-from segjax.answers.record import RECORD, Record
+from segjax.answers.outputs import Labelme, Output
+from segjax.answers.record import LINES, RECORD, Record
 from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
-from segjax.answers.work import Entry, Work, outputs_of, write_films
+from segjax.answers.work import Entry, Work, write_films
 from segjax.description import describe_lines
 from segjax.errors import guarded
 from segjax.evaluate.crf import CRF
@@ -130,22 +131,21 @@ def _run(arguments: argparse.Namespace) -> None:
     class_names = experiment.eval_data.class_names
     outputs = asked_outputs(arguments, class_names)
     lists = asked_lists(arguments, class_names)
-    sources = _checked_sources(arguments, outputs)
+    sources, record = _checked_sources(arguments, outputs, lists)
     parallel.describe_devices()
     with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
         step, variables = checkpoints.restore_variables(arguments.checkpoint)
     predict = evaluated(experiment)
     made_by = _made_by(arguments.workdir, experiment, step)
-    record = Record(arguments.out, made_by, outputs)
-    if (differs := record.begin()) is not None:
-        where = f"predict: {arguments.out / RECORD}"
-        print(f"{where} says that {differs}: all is made anew.", file=sys.stderr)
+    if (differs := record.begin(made_by, outputs)) is not None:
+        print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
     work = Work(
         classes=partial(predict.classes, variables),
         probabilities=partial(predict, variables),
         channels=getattr(experiment.eval_data, "channels", 3),
         out=arguments.out,
         outputs=outputs,
+        frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
         palette=experiment.eval_data.palette,
@@ -153,8 +153,8 @@ def _run(arguments: argparse.Namespace) -> None:
     entries = _entries(work, sources)
     about = {
         **made_by,
-        "films": [str(path) for path in write_films(entries, arguments.out)],
-        "lists": write_lists(lists, arguments.out, entries),
+        "films": [str(path) for path in write_films(entries, arguments.out, record=record)],
+        "lists": write_lists(lists, arguments.out, entries, record=record),
         "seconds": round(time.monotonic() - began, 3),
     }
     report(entries, about, out=arguments.out, as_json=arguments.json)
@@ -181,13 +181,22 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
     return dataclasses.replace(experiment, evaluation=evaluation)
 
 
-def _checked_sources(arguments: argparse.Namespace, outputs: Sequence[Output]) -> list[Source]:
+def _checked_sources(
+    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[Areas | Coco]
+) -> tuple[list[Source], Record]:
     sources = find_sources(arguments.inputs, arguments.out)
     if any(source.is_video for source in sources):
         av_library()
-    suffixes = [kind.suffix for kind in outputs_of(outputs, is_frame=False)]
-    check_targets(sources, arguments.out, suffixes, reserved=(RECORD, AREAS, COCO))
-    return sources
+    record = Record(arguments.out)
+    check_targets(
+        sources,
+        arguments.out,
+        [kind.suffix for kind in outputs],
+        lists=[each.file for each in lists],
+        reserved=(RECORD, LINES, AREAS, COCO),
+        ours=record.accounts,
+    )
+    return sources, record
 
 
 def _made_by(workdir: pathlib.Path, experiment: Experiment, step: int) -> dict:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segjax.answers.outputs import whole
+from segjax.answers.record import Record
 from segjax.answers.work import Entry
 from segjax.data.images import decode
 from segjax.evaluate.annotations import coco_categories, coco_regions
@@ -18,8 +19,8 @@ from segjax.evaluate.composite import areas
 AREAS = "areas.csv"
 COCO = "annotations.json"
 
-Masks = Iterable[tuple[str, pathlib.Path]]
-"""An image's name and its mask's file."""
+Masks = Iterable[tuple[Entry, pathlib.Path]]
+"""What became of an image, and its mask's file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +39,19 @@ class Areas:
         with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(("image", "class", "pixels", "fraction"))
-            for name, label in _labels(masks):
+            for entry, label in _labels(masks):
                 counts = areas(label, len(self.class_names)).tolist()
                 for class_name, count in zip(self.class_names, counts, strict=True):
-                    rows.writerow((name, class_name, count, f"{count / label.size:.6f}"))
+                    rows.writerow((entry.name, class_name, count, f"{count / label.size:.6f}"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Coco:
     """COCO's images, categories, and an annotation for each region of `classes`.
 
-    Annotations go to the file image by image: no more than one image's are in memory.
+    Images are called as their files: below the inputs, or for one of several in a file, below
+    the output folder. Annotations go to the file image by image: no more than one image's are
+    in memory.
     """
 
     class_names: tuple[str, ...]
@@ -68,30 +71,35 @@ class Coco:
         count = 0
         with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(head)[:-1] + ', "annotations": [')
-            for number, (name, label) in enumerate(_labels(masks), start=1):
+            for number, (entry, label) in enumerate(_labels(masks), start=1):
                 height, width = label.shape
                 size = {"height": height, "width": width}
-                images.append({"id": number, "file_name": name, **size})
+                images.append({"id": number, "file_name": entry.file_name, **size})
                 for region in coco_regions(label, self.classes, tolerance=self.tolerance):
                     count += 1
-                    entry = {"id": count, "image_id": number, **region}
-                    file.write(("\n" if count == 1 else ",\n") + json.dumps(entry))
+                    annotation = {"id": count, "image_id": number, **region}
+                    file.write(("\n" if count == 1 else ",\n") + json.dumps(annotation))
             file.write('], "images": ' + json.dumps(images) + "}\n")
 
 
 def write_lists(
-    lists: Sequence[Areas | Coco], out: pathlib.Path, entries: Sequence[Entry]
+    lists: Sequence[Areas | Coco],
+    out: pathlib.Path,
+    entries: Sequence[Entry],
+    *,
+    record: Record,
 ) -> list[str]:
     """Writes lists of all images that have a mask, if any has; returns the lists' files.
 
     Raises:
       InputError: a mask cannot be read.
     """
-    masks = [(entry.name, entry.files[0]) for entry in entries if entry.error is None]
+    masks = [(entry, entry.files[0]) for entry in entries if entry.error is None]
     for each in lists if masks else ():
+        record.claim(out / each.file)
         each.write(out / each.file, masks)
     return [str(out / each.file) for each in lists if masks]
 
 
-def _labels(masks: Masks) -> Iterator[tuple[str, np.ndarray]]:
-    return ((name, np.array(decode(path))) for name, path in masks)
+def _labels(masks: Masks) -> Iterator[tuple[Entry, np.ndarray]]:
+    return ((entry, np.array(decode(path))) for entry, path in masks)

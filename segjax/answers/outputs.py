@@ -1,8 +1,9 @@
 """What can be written of a predicted image: one frozen dataclass for each kind of file.
 
 A kind has the `suffix` of its file's name, says by `soft` whether it needs probabilities, and
-has `save(answer, path)`, which writes a file that is whole or not there. Its fields are all
-that decides the file beside the answer, so that two equal kinds write equal files.
+has `save(answer, path)`, which writes a file that is whole or not there, under any name in its
+folder. `edited` says that people change such files by hand. Its fields are all that decides the
+file beside the answer, so that two equal kinds write equal files.
 """
 
 import contextlib
@@ -31,16 +32,14 @@ class Answer:
       image: the pixels, h × w × c.
       label: class ids, h × w.
       probabilities: h × w × k, where an output needs them.
-      source: the file that the image is from.
-      is_frame: whether it is one of several in that file.
+      file: the one that shows the image; for one of several in a file, its `Frame`.
       class_names, palette: what the ids mean.
     """
 
     image: UInt8[np.ndarray, "h w c"]
     label: UInt8[np.ndarray, "h w"]
     probabilities: Float[np.ndarray, "h w k"] | None
-    source: pathlib.Path
-    is_frame: bool
+    file: pathlib.Path
     class_names: tuple[str, ...]
     palette: UInt8[np.ndarray, "256 3"]
 
@@ -55,6 +54,7 @@ class Output(Protocol):
 
     suffix: ClassVar[str]
     soft: ClassVar[bool]
+    edited: ClassVar[bool]
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -67,6 +67,7 @@ class Mask:
 
     suffix: ClassVar[str] = ".png"
     soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -79,6 +80,7 @@ class Overlay:
 
     suffix: ClassVar[str] = "_overlay.png"
     soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -92,6 +94,7 @@ class Probabilities:
 
     suffix: ClassVar[str] = ".npz"
     soft: ClassVar[bool] = True
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -112,6 +115,7 @@ class Blur:
     sigma: float
     suffix: ClassVar[str] = "_blur.png"
     soft: ClassVar[bool] = True
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -135,6 +139,7 @@ class Background:
     picture: np.ndarray = dataclasses.field(repr=False, compare=False)
     suffix: ClassVar[str] = "_background.png"
     soft: ClassVar[bool] = True
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -153,6 +158,7 @@ class CutOut:
     kept: tuple[int, ...]
     suffix: ClassVar[str] = "_cutout.png"
     soft: ClassVar[bool] = True
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -166,6 +172,7 @@ class Frame:
 
     suffix: ClassVar[str] = "_frame.png"
     soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
@@ -174,7 +181,7 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Labelme:
-    """Polygons that Labelme opens; for one image of several, beside its `Frame`.
+    """Polygons that Labelme opens, and people correct.
 
     Attributes:
       background: id of the class on which nothing is painted, or None.
@@ -185,12 +192,11 @@ class Labelme:
     tolerance: float
     suffix: ClassVar[str] = ".json"
     soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = True
 
     def save(self, answer: Answer, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
         height, width = answer.label.shape
-        frame = path.with_name(path.stem + Frame.suffix)
-        image = frame if answer.is_frame else answer.source
         shapes = labelme_shapes(
             answer.label,
             answer.class_names,
@@ -201,7 +207,7 @@ class Labelme:
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,
-            "imagePath": pathlib.Path(os.path.relpath(image, path.parent)).as_posix(),
+            "imagePath": pathlib.Path(os.path.relpath(answer.file, path.parent)).as_posix(),
             "imageData": None,
             "imageHeight": height,
             "imageWidth": width,

@@ -63,7 +63,9 @@ class Record:
         differs = _difference(older, made_by) if older else None
         if differs is not None:
             differs, had = f"{differs}: all is made anew", {}
-        elif (other := _difference(had, {k: v for k, v in asked.items() if k in had})) is not None:
+        elif (
+            other := _difference(had, {k: v for k, v in asked.items() if k in had})
+        ) is not None:
             differs = f"{other}: these files are made anew"
         self._out.mkdir(parents=True, exist_ok=True)
         if not self._lines.exists():
@@ -148,7 +150,8 @@ class Record:
 
 def origin(path: pathlib.Path) -> Origin:
     """A source as it is now; sizes below 0 where it is gone, unlike any other."""
-    return (str(path.resolve()), *(stamp(path) or (-1, -1)))
+    size, changed = stamp(path) or (-1, -1)
+    return str(path.resolve()), size, changed
 
 
 def stamp(path: pathlib.Path) -> Stamp | None:

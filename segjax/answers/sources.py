@@ -3,10 +3,11 @@
 import dataclasses
 import glob
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from PIL import Image
 
+from segjax.answers.outputs import Frame, Overlay
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
@@ -132,40 +133,101 @@ def check_targets(
     out: pathlib.Path,
     suffixes: Sequence[str],
     *,
+    lists: Sequence[str],
     reserved: Sequence[str],
+    ours: Callable[[pathlib.Path], bool],
 ) -> None:
     """Returns nothing when each source may write its own files, one for each of `suffixes`.
 
-    `reserved` are names of files in `out` that belong to all sources together.
+    `reserved` are names of files in `out` that belong to all sources together, `lists` those of
+    them that are asked for; `ours` tells the files that this command wrote before.
 
     Raises:
-      InputError: two sources share a file, or a file beside a source would be overwritten.
+      InputError: two sources share a file, or an input or a file that is not ours would be
+      overwritten.
     """
+    _check_shared(sources, out, suffixes, reserved)
+    inputs = {_inode(source.path) for source in sources}
+    for path in (*(out / name for name in lists), *_written(sources, out, suffixes)):
+        there = _inode(path)
+        if there is None:
+            continue
+        if there in inputs:
+            raise InputError(
+                f"{path} is an input and would be overwritten; choose another --out."
+            )
+        if not ours(path):
+            raise InputError(
+                f"{path} is there already, and this command did not write it; choose another "
+                "--out, or move it away."
+            )
+
+
+def _check_shared(
+    sources: Sequence[Source],
+    out: pathlib.Path,
+    suffixes: Sequence[str],
+    reserved: Sequence[str],
+) -> None:
     taken = {out / name: f"the list {name}" for name in reserved}
+    folders: set[pathlib.Path] = set()
     for source in sources:
-        for written in _written(source, out, suffixes):
-            if written.exists() and written.resolve().parent == source.path.resolve().parent:
-                raise InputError(
-                    f"{written} is there already, beside {source.path.name}; choose another "
-                    "--out."
-                )
-            numbered = written.name[:6].isdigit() and written.parent in taken
-            other = taken.get(written.parent if numbered else written)
-            if other is not None:
-                raise InputError(
-                    f"{other} and {source.path} would both be written to {written}; rename "
-                    "one, or predict them into different folders."
-                )
-            taken[written] = str(source.path)
+        for path in _targets(source, out, suffixes):
+            if path in taken:
+                raise _shared(taken[path], source, path)
+            taken[path] = str(source.path)
+        if source.frames is not None:
+            folders.add(out / source.base(None))
+    for source in sources:
+        for path in _targets(source, out, suffixes) if source.frames is None else ():
+            if path.parent in folders and _is_numbered(path):
+                raise _shared(taken[path.parent], source, path)
 
 
-def _written(
+def _shared(other: str, source: Source, path: pathlib.Path) -> InputError:
+    return InputError(
+        f"{other} and {source.path} would both be written to {path}; rename one, or predict "
+        "them into different folders."
+    )
+
+
+def _targets(
     source: Source, out: pathlib.Path, suffixes: Sequence[str]
 ) -> Iterator[pathlib.Path]:
     """Its files, or the folder of its frames and what is made of them all."""
     base = out / source.base(None)
-    if source.frames is not None:
+    if source.frames is None:
+        yield from (base.with_name(base.name + suffix) for suffix in suffixes)
+    else:
         yield base
         yield base.with_name(base.name + FILM)
-        return
-    yield from (base.with_name(base.name + suffix) for suffix in suffixes)
+
+
+def _written(
+    sources: Sequence[Source], out: pathlib.Path, suffixes: Sequence[str]
+) -> Iterator[pathlib.Path]:
+    """Files that would be written; of frames, whose number is not known, those there now."""
+    for source in sources:
+        if source.frames is None:
+            yield from _targets(source, out, suffixes)
+            continue
+        folder, film = _targets(source, out, suffixes)
+        if source.is_video and Overlay.suffix in suffixes:
+            yield film
+        if folder.is_dir():
+            each = (*suffixes, Frame.suffix)
+            found = (path for path in folder.iterdir() if _is_numbered(path))
+            yield from sorted(path for path in found if path.name.lstrip("0123456789") in each)
+
+
+def _is_numbered(path: pathlib.Path) -> bool:
+    return path.name[:6].isdigit()
+
+
+def _inode(path: pathlib.Path) -> tuple[int, int] | None:
+    """What is the same for two paths to one file; None where there is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino

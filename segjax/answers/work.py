@@ -1,15 +1,16 @@
 """One source after another: pixels → prediction → files, and what became of each image."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from segjax.answers.film import write_film
 from segjax.answers.frames import frames, video_rate
-from segjax.answers.outputs import Answer, Frame, Labelme, Output, Overlay
-from segjax.answers.record import Record
+from segjax.answers.outputs import Answer, Frame, Output, Overlay, whole
+from segjax.answers.record import Origin, Record, origin
 from segjax.answers.sources import FILM, Source
 from segjax.errors import InputError
 from segjax.evaluate.compiled import likeliest
@@ -22,8 +23,9 @@ class Entry:
     Attributes:
       source: its file.
       frame: its number in the file, from 1 on, where that holds several.
-      files: what was written, the mask first; empty where it failed.
-      skipped: whether the files were there already.
+      files: what is there of it, the mask first; empty where it failed.
+      skipped: whether nothing of it had to be made.
+      kept: those of the files that would be made anew, had nobody changed them by hand.
       error: why there are none.
     """
 
@@ -31,12 +33,20 @@ class Entry:
     frame: int | None
     files: tuple[pathlib.Path, ...] = ()
     skipped: bool = False
+    kept: tuple[pathlib.Path, ...] = ()
     error: str | None = None
 
     @property
     def name(self) -> str:
         """What the image is called in lists."""
         return self.source.name(self.frame)
+
+    @property
+    def file_name(self) -> str:
+        """The image's own file: its source below the inputs, or its `Frame` below `out`."""
+        if self.frame is None:
+            return self.name
+        return self.source.base(self.frame).as_posix() + Frame.suffix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Work:
       channels: of the network's images.
       out: the folder for all files.
       outputs: kinds of files, the mask first.
+      frame_files: whether one image of several in a file becomes a file of its own too.
       record: tells which files are finished.
       class_names, palette: what class ids mean.
     """
@@ -58,14 +69,16 @@ class Work:
     channels: int
     out: pathlib.Path
     outputs: Sequence[Output]
+    frame_files: bool
     record: Record
     class_names: tuple[str, ...]
     palette: np.ndarray
 
     def entries(self, source: Source) -> Iterator[Entry]:
         """One entry an image of the source, once its files are written."""
-        if source.frames is None and (done := self._finished(source, None)):
-            yield done
+        read_from = origin(source.path)
+        if source.frames is None and not self._missing(source, None, read_from):
+            yield self._entry(source, None, read_from, skipped=True)
             return
         images = frames(source, channels=self.channels)
         frame = None if source.frames is None else 1
@@ -77,52 +90,88 @@ class Work:
                 return
             if image is None:
                 return
-            yield self._finished(source, frame) or self._made(source, frame, image)
+            yield self._made(source, frame, read_from, image)
             frame = None if frame is None else frame + 1
 
-    def _finished(self, source: Source, frame: int | None) -> Entry | None:
-        files = self._files(source, frame)
-        if not self.record.finished(source.path, files):
-            return None
-        return Entry(source, frame, files, skipped=True)
-
-    def _files(self, source: Source, frame: int | None) -> tuple[pathlib.Path, ...]:
+    def _files(self, source: Source, frame: int | None) -> dict[pathlib.Path, Output]:
+        """The kind of each of an image's files, the mask first."""
         base = self.out / source.base(frame)
-        kinds = outputs_of(self.outputs, is_frame=frame is not None)
-        return tuple(base.with_name(base.name + kind.suffix) for kind in kinds)
+        own = frame is not None and self.frame_files
+        kinds = (*self.outputs, Frame()) if own else self.outputs
+        return {base.with_name(base.name + kind.suffix): kind for kind in kinds}
 
-    def _made(self, source: Source, frame: int | None, image: np.ndarray) -> Entry:
-        try:
-            answer = self._answer(source, frame, image)
-        except ValueError as error:
-            # A wrapper's own limits, such as the CRF's 8 bits.
-            return Entry(source, frame, error=f"{source.path}: {error}")
+    def _missing(
+        self, source: Source, frame: int | None, read_from: Origin
+    ) -> dict[pathlib.Path, Output]:
+        """Files that have to be made; those changed by hand are not among them."""
+        return {
+            path: kind
+            for path, kind in self._files(source, frame).items()
+            if not self.record.finished(path, kind, read_from) and not self._edited(path, kind)
+        }
+
+    def _edited(self, path: pathlib.Path, kind: Output) -> bool:
+        return kind.edited and self.record.changed(path)
+
+    def _entry(
+        self, source: Source, frame: int | None, read_from: Origin, *, skipped: bool
+    ) -> Entry:
         files = self._files(source, frame)
-        files[0].parent.mkdir(parents=True, exist_ok=True)
-        kinds = outputs_of(self.outputs, is_frame=frame is not None)
-        for kind, path in zip(kinds, files, strict=True):
-            kind.save(answer, path)
-        return Entry(source, frame, files)
+        kept = (
+            path
+            for path, kind in files.items()
+            if self._edited(path, kind) and not self.record.finished(path, kind, read_from)
+        )
+        return Entry(source, frame, tuple(files), skipped=skipped, kept=tuple(kept))
 
-    def _answer(self, source: Source, frame: int | None, image: np.ndarray) -> Answer:
+    def _made(
+        self, source: Source, frame: int | None, read_from: Origin, image: np.ndarray
+    ) -> Entry:
+        missing = self._missing(source, frame, read_from)
+        if missing:
+            try:
+                answer = self._answer(source, frame, missing.values(), image)
+            except ValueError as error:
+                # A wrapper's own limits, such as the CRF's 8 bits.
+                return Entry(source, frame, error=f"{source.path}: {error}")
+            self._write(answer, missing, read_from)
+        return self._entry(source, frame, read_from, skipped=not missing)
+
+    def _write(
+        self, answer: Answer, missing: Mapping[pathlib.Path, Output], read_from: Origin
+    ) -> None:
+        """The files' line is in the record before they have their names."""
+        next(iter(missing)).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            partials = {path: stack.enter_context(whole(path)) for path in missing}
+            for path, kind in missing.items():
+                kind.save(answer, partials[path])
+            written = ((path, kind, partials[path]) for path, kind in missing.items())
+            self.record.add(read_from, written)
+
+    def _answer(
+        self, source: Source, frame: int | None, kinds: Iterable[Output], image: np.ndarray
+    ) -> Answer:
         probabilities = None
-        if any(kind.soft for kind in self.outputs):
+        if any(kind.soft for kind in kinds):
             probabilities = self.probabilities(image[None])[0]
             label = likeliest(probabilities)
         else:
             label = self.classes(image[None])[0]
+        base = self.out / source.base(frame)
         return Answer(
             image=image,
             label=label,
             probabilities=probabilities,
-            source=source.path,
-            is_frame=frame is not None,
+            file=source.path if frame is None else base.with_name(base.name + Frame.suffix),
             class_names=self.class_names,
             palette=self.palette,
         )
 
 
-def write_films(entries: Sequence[Entry], out: pathlib.Path) -> list[pathlib.Path]:
+def write_films(
+    entries: Sequence[Entry], out: pathlib.Path, *, record: Record
+) -> list[pathlib.Path]:
     """Writes `<stem>_overlay.mp4` for each video that has an overlay of every frame read.
 
     One that is newer than all of its overlays stays. Returns those that are there.
@@ -139,12 +188,7 @@ def write_films(entries: Sequence[Entry], out: pathlib.Path) -> list[pathlib.Pat
         path = base.with_name(base.name + FILM)
         newest = max(picture.stat().st_mtime_ns for picture in pictures)
         if not path.exists() or path.stat().st_mtime_ns <= newest:
+            record.claim(path)
             write_film(path, pictures, rate=video_rate(source.path))
         paths.append(path)
     return paths
-
-
-def outputs_of(outputs: Sequence[Output], *, is_frame: bool) -> tuple[Output, ...]:
-    """The kinds that one image gets: Labelme needs a frame of several as a file of its own."""
-    needs_file = is_frame and any(isinstance(kind, Labelme) for kind in outputs)
-    return (*outputs, Frame()) if needs_file else tuple(outputs)

@@ -22,13 +22,12 @@ LABEL = PROBABILITIES.argmax(-1).astype(np.uint8)
 ALPHA = composite.foreground(PROBABILITIES, (2,))
 
 
-def answer(tmp_path, image=IMAGE, *, is_frame=False) -> Answer:
+def answer(tmp_path, image=IMAGE, *, file="in/photo.jpg") -> Answer:
     return Answer(
         image=image,
         label=LABEL,
         probabilities=PROBABILITIES,
-        source=tmp_path / "in" / "photo.jpg",
-        is_frame=is_frame,
+        file=tmp_path / file,
         class_names=NAMES,
         palette=voc_palette(),
     )
@@ -96,11 +95,13 @@ def test_masks_overlays_and_probabilities_hold_what_was_predicted(tmp_path):
         assert stored["class_names"].tolist() == list(NAMES)
 
 
-@pytest.mark.parametrize("is_frame, image", [(False, "../in/photo.jpg"), (True, "x_frame.png")])
-def test_labelmes_file_names_its_image_beside_it_and_the_size(tmp_path, is_frame, image):
+@pytest.mark.parametrize(
+    "file, image", [("in/photo.jpg", "../in/photo.jpg"), ("out/x_frame.png", "x_frame.png")]
+)
+def test_labelmes_file_names_its_image_and_the_size(tmp_path, file, image):
     (tmp_path / "out").mkdir()
     kind = asked_outputs(options("--labelme", "--tolerance", "0"), NAMES)[-1]
-    kind.save(answer(tmp_path, is_frame=is_frame), tmp_path / "out" / "x.json")
+    kind.save(answer(tmp_path, file=file), tmp_path / "out" / "x.json")
     contents = json.loads((tmp_path / "out" / "x.json").read_text())
     assert contents["imagePath"] == image and contents["imageData"] is None
     assert (contents["imageHeight"], contents["imageWidth"]) == (11, 8)

@@ -87,6 +87,13 @@ def still(name: str) -> Source:
     return Source(pathlib.Path("in") / name, pathlib.Path(name))
 
 
+def check(sources, *, out="out", suffixes=(".png",), ours=lambda path: False):
+    lists, reserved = ["areas.csv"], ["areas.csv", "list.json"]
+    check_targets(
+        sources, pathlib.Path(out), suffixes, lists=lists, reserved=reserved, ours=ours
+    )
+
+
 def moving(name: str) -> Source:
     return Source(pathlib.Path("in") / name, pathlib.Path(name), frames=2)
 
@@ -103,16 +110,48 @@ def moving(name: str) -> Source:
 )
 def test_two_that_would_share_a_file_are_refused(here, sources, shared):
     suffixes = (".png", "_overlay.png", ".json")
-    with pytest.raises(InputError, match=f"would both be written to {shared}"):
-        check_targets(sources, pathlib.Path("out"), suffixes, reserved=["list.json"])
+    for order in (sources, sources[::-1]):
+        with pytest.raises(InputError, match=f"would both be written to {shared}"):
+            check(order, suffixes=suffixes)
 
 
 def test_a_folder_named_as_a_moving_picture_may_stand_beside_it(here):
-    sources = (moving("c.gif"), still("c/other.jpg"))
-    check_targets(sources, pathlib.Path("out"), (".png",), reserved=[])
+    check((moving("c.gif"), still("c/other.jpg")))
 
 
-def test_nothing_beside_a_source_is_overwritten(here):
-    Image.fromarray(PIXELS).save("in/a.png")
-    with pytest.raises(InputError, match="in/a.png is there already, beside a.jpg"):
-        check_targets([still("a.jpg")], pathlib.Path("in"), (".png",), reserved=[])
+@pytest.mark.parametrize(
+    "source, there",
+    [
+        (still("a.jpg"), "out/a.png"),
+        (still("a.jpg"), "out/areas.csv"),
+        (moving("c.gif"), "out/c/000002.png"),
+        (moving("c.gif"), "out/c/000007_frame.png"),
+        (
+            Source(pathlib.Path("in/clip.mp4"), pathlib.Path("clip.mp4"), 0),
+            "out/clip/000001.png",
+        ),
+        (
+            Source(pathlib.Path("in/clip.mp4"), pathlib.Path("clip.mp4"), 0),
+            "out/clip_overlay.mp4",
+        ),
+    ],
+)
+def test_a_file_that_was_there_is_refused_unless_this_command_wrote_it(here, source, there):
+    path = here / there
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"by hand")
+    with pytest.raises(InputError, match=f"{there} is there already, .* did not write it"):
+        check([source], suffixes=(".png", "_overlay.png"))
+    check([source], suffixes=(".png", "_overlay.png"), ours=lambda path: True)
+
+
+def test_files_of_a_folder_that_would_not_be_written_are_no_trouble(here):
+    (here / "out/c").mkdir(parents=True)
+    for name in ("c/notes.png", "c/000001.txt", "c_overlay.mp4", "b.png"):
+        (here / "out" / name).write_bytes(b"by hand")
+    check([moving("c.gif"), still("a.jpg")])
+
+
+def test_an_input_is_never_overwritten(here):
+    with pytest.raises(InputError, match="in/below/b.png is an input and would be overwritten"):
+        check([still("below/b.png")], out="in", ours=lambda path: True)

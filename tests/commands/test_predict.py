@@ -75,6 +75,7 @@ def test_a_file_gives_its_stem_and_overlays_stand_beside_the_masks(finished, pho
         "a.png",
         "a_overlay.png",
         "predictions.json",
+        "predictions.jsonl",
     ]
     with Image.open(out / "a_overlay.png") as drawn:
         assert drawn.size == (20, 30)
@@ -106,7 +107,7 @@ def test_a_broken_image_is_named_and_the_others_get_their_masks(finished, photos
         (["empty"], "out", "holds no image"),
         (["photos"], "photos/out", "its masks would become inputs"),
         (["photos"], "photos/notes.txt", "is a file; name a folder"),
-        (["photos/below/b.png"], "photos/below", "is there already, beside b.png"),
+        (["photos/below/b.png"], "photos/below", "b.png is an input and would be overwritten"),
     ],
 )
 def test_wrong_inputs_are_refused_before_anything_is_written(
@@ -222,9 +223,10 @@ def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
         "annotations.json",
         "areas.csv",
         "predictions.json",
+        "predictions.jsonl",
     }
-    assert first["counts"] == {"images": 1, "made": 1, "skipped": 0, "failed": 0}
-    assert second["counts"] == {"images": 1, "made": 0, "skipped": 1, "failed": 0}
+    assert first["counts"] == {"images": 1, "made": 1, "skipped": 0, "failed": 0, "kept": 0}
+    assert second["counts"] == {"images": 1, "made": 0, "skipped": 1, "failed": 0, "kept": 0}
     assert first["step"] == 8 and first["run"] == str(finished.resolve())
     with np.load(out / "b.npz") as stored, Image.open(out / "b.png") as mask:
         np.testing.assert_array_equal(stored["probabilities"].argmax(-1), np.array(mask))
@@ -234,7 +236,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(finished, photos, capsy
     out, save = photos.parent / "out", outputs.Overlay.save
 
     def interrupted(self, answer, path):
-        if path.name != "a_overlay.png":
+        if "a_overlay.png" not in path.name:
             raise KeyboardInterrupt
         save(self, answer, path)
 
@@ -252,9 +254,58 @@ def test_an_interrupted_command_goes_on_where_it_stopped(finished, photos, capsy
 
 def test_another_step_or_way_of_predicting_makes_all_anew_and_says_so(finished, photos, capsys):
     words = (finished, photos / "below", "--out", photos.parent / "out")
-    assert "is made anew" not in run(capsys, *words)[1]
+    assert "made anew" not in run(capsys, *words)[1]
+    assert "made anew" not in run(capsys, *words, "--overlay")[1]
     status, error = run(capsys, *words, "--window", "32")
     assert status == 0 and "SlidingWindow" in error and "all is made anew" in error
+
+
+@pytest.mark.parametrize("there", ["a.png", "below/b_overlay.png", "areas.csv"])
+def test_what_others_wrote_into_the_output_folder_is_refused_and_left(
+    finished, photos, capsys, there
+):
+    path = photos.parent / "out" / there
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"by hand")
+    words = (finished, photos, "--out", photos.parent / "out", "--overlay", "--areas")
+    status, error = run(capsys, *words)
+    assert status == 2 and f"{there} is there already" in error and error.count("\n") == 1
+    written = [p for p in (photos.parent / "out").rglob("*") if p.is_file()]
+    assert written == [path] and path.read_bytes() == b"by hand"
+    path.unlink()
+    assert [run(capsys, *words)[0] for _ in "12"] == [0, 0]
+
+
+def test_masks_beside_their_images_are_made_once(finished, photos, capsys):
+    words = (finished, photos / "a.jpg", "--out", photos, "--overlay")
+    assert run(capsys, *words)[0] == 0
+    first = (photos / "a.png").stat().st_mtime_ns
+    (photos / "a_overlay.png").unlink()
+    assert run(capsys, *words)[0] == 0
+    assert (photos / "a_overlay.png").is_file()
+    assert (photos / "a.png").stat().st_mtime_ns == first
+
+
+def test_two_inputs_of_one_name_in_turn_have_each_its_own_mask(finished, photos, capsys):
+    out, other = photos.parent / "out", photos.parent / "other"
+    other.mkdir()
+    shutil.copy(photos / "a.jpg", other / "b.png")
+    assert run(capsys, finished, photos / "below/b.png", "--out", out)[0] == 0
+    assert run(capsys, finished, other / "b.png", "--out", out)[0] == 0
+    with Image.open(out / "b.png") as mask:
+        assert mask.size == (20, 30)
+
+
+def test_cocos_images_are_files_also_where_they_are_frames(finished, tmp_path, capsys):
+    frames = [Image.new("RGB", (17, 9), (value,) * 3) for value in (0, 240)]
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
+    words = (finished, tmp_path / "clip.gif", "--out", tmp_path / "out", "--coco")
+    assert run(capsys, *words)[0] == 0
+    images = json.loads((tmp_path / "out" / "annotations.json").read_text())["images"]
+    for image in images:
+        with Image.open(tmp_path / "out" / image["file_name"]) as frame:
+            assert frame.size == (17, 9)
+    assert len(images) == 2
 
 
 def test_images_of_all_kinds_have_masks_of_their_upright_size(finished, tmp_path, capsys):
