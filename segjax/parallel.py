@@ -184,6 +184,7 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
 
     @partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=everywhere)
     def taken(state, batch, size: tuple[int, int]):
+        """The step on images in parts, without what filled them up."""
         batch = {key: _whole(mesh, value, size) for key, value in batch.items()}
         alone = jax.tree.map(lambda value: value[None], batch)
         # An axis of length one, so that the step's sums over devices have their meaning.
@@ -217,6 +218,7 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
 
     @partial(jax.jit, static_argnums=2, out_shardings=planes)
     def mapped(variables, batch, size: tuple[int, int]):
+        """The maps in parts, filled up to equal ones."""
         with _placing(mesh):
             result = function(variables, _whole(mesh, batch, size))
         if result.shape[1:3] != size:

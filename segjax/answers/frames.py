@@ -10,14 +10,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from segjax.answers.sources import Source
-from segjax.data.images import MODES, pixels, read_image
+from segjax.answers.sources import TROUBLES, Source
+from segjax.data.images import MODES, is_deep, pixels, read_image
 from segjax.errors import InputError
 
 Image_HWC = UInt8[np.ndarray, "h w c"]
-
-TROUBLES = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no image, or not a whole one."""
 
 
 def frames(source: Source, *, channels: int) -> Iterator[Image_HWC]:
@@ -53,7 +50,7 @@ def _check(image: Image.Image) -> None:
     most = Image.MAX_IMAGE_PIXELS
     if most is not None and image.width * image.height > 2 * most:
         raise ValueError(f"{image.width} × {image.height} pixels could be a decompression bomb")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if is_deep(image):
         raise ValueError(f"more than 8 bits a channel, mode {image.mode}")
 
 

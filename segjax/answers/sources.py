@@ -16,6 +16,9 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 FILM = "_overlay.mp4"
 """Ends the name of the overlays of a video as a video."""
 
+TROUBLES = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, or not a whole one."""
+
 FRAMED = (".gif", ".tif", ".tiff", ".webp")
 """Pictures that may hold several frames. A JPEG's second one is its preview: not these."""
 
@@ -124,7 +127,7 @@ def _frame_count(path: pathlib.Path) -> int:
     try:
         with Image.open(path) as image:
             return getattr(image, "n_frames", 1)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except TROUBLES:
         return 1
 
 

@@ -12,7 +12,7 @@ from segjax.answers.frames import frames, video_rate
 from segjax.answers.outputs import Answer, Frame, Output, Overlay, whole
 from segjax.answers.record import Origin, Record, origin
 from segjax.answers.sources import FILM, Source
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import likeliest
 
 
@@ -131,8 +131,8 @@ class Work:
         if missing:
             try:
                 answer = self._answer(source, frame, missing.values(), image)
-            except ValueError as error:
-                # A wrapper's own limits, such as the CRF's 8 bits.
+            except (ValueError, RunError) as error:
+                # A wrapper's own limit (the CRF's 8 bits), or scores that are not finite.
                 return Entry(source, frame, error=f"{source.path}: {error}")
             self._write(answer, missing, read_from)
         return self._entry(source, frame, read_from, skipped=not missing)

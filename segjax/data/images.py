@@ -62,6 +62,11 @@ def decode(path: pathlib.Path) -> Image.Image:
     return image
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image has one channel of more than 8 bits; Pillow reads colours at 8."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
 def png(image: Image.Image) -> bytes:
     """The image as a PNG file's contents."""
     data = io.BytesIO()
@@ -70,7 +75,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def _upright(image: Image.Image, path: pathlib.Path, channels: int) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if is_deep(image):
         raise InputError(
             f"{path} has more than 8 bits a channel (mode {image.mode}): convert the images to "
             "8 bits, with a range of values that suits them."

@@ -63,6 +63,7 @@ class _Refined(Eager):
         self._crf = crf
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
+        """How many classes the predictor inside tells apart, once the kernels fit them."""
         if images.dtype != np.uint8:
             raise InputError(
                 f"The CRF compares colours of 0 … 255, and the images are {images.dtype}; "

@@ -4,6 +4,7 @@ import io
 
 from PIL import Image, ImageOps
 
+from segjax.data.images import is_deep
 from segjax.page.limits import Limits, Refused
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
@@ -28,7 +29,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
     width, height = image.size
     if width * height > limits.pixels:
         raise _too_large(limits)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if is_deep(image):
         raise Refused(
             415,
             f"The image has more than 8 bits a channel (mode {image.mode}): convert it to 8 "

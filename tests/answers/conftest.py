@@ -12,12 +12,15 @@ from segjax.answers.record import Record
 from segjax.answers.sources import find_sources
 from segjax.answers.work import Work
 from segjax.data.palette import voc_palette
+from segjax.errors import RunError
 
 
 def _bright(images: np.ndarray) -> np.ndarray:
-    """Two classes by brightness; an image with a pixel of 13 is refused, as a wrapper might."""
+    """Two classes by brightness; a pixel of 13 is refused, as a wrapper might, 14 is NaN."""
     if (images == 13).any():
         raise ValueError("13 is refused")
+    if (images == 14).any():
+        raise RunError("Probabilities are not numbers")
     return (images[..., 0] > 99).astype(np.uint8)
 
 

@@ -116,7 +116,9 @@ def test_two_that_would_share_a_file_are_refused(here, sources, shared):
 
 
 def test_a_folder_named_as_a_moving_picture_may_stand_beside_it(here):
-    check((moving("c.gif"), still("c/other.jpg")))
+    assert check((moving("c.gif"), still("c/other.jpg"))) is None
+    with pytest.raises(InputError, match="would both be written to"):
+        check((moving("c.gif"), still("c/000001.jpg")))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,9 @@ def test_files_of_a_folder_that_would_not_be_written_are_no_trouble(here):
     (here / "out/c").mkdir(parents=True)
     for name in ("c/notes.png", "c/000001.txt", "c_overlay.mp4", "b.png"):
         (here / "out" / name).write_bytes(b"by hand")
-    check([moving("c.gif"), still("a.jpg")])
+    assert check([moving("c.gif"), still("a.jpg")]) is None
+    with pytest.raises(InputError, match="out/b.png is there already"):
+        check([moving("c.gif"), still("b.jpg")])
 
 
 def test_an_input_is_never_overwritten(here):

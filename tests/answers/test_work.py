@@ -50,15 +50,16 @@ def test_each_frame_has_its_files_and_labelmes_frames_an_image(job):
 
 
 def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
-    for name, value in (("a.png", 200), ("b.png", 13), ("d.png", 100)):
+    for name, value in (("a.png", 200), ("b.png", 13), ("d.png", 100), ("e.png", 14)):
         job.add(name, value)
     (job.folder / "c.png").write_bytes(b"")
+    job.add("f.png", 150)
     entries, _ = job.run()
-    assert [entry.error is None for entry in entries] == [True, False, False, True]
-    with pytest.raises(RunError, match="2 of 4 images have no mask: .*b.png: 13 is refused"):
+    assert [entry.error is None for entry in entries] == [True, False, False, True, False, True]
+    with pytest.raises(RunError, match="3 of 6 images have no mask: .*b.png: 13 is refused"):
         report(entries, job.made_by(8), out=job.out, as_json=False)
     out, err = capsys.readouterr()
-    assert out == f"2 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
+    assert out == f"3 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
 
 
 def test_json_is_one_object_with_an_entry_for_each_image(job, capsys):

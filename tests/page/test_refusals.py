@@ -15,19 +15,6 @@ ask, brightest, encoded, photo, predict, serving = (
 )
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving(brightest("one"), brightest("two", ("background", "sky", "leaf"))) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def result(server):
-    status, answer = predict(server, encoded(photo()))
-    assert status == 200
-    return answer
-
-
 def raw(server, request: bytes, *, rest=b"", pause=0.0) -> bytes:
     """The whole answer to bytes that no client library would send."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:

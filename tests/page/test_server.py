@@ -22,19 +22,6 @@ ask, brightest, encoded, photo, predict, serving, Brightest = (
 )
 
 
-@pytest.fixture(scope="module")
-def server():
-    with serving(brightest("one"), brightest("two", ("background", "sky", "leaf"))) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def result(server):
-    status, answer = predict(server, encoded(photo()))
-    assert status == 200
-    return answer
-
-
 def test_the_page_is_one_document_that_may_load_nothing_but_its_own_parts(server):
     status, headers, body = ask(server, "GET", "/")
     page = body.decode()
