@@ -1,77 +1,192 @@
-"""segjax's side of `speed.py`: the same lines in, the same lines out as `torch_side.py`."""
+"""segjax's side of the benchmarks: the same lines in, the same lines out as `torch_side.py`.
 
+An operation's `form` is one of those that `FORMS` names; without one, it is what the library
+takes on this platform.
+"""
+
+import contextlib
+import functools
+import gc
 import json
 import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from crf_case import crf_case
 
 from segjax import losses, parallel
-from segjax.backbones.resnet import ResNet50
-from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.backbones.mobilenet_v3 import MobileNetV3Large
+from segjax.backbones.resnet import ResNet50, ResNet101
+from segjax.crf.dense import dense_crf
+from segjax.models.deeplab_v3 import DeepLabV3, DeepLabV3Plus
+from segjax.models.fc_densenet import FCDenseNet103
 from segjax.models.fcn import FCN
+from segjax.models.lraspp import LRASPP
 from segjax.models.unet import UNet
+from segjax.ops import convolve, pool, products, transposed, winograd
 from segjax.ops.conv import conv2d
 from segjax.ops.forms import plain
-from segjax.ops.pool import max_pool
+from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
 
+FORMS = {
+    "by_taps": products.by_taps,
+    "depthwise": products.depthwise,
+    "winograd": winograd.winograd,
+    "primitive": convolve.plain_form,
+    "as_on_cpu": lambda x, kernel, window: convolve._on_cpu(x.shape, kernel.shape, window)(
+        x, kernel
+    ),
+    "tiles": transposed._by_tiles,
+    "spread": transposed._plain,
+    "reduce_window": pool._reduce_window,
+}
+"""Forms that a case can ask for by name, on every platform."""
+
 
 def main() -> None:
     parallel.tune_cpu()  # As the commands do.
+    work = None
     for line in sys.stdin:
         case = json.loads(line)
-        if "run" in case:
-            start = time.perf_counter()
-            for _ in range(case["run"]):
-                jax.block_until_ready(work())
-            answer = (time.perf_counter() - start) / case["run"]
-        elif case.get("plain"):
-            with plain():
-                work, answer = _prepared(case)
-        else:
-            work, answer = _prepared(case)
+        try:
+            if "run" in case:
+                answer = timed(work, case["run"])
+            else:
+                work = None  # Before the next case takes memory.
+                gc.collect()
+                work, answer = prepared(case)
+        except Exception as error:
+            work, answer = None, {"error": what(error)}
         print(json.dumps(answer), flush=True)
 
 
-def _prepared(case):
-    """Returns the work, compiled, and what is to be said of it."""
-    work, compiled = CASES[case["kind"]](case)
+def what(error):
+    text = (str(error).splitlines() or [""])[0]
+    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        return "out of memory"
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def timed(work, count):
+    """Returns the seconds of one run, of `count` in a row; a CPU waits for each of them."""
+    waits = jax.default_backend() == "cpu"
+    start = time.perf_counter()
+    for _ in range(count):
+        result = work()
+        if waits:
+            jax.block_until_ready(result)
+    jax.block_until_ready(result)
+    return (time.perf_counter() - start) / count
+
+
+def prepared(case):
+    """Returns the work, compiled and run once, and what is to be said of it."""
+    exact = case.get("dtype", "f32") == "f32"
+    precision = jax.default_matmul_precision("highest" if exact else "default")
+    with precision, plain() if case.get("plain") else contextlib.nullcontext():
+        start = time.perf_counter()
+        work, compiled, parameters = CASES[case["kind"]](case)
+        seconds = time.perf_counter() - start
     jax.block_until_ready(work())
-    memory = compiled.memory_analysis().temp_size_in_bytes
-    return work, f"jax {jax.__version__}, {memory / 2**20:.0f} MiB of temporaries"
+    memory = compiled.memory_analysis()
+    arguments, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    total = arguments + outputs + memory.temp_size_in_bytes - memory.alias_size_in_bytes
+    answer = {
+        "version": f"jax {jax.__version__}",
+        "parameters": parameters,
+        "compile_s": round(seconds, 2),
+        "memory_bytes": total,
+        "temporary_bytes": memory.temp_size_in_bytes,
+    }
+    if case.get("flops"):
+        batch, *size = case["image"]
+        answer["forward_flops"] = batch * flops(case["model"], case["classes"], *size)
+    return work, answer
+
+
+def array_dtype(case):
+    return jnp.bfloat16 if case.get("dtype") == "bf16" else jnp.float32
 
 
 def operation(case):
     options = {k: case[k] for k in ("stride", "padding", "dilation", "groups") if k in case}
     arrays = [_random(case["x"])]
     if case["name"] == "max_pool":
-        function = lambda x: max_pool(x, window=case["window"], **options)
+        function = lambda x: max_pool(x, case.get("form"), window=case["window"], **options)
+    elif case["name"] == "resize":
+        function = lambda x: resize_bilinear(x, tuple(case["size"]))
     else:
         arrays.append(_random(case["kernel"]))
-        convolution = conv_transpose2d if case["name"] == "conv_transpose2d" else conv2d
-        function = lambda x, kernel: convolution(x, kernel, **options)
+        by_name = {"conv2d": convolution, "conv_transpose2d": transposed_convolution}
+        function = lambda x, kernel: by_name[case["name"]](
+            x, kernel, case.get("form"), **options
+        )
 
     def with_gradients(cotangent, *arrays):
         y, pull_back = jax.vjp(function, *arrays)
         return y, pull_back(cotangent)
 
+    dtype = array_dtype(case)
+    arrays = [array.astype(dtype) for array in arrays]
     work = function
     if case["gradients"]:
-        cotangent = _random(jax.eval_shape(function, *arrays).shape)
+        cotangent = _random(jax.eval_shape(function, *arrays).shape).astype(dtype)
         work, arrays = with_gradients, [cotangent, *arrays]
     arrays = jax.device_put(arrays)
     compiled = jax.jit(work).lower(*arrays).compile()
-    return (lambda: compiled(*arrays)), compiled
+    return (lambda: compiled(*arrays)), compiled, 0
+
+
+def convolution(x, kernel, form, *, stride=1, padding=0, dilation=1, groups=1):
+    """A convolution, in the form that is asked for."""
+    if form is None:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        return conv2d(x, kernel, groups=groups, **options)
+    twice = lambda number: (number, number)
+    pads = (twice(padding), twice(padding))
+    window = products.Window(twice(stride), pads, twice(dilation), groups)
+    return FORMS[form](x, kernel, window)
+
+
+def transposed_convolution(x, kernel, form, *, stride=1, padding=0):
+    """A transposed convolution, in the form that is asked for."""
+    if form is None:
+        return conv_transpose2d(x, kernel, stride=stride, padding=padding)
+    borders = tuple((size - 1 - padding,) * 2 for size in kernel.shape[:2])
+    window = products.Window((stride, stride), borders, (1, 1), 1)
+    return FORMS[form](x, kernel, window)
+
+
+def max_pool(x, form, *, window, stride, padding):
+    """A max-pool, in the form that is asked for."""
+    if form is None:
+        return pool.max_pool(x, window=window, stride=stride, padding=padding)
+    return FORMS[form](x, window, stride, padding)
+
+
+def product(case):
+    """A matrix product: what the chip can do at most."""
+    a = jax.device_put(_random((case["size"], case["size"])).astype(array_dtype(case)))
+    compiled = jax.jit(jnp.matmul).lower(a, a).compile()
+    return (lambda: compiled(a, a)), compiled, 0
+
+
+def crf(case):
+    """Mean-field inference of the dense CRF on one image, classes as in VOC."""
+    image, probabilities = map(jax.device_put, crf_case(tuple(case["image"]), case["classes"]))
+    compiled = jax.jit(dense_crf).lower(probabilities, image).compile()
+    return (lambda: compiled(probabilities, image)), compiled, 0
 
 
 def training(case):
-    model = MODELS[case["model"]](case["classes"])
+    model = network(case)
     image = _random(case["image"])
-    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
+    variables = initial(model, image)
     optimizer = SGD(Constant(1e-3), momentum=0.9, weight_decay=1e-4).build(
         100, variables["params"]
     )
@@ -81,36 +196,77 @@ def training(case):
     label = np.random.default_rng(0).integers(0, case["classes"], case["image"][:3], np.uint8)
     train = parallel.data_parallel(step)
     state = parallel.replicate(init_state(variables, optimizer))
-
-    def batch():
-        now = np.full(len(image), int(state.step), np.int32)
-        return parallel.shard({"image": image, "label": label, "step": now})
-
-    compiled = train.lower(state, batch()).compile()
+    # On the device once, as a prefetched batch would be; only the step's number changes.
+    data = parallel.shard({"image": image, "label": label})
+    at = lambda step: parallel.shard({"step": np.full(len(image), step, np.int32)})
+    data, taken = jax.device_put(data), 0
+    compiled = train.lower(state, {**data, **at(0)}).compile()
 
     def work():
-        nonlocal state
-        state, metrics = compiled(state, batch())
+        nonlocal state, taken
+        state, metrics = compiled(state, {**data, **at(taken)})
+        taken += 1
         return metrics
 
-    return work, compiled
+    return work, compiled, count(variables)
 
 
 def inference(case):
-    model = MODELS[case["model"]](case["classes"])
-    image = _random(case["image"])
-    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
+    model = network(case)
+    image = jax.device_put(_random(case["image"]))
+    variables = initial(model, image)
     predict = jax.jit(lambda v, x: jax.nn.softmax(model.apply(v, x, train=False)))
     compiled = predict.lower(variables, image).compile()
-    return (lambda: compiled(variables, image)), compiled
+    return (lambda: compiled(variables, image)), compiled, count(variables)
 
 
-MODELS = {
+def network(case):
+    model = NETWORKS[case["model"]](case["classes"])
+    if hasattr(model, "backbone"):  # The heads take the backbone's.
+        return model.clone(backbone=model.backbone.clone(dtype=array_dtype(case)))
+    return model.clone(dtype=array_dtype(case))
+
+
+def initial(model, image):
+    init = lambda x: model.init(jax.random.key(0), x, train=False)
+    return jax.jit(init)(jnp.zeros((1, 64, 64, image.shape[-1])))
+
+
+def count(variables):
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+@functools.cache
+def flops(name, classes, height, width, channels):
+    """Returns the operations of one image's way forward, before the compiler changes any."""
+    model = NETWORKS[name](classes)
+    image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
+    init = lambda x: model.init(jax.random.key(0), x, train=False)
+    variables = jax.eval_shape(init, image)
+    with plain():
+        lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
+    return float(lowered.cost_analysis()["flops"])
+
+
+NETWORKS = {
     "deeplab_v3": lambda k: DeepLabV3(ResNet50(output_stride=8), k, rates=(12, 24, 36)),
+    "deeplab_v3_101": lambda k: DeepLabV3(ResNet101(output_stride=8), k, rates=(12, 24, 36)),
+    "deeplab_v3_plus": lambda k: DeepLabV3Plus(
+        ResNet50(output_stride=16), k, rates=(6, 12, 18), separable=False
+    ),
     "fcn": lambda k: FCN(ResNet50(output_stride=8), k),
     "unet": UNet,
+    "lraspp": lambda k: LRASPP(MobileNetV3Large(output_stride=16), k),
+    "fc_densenet": FCDenseNet103,
+    "small_unet": lambda k: UNet(k, depth=2, features=8),
 }
-CASES = {"operation": operation, "training": training, "inference": inference}
+CASES = {
+    "operation": operation,
+    "training": training,
+    "inference": inference,
+    "product": product,
+    "crf": crf,
+}
 
 
 def _random(shape):

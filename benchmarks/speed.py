@@ -8,15 +8,13 @@ before it is timed; then they take turns, and the medians are compared: torch ÷
 """
 
 import argparse
-import json
 import os
-import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
-HERE = pathlib.Path(__file__).parent
+from sides import Side, SideError
+
 PAUSE = 0.5
 """Seconds before each turn, in which the other side's idle threads stop spinning."""
 
@@ -118,38 +116,6 @@ def cases(what: str) -> dict[str, dict]:
     }
 
 
-class Side:
-    """A process that prepares a case, then runs it when told to."""
-
-    def __init__(self, python: str, script: str, threads: int):
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen(
-            [python, str(HERE / script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        if hasattr(os, "sched_setaffinity"):  # XLA takes as many threads as it has cores.
-            cores = sorted(os.sched_getaffinity(0))[:threads]
-            os.sched_setaffinity(self.process.pid, cores)
-
-    def ask(self, **message):
-        print(json.dumps(message), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit(f"error: {self.process.args[1]} ended; its message is above.")
-        return json.loads(answer)
-
-    def turn(self, count: int) -> float:
-        time.sleep(PAUSE)
-        return self.ask(run=count)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("operations", "training", "inference"))
@@ -163,19 +129,22 @@ def main() -> None:
     print("| case | torch | segjax | torch ÷ segjax | spread of turns | prepared in |")
     print("|---|---|---|---|---|---|")
     versions = set()
-    for name, case in cases(arguments.what).items():
-        if arguments.only in name:
-            versions |= compare(name, case, arguments)
-            if arguments.plain:
-                versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
+    try:
+        for name, case in cases(arguments.what).items():
+            if arguments.only in name:
+                versions |= compare(name, case, arguments)
+                if arguments.plain:
+                    versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
+    except SideError as error:
+        sys.exit(f"error: {error}")
     print("; ".join(sorted(versions)))
 
 
 def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
     """Prints a row; returns the versions that were compared."""
     sides = [
-        Side(arguments.torch, "torch_side.py", arguments.threads),
-        Side(sys.executable, "segjax_side.py", arguments.threads),
+        Side(arguments.torch, "torch_side.py", threads=arguments.threads),
+        Side(sys.executable, "segjax_side.py", threads=arguments.threads),
     ]
     prepared, said = [], []
     for side in sides:
@@ -183,19 +152,23 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
         said.append(side.ask(threads=arguments.threads, **case))
         prepared.append(time.perf_counter() - start)
     count = max(1, int(0.2 / max(sides[0].ask(run=1), 1e-4)))
-    turns = [[side.turn(count) for side in sides] for _ in range(arguments.turns)]
+    turns = [[_turn(side, count) for side in sides] for _ in range(arguments.turns)]
     for side in sides:
         side.close()
     torch, segjax = (statistics.median(column) for column in zip(*turns, strict=True))
     ratios = sorted(a / b for a, b in turns)
-    version, _, memory = said[1].partition(", ")
     print(
         f"| {name} | {_seconds(torch)} | {_seconds(segjax)} | {torch / segjax:.2f} | "
         f"{ratios[0]:.2f} … {ratios[-1]:.2f} | {prepared[0]:.0f} s, {prepared[1]:.0f} s, "
-        f"{memory} |",
+        f"{said[1]['temporary_bytes'] / 2**20:.0f} MiB of temporaries |",
         flush=True,
     )
-    return {said[0], version}
+    return {answer["version"] for answer in said}
+
+
+def _turn(side: Side, count: int) -> float:
+    time.sleep(PAUSE)
+    return side.ask(run=count)
 
 
 def _seconds(value: float) -> str:

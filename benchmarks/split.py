@@ -3,7 +3,7 @@
     python benchmarks/split.py steps [NAME ...] [--split ROWSxCOLUMNS] [--size HEIGHTxWIDTH]
     python benchmarks/split.py memory [--split ROWSxCOLUMNS] [--size HEIGHTxWIDTH]
 
-`steps` takes one training step of the small networks of tests/models/test_contract.py: the
+`steps` takes one training step of the small networks of tests/models/small_networks.py: the
 largest difference of a gradient, relative to the largest gradient, to that of devices with
 images of their own; and how often devices exchange something in the compiled step. `memory`
 predicts with two networks, one image on each device and one that all share, and reads from
@@ -37,7 +37,7 @@ from segjax.models.unet import UNet  # noqa: E402
 from segjax.ops.forms import plain  # noqa: E402
 from segjax.train.step import init_state, make_train_step  # noqa: E402
 
-CONTRACT = pathlib.Path(__file__).parents[1] / "tests" / "models" / "test_contract.py"
+SMALL = pathlib.Path(__file__).parents[1] / "tests" / "models" / "small_networks.py"
 KINDS = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
 
 
@@ -56,11 +56,11 @@ def main() -> None:
 
 
 def steps(names: list[str], size: tuple[int, int], split: tuple[int, int]) -> None:
-    contract = runpy.run_path(str(CONTRACT))
+    small = runpy.run_path(str(SMALL))
     print(f"| network | error | {' | '.join(KINDS)} |\n|---|---|{'---|' * len(KINDS)}")
-    for name in names or contract["MODELS"]:
-        model = contract["MODELS"][name]
-        variables = contract["_variables"](model)
+    for name in names or small["MODELS"]:
+        model = small["MODELS"][name]
+        variables = small["variables_of"](model)
         expected = gradients(model, variables, size, (1, 1))
         found = gradients(model, variables, size, split)
         largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))

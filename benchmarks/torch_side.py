@@ -1,163 +1,177 @@
-"""PyTorch's side of `speed.py`: reads one case a line, then runs it as often as it is told to.
+"""PyTorch's side of the benchmarks: reads a case a line, then runs it as often as it is told.
 
-Runs in an environment of its own, which has torch and torchvision and need not have segjax.
-Arrays are channels_last, which on CPUs is PyTorch's faster layout.
+Runs in an environment of its own, which has torch and torchvision and need not have segjax; on
+a GPU where there is one. Arrays are channels_last, PyTorch's faster layout on CPUs and for
+cuDNN. A case's `dtype` is f32, tf32 or bf16 (networks: autocast over float32 weights), and
+`compile` names a backend of `torch.compile`. What fails is an answer too: {"error": …}.
 """
 
-import contextlib
 import json
 import sys
 import time
 
 import torch
-from torch import nn
+import torch_networks
 from torch.nn import functional as F
 
 LAST = torch.channels_last
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:
     torch.manual_seed(0)
+    torch_networks.declare_operators()
+    work = None
     for line in sys.stdin:
         case = json.loads(line)
-        if "run" in case:
-            start = time.perf_counter()
-            for _ in range(case["run"]):
-                work()
-            answer = (time.perf_counter() - start) / case["run"]
-        else:
-            torch.set_num_threads(case["threads"])
-            work = CASES[case["kind"]](case)
-            work()
-            answer = f"torch {torch.__version__}"
+        try:
+            if "run" in case:
+                answer = timed(work, case["run"])
+            else:
+                work = None  # Before the next case takes memory.
+                work, answer = prepared(case)
+        except Exception as error:
+            work, answer = None, {"error": what(error)}
         print(json.dumps(answer), flush=True)
 
 
+def what(error):
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300]
+
+
+def timed(work, count):
+    """Returns the seconds of one run, of `count` in a row."""
+    start = time.perf_counter()
+    for _ in range(count):
+        work()
+    wait()
+    return (time.perf_counter() - start) / count
+
+
+def wait():
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def prepared(case):
+    """Returns the work, run once, and what is to be said of it."""
+    if DEVICE == "cpu":
+        torch.set_num_threads(case["threads"])
+    else:
+        torch._dynamo.reset()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.set_per_process_memory_fraction(case.get("memory_fraction", 1.0))
+    exact = case.get("dtype", "f32") == "f32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cudnn.benchmark = True
+    work, parameters = CASES[case["kind"]](case)
+    start = time.perf_counter()
+    work()
+    wait()
+    answer = {
+        "version": f"torch {torch.__version__}",
+        "parameters": parameters,
+        "first_run_s": round(time.perf_counter() - start, 2),
+    }
+    if DEVICE == "cuda":
+        answer["memory_bytes"] = torch.cuda.max_memory_allocated()
+    return work, answer
+
+
+def half(case):
+    return case.get("dtype") == "bf16"
+
+
 def operation(case):
-    x = torch.randn(case["x"]).permute(0, 3, 1, 2).to(memory_format=LAST)
+    dtype = torch.bfloat16 if half(case) else torch.float32
+    made = lambda *shape: torch.randn(*shape).to(DEVICE, dtype).contiguous(memory_format=LAST)
+    b, h, w, c = case["x"]
+    x = made(b, c, h, w)
     groups = case.get("groups", 1)
     options = {k: case[k] for k in ("stride", "padding") if k in case}
     if case["name"] == "max_pool":
         kernel = None
         function = lambda: F.max_pool2d(x, case["window"], **options)
+    elif case["name"] == "resize":
+        kernel, size = None, tuple(case["size"])
+        function = lambda: F.interpolate(x, size, mode="bilinear", align_corners=False)
     else:
         height, width, inner, outputs = case["kernel"]
-        kernel = torch.randn(outputs, inner, height, width).to(memory_format=LAST)
+        kernel = made(outputs, inner, height, width)
         options |= {"dilation": case.get("dilation", 1), "groups": groups}
         transposed = case["name"] == "conv_transpose2d"
         convolution = F.conv_transpose2d if transposed else F.conv2d
         function = lambda: convolution(x, kernel, **options)
     if not case["gradients"]:
-        return torch.no_grad()(function)
+        return torch.no_grad()(function), 0
     inputs = [t.requires_grad_() for t in (x, kernel) if t is not None]
     cotangent = torch.randn_like(function())
-    return lambda: torch.autograd.grad(function(), inputs, cotangent)
+    return (lambda: torch.autograd.grad(function(), inputs, cotangent)), 0
+
+
+def product(case):
+    """A matrix product: what the chip can do at most."""
+    n, dtype = case["size"], torch.bfloat16 if half(case) else torch.float32
+    a, b = (torch.randn(n, n, device=DEVICE, dtype=dtype) for _ in range(2))
+    return (lambda: a @ b), 0
+
+
+def network(case):
+    model = torch_networks.NETWORKS[case["model"]](case["classes"])
+    model = model.to(DEVICE, memory_format=LAST)
+    count = sum(p.numel() for p in model.parameters())
+    b, h, w, c = case["image"]
+    image = torch.randn(b, c, h, w).to(DEVICE, memory_format=LAST)
+    run = torch.compile(model, backend=case["compile"]) if case.get("compile") else model
+    return model, run, image, count
+
+
+def autocast(case):
+    return torch.autocast(DEVICE, torch.bfloat16, enabled=half(case))
 
 
 def training(case):
-    model = MODELS[case["model"]](case["classes"]).to(memory_format=LAST).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    b, h, w, c = case["image"]
-    image = torch.randn(b, c, h, w).to(memory_format=LAST)
-    label = torch.randint(0, case["classes"], (b, h, w))
+    model, run, image, count = network(case)
+    model.train()
+    fused = {"fused": True} if DEVICE == "cuda" else {}
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, **fused
+    )
+    b, h, w, _ = case["image"]
+    label = torch.randint(0, case["classes"], (b, h, w), device=DEVICE)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(image), label, ignore_index=255).backward()
+        with autocast(case):
+            logits = run(image)
+        F.cross_entropy(logits.float(), label, ignore_index=255).backward()
         optimizer.step()
 
-    return step
+    return step, count
 
 
 def inference(case):
-    model = MODELS[case["model"]](case["classes"]).to(memory_format=LAST).eval()
-    b, h, w, c = case["image"]
-    image = torch.randn(b, c, h, w).to(memory_format=LAST)
-    return torch.no_grad()(lambda: model(image).softmax(1))
+    model, run, image, count = network(case)
+    model.eval()
+
+    @torch.no_grad()
+    def predict():
+        with autocast(case):
+            logits = run(image)
+        return logits.float().softmax(1)
+
+    return predict, count
 
 
-CASES = {"operation": operation, "training": training, "inference": inference}
-
-
-def resnet50():
-    _declare_operators()
-    from torchvision.models import resnet50
-    from torchvision.models._utils import IntermediateLayerGetter
-
-    backbone = resnet50(replace_stride_with_dilation=[False, True, True])
-    return IntermediateLayerGetter(backbone, {"layer4": "out"})
-
-
-def deeplab_v3(classes):
-    _declare_operators()
-    from torchvision.models.segmentation import deeplabv3
-
-    head = deeplabv3.DeepLabHead(2048, classes)
-    return Logits(deeplabv3.DeepLabV3(resnet50(), head))
-
-
-def fcn(classes):
-    _declare_operators()
-    from torchvision.models.segmentation import fcn
-
-    return Logits(fcn.FCN(resnet50(), fcn.FCNHead(2048, classes)))
-
-
-class Logits(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        return self.network(x)["out"]
-
-
-class UNet(nn.Module):
-    """The paper's widths, padded, without batch normalisation."""
-
-    def __init__(self, classes, width=64, depth=4):
-        super().__init__()
-        widths = [width * 2**i for i in range(depth + 1)]
-        pair = lambda i, o: nn.Sequential(
-            *(nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True)),
-            *(nn.Conv2d(o, o, 3, padding=1), nn.ReLU(inplace=True)),
-        )
-        self.down = nn.ModuleList(
-            pair(i, o) for i, o in zip([3, *widths], widths, strict=False)
-        )
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[:-1])
-        self.merge = nn.ModuleList(pair(2 * w, w) for w in widths[:-1])
-        self.classifier = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x):
-        skips = []
-        for down in self.down[:-1]:
-            x = down(x)
-            skips.append(x)
-            x = F.max_pool2d(x, 2)
-        x = self.down[-1](x)
-        for up, merge in zip(reversed(self.up), reversed(self.merge), strict=True):
-            x = merge(torch.cat([skips.pop(), up(x)], 1))
-        return self.classifier(x)
-
-
-MODELS = {"deeplab_v3": deeplab_v3, "fcn": fcn, "unet": UNet}
-
-
-def _declare_operators():
-    """Declares what torchvision's Python files name, where its compiled part is missing."""
-    with contextlib.suppress(RuntimeError):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define(
-            "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
-            "int pooled_width, int sampling_ratio, bool aligned) -> Tensor"
-        )
-        _LIBRARIES.append(library)
-
-
-_LIBRARIES = []
+CASES = {
+    "operation": operation,
+    "training": training,
+    "inference": inference,
+    "product": product,
+}
 
 if __name__ == "__main__":
     main()

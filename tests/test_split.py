@@ -19,8 +19,8 @@ from segjax.ops.conv import conv2d
 from segjax.ops.forms import plain
 from segjax.train.step import init_state, make_train_step
 
-CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "test_contract.py"))
-MODELS, variables_of = CONTRACT["MODELS"], CONTRACT["_variables"]
+SMALL = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "small_networks.py"))
+MODELS, variables_of = SMALL["MODELS"], SMALL["variables_of"]
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(4, 37, 50, 3)).astype(np.float32)
 LABELS = RNG.integers(0, 3, (4, 37, 50)).astype(np.uint8)

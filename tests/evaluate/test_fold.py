@@ -18,7 +18,7 @@ from segjax.layers.conv import Conv, ConvNorm
 from segjax.layers.norm import BatchNorm
 from segjax.ops.forms import plain
 
-CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/test_contract.py"))
+SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 17, 19, 3)), jnp.float32)
 
 
@@ -51,11 +51,11 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", CONTRACT["MODELS"])
+@pytest.mark.parametrize("name", SMALL["MODELS"])
 def test_every_family_answers_as_before_and_needs_no_statistics(name):
-    model = CONTRACT["MODELS"][name]
+    model = SMALL["MODELS"][name]
     # Trained in part: heads for training alone keep their norms, and nothing asks for them.
-    variables = CONTRACT["_variables"](model)
+    variables = SMALL["variables_of"](model)
     if "batch_stats" not in variables:
         image = jax.ShapeDtypeStruct(IMAGE.shape, IMAGE.dtype)
         folded = fold_norms(evaluation(model), variables, image)

@@ -16,7 +16,7 @@ from segjax.experiment import CAFFE, IMAGENET
 from segjax.ops.forms import plain
 from segjax.ops.transposed import conv_transpose2d
 
-CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/test_contract.py"))
+SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
 SIZE = (33, 47)
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
@@ -55,11 +55,11 @@ def assert_same(runtime, answer):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", CONTRACT["MODELS"])
+@pytest.mark.parametrize("name", SMALL["MODELS"])
 def test_every_family_gives_the_same_probabilities(name, runtime):
-    model = CONTRACT["MODELS"][name]
+    model = SMALL["MODELS"][name]
     # The classifiers' scores as they are after training: below ten, not in the hundreds.
-    variables = jax.tree.map(lambda leaf: leaf / 2, CONTRACT["_variables"](model))
+    variables = jax.tree.map(lambda leaf: leaf / 2, SMALL["variables_of"](model))
     predict = WholeImage(model, CAFFE if name == "fcn8s" else IMAGENET)
     answer = frozen(predict, variables, size=SIZE, channels=3, classes=False, fold=True)
     assert_same(runtime, answer)

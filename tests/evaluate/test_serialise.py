@@ -15,7 +15,7 @@ from segjax.experiment import IMAGENET
 from segjax.layers.conv import ConvNorm
 from segjax.models.unet import UNet
 
-CONTRACT = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/test_contract.py"))
+SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
 NUMBERS_NEEDED = ("deeplab_v1_msc", "deeplab_v2")
 
 
@@ -44,24 +44,24 @@ def answer_of(model, size=None, *, fold=False):
         image = jnp.zeros((1, 33, 33, 3))
         variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
     else:
-        variables = CONTRACT["_variables"](model)
+        variables = SMALL["variables_of"](model)
     predict = WholeImage(model, IMAGENET)
     return frozen(predict, variables, size=size, channels=3, classes=False, fold=fold)
 
 
-@pytest.mark.parametrize("name", [n for n in CONTRACT["MODELS"] if n not in NUMBERS_NEEDED])
+@pytest.mark.parametrize("name", [n for n in SMALL["MODELS"] if n not in NUMBERS_NEEDED])
 def test_the_answer_has_the_images_height_and_width_whatever_they_are(name):
     constraints = ["h >= 32", "w >= 32"]
     shape = jax.export.symbolic_shape("b, h, w, 3", constraints=constraints)
     image = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    found = jax.eval_shape(answer_of(CONTRACT["MODELS"][name]), image)
+    found = jax.eval_shape(answer_of(SMALL["MODELS"][name]), image)
     assert (found.shape, found.dtype) == ((*shape[:3], 3), jnp.float32)
 
 
 @pytest.mark.parametrize("name", NUMBERS_NEEDED)
 def test_a_network_that_needs_numbers_is_refused_and_the_reason_is_one_line(name):
     with pytest.raises(ValueError, match="cannot be traced for any size") as raised:
-        stablehlo(answer_of(CONTRACT["MODELS"][name]), size=None, channels=3, platforms=["cpu"])
+        stablehlo(answer_of(SMALL["MODELS"][name]), size=None, channels=3, platforms=["cpu"])
     assert "\n" not in str(raised.value)
 
 

@@ -1,0 +1,205 @@
+"""Stage operations: every form of an operation, beside the primitive and PyTorch's (cuDNN).
+
+What `segjax.ops` takes on this platform is "segjax"; the other columns are forms that it could
+take. The CRF runs beside pydensecrf on the host, where that is installed.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from accelerator_rows import Clock, Rows
+from accelerator_sides import Sides
+from crf_case import crf_case
+
+BATCH = 16
+LEAST = 15
+CRF = {False: ((375, 500), 21), True: ((64, 80), 5)}
+"""Size and classes of the CRF's image; with tiny settings (True) a small one."""
+
+SPREAD = {"stride": 2, "padding": 1}
+CONVOLUTIONS = {
+    "1×1, 1024 → 256, 65²": ((65, 1024), (1, 1, 1024, 256), {}),
+    "3×3, 64 → 64, 129²": ((129, 64), (3, 3, 64, 64), {"padding": 1}),
+    "3×3, 256 → 256, 65²": ((65, 256), (3, 3, 256, 256), {"padding": 1}),
+    "3×3 /2, 128 → 128, 129²": ((129, 128), (3, 3, 128, 128), {"padding": 1, "stride": 2}),
+    "3×3 rate 2, 256 → 256, 65²": ((65, 256), (3, 3, 256, 256), {"padding": 2, "dilation": 2}),
+    "3×3 rate 4, 512 → 512, 65²": ((65, 512), (3, 3, 512, 512), {"padding": 4, "dilation": 4}),
+    "3×3 rate 12, 2048 → 256, 65²": (
+        (65, 2048),
+        (3, 3, 2048, 256),
+        {"padding": 12, "dilation": 12},
+    ),
+    "3×3 rate 36, 2048 → 256, 65²": (
+        (65, 2048),
+        (3, 3, 2048, 256),
+        {"padding": 36, "dilation": 36},
+    ),
+    # Eight of the nine taps read nothing but padding.
+    "3×3 rate 36, 2048 → 256, 33²": (
+        (33, 2048),
+        (3, 3, 2048, 256),
+        {"padding": 36, "dilation": 36},
+    ),
+    "3×3 in 32 groups, 256, 65²": ((65, 256), (3, 3, 8, 256), {"padding": 1, "groups": 32}),
+    "depthwise 3×3, 960, 65²": ((65, 960), (3, 3, 1, 960), {"padding": 1, "groups": 960}),
+    "depthwise 3×3 rate 12, 960, 65²": (
+        (65, 960),
+        (3, 3, 1, 960),
+        {"padding": 12, "dilation": 12, "groups": 960},
+    ),
+}
+"""(side, channels) of the input, kernel, options."""
+
+TRANSPOSED = {
+    "transposed 2×2 /2, 128 → 64, 64²": ((64, 128), (2, 2, 64, 128), {"stride": 2}),
+    "transposed 3×3 /2, 80 → 80, 64²": ((64, 80), (3, 3, 80, 80), {"stride": 2}),
+    "transposed 4×4 /2, 64 → 64, 64²": ((64, 64), (4, 4, 64, 64), SPREAD),
+    "transposed 16×16 /8, 21, 64²": ((64, 21), (16, 16, 21, 21), {"stride": 8, "padding": 4}),
+}
+OTHERS = {
+    "max-pool 3 /2, 64, 257²": {
+        "name": "max_pool",
+        "x": (257, 64),
+        "options": {"window": 3, "stride": 2, "padding": 1},
+        "forms": ("reduce_window",),
+    },
+    "max-pool 2 /2, 256, 129²": {
+        "name": "max_pool",
+        "x": (129, 256),
+        "options": {"window": 2, "stride": 2, "padding": 0},
+        "forms": ("reduce_window",),
+    },
+    "bilinear × 8, 21, 65²": {
+        "name": "resize",
+        "x": (65, 21),
+        "options": {"size": [513, 513]},
+        "forms": (),
+    },
+}
+ORDER = (("bf16", True), ("bf16", False), ("tf32", True), ("tf32", False), ("f32", True))
+"""(precision, with gradients), most wanted first."""
+
+
+def names(options) -> list[str]:
+    """Returns the rows' names, most wanted first."""
+    (height, width), classes = CRF[options.smoke]
+    crf = f"dense CRF, 10 rounds, {classes} classes, {height} × {width}"
+    return [*_cases(options.smoke), crf]
+
+
+def forms_of(kind: str, kernel: tuple[int, ...], options: dict) -> tuple[str, ...]:
+    """Returns the forms that a convolution could take."""
+    if kind == "conv_transpose2d":
+        return ("spread", "tiles")
+    groups, dense = options.get("groups", 1), kernel[:2] == (3, 3)
+    if groups == kernel[3]:
+        return ("primitive", "depthwise", "as_on_cpu")
+    winograd = dense and groups == 1 and options.get("stride", 1) == 1
+    return ("primitive", "by_taps", "as_on_cpu", *(("winograd",) if winograd else ()))
+
+
+def _cases(smoke: bool) -> dict[str, dict]:
+    batch, shrink = (1, 16) if smoke else (BATCH, 1)
+    single = {
+        title: {
+            "name": kind,
+            "x": x,
+            "options": {"kernel": list(kernel), **options},
+            "forms": forms_of(kind, kernel, options),
+        }
+        for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
+        for title, (x, kernel, options) in table.items()
+    } | OTHERS
+    if smoke:
+        few = ("3×3 in 32 groups, 256, 65²", *list(TRANSPOSED)[:1], *list(OTHERS)[:1])
+        single = {title: single[title] for title in few}
+    found = {}
+    for dtype, gradients in ORDER[: 1 if smoke else len(ORDER)]:
+        for title, case in single.items():
+            side, channels = case["x"]
+            side = -(-side // shrink)
+            what = "value and gradients" if gradients else "value"
+            # Titles name the side of the full settings.
+            name = f"{title.rpartition(', ')[0]}, {side}², batch {batch}, {dtype}, {what}"
+            found[name] = {
+                "kind": "operation",
+                "name": case["name"],
+                "x": [batch, side, side, channels],
+                **case["options"],
+                "dtype": dtype,
+                "gradients": gradients,
+                "threads": os.cpu_count(),
+                "forms": case["forms"],
+            }
+    return found
+
+
+def run(left: list[str], options, rows: Rows, clock: Clock) -> Iterator[tuple[str, dict]]:
+    """Yields (name, results), as long as there is time."""
+    cases = _cases(options.smoke)
+    with Sides(options.torch, clock) as sides:
+        for name in left:
+            if clock.left < LEAST:
+                return
+            if name in cases:
+                values = sides.measure(partial(_row, sides, dict(cases[name])))
+            else:
+                values = sides.measure(partial(_crf, sides, *CRF[options.smoke]))
+            if values is None:
+                return
+            yield name, values
+
+
+def _row(sides: Sides, case: dict) -> dict:
+    """Returns milliseconds, by form: each of segjax's in turns with PyTorch's."""
+    forms, torch, result = case.pop("forms"), sides.torch, {}
+    peer = sides.answer(torch, **case) if torch else {"error": "no torch"}
+    if "error" in peer:
+        result["torch"], torch = peer, None
+    for form in (None, *forms):
+        title = form or "segjax"
+        said = sides.answer(sides.segjax, **case, **({"form": form} if form else {}))
+        if "error" in said:
+            result[title] = said
+            continue
+        *theirs, seconds = sides.in_turns(*filter(None, [torch, sides.segjax]), least=0.1)
+        result[title] = {
+            "ms": round(1e3 * seconds, 4),
+            "compile_s": said["compile_s"],
+            "temporary_bytes": said["temporary_bytes"],
+        }
+        if theirs:
+            before = result.get("torch", {}).get("ms", float("inf"))
+            result["torch"] = {"ms": min(before, round(1e3 * theirs[0], 4))}
+    return result
+
+
+def _crf(sides: Sides, size: tuple[int, int], classes: int) -> dict:
+    said = sides.answer(sides.segjax, kind="crf", image=list(size), classes=classes)
+    result = {"segjax": said}
+    if "error" not in said:
+        (seconds,) = sides.in_turns(sides.segjax)
+        result["segjax"] = {"ms": round(1e3 * seconds, 3), "compile_s": said["compile_s"]}
+    return result | {"pydensecrf on the host": _pydensecrf(size, classes)}
+
+
+def _pydensecrf(size: tuple[int, int], classes: int) -> dict:
+    try:
+        import pydensecrf.densecrf as peer
+    except ImportError:
+        return {"error": "pydensecrf is not installed"}
+    image, probabilities = crf_case(size, classes)
+    unary = -np.log(probabilities).transpose(2, 0, 1).reshape(classes, -1)
+    unary, taken = np.ascontiguousarray(unary), []
+    for _ in range(3):
+        begin = time.perf_counter()
+        crf = peer.DenseCRF2D(size[1], size[0], classes)
+        crf.setUnaryEnergy(unary)
+        crf.addPairwiseGaussian(sxy=3, compat=3)
+        crf.addPairwiseBilateral(sxy=49, srgb=5, rgbim=image, compat=4)
+        crf.inference(10)
+        taken.append(time.perf_counter() - begin)
+    return {"ms": round(1e3 * min(taken), 1)}

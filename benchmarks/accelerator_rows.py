@@ -1,0 +1,72 @@
+"""Result rows as JSON lines, and the clock that ends a session in time."""
+
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def read(path: pathlib.Path) -> list[Row]:
+    """Returns the rows of a file; a last line that was cut off in the middle is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+class Rows:
+    """The rows of one session, appended to a file as they are measured.
+
+    `done` names files of earlier sessions: what they hold is not measured again.
+    """
+
+    def __init__(self, path: pathlib.Path, *, done: Iterable[pathlib.Path] = ()):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = read(path) if path.is_file() else []
+        # Written anew, or the next row would continue a line that was cut off.
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text("".join(_line(row) for row in own), encoding="utf-8")
+        os.replace(partial, path)
+        self.rows = own + [row for file in done for row in read(file)]
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return any((row["stage"], row["name"]) == key for row in self.rows)
+
+    def find(self, stage: str, name: str) -> Row | None:
+        """Returns the row of that name, or None."""
+        found = (row for row in self.rows if (row["stage"], row["name"]) == (stage, name))
+        return next(found, None)
+
+    def write(self, stage: str, name: str, values: Mapping[str, Any]) -> None:
+        """Appends a row; it is on the disk when this returns."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        row = {"stage": stage, "name": name, "at": at, **values}
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+class Clock:
+    """Counts down the time of a session."""
+
+    def __init__(self, minutes: float):
+        self._end = time.monotonic() + 60 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; negative when it is over."""
+        return self._end - time.monotonic()
