@@ -81,7 +81,9 @@ def read_arrays(
 
 def _unreadable(path: pathlib.Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if not isinstance(error, InputError):
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    elif not isinstance(error, InputError):
         reason = f"it is cut off or damaged ({reason}); copy or download it again"
     return InputError(f"{path} cannot be read as weights: {reason}.")
 

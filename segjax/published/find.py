@@ -26,6 +26,8 @@ def find_weights(path_or_name: str) -> pathlib.Path:
     Raises:
       InputError: there is none; the message says which file to place where.
     """
+    if "://" in path_or_name:
+        raise InputError(f"{path_or_name} is an address; download the file and name its path.")
     path = pathlib.Path(path_or_name).expanduser()
     if path.is_file():
         return path

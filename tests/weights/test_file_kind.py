@@ -1,7 +1,9 @@
 """What is not a weights file is called what it is, in one line with the remedy."""
 
+import errno
 import gzip
 import io
+import os
 import pathlib
 import runpy
 import tarfile
@@ -86,6 +88,17 @@ def test_another_file_is_called_what_it_is_under_any_suffix(kind, suffix, tmp_pa
     assert str(error.value).startswith(f"{path} cannot be read as weights: it")
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("segjax.published.files.kind_of", denied)
+    with pytest.raises(
+        InputError, match=r"a.pth cannot be read as weights: Permission denied\.$"
+    ):
+        read_arrays(tmp_path / "a.pth")
 
 
 def test_each_kind_of_weights_is_known_by_its_bytes(tmp_path):

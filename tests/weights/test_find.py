@@ -145,6 +145,12 @@ def test_a_path_without_a_file_is_never_asked_of_the_hub_and_the_nearest_is_name
     assert hub == []
 
 
+def test_an_address_is_called_one(hub):
+    with pytest.raises(InputError, match="models/a.pth is an address; download the file and"):
+        find_weights("https://example.org/models/a.pth")
+    assert hub == []
+
+
 def test_a_folder_is_refused_with_the_file_in_it_that_may_be_meant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "voc").mkdir(parents=True)
