@@ -335,12 +335,16 @@ def describe(experiment: Experiment) -> str:
 
 
 def trajectory(description: str) -> dict[str, str]:
-    """The lines of a description that decide the parameters, as {path: value}."""
+    """The lines of a description that decide the parameters, as {path: value}.
+
+    A field that is None counts as unset: so a run from before the field was there goes on.
+    """
     lines = (line.split(" = ", 1) for line in description.splitlines() if " = " in line)
     return {
         path: value
         for path, value in lines
         if path.split(".")[0] in TRAJECTORY
+        and value != "None"
         and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
     }
 

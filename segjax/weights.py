@@ -22,7 +22,7 @@ from segjax.errors import InputError
 from segjax.published.account import fit
 from segjax.published.files import read_arrays
 from segjax.published.find import find_weights
-from segjax.published.layouts import LAYOUTS, translate
+from segjax.published.layouts import LAYOUTS, is_known, translate
 from segjax.types import Variables
 
 
@@ -33,10 +33,12 @@ class Pretrained:
     Attributes:
       source: a path such as "fcn.pth", or a name such as "timm/resnet101.tv_in1k".
       allow: regular expressions of names that need not fit; see `load`.
+      key: which of the state dicts in the file, such as "model_ema"; see `load`.
     """
 
     source: str
     allow: tuple[str, ...] = ()
+    key: str | None = None
 
     def load(
         self,
@@ -48,7 +50,13 @@ class Pretrained:
     ) -> Variables:
         """The variables for `model`; see `load`."""
         return load(
-            self.source, model, channels=channels, seed=seed, allow=self.allow, note=note
+            self.source,
+            model,
+            channels=channels,
+            seed=seed,
+            allow=self.allow,
+            key=self.key,
+            note=note,
         )
 
 
@@ -59,6 +67,7 @@ def load(
     channels: int = 3,
     seed: int = 0,
     allow: tuple[str, ...] = (),
+    key: str | None = None,
     note: Callable[[str], None] = print,
 ) -> Variables:
     """All variables of `model`: from a file, and what the file cannot have, from a seed.
@@ -66,36 +75,42 @@ def load(
     The file is one that `save` wrote, or torchvision's or timm's; a classification checkpoint
     goes into the model's backbone. A classifier for another number of classes starts from the
     seed, and an auxiliary head that the model was built without is left out; `note` says so.
+    A state dict may lie within what a training script saved, and its names may have a prefix
+    of wrappers (`module.`, `_orig_mod.`, `model.`); `note` says which was taken and left out.
 
     Args:
-      path_or_name: a `.safetensors`, `.npz`, `.pth`, `.pt` or `.bin` file; or NAME for such a
-        file in `<cache>/weights/`, where the cache is `SEGJAX_CACHE`, else the user's own; or
-        else a repository of the Hugging Face hub, taken from its cache or downloaded.
+      path_or_name: a file of safetensors, NumPy (`.npz`) or PyTorch (`.pth`, `.pt`, `.bin`,
+        `.ckpt`, `.pth.tar`), whose bytes say of which kind it is; or NAME for such a file in
+        `<cache>/weights/`, where the cache is `SEGJAX_CACHE`, else the user's own; or else a
+        repository of the Hugging Face hub, taken from its cache or downloaded.
       model: the network that they are for.
       channels: of the images that it takes.
       seed: of whatever the file does not give.
-      allow: regular expressions of names that may be missing, unexpected or of another shape.
+      allow: regular expressions of names that may be missing, unexpected, of another shape, or
+        not finite; what the model has under these names starts from the seed.
+      key: where the state dict lies in the file, such as "model_ema" or
+        "checkpoint.state_dict"; or the first part of the names to take, such as "teacher".
       note: takes each line about what is not as in the file.
 
     Raises:
       InputError: there is no such file, it cannot be read, its layout is not known, or arrays
-        are missing, unexpected or of another shape; they are named.
+        are missing, unexpected, of another shape or not finite; they are named.
     """
     path = find_weights(str(path_or_name))
     variables = variable_shapes(model, channels=channels)
     wanted: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
-    arrays = read_arrays(path)
-    checkpoint = translate(arrays, flat_shapes(variables))
-    if checkpoint is None:
-        raise InputError(
-            f"{path} has no layout that segjax knows: its arrays are "
-            f"{', '.join(sorted(arrays)[:5]) or 'none'}. Known: {LAYOUTS}."
-        )
+    arrays, notes = read_arrays(path, key=key, is_known=is_known)
     try:
+        checkpoint = translate(arrays, flat_shapes(variables))
+        if checkpoint is None:
+            raise InputError(
+                "has no layout that segjax knows: its arrays are "
+                f"{', '.join(sorted(arrays)[:5]) or 'none'}. Known: {LAYOUTS}."
+            )
         fitted = fit(checkpoint, wanted, allow=allow, seed=seed)
     except InputError as error:
         raise InputError(f"{path} {error}") from None
-    for line in fitted.notes:
+    for line in (*notes, *fitted.notes):
         note(f"{path.name}: {line}")
     found: dict[str, Any] = dict(fitted.arrays)
     if fitted.fresh:

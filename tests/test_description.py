@@ -167,6 +167,16 @@ def test_the_trajectory_leaves_out_where_data_lie_and_how_a_run_is_watched():
         assert trajectory(describe(override(EXPERIMENT, setting))) != lines
 
 
+def test_a_run_from_before_a_field_was_there_goes_on_while_the_field_is_none():
+    setting = "init=segjax.weights.Pretrained('a.pth')"
+    now = describe(override(EXPERIMENT, setting))
+    before = now.replace("init.key = None\n", "")
+    assert before != now and trajectory(before) == trajectory(now)
+    chosen = describe(override(override(EXPERIMENT, setting), "init.key=ema"))
+    assert trajectory(before) != trajectory(chosen)
+    assert trajectory(describe(EXPERIMENT)) != trajectory(now)
+
+
 def test_normalisation_follows_the_stated_formula():
     image = jnp.asarray([[[[255, 0, 51]]]], jnp.uint8)
     got = Normalize(mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))(image)

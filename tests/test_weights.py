@@ -51,5 +51,5 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no weights file"):
         weights.load(str(path), MODEL)
     path.write_bytes(b"not weights")
-    with pytest.raises(InputError, match="is no readable .safetensors file"):
+    with pytest.raises(InputError, match="as weights: its content is not of safetensors"):
         weights.load(str(path), MODEL)

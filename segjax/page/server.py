@@ -39,6 +39,9 @@ HEADERS = {
 
 BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 
+LINGER = 2.0
+"""Seconds in which a client that was refused may send the rest."""
+
 FAILED = "This failed on the server; the terminal of segjax.serve says why."
 
 
@@ -217,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
-            rest = _Before(self.connection, 2.0)
+            rest = _Before(self.connection, LINGER)
             while rest.readinto(memoryview(bytearray(2**16))):
                 pass
 

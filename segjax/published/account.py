@@ -16,6 +16,7 @@ CLASSIFIERS = (
 """The layers with outputs for each class."""
 
 AUXILIARY = r"\w+/(auxiliary_head\w*)/.*"
+NOT_FINITE = "with values that are not finite"
 NAMED = 12
 """Names of each kind that an error lists."""
 
@@ -59,6 +60,7 @@ def fit(
     other = [p for p in wanted if p in found and not _fits(found[p], wanted[p])]
     resized = [p for p in other if _only_classes_differ(p, found[p], wanted[p])]
     new = [p for p in wanted if p not in found and _is_behind_the_backbone(p, checkpoint)]
+    values = {p: _cast(found[p], wanted[p]) for p in wanted if p in found and p not in other}
     misfits = {
         "missing": [p for p in wanted if p not in found and p not in new],
         "unexpected": [
@@ -66,19 +68,16 @@ def fit(
             *checkpoint.unknown,
         ],
         "of another shape": [p for p in other if p not in resized],
+        NOT_FINITE: [p for p, array in values.items() if not np.isfinite(array).all()],
     }
     allowed = _allowed(misfits, allow)
     refused = {kind: [n for n in ns if n not in allowed] for kind, ns in misfits.items()}
     if any(refused.values()):
         raise InputError(_complaint(checkpoint, refused, found, wanted))
-    keep = {*found} - {*resized, *allowed}
+    kept = {p: array for p, array in values.items() if p not in allowed}
     return Fitted(
-        {
-            p: np.asarray(found[p], leaf.dtype, order="C")
-            for p, leaf in wanted.items()
-            if p in keep
-        },
-        tuple(p for p in wanted if p not in keep),
+        kept,
+        tuple(p for p in wanted if p not in kept),
         (
             *_backbone_notes(checkpoint, new, seed),
             *_classifier_notes(resized, found, wanted, seed),
@@ -101,6 +100,12 @@ def _without_auxiliary(
 
 def _fits(array: np.ndarray, leaf: Any) -> bool:
     return array.shape == leaf.shape and jnp.issubdtype(array.dtype, jnp.floating)
+
+
+def _cast(array: np.ndarray, leaf: Any) -> np.ndarray:
+    # What is too large for the network's dtype becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        return np.asarray(array, leaf.dtype, order="C")
 
 
 def _only_classes_differ(path: str, array: np.ndarray, leaf: Any) -> bool:
@@ -144,16 +149,30 @@ def _complaint(
         dtype = "" if jnp.issubdtype(array.dtype, jnp.floating) else f"{array.dtype} "
         return f"{there} is {dtype}{array.shape} there, {wanted[path].shape} in the model"
 
-    parts = []
-    for kind, names in refused.items():
-        if names:
-            shown = (
-                map(described, sorted(names)) if kind == "of another shape" else sorted(names)
-            )
-            parts.append(f"{len(names)} {kind}: {_listed([*shown])}")
+    def counted(path: str) -> str:
+        array, name = _cast(found[path], wanted[path]), checkpoint.names[path]
+        there = path if name == path else f"{path} ({name})"
+        return f"{there} has {np.sum(~np.isfinite(array))} of {array.size}"
+
+    show = {"of another shape": described, NOT_FINITE: counted}
+    parts = {
+        kind: f"{len(names)} {kind}: {_listed([*map(show.get(kind, str), sorted(names))])}"
+        for kind, names in refused.items()
+        if names
+    }
+    if [*parts] == [NOT_FINITE]:
+        return (
+            f"holds weights that are not finite (NaN or infinite). {parts[NOT_FINITE]}. Take "
+            "an earlier checkpoint, or name in allow=(...) what is to start from the seed."
+        )
+    prefix, outside = checkpoint.prefix, refused["unexpected"]
+    hint = ""
+    if any(not name.startswith(prefix) for name in outside):
+        key = prefix.rstrip(".")
+        hint = f", or take what lies under {key!r} alone with key={key!r}"
     return (
-        f"is for another network ({checkpoint.layout} layout). {'; '.join(parts)}. Build the "
-        "model that it is for, or name in allow=(...) what may differ."
+        f"is for another network ({checkpoint.layout} layout). {'; '.join(parts.values())}. "
+        f"Build the model that it is for, name in allow=(...) what may differ{hint}."
     )
 
 
@@ -163,8 +182,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _backbone_notes(checkpoint: Checkpoint, new: Sequence[str], seed: int) -> Iterable[str]:
-    if checkpoint.remark:
-        yield checkpoint.remark
+    yield from checkpoint.remarks
     if checkpoint.left_out:
         yield f"{_listed(checkpoint.left_out)} left out: the model does not classify images"
     if new:

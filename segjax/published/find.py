@@ -3,13 +3,19 @@
 import errno
 import pathlib
 import re
+from difflib import get_close_matches
 
 from segjax.data.cache import cache_root
 from segjax.errors import InputError
-from segjax.published.files import READERS
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """What timm's repositories on the hub call their weights, the better first."""
+
+SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
+"""What names of weights files end in, in any case, the better first."""
+
+OTHER_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx", ".msgpack", ".pkl", ".pb", ".mat", ".zip")
+"""What names of other files with weights end in; no name for the hub does."""
 
 
 def find_weights(path_or_name: str) -> pathlib.Path:
@@ -20,22 +26,54 @@ def find_weights(path_or_name: str) -> pathlib.Path:
     Raises:
       InputError: there is none; the message says which file to place where.
     """
+    if "://" in path_or_name:
+        raise InputError(f"{path_or_name} is an address; download the file and name its path.")
     path = pathlib.Path(path_or_name).expanduser()
-    if path.suffix in READERS:
-        if not path.is_file():
-            raise InputError(
-                f"There is no weights file {path}; check the path, or set init=None."
-            )
-        return path
     if path.is_file():
-        raise InputError(f"{path} is none of {', '.join(READERS)}; rename it to what it is.")
+        return path
     placed = cache_root() / "weights" / path_or_name
-    for suffix in READERS:
-        if (candidate := placed.with_name(placed.name + suffix)).is_file():
+    if path.is_dir() and (inside := _weights_in(path)):
+        raise InputError(
+            f"{path} is a folder; name a file in it, such as {path / inside[0].name}."
+        )
+    if _is_path(path_or_name) or path.with_name(f"{path.name}.index").is_file():
+        raise InputError(_absent(path))
+    for candidate in _weights_in(placed.parent):
+        if candidate.name.casefold() in [f"{placed.name}{s}".casefold() for s in SUFFIXES]:
             return candidate
     if re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_name):
         return _from_hub(path_or_name, placed)
     raise InputError(f"The weights {path_or_name!r} are not here: {_place(placed)}.")
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text is meant as a file's path rather than as a name."""
+    begins = text.startswith(("/", "./", "../", "~"))
+    return begins or text.casefold().endswith((*SUFFIXES, *OTHER_SUFFIXES))
+
+
+def _absent(path: pathlib.Path) -> str:
+    """What to say of a path at which no file lies."""
+    if path.with_name(f"{path.name}.index").is_file():
+        return (
+            f"{path} is a TensorFlow checkpoint, which segjax does not read; save its "
+            "arrays as .npz."
+        )
+    near = get_close_matches(path.name, [p.name for p in _weights_in(path.parent)], n=1)
+    hint = f" (near: {near[0]})" if near else ""
+    return f"There is no weights file {path}{hint}; check the path, or set init=None."
+
+
+def _weights_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The weights files in a folder, by their suffixes, the preferred kinds first."""
+    order = {suffix: i for i, suffix in enumerate(SUFFIXES)}
+    found = [
+        (order[suffix], path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        for suffix in SUFFIXES
+        if path.name.casefold().endswith(suffix) and path.is_file()
+    ]
+    return [path for _, path in sorted(found)]
 
 
 def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
@@ -72,7 +110,7 @@ def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
 
 
 def _place(placed: pathlib.Path) -> str:
-    kinds = ", ".join(list(READERS)[1:])
+    kinds = ", ".join(SUFFIXES[1:])
     return (
         f"place them as {placed}.safetensors (or {kinds}), "
         "or train from scratch with --set init=None"

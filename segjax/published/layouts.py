@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segjax.errors import InputError
 from segjax.published import backbone_names as names
 from segjax.published.fc_layers import fc_layers
 from segjax.published.head_names import HEADS
 
 BACKBONE = "backbone."
 """Where torchvision's segmentation networks keep theirs."""
+
+COUNTERS = r"(.*\.)?(num_batches_tracked|n_averaged)"
+"""What BatchNorm and averaged models count; no network computes with it."""
 
 
 class Family(NamedTuple):
@@ -71,7 +75,8 @@ class Checkpoint(NamedTuple):
       unknown: names in the file that stand for nothing here.
       classifies: a classification network, of which the backbone is of use.
       left_out: the names in the file of what only classifies in it.
-      remark: what its user should know.
+      remarks: what its user should know, one line each.
+      prefix: what stands before each name in the file.
     """
 
     layout: str
@@ -80,25 +85,76 @@ class Checkpoint(NamedTuple):
     unknown: tuple[str, ...] = ()
     classifies: bool = False
     left_out: tuple[str, ...] = ()
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+def is_known(tensors: Iterable[str]) -> bool:
+    """Whether `translate` knows the layout of such names."""
+    tensors = [*tensors]
+    return any("/" in name for name in tensors) or _recognised(tensors) is not None
 
 
 def translate(
     arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint | None:
-    """The checkpoint by the names of a network with such `shapes`; None for no known layout."""
+    """The checkpoint by the names of a network with such `shapes`; None for no known layout.
+
+    What wrappers put before each name, such as `module.` and `_orig_mod.`, is left out.
+
+    Raises:
+      InputError: the arrays are those of several networks.
+    """
     if any("/" in name for name in arrays):
         return Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
-    if all(name.startswith("module.") for name in arrays):  # Saved in the midst of training.
-        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
-    arrays = {n: a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+    arrays = {n: a for n, a in arrays.items() if not re.fullmatch(COUNTERS, n)}
+    recognised = _recognised(arrays)
+    if recognised is None:
+        return None
+    family, prefixes = recognised
+    if len(prefixes) > 1:
+        keys = [prefix.rstrip(".") for prefix in prefixes]
+        raise InputError(
+            f"holds {len(keys)} networks, under {', '.join(map(repr, keys))}; choose one with "
+            f"key={keys[0]!r}."
+        )
+    prefix = prefixes[0]
+    if all(name.startswith(f"{prefix}{BACKBONE}") for name in arrays):
+        prefix += BACKBONE  # A backbone alone, without the network around it.
+    inside = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    outside = tuple(name for name in arrays if not name.startswith(prefix))
+    found = _of_family(inside, family, shapes)
+    how_many = f"{len(inside)} of the {len(arrays)}" if outside else f"all {len(arrays)}"
+    note = f"the prefix {prefix!r} is left out of {how_many} names"
+    return found._replace(
+        names={path: f"{prefix}{name}" for path, name in found.names.items()},
+        unknown=(*(f"{prefix}{name}" for name in found.unknown), *outside),
+        left_out=tuple(f"{prefix}{name}" for name in found.left_out),
+        remarks=(*([note] if prefix else []), *found.remarks),
+        prefix=prefix,
+    )
+
+
+def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
+    """The family of a network, and what stands before its modules' names.
+
+    Several networks have several prefixes; one without a prefix contains the others.
+    """
+    modules = _modules(tensors)
+    for family in FAMILIES:
+        mark = re.compile(rf"((?:.+?\.)??)(?:{re.escape(BACKBONE)})?(?:{family.mark})")
+        prefixes = sorted({match[1] for match in map(mark.fullmatch, modules) if match})
+        if prefixes:
+            return family, [""] if "" in prefixes else prefixes
+    return None
+
+
+def _of_family(
+    arrays: Mapping[str, np.ndarray], family: Family, shapes: Mapping[str, tuple[int, ...]]
+) -> Checkpoint:
+    """The checkpoint of arrays with nothing before their names."""
     backbone = [n.removeprefix(BACKBONE) for n in arrays if n.startswith(BACKBONE)]
     modules = _modules(backbone or arrays)
-    family = next(
-        (f for f in FAMILIES if any(re.fullmatch(f.mark, module) for module in modules)), None
-    )
-    if family is None:
-        return None
     root = "backbone/" if any(path.startswith("params/backbone/") for path in shapes) else ""
     paths = {module: f"{root}{path}" for module, path in family.rename(modules).items()}
     if backbone:
@@ -130,7 +186,7 @@ def _classification(
     classifier = [n for n in others if re.fullmatch(family.classifier, n.rpartition(".")[0])]
     return _checkpoint(family.name, found)._replace(
         classifies=True,
-        remark=family.remark,
+        remarks=(family.remark,) if family.remark else (),
         unknown=tuple(name for name in others if name not in classifier),
         left_out=tuple(name for name in classifier if name not in used),
     )

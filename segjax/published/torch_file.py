@@ -1,164 +1,116 @@
-"""PyTorch's `.pth` files → {name: array}, without PyTorch and without running what they hold.
+"""PyTorch's files → {name: array}, without PyTorch and without running what they hold.
 
-A pickle may name any function to be called while it is read. Here names are looked up in a list
-of six and nowhere else; tensors become descriptions, and those of the state dict become arrays.
 Two formats: a zip archive (PyTorch 1.6 and later), and before it pickles one after another with
-the storages' bytes behind them.
+the storages' bytes behind them. The pickles are read as inert descriptions (`inert_pickle`), so
+what else lies beside a state dict (arguments, optimizers, objects of any class) is passed over.
 """
 
+import functools
+import io
 import pathlib
-import pickle
+import re
 import struct
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO
 
-import jax.numpy as jnp
 import numpy as np
 
 from segjax.errors import InputError
+from segjax.published.containers import Opened
+from segjax.published.inert_pickle import Referenced, read_pickle
+from segjax.published.state_dicts import state_dicts
+from segjax.published.torch_tensors import array_of, storage_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-STATE_DICTS = ("state_dict", "model", "model_state_dict", "model_state")
-"""Where training scripts keep the state dict in what they save."""
-
-_DTYPES = {
-    "DoubleStorage": np.dtype("<f8"),
-    "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(jnp.bfloat16),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-}
 
 
-class _Storage(NamedTuple):
-    key: str
-    dtype: np.dtype
-    count: int
-
-
-class _Tensor(NamedTuple):
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-def read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of the state dict in a file that `torch.save` wrote, by name.
+def open_torch_zip(path: pathlib.Path) -> Opened:
+    """The state dicts in a zip archive that `torch.save` wrote.
 
     Raises:
-      InputError: the pickle names what is not on the list, or holds no state dict.
+      InputError: it is another archive, or holds no state dict.
+      Exception: of any kind, where the file is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        root = _root(names)
+        order = f"{root}byteorder"
+        if order in names and archive.read(order) != b"little":
+            raise InputError("it was written on a big-endian machine; save it on another")
+        found = state_dicts(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl"))))
+
+    def read(key: str) -> dict[str, np.ndarray]:
+        """The arrays of one state dict."""
+        with zipfile.ZipFile(path) as archive:
+            # Views share their storage: its bytes are read once.
+            data = functools.cache(lambda storage: archive.read(f"{root}data/{storage}"))
+            return {name: array_of(name, tensor, data) for name, tensor in found[key].items()}
+
+    return Opened({key: tuple(tensors) for key, tensors in found.items()}, read)
+
+
+def _root(names: list[str]) -> str:
+    """The folder in the archive."""
+    pickles = [name for name in names if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
+    if any(re.fullmatch(r"([^/]+/)?constants\.pkl", name) for name in names):
+        raise InputError(
+            "it is a TorchScript program (torch.jit.save), not a state dict; in PyTorch, "
+            "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') makes one"
+        )
+    if len(pickles) != 1:
+        raise InputError(
+            "it is a zip archive that torch.save did not write; it begins with "
+            f"{', '.join(names[:3]) or 'nothing'}"
+        )
+    return pickles[0].removesuffix("data.pkl")
+
+
+def open_torch_legacy(path: pathlib.Path) -> Opened:
+    """The state dicts in a file of PyTorch before 1.6, or in a plain pickle of NumPy arrays.
+
+    Raises:
+      InputError: it holds no state dict.
       Exception: of any kind, where the file is truncated or damaged.
     """
     with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\3\4"
-        file.seek(0)
-        return _read_zip(file) if is_zip else _read_legacy(file)
+        first, places = read_pickle(file), {}
+        if first == MAGIC:
+            if read_pickle(file) != PROTOCOL or not read_pickle(file)["little_endian"]:
+                raise InputError("it was written on a big-endian machine; save it on another")
+            references: list[Referenced] = []
+            first = read_pickle(file, references=references)
+            places = _places(file, keys=read_pickle(file), references=references)
+    found = state_dicts(first)
+
+    def read(key: str) -> dict[str, np.ndarray]:
+        """The arrays of one state dict."""
+        with path.open("rb") as file:
+
+            @functools.cache
+            def data(storage: str) -> bytes:
+                """A storage's bytes."""
+                start, length = places[storage]
+                file.seek(start)
+                return file.read(length)
+
+            return {name: array_of(name, tensor, data) for name, tensor in found[key].items()}
+
+    return Opened({key: tuple(tensors) for key, tensors in found.items()}, read)
 
 
-def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        (pickled,) = [n for n in names if n == "data.pkl" or n.endswith("/data.pkl")]
-        root = pickled.removesuffix("data.pkl")
-        order = f"{root}byteorder"
-        if order in names and archive.read(order) != b"little":
-            raise InputError("it was written on a big-endian machine; save it on another.")
-        with archive.open(pickled) as stream:
-            found = _Unpickler(stream, encoding="utf-8").load()
-
-        def data(storage: _Storage) -> bytes:
-            """The storage's bytes."""
-            return archive.read(f"{root}data/{storage.key}")
-
-        return _arrays(found, data)
-
-
-def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
-    load = lambda: _Unpickler(file, encoding="utf-8").load()
-    if load() != MAGIC or load() != PROTOCOL or not load()["little_endian"]:
-        raise InputError("it is a pickle, but none that torch.save wrote.")
-    unpickler = _Unpickler(file, encoding="utf-8")
-    found = unpickler.load()
-    data = {}
-    for key in load():
+def _places(
+    file: BinaryIO, *, keys: list[str], references: list[Referenced]
+) -> dict[str, tuple[int, int]]:
+    """{storage: (first byte, bytes)} of the storages that lie one after another in a file."""
+    storages = [storage for r in references if (storage := storage_of(r))]
+    itemsizes = {storage.key: storage.itemsize for storage in storages}
+    places = {}
+    for key in keys:
         (count,) = struct.unpack("<q", file.read(8))
-        dtype = unpickler.storages[key].dtype
-        data[key] = file.read(max(count, 0) * dtype.itemsize)
-    return _arrays(found, lambda storage: data[storage.key])
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds descriptions of tensors; whatever else a pickle names is refused."""
-
-    def __init__(self, file: Any, **options: Any):
-        super().__init__(file, **options)
-        self.storages: dict[str, _Storage] = {}
-        # Bound methods: a pickle cannot set attributes on them.
-        self._known: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor"): self._tensor,
-            ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
-            ("torch._utils", "_rebuild_parameter"): self._parameter,
-            ("torch", "Size"): tuple,
-            **{("torch", name): dtype for name, dtype in _DTYPES.items()},
-        }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What the list has under a global's name.
-
-        Raises:
-          InputError: nothing.
-        """
-        if (module, name) not in self._known:
-            raise InputError(
-                f"it names {module}.{name}, which is no part of a state dict, and nothing of "
-                "it was run; save torch.save(model.state_dict(), ...) or .safetensors."
-            )
-        return self._known[module, name]
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """The description of the storage that an identifier stands for."""
-        kind, dtype, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype) or any(view):
-            raise InputError(f"it holds a {kind} that is no plain storage.")
-        self.storages[key] = _Storage(key, dtype, count)
-        return self.storages[key]
-
-    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-        return _Tensor(storage, offset, shape, strides)
-
-    def _parameter(self, tensor: Any, *_: Any) -> Any:
-        return tensor
-
-
-def _arrays(found: Any, data: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:
-    """The tensors of the state dict in what was unpickled, as arrays."""
-    if isinstance(found, Mapping):
-        inner = [found[key] for key in STATE_DICTS if isinstance(found.get(key), Mapping)]
-        found = inner[0] if inner else found
-        tensors = {str(n): t for n, t in found.items() if isinstance(t, _Tensor)}
-        if tensors:
-            return {name: _array(tensor, data) for name, tensor in tensors.items()}
-    raise InputError(f"it holds no state dict, but a {type(found).__name__}.")
-
-
-def _array(tensor: _Tensor, data: Callable[[_Storage], bytes]) -> np.ndarray:
-    """A tensor's elements, once shape and strides are known to stay within its storage."""
-    storage, offset, shape, strides = tensor
-    flat = np.frombuffer(data(storage), storage.dtype)
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    inside = min((offset, *shape, *strides)) >= 0 and (0 in shape or last < flat.size)
-    if flat.size != storage.count or not inside:
-        raise InputError(
-            f"storage {storage.key} has not the {storage.count} elements of its tensor."
-        )
-    bytes_apart = [s * storage.dtype.itemsize for s in strides]
-    return np.lib.stride_tricks.as_strided(flat[offset:], shape, bytes_apart, writeable=False)
+        length = max(count, 0) * itemsizes[key]
+        places[key] = (file.tell(), length)
+        file.seek(length, io.SEEK_CUR)
+    end, size = file.tell(), file.seek(0, io.SEEK_END)
+    if size < end:
+        raise InputError(f"it is cut off: {size:,} of {end:,} bytes; copy or download it again")
+    return places

@@ -37,12 +37,18 @@ def scores_of(workdir: pathlib.Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> pathlib.Path:
+def trained_once(tmp_path_factory) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("runs") / "run"
     settings = ("steps=8", "checkpoint_every=8", f"evaluation.predictor={FLIP}")
     arguments = [part for setting in settings for part in ("--set", setting)]
     assert launch.main([str(TINY), "--workdir", str(workdir), *arguments]) == 0
     return workdir
+
+
+@pytest.fixture
+def finished(trained_once, tmp_path_factory) -> pathlib.Path:
+    """A copy of the run: evaluating changes it, and tests may come in any order."""
+    return pathlib.Path(shutil.copytree(trained_once, tmp_path_factory.mktemp("copy") / "run"))
 
 
 def evaluate(capsys, workdir, *arguments):

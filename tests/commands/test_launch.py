@@ -1,9 +1,11 @@
 """The launcher with good and with bad input: exit status, message, files."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +20,8 @@ from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import read_metrics
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
+PATIENCE = 1200
+"""Seconds after which a process hangs: many times what it takes on a busy machine."""
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -67,6 +71,12 @@ def finished(tmp_path_factory) -> pathlib.Path:
     return workdir
 
 
+@pytest.fixture
+def own(finished, tmp_path) -> pathlib.Path:
+    """A copy of that workdir, for a test that changes it: tests may come in any order."""
+    return pathlib.Path(shutil.copytree(finished, tmp_path / "own"))
+
+
 def test_a_run_leaves_everything_that_the_readme_names(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {
@@ -109,11 +119,10 @@ def test_events_and_rows_hold_the_same_numbers(finished):
         assert events[key] == pytest.approx(value, rel=1e-5)
 
 
-def test_a_complete_run_started_again_trains_no_further(finished, capsys):
-    before = state_of(finished), rows_of(finished)
-    status, out, _ = run(capsys, TINY, "--workdir", finished)
+def test_a_complete_run_started_again_trains_no_further(finished, own, capsys):
+    status, out, _ = run(capsys, TINY, "--workdir", own)
     assert status == 0 and "mean_iou" in out
-    assert same_bits(before[0], state_of(finished)) and before[1] == rows_of(finished)
+    assert same_bits(state_of(finished), state_of(own)) and rows_of(finished) == rows_of(own)
 
 
 def test_a_run_that_lost_its_last_checkpoint_ends_with_the_same_bits(
@@ -136,7 +145,7 @@ def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
     environment = {**os.environ, "XLA_FLAGS": ""}
     command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
     result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=300
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert result.returncode == 0, result.stderr
     assert "1 cpu device" in result.stdout
@@ -145,27 +154,34 @@ def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
             assert one[name] == pytest.approx(four[name], rel=1e-4), (name, one["step"])
 
 
+@contextlib.contextmanager
+def free_port():
+    """A port that nobody else is given while the block runs, for who may share it."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("localhost", 0))
+        yield held.getsockname()[1]
+
+
 def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
     workdir = tmp_path / "two"
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environment = {
-        **{**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
-        **{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"},
-    }
     command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
-    processes = [
-        subprocess.Popen(
-            command,
-            env={**environment, "JAX_PROCESS_ID": str(i)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
-    outputs = [process.communicate(timeout=300) for process in processes]
+    with free_port() as port:
+        environment = {
+            **{**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+            **{"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": "2"},
+        }
+        processes = [
+            subprocess.Popen(
+                command,
+                env={**environment, "JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        outputs = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "4 cpu devices on 2 hosts" in outputs[0][0]
     assert not any(word in "".join(outputs[1]) for word in ("tiny", "mean_iou", "report"))
@@ -181,22 +197,20 @@ def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
     )
 
 
-def test_evaluating_alone_takes_the_named_checkpoint(finished, capsys):
+def test_evaluating_alone_takes_the_named_checkpoint(own, capsys):
     for which, step in (("last", 12), ("8", 8)):
         status, out, _ = run(
-            capsys, TINY, "--workdir", finished, "--evaluate", "--checkpoint", which
+            capsys, TINY, "--workdir", own, "--evaluate", "--checkpoint", which
         )
         assert status == 0 and f"step {step}, 3 images" in out
-    status, _, error = run(
-        capsys, TINY, "--workdir", finished, "--evaluate", "--checkpoint", "5"
-    )
+    status, _, error = run(capsys, TINY, "--workdir", own, "--evaluate", "--checkpoint", "5")
     assert status == 2 and "--checkpoint 5" in error and "12" in error
 
 
-def test_how_a_run_is_watched_may_change_what_it_is_may_not(finished, capsys):
-    assert run(capsys, TINY, "--workdir", finished, "--set", "log_every=5")[0] == 0
+def test_how_a_run_is_watched_may_change_what_it_is_may_not(own, capsys):
+    assert run(capsys, TINY, "--workdir", own, "--set", "log_every=5")[0] == 0
     status, _, error = run(
-        capsys, TINY, "--workdir", finished, "--set", "seed=4", "--set", "model.features=8"
+        capsys, TINY, "--workdir", own, "--set", "seed=4", "--set", "model.features=8"
     )
     assert status == 2
     assert "belongs to another experiment" in error
@@ -328,13 +342,13 @@ def test_a_full_disk_is_one_line_and_what_was_saved_restores(tmp_path):
         pytest.skip("No right to mount a small disk here.")
     try:
         command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", small / "run"]
-        full = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        full = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert full.returncode == 1
         assert "Traceback" not in full.stderr
         assert full.stderr.splitlines()[-1].startswith("error: Saving to ")
         assert "No space left on device. Make room" in full.stderr
         subprocess.run(["mount", "-o", "remount,size=9m", small], check=True)
-        assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+        assert subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode == 0
         assert (small / "run" / "report.html").is_file()
     finally:
         subprocess.run(["umount", small], check=True)
@@ -354,7 +368,7 @@ def test_an_absent_platform_is_said(tmp_path):
         env={**os.environ, "JAX_PLATFORMS": "cuda"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert result.returncode == 2
     assert "error: JAX_PLATFORMS=cuda asks for a device that is not there" in result.stderr
@@ -362,15 +376,52 @@ def test_an_absent_platform_is_said(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_three_kills_change_no_bit(tmp_path):
-    script = pathlib.Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
-    settings = ("steps=120", "checkpoint_every=20", "log_every=10", "ema=None")
-    result = subprocess.run(
-        [sys.executable, script, TINY, "--kills", "3", "--longest", "12"]
-        + [part for setting in settings for part in ("--set", setting)],
+# The event at which a run kills itself; the steps that are saved whole then, and in part.
+KILLS = {
+    "between the first evaluation and its save": ("os.mkdir", r"/4[^/]*tmp[^/]*$", [], 0),
+    "as a save has made its folder": ("os.mkdir", r"/4[^/]*tmp[^/]*/state[^/]*$", [], 1),
+    "as a save has written all but its name": ("os.rename", r"/4[^/]*tmp[^/]*$", [], 1),
+    "between a save and the next": ("os.mkdir", r"/8[^/]*tmp[^/]*$", [4], 0),
+    "as a later save has all but its name": ("os.rename", r"/8[^/]*tmp[^/]*$", [4], 1),
+}
+
+
+def killed(workdir, event, pattern, *options) -> list[int]:
+    """The steps with a whole checkpoint after a run that killed itself at a marked point."""
+    script = pathlib.Path(__file__).with_name("killed_run.py")
+    command = [sys.executable, script, event, rf"/checkpoints{pattern}", TINY]
+    # It computes as this process does, and dies while it writes none of the shared programs.
+    environment = {
+        **os.environ,
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9",
+    }
+    done = subprocess.run(
+        [*command, "--workdir", workdir, *options],
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=550,
+        timeout=PATIENCE,
     )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert '"bit_identical": true' in result.stdout and "while saving" in result.stdout
+    assert done.returncode == -signal.SIGKILL, f"{event} {pattern}: {done.stdout}{done.stderr}"
+    return sorted(int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit())
+
+
+def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    for moment, (event, pattern, whole, parts) in KILLS.items():
+        assert killed(workdir, event, pattern) == whole, moment
+        assert len([*workdir.glob("checkpoints/*tmp*")]) == parts, moment
+    assert run(capsys, TINY, "--workdir", workdir)[0] == 0
+    assert same_bits(state_of(finished), state_of(workdir))
+    assert rows_of(finished) == rows_of(workdir)
+    assert not [*workdir.glob("checkpoints/*tmp*")]
+
+
+def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    # Of three checkpoints the last and the best are kept: at least one is removed.
+    killed(workdir, "os.rmdir", r"/\d+$", "--set", "keep=1")
+    assert run(capsys, TINY, "--workdir", workdir, "--set", "keep=1")[0] == 0
+    assert same_bits(state_of(finished), state_of(workdir))
+    assert rows_of(finished) == rows_of(workdir)

@@ -18,6 +18,8 @@ from PIL import Image
 from segjax import serve
 
 RUN = pathlib.Path(__file__).parents[1] / "page" / "untrained_run.py"
+PATIENCE = 600
+"""Seconds after which a process hangs: many times what it takes on a busy machine."""
 UNTRAINED = runpy.run_path(str(RUN))["untrained"]
 
 
@@ -51,7 +53,7 @@ def test_a_run_is_served_from_its_printed_address_until_ctrl_c(workdir, tmp_path
         lines = [process.stdout.readline() for _ in range(2)]
         assert lines[0] == "first: step 0, 6 classes\n"
         (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)/", lines[1])
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=PATIENCE)
         connection.request("POST", "/predict", photo.read_bytes())
         answer = json.loads(connection.getresponse().read())
         connection.close()
@@ -59,7 +61,7 @@ def test_a_run_is_served_from_its_printed_address_until_ctrl_c(workdir, tmp_path
         assert sum(answer["areas"][0]) == 11 * 16
         process.send_signal(signal.SIGINT)
         try:
-            out, error = process.communicate(timeout=20)
+            out, error = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert (process.returncode, out, error) == (0, "\nStopped.\n", "")

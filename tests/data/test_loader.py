@@ -134,7 +134,7 @@ def test_the_loader_leaves_no_thread_behind():
     take(2)
     started = set(threading.enumerate()) - before
     for thread in started:
-        thread.join(timeout=5)
+        thread.join(timeout=600)
     assert not any(thread.is_alive() for thread in started)
 
 

@@ -21,7 +21,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 def as_program(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "segjax.explain", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_the_program_explains_rates():

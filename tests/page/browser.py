@@ -34,7 +34,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """Chromium reads commands from descriptor 3 and writes what happens to 4."""
 
 
-PATIENCE = 60
+PATIENCE = 600
 """Seconds after which what was waited for will not come."""
 
 ROLES = ("button", "radio", "slider", "checkbox", "image")
@@ -66,7 +66,7 @@ class Browser:
     def close(self) -> None:
         try:
             self.send("Browser.close")
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
         finally:
             self._process.kill()
             self._process.wait()

@@ -15,6 +15,9 @@ from segjax.page.runs import Run
 from segjax.page.server import PageServer
 from segjax.page.service import Service
 
+PATIENCE = 600
+"""Seconds after which an answer will not come: many times what it takes on a busy machine."""
+
 COLOURS = ((0, 0, 0), (200, 30, 30), (30, 160, 30))
 
 
@@ -38,11 +41,15 @@ def brightest(name="brightest", class_names=("background", "leaf", "sky"), predi
 
 
 @contextlib.contextmanager
-def serving(*runs: Run, host="127.0.0.1", **limits):
-    """A server that listens while the block runs; requests are free unless limits say so."""
+def serving(*runs: Run, host="127.0.0.1", before=lambda server: None, **limits):
+    """A server that listens while the block runs; requests are free unless limits say so.
+
+    `before` is called with the server when clients can connect, before it answers any.
+    """
     free = {"predictions": (1e6, 10**6), "requests": (1e6, 10**6)}
     with PageServer(host, 0) as server:
         server.server_activate()
+        before(server)
         service = Service(runs or (brightest(),), Limits(**(free | limits)))
         thread = threading.Thread(target=server.serve, args=(service,))
         thread.start()
@@ -55,7 +62,7 @@ def serving(*runs: Run, host="127.0.0.1", **limits):
 
 def ask(server, method, path, body=None, headers=None):
     """(status, headers, body) of one request, sent as it is given."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()

@@ -268,7 +268,7 @@ def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(b
 
     class Slow(Brightest):
         def __call__(self, variables, images):
-            assert gate.wait(60)
+            assert gate.wait(600)
             return super().__call__(variables, images)
 
     (large := image.with_name("large.png")).write_bytes(bytes(20_001))

@@ -16,9 +16,12 @@ from PIL import Image
 from segjax.evaluate.composite import blur_background, foreground
 
 LOCAL = runpy.run_path(str(pathlib.Path(__file__).with_name("local_server.py")))
-ask, brightest, encoded, photo, predict, serving, Brightest = (
+ask, brightest, encoded, photo, predict, serving, Brightest, PATIENCE = (
     LOCAL[name]
-    for name in ("ask", "brightest", "encoded", "photo", "predict", "serving", "Brightest")
+    for name in (
+        *("ask", "brightest", "encoded", "photo", "predict", "serving"),
+        *("Brightest", "PATIENCE"),
+    )
 )
 
 
@@ -78,7 +81,7 @@ def test_an_address_of_ipv6_is_served_too():
     try:
         with serving(host="::1") as server:
             assert server.url == f"http://[::1]:{server.port}/" and server.is_local
-            with urllib.request.urlopen(f"{server.url}about", timeout=20) as answer:
+            with urllib.request.urlopen(f"{server.url}about", timeout=PATIENCE) as answer:
                 assert answer.status == 200
     except OSError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

@@ -16,8 +16,8 @@ from segjax.page.limits import Limits, Refused
 from segjax.page.service import Service, agreement
 
 LOCAL = runpy.run_path(str(pathlib.Path(__file__).with_name("local_server.py")))
-brightest, encoded, photo, Brightest = (
-    LOCAL[name] for name in ("brightest", "encoded", "photo", "Brightest")
+brightest, encoded, photo, Brightest, PATIENCE = (
+    LOCAL[name] for name in ("brightest", "encoded", "photo", "Brightest", "PATIENCE")
 )
 
 
@@ -52,7 +52,7 @@ class Gate(Brightest):
     def __call__(self, variables, images):
         self.inside += 1
         self.most = max(self.most, self.inside)
-        assert self.open.wait(20)
+        assert self.open.wait(PATIENCE)
         self.inside -= 1
         return super().__call__(variables, images)
 
@@ -65,8 +65,9 @@ def test_predictions_wait_for_one_another_and_those_beyond_the_queue_are_sent_aw
     ]
     for thread in threads:
         thread.start()
-    end = time.monotonic() + 20
-    while service._places._value and time.monotonic() < end:
+    end = time.monotonic() + PATIENCE
+    while service._places._value:  # Until all three are in the queue.
+        assert time.monotonic() < end
         time.sleep(0.005)
     with pytest.raises(Refused, match="3 other images come first") as refused:
         service.predict(encoded(photo()))

@@ -149,12 +149,90 @@ def test_a_classification_checkpoint_goes_into_the_backbone_and_the_rest_is_new(
         loaded(tmp_path, state, MODEL)
 
 
-def test_a_state_dict_within_a_checkpoint_of_several_devices_is_found(state, tmp_path):
+PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "model.", "net.", "state_dict.a.b.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_prefix_of_a_wrapper_is_left_out_and_it_is_said(prefix, state, tmp_path):
     plain, _ = loaded(tmp_path, state, MODEL)
-    wrapped = {f"module.{name}": array for name, array in state.items()}
+    counter = {"n_averaged": np.array(3)}
+    wrapped = {f"{prefix}{name}": array for name, array in state.items()} | counter
     found, said = loaded(tmp_path, wrapped, MODEL)
-    assert said == []
+    learned = sum(array.ndim > 0 for array in state.values())
+    assert said == [f"a.npz: the prefix {prefix!r} is left out of all {learned} names"]
     jax.tree.map(np.testing.assert_array_equal, plain, found)
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "module.model.backbone."])
+def test_a_backbone_alone_may_have_the_name_that_it_has_in_a_network(prefix, tmp_path):
+    state = STATE["small"]("resnet50")
+    wrapped = {f"{prefix}{name}": array for name, array in state.items() if "fc." not in name}
+    found, said = loaded(tmp_path, wrapped, MODEL)
+    assert said[0].startswith(f"a.npz: the prefix {prefix!r} is left out of all")
+    assert "backbone from a classification checkpoint (ResNet)" in said[1]
+    kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv2.weight"])
+
+
+def test_what_lies_beside_a_wrapped_network_is_unexpected_or_left_out_by_its_key(
+    state, tmp_path
+):
+    beside = {f"model.{name}": array for name, array in state.items()}
+    beside["criterion.weight"] = np.ones(21, np.float32)
+    with pytest.raises(InputError) as error:
+        loaded(tmp_path, beside, MODEL)
+    assert "1 unexpected: criterion.weight. Build" in str(error.value)
+    assert "or take what lies under 'model' alone with key='model'" in str(error.value)
+    _, said = loaded(tmp_path, beside, MODEL, key="model")
+    assert said == [f"a.npz: {len(state)} arrays taken from under 'model.'; 1 others left out"]
+    _, said = loaded(tmp_path, beside, MODEL, allow=("^criterion",))
+    assert said[1] == "a.npz: allowed not to fit: criterion.weight"
+    learned = sum(array.ndim > 0 for array in state.values())
+    assert f"'model.' is left out of {learned} of the {learned + 1} names" in said[0]
+    del beside["model.classifier.4.bias"]
+    beside["model.odd.bias"] = np.ones(3, np.float32)
+    with pytest.raises(InputError, match=r"2 unexpected: criterion.weight, model.odd.bias\."):
+        loaded(tmp_path, beside, MODEL)
+
+
+def test_of_two_networks_in_one_state_dict_one_must_be_chosen(state, tmp_path):
+    both = {f"student.{name}": array for name, array in state.items()}
+    both |= {f"teacher.{name}": array + 1 for name, array in state.items()}
+    with pytest.raises(
+        InputError, match="holds 2 networks, under 'student', 'teacher'; choose"
+    ):
+        loaded(tmp_path, both, MODEL)
+    found, said = loaded(tmp_path, both, MODEL, key="teacher")
+    assert f"{len(state)} arrays taken from under 'teacher.'; {len(state)} others" in said[0]
+    np.testing.assert_array_equal(
+        found["params"]["classifier"]["bias"], state["classifier.4.bias"] + 1
+    )
+    with pytest.raises(
+        InputError, match=r"nothing under key='tea'; it has 'student', 'teacher'"
+    ):
+        loaded(tmp_path, both, MODEL, key="tea")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_weight_that_is_not_finite_is_refused_by_name_or_starts_from_the_seed(
+    bad, state, tmp_path
+):
+    state[THEIRS][0, 0, 0, :2] = bad
+    with pytest.raises(InputError) as error:
+        loaded(tmp_path, state, MODEL)
+    assert "holds weights that are not finite (NaN or infinite). 1 with" in str(error.value)
+    assert f"{KERNEL} ({THEIRS}) has 2 of {state[THEIRS].size}. Take an" in str(error.value)
+    found, said = loaded(tmp_path, state, MODEL, allow=("layer2_0/conv2",), seed=2)
+    assert said == [f"a.npz: allowed not to fit: {KERNEL}"]
+    expected = initialised(MODEL, 2)["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
+
+
+def test_a_float64_that_float32_cannot_hold_is_not_finite(state, tmp_path):
+    state["classifier.4.bias"] = np.full(21, 1e300)
+    with pytest.raises(InputError, match=r"classifier/bias \(classifier.4.bias\) has 21 of 21"):
+        loaded(tmp_path, state, MODEL)
 
 
 def test_a_layout_that_is_not_known_is_refused_with_some_of_its_names(tmp_path):

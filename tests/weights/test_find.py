@@ -13,6 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from segjax import weights
 from segjax.backbones.resnet import ResNet
 from segjax.errors import InputError
+from segjax.published.find import find_weights
 
 FOLDER = pathlib.Path(__file__).parent
 STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))
@@ -70,7 +71,9 @@ def test_without_network_the_message_says_which_file_to_place_where(hub, tmp_pat
     place = tmp_path / "weights" / f"{NAME}.safetensors"
     with pytest.raises(InputError) as error:
         weights.load(NAME, MODEL)
-    assert f"place them as {place} (or .npz, .pth, .pt, .bin)" in str(error.value)
+    assert f"place them as {place} (or .npz, .pth, .pt, .bin, .ckpt, .pth.tar)" in str(
+        error.value
+    )
     assert "huggingface.co does not give them (ConnectionError: no network)" in str(error.value)
     assert f"On the hub it is {NAME}/model.safetensors" in str(error.value)
     assert [url.rpartition(NAME)[2] for url in hub] == ["/resolve/main/model.safetensors"]
@@ -105,11 +108,65 @@ def test_what_is_no_name_for_the_hub_is_not_asked_for(name, message, hub):
     assert hub == []
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
-    path = tmp_path / "a.h5"
-    path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"a\.h5 is none of \.safetensors, \.npz, \.pth"):
-        weights.load(path, MODEL)
+NAMES = ("A.PTH", "a.ckpt", "a.pth.tar", "epoch=3-step=9.ckpt", "checkpoint", "a.SAFETENSORS")
+
+
+@pytest.mark.parametrize("kind", [".safetensors", ".npz", ".pth"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_files_bytes_say_of_which_kind_it_is_and_not_its_name(kind, name, tmp_path):
+    state = STATE["small"]("resnet50")
+    written = pathlib.Path(STATE["write"](tmp_path / f"b{kind}", state))
+    found = weights.load(written.rename(tmp_path / name), MODEL, note=lambda _: None)
+    kernel = found["params"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["conv1.weight"])
+
+
+@pytest.mark.parametrize("suffix", [".PTH", ".pth.tar", ".ckpt", ".SafeTensors"])
+def test_a_name_finds_a_file_in_our_cache_by_any_usual_suffix(
+    suffix, hub, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path))
+    place = tmp_path / "weights" / f"{NAME}{suffix}"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert find_weights(NAME) == place and hub == []
+
+
+def test_a_path_without_a_file_is_never_asked_of_the_hub_and_the_nearest_is_named(
+    hub, tmp_path
+):
+    (tmp_path / "fcn_best.PTH").touch()
+    for name in ("fcn_best.pth", "fcn_best.pth.tar", "fcn-best.ckpt"):
+        with pytest.raises(InputError, match=r"fcn.best\.\S+ \(near: fcn_best.PTH\); check"):
+            find_weights(str(tmp_path / name))
+    for name in ("./runs/model", "../a/b", "~/a", "a/model.h5", "a/model.ONNX"):
+        with pytest.raises(InputError, match="There is no weights file"):
+            find_weights(name)
+    assert hub == []
+
+
+def test_an_address_is_called_one(hub):
+    with pytest.raises(InputError, match="models/a.pth is an address; download the file and"):
+        find_weights("https://example.org/models/a.pth")
+    assert hub == []
+
+
+def test_a_folder_is_refused_with_the_file_in_it_that_may_be_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "voc").mkdir(parents=True)
+    (tmp_path / "runs" / "voc" / "model.safetensors").touch()
+    with pytest.raises(
+        InputError, match=r"runs/voc is a folder; .*runs/voc/model.safetensors\."
+    ):
+        find_weights("runs/voc")
+
+
+def test_a_tensorflow_checkpoint_is_called_what_it_is(tmp_path):
+    (tmp_path / "model.ckpt-30.index").touch()
+    with pytest.raises(
+        InputError, match="model.ckpt-30 is a TensorFlow checkpoint, which segjax"
+    ):
+        find_weights(str(tmp_path / "model.ckpt-30"))
 
 
 def test_importing_and_constructing_load_no_library_of_the_hub():

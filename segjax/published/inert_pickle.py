@@ -1,0 +1,204 @@
+"""What a pickle describes, as inert values: nothing that it names is imported, called or set.
+
+A pickle is a program for a stack machine. Python's own machine imports what the program names
+and calls it; the one below knows no module and no function. A name becomes `Named`, a call
+becomes `Made`, an external reference becomes `Referenced`, and a program has no way to more.
+"""
+
+import dataclasses
+import pickletools
+from typing import Any, BinaryIO
+
+from segjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A class or function by its name; the thing itself is never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclasses.dataclass(eq=False)
+class Made:
+    """An object that a pickle would make: by which call, and what it would put in afterwards.
+
+    Attributes:
+      maker: what would be called, mostly a `Named`.
+      arguments: of the call.
+      state: what would be set on the object.
+      items: entries, of a mapping.
+      elements: of a list or a set.
+    """
+
+    maker: Any
+    arguments: Any
+    state: Any = None
+    items: dict = dataclasses.field(default_factory=dict)
+    elements: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Referenced:
+    """Something outside the pickle, by the identifier that the pickle has for it."""
+
+    identifier: Any
+
+
+_PLAIN = frozenset(
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE SHORT_BINUNICODE "
+    "BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
+)
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def read_pickle(stream: BinaryIO, *, references: list[Referenced] | None = None) -> Any:
+    """The value that the next pickle of a stream describes; the stream stands behind it.
+
+    Numbers, texts, bytes, lists, tuples and dicts are themselves, sets are lists, and the rest
+    is `Named`, `Made` and `Referenced`.
+
+    Args:
+      stream: at the beginning of a pickle.
+      references: takes every `Referenced` of the pickle.
+
+    Raises:
+      InputError: it wants memory from outside.
+      Exception: of any kind, where the pickle is truncated or damaged.
+    """
+    machine = _Machine([] if references is None else references)
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "STOP":
+            break
+        machine.take(opcode.name, argument)
+    return machine.stack.pop()
+
+
+class _Machine:
+    """A stack, the stacks below its marks, and the values that were put aside."""
+
+    def __init__(self, references: list[Referenced]):
+        self.stack: list = []
+        self._references = references
+        self._below: list[list] = []
+        self._memo: dict[int, Any] = {}
+
+    def take(self, name: str, argument: Any) -> None:
+        """Does what one instruction says."""
+        if name in _PLAIN:
+            self.stack.append(argument)
+        elif name in _CONSTANTS:
+            self.stack.append(_CONSTANTS[name])
+        elif name in _TUPLES:
+            self.stack.append(tuple(self._pop(_TUPLES[name])))
+        else:
+            self._take_other(name, argument)
+
+    def _take_other(self, name: str, argument: Any) -> None:
+        """The table of all instructions that are not a value."""
+        push, pop = self.stack.append, self.stack.pop
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STRING" | "BINSTRING" | "SHORT_BINSTRING":
+                # Python 2's bytes and texts in one; pickletools reads them as Latin-1.
+                push(argument.encode("latin-1").decode("utf-8", "replace"))
+            case "MARK":
+                self._below.append(self.stack)
+                self.stack = []
+            case "POP" if self.stack:
+                pop()
+            case "POP" | "POP_MARK":
+                self._marked()
+            case "DUP":
+                push(self.stack[-1])
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self.stack[-1]
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self.stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                push(self._memo[argument])
+            case "EMPTY_LIST" | "EMPTY_SET":
+                push([])
+            case "EMPTY_DICT":
+                push({})
+            case "LIST" | "FROZENSET" | "TUPLE" | "DICT":
+                found = self._marked()
+                self.stack.append(_collected(name, found))
+            case "APPEND":
+                _extend(self.stack[-2], self._pop(1))
+            case "APPENDS" | "ADDITEMS":
+                found = self._marked()
+                _extend(self.stack[-1], found)
+            case "SETITEM":
+                _update(self.stack[-3], self._pop(2))
+            case "SETITEMS":
+                found = self._marked()
+                _update(self.stack[-1], found)
+            case "GLOBAL":
+                push(Named(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                push(Named(*map(str, self._pop(2))))
+            case "EXT1" | "EXT2" | "EXT4":
+                push(Named("copyreg", f"extension {argument}"))
+            case "REDUCE" | "NEWOBJ":
+                push(Made(*self._pop(2)))
+            case "NEWOBJ_EX":
+                maker, arguments, keywords = self._pop(3)
+                push(Made(maker, arguments, state=keywords))
+            case "INST":
+                found = self._marked()
+                self.stack.append(Made(Named(*argument.split(" ", 1)), tuple(found)))
+            case "OBJ":
+                maker, *found = self._marked()
+                self.stack.append(Made(maker, tuple(found)))
+            case "BUILD":
+                state = pop()
+                if isinstance(self.stack[-1], Made):
+                    self.stack[-1].state = state
+            case "PERSID" | "BINPERSID":
+                self._references.append(Referenced(pop() if name[0] == "B" else argument))
+                push(self._references[-1])
+            case _:
+                raise InputError(f"its pickle has {name}, which torch.save never writes")
+
+    def _pop(self, count: int) -> list:
+        """The last `count` values, taken from the stack."""
+        if count > len(self.stack):
+            raise InputError("its pickle takes more values than it has; it is damaged")
+        at = len(self.stack) - count
+        found, self.stack[at:] = self.stack[at:], []
+        return found
+
+    def _marked(self) -> list:
+        """All values above the last mark, taken from the stack with it."""
+        found, self.stack = self.stack, self._below.pop()
+        return found
+
+
+def _collected(name: str, values: list) -> Any:
+    if name == "TUPLE":
+        return tuple(values)
+    if name == "DICT":
+        found = {}
+        _update(found, values)
+        return found
+    return values
+
+
+def _extend(target: Any, values: list) -> None:
+    (target.elements if isinstance(target, Made) else target).extend(values)
+
+
+def _update(target: Any, values: list) -> None:
+    entries = target.items if isinstance(target, Made) else target
+    # A nest of tuples can take for ever to hash: such keys are described, and not hashed.
+    entries.update(
+        (key if isinstance(key, str | int | float | bytes | Named | None) else Made(key, ()), v)
+        for key, v in zip(values[::2], values[1::2], strict=True)
+    )

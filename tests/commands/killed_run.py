@@ -1,0 +1,29 @@
+"""segjax.launch in a process that kills itself at a marked point, whatever its speed.
+
+    python killed_run.py EVENT PATTERN EXPERIMENT.py [--workdir DIR ...]
+
+It dies as by `kill -9` just before the first EVENT of Python's audit table (`os.mkdir`,
+`os.rename`, `os.rmdir`, ...) whose path has PATTERN. So the moment is a place, not a time.
+"""
+
+import os
+import re
+import signal
+import sys
+
+from segjax import launch
+
+
+def main() -> int:
+    event, pattern, *arguments = sys.argv[1:]
+
+    def kill(name: str, values: tuple) -> None:
+        if name == event and re.search(pattern, str(values[0])):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+    return launch.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
