@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from segjax import parallel
+from segjax.console import program
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.export",
+        prog=program("export"),
         description="Write a run's network as one file that needs no segjax.",
     )
     parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")

@@ -18,6 +18,7 @@ import numpy as np
 
 from segjax import experiment as experiments
 from segjax import parallel
+from segjax.console import program
 from segjax.errors import InputError, RunError, guarded
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="segjax-launch",
+        prog=program("launch"),
         description="Train, evaluate and report an experiment; run again, it goes on.",
         epilog="Example: python -m segjax.launch experiments/quickstart.py --set steps=200",
     )

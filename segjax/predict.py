@@ -33,6 +33,7 @@ from segjax.answers.record import LINES, RECORD, Record
 from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
 from segjax.answers.work import Entry, Work, write_films
+from segjax.console import program
 from segjax.description import describe_lines
 from segjax.errors import guarded
 from segjax.evaluate.crf import CRF
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.predict",
+        prog=program("predict"),
         description="Write palette PNGs of class indices, and what is made of them.",
     )
     parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from segjax import parallel
+from segjax.console import program
 from segjax.errors import InputError, guarded
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     default = Limits()
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.serve",
+        prog=program("serve"),
         description="Serve a local page that shows what runs make of an image.",
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from segjax.console import program
 from segjax.errors import InputError, guarded
 
 TOPICS = ("conv", "rates", "skips", "upsampling", "model")
@@ -29,7 +30,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     `rates` should answer at once, without the imports that `model` needs.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.explain",
+        prog=program("explain"),
         description="Show what an operation or a model really does, in numbers and figures.",
         epilog="Example: python -m segjax.explain rates 1 2 5 --out rates.png",
     )
