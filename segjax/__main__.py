@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from segjax.console import restart_in_utf8
 from segjax.errors import InputError, guarded
 
 COMMANDS = {
@@ -19,6 +20,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
         # Imported only now: the list should appear at once, without loading JAX.

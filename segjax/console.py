@@ -1,6 +1,7 @@
 """How commands speak on the console: under the name they were called by, in any encoding."""
 
 import io
+import os
 import pathlib
 import sys
 
@@ -15,6 +16,21 @@ def program(command: str) -> str:
     if called == f"segjax-{command}":
         return called
     return f"segjax {command}" if called == "segjax" else f"python -m segjax.{command}"
+
+
+def restart_in_utf8() -> None:
+    """Starts this process's command anew in Python's UTF-8 mode, where the locale is another.
+
+    Experiments, lists and class names are UTF-8, and so are the names of files on most disks.
+    Python takes these, and JAX's storage libraries do not, in the locale's encoding: only one
+    encoding for all of them finds a folder called "größe". The console keeps its own.
+    """
+    is_utf8 = sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1"
+    if is_utf8 or not sys.executable or sys.stdout is None:
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def allow_any_text() -> None:

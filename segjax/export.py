@@ -21,7 +21,7 @@ from typing import Any
 import jax
 
 from segjax import parallel
-from segjax.console import program
+from segjax.console import program, restart_in_utf8
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -70,6 +70,8 @@ image = image.reshape(1, *image.shape[:2], {channels})
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 

@@ -33,7 +33,7 @@ from segjax.answers.record import LINES, RECORD, Record
 from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
 from segjax.answers.work import Entry, Work, write_films
-from segjax.console import program
+from segjax.console import program, restart_in_utf8
 from segjax.description import describe_lines
 from segjax.errors import guarded
 from segjax.evaluate.crf import CRF
@@ -48,6 +48,8 @@ from segjax.train.workdir import open_run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 

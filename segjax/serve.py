@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from segjax import parallel
-from segjax.console import program
+from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, guarded
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
@@ -26,6 +26,8 @@ from segjax.page.service import Service
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 

@@ -58,7 +58,9 @@ def listed(path: pathlib.Path) -> list[str]:
     """
     if not path.is_file():
         raise InputError(f"The list {path} is missing: it names one image a line.")
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    lines = [
+        line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
     if not any(lines):
         raise InputError(f"The list {path} is empty: it names one image a line.")
     return [line for line in lines if line]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from segjax.console import program
+from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, guarded
 
 TOPICS = ("conv", "rates", "skips", "upsampling", "model")
@@ -20,6 +20,8 @@ TOPICS = ("conv", "rates", "skips", "upsampling", "model")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     return guarded(lambda: _run(_parser(given).parse_args(given)))
 
