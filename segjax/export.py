@@ -205,7 +205,7 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
         if importlib.util.find_spec("onnx") is None:
             raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
         return []
-    names = (text or "cpu,cuda,tpu").split(",")
+    names = [name.strip() for name in (text or "cpu,cuda,tpu").split(",")]
     unknown = [name for name in names if name not in PLATFORMS]
     if unknown:
         raise InputError(

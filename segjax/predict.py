@@ -74,7 +74,11 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
     group.add_argument("--probabilities", action="store_true", help="<stem>.npz, float16 h w k")
     group.add_argument(
-        "--keep", metavar="NAME,…", help="classes to keep; all but background where left out"
+        "--keep",
+        action="append",
+        metavar="NAME,…",
+        help="classes to keep (default: all but background); may be given several times, and a "
+        'name that holds a comma alone or in quotation marks, as in CSV: "a, b"',
     )
     group.add_argument("--blur", metavar="SIGMA", help="<stem>_blur.png: the rest is blurred")
     group.add_argument(
