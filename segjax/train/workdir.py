@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from segjax import experiment as experiments
+from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 
@@ -26,10 +27,13 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
 
     Raises:
       InputError: it belongs to another experiment (the fields that differ are named), or its
-        path is a file.
+        path is a file or not valid UTF-8.
     """
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder.")
+    if (shown := printable(str(workdir.absolute()))) != str(workdir.absolute()):
+        # The storage library would say so only when it saves the first checkpoint.
+        raise InputError(f"--workdir {shown} is not valid UTF-8; choose another name.")
     recorded = workdir / DESCRIPTION
     if not recorded.is_file():
         return

@@ -82,6 +82,12 @@ def test_an_experiment_in_the_encoding_that_it_declares_is_copied_as_it_is(here,
     assert open_run(here / "run") == experiment
 
 
+def test_a_workdir_whose_name_is_no_text_is_refused_before_work(here):
+    ran = run("launch", "übung.py", "--workdir", "l\udce4ufe", LC_ALL="C.UTF-8")
+    assert ran.returncode == 2 and ran.stderr.count(b"\n") == 1
+    assert rb"l\udce4ufe is not valid UTF-8; choose another name." in ran.stderr
+
+
 def test_a_description_that_another_locale_wrote_can_be_read(here):
     path = here / "übung.py"
     claim(here / "run", experiments.load(path), path, path.read_bytes())
