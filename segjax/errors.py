@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
+from segjax.console import allow_any_text
+
 
 class InputError(ValueError):
     """What the user gave cannot work: arguments, an experiment's field, data (exit status 2).
@@ -26,6 +28,7 @@ class UserCodeError(Exception):
 
 def guarded(command: Callable[[], None]) -> int:
     """Runs a command; returns 0, or says what was wrong and returns the exit status."""
+    allow_any_text()
     # Orbax reports each of its steps, and prints a traceback for what it then raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     if not isinstance(sys.unraisablehook, partial):

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from segjax import parallel
+from segjax.console import program, restart_in_utf8
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -69,12 +70,14 @@ image = image.reshape(1, *image.shape[:2], {channels})
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.export",
+        prog=program("export"),
         description="Write a run's network as one file that needs no segjax.",
     )
     parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
@@ -202,7 +205,7 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
         if importlib.util.find_spec("onnx") is None:
             raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
         return []
-    names = (text or "cpu,cuda,tpu").split(",")
+    names = [name.strip() for name in (text or "cpu,cuda,tpu").split(",")]
     unknown = [name for name in names if name not in PLATFORMS]
     if unknown:
         raise InputError(

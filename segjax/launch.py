@@ -18,6 +18,7 @@ import numpy as np
 
 from segjax import experiment as experiments
 from segjax import parallel
+from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, RunError, guarded
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment
@@ -52,12 +53,14 @@ INITIAL = "init"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="segjax-launch",
+        prog=program("launch"),
         description="Train, evaluate and report an experiment; run again, it goes on.",
         epilog="Example: python -m segjax.launch experiments/quickstart.py --set steps=200",
     )
@@ -101,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> None:
         check_owner(run.workdir, run.experiment)
     parallel.initialize()
     devices = parallel.describe_devices()
-    source = arguments.experiment.read_text()
+    source = arguments.experiment.read_bytes()
     if runs[0].place is None:
         _complete(runs[0], arguments, source, devices)
         return
@@ -158,7 +161,7 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
         raise problems[0]
 
 
-def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:
+def _attempt(run: Run, arguments: argparse.Namespace, source: bytes, devices: str) -> bool:
     """Completes a run of a list; says what failed, so that the others go on."""
     try:
         _complete(run, arguments, source, devices)
@@ -174,7 +177,7 @@ def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str)
     return True
 
 
-def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
+def _complete(run: Run, arguments: argparse.Namespace, source: bytes, devices: str) -> None:
     """Trains from where the run stands, unless `--evaluate`, evaluates it and reports."""
     experiment, workdir = run.experiment, run.workdir
     last = None
@@ -199,7 +202,7 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
     _evaluate(run, step, variables, last, table=arguments.table)
 
 
-def _claim(run: Run, arguments: argparse.Namespace, source: str) -> None:
+def _claim(run: Run, arguments: argparse.Namespace, source: bytes) -> None:
     if parallel.is_main():
         claim(
             run.workdir,

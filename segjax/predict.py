@@ -33,6 +33,7 @@ from segjax.answers.record import LINES, RECORD, Record
 from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
 from segjax.answers.work import Entry, Work, write_films
+from segjax.console import program, restart_in_utf8
 from segjax.description import describe_lines
 from segjax.errors import guarded
 from segjax.evaluate.crf import CRF
@@ -47,12 +48,14 @@ from segjax.train.workdir import open_run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.predict",
+        prog=program("predict"),
         description="Write palette PNGs of class indices, and what is made of them.",
     )
     parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
@@ -71,7 +74,11 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--overlay", action="store_true", help="also <stem>_overlay.png")
     group.add_argument("--probabilities", action="store_true", help="<stem>.npz, float16 h w k")
     group.add_argument(
-        "--keep", metavar="NAME,…", help="classes to keep; all but background where left out"
+        "--keep",
+        action="append",
+        metavar="NAME,…",
+        help="classes to keep (default: all but background); may be given several times, and a "
+        'name that holds a comma alone or in quotation marks, as in CSV: "a, b"',
     )
     group.add_argument("--blur", metavar="SIGMA", help="<stem>_blur.png: the rest is blurred")
     group.add_argument(

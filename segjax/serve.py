@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from segjax import parallel
+from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, guarded
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
@@ -25,13 +26,15 @@ from segjax.page.service import Service
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     return guarded(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     default = Limits()
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.serve",
+        prog=program("serve"),
         description="Serve a local page that shows what runs make of an image.",
     )
     parser.add_argument(

@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 def imported(path: pathlib.Path) -> set[str]:
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,7 +38,7 @@ def test_devices_are_mapped_over_in_one_file_only():
     users = [
         path.name
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if (isinstance(node, ast.Attribute) and node.attr in words)
         or (isinstance(node, ast.Name) and node.id in words)
     ]
@@ -47,18 +47,72 @@ def test_devices_are_mapped_over_in_one_file_only():
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=str)
 def test_init_files_hold_a_docstring_and_nothing_else(path):
-    (node,) = ast.parse(path.read_text()).body
+    (node,) = ast.parse(path.read_text(encoding="utf-8")).body
     assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def test_options_of_public_functions_are_keyword_only():
     positional = []
     for path in FILES:
-        for node in ast.parse(path.read_text()).body:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                 if node.args.defaults and node.name != "main":
                     positional.append(f"{path.name}:{node.name}")
     assert not positional
+
+
+def opens_text(call: ast.Call) -> bool:
+    """Whether a call reads or writes text: `Path.open`'s first argument is a mode, if any."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        mode = call.args[1:2]
+        named = function.id == "open"
+    else:
+        mode = call.args[:1]
+        named = isinstance(function, ast.Attribute) and function.attr == "open"
+        if isinstance(function, ast.Attribute) and function.attr in ("read_text", "write_text"):
+            return True
+    mode = mode or [word.value for word in call.keywords if word.arg == "mode"]
+    literal = mode[0].value if mode and isinstance(mode[0], ast.Constant) else None
+    return named and ("b" not in literal if isinstance(literal, str) else not mode)
+
+
+def test_text_is_read_and_written_in_a_named_encoding():
+    calls = [
+        (path.name, node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and opens_text(node)
+    ]
+    assert len(calls) > 5
+    unnamed = [
+        f"{name}:{call.lineno}"
+        for name, call in calls
+        if "encoding" not in {word.arg for word in call.keywords}
+    ]
+    assert not unnamed
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("open(p)", True),
+        ("open(p, 'w')", True),
+        ("open(p, mode='a')", True),
+        ("p.open()", True),
+        ("p.open('w', newline='')", True),
+        ("p.read_text()", True),
+        ("p.write_text(t)", True),
+        ("open(p, 'rb')", False),
+        ("p.open('wb')", False),
+        ("Image.open(p)", False),
+        ("tarfile.open(name)", False),
+        ("write_text(p, t)", False),
+    ],
+)
+def test_a_call_that_opens_text_is_known(code, text):
+    (node,) = ast.parse(code).body
+    assert opens_text(node.value) == text
 
 
 def test_no_file_is_called_after_nothing():

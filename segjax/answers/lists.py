@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Areas:
         Raises:
           InputError: a mask cannot be read.
         """
-        with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with whole(path) as partial, _written(partial) as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(("image", "class", "pixels", "fraction"))
             for entry, label in _labels(masks):
@@ -69,7 +69,7 @@ class Coco:
         head = {"info": {"description": "Predicted by segjax"}, "categories": categories}
         images: list[dict[str, Any]] = []
         count = 0
-        with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        with whole(path) as partial, _written(partial) as file:
             file.write(json.dumps(head)[:-1] + ', "annotations": [')
             for number, (entry, label) in enumerate(_labels(masks), start=1):
                 height, width = label.shape
@@ -99,6 +99,11 @@ def write_lists(
         record.claim(out / each.file)
         each.write(out / each.file, masks)
     return [str(out / each.file) for each in lists if masks]
+
+
+def _written(path: pathlib.Path) -> TextIO:
+    """A UTF-8 file to write; bytes of names that are not text are written as escapes."""
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _labels(masks: Masks) -> Iterator[tuple[Entry, np.ndarray]]:

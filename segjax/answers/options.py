@@ -1,10 +1,12 @@
 """Options in words → outputs: class names, numbers, colours and pictures, all checked."""
 
 import argparse
+import csv
 import difflib
+import io
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from PIL import ImageColor
@@ -21,6 +23,7 @@ from segjax.answers.outputs import (
     Probabilities,
 )
 from segjax.data.images import read_image
+from segjax.data.names import composed, inside
 from segjax.errors import InputError
 
 BACKGROUND = "background"
@@ -110,24 +113,57 @@ def _number(text: str, option: str, wanted: str) -> float:
     return number
 
 
-def _kept_classes(class_names: Sequence[str], given: str | None) -> tuple[int, ...]:
-    """Ids of the classes that `given` names, with commas between; None: all but background."""
+def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
+    """Ids of the classes that the `--keep` options name; None: all but background."""
     if given is None:
         background = _background_class(class_names)
         if background is None:
             raise InputError(
                 f"No class is called {BACKGROUND}: say by --keep which ones to keep, of "
-                f"{', '.join(class_names)}."
+                f"{_listed(class_names)}."
             )
         return tuple(index for index in range(len(class_names)) if index != background)
-    return tuple(sorted({_class(class_names, name.strip()) for name in given.split(",")}))
+    ids: dict[str, int] = {}
+    for index, name in enumerate(class_names):
+        ids.setdefault(composed(name), index)
+    return tuple(sorted({ids[name] for text in given for name in _names(text, ids)}))
 
 
-def _class(class_names: Sequence[str], name: str) -> int:
-    if name not in class_names:
-        near = difflib.get_close_matches(name, class_names, n=3, cutoff=0.5) or class_names
-        raise InputError(f"--keep {name}: there is no such class; near: {', '.join(near)}.")
-    return class_names.index(name)
+def _names(text: str, known: Collection[str]) -> list[str]:
+    """The class names in one `--keep`: itself, if a class is called so, or a list as in CSV."""
+    if composed(text) in known:
+        return [composed(text)]
+    try:
+        (fields,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        raise InputError(
+            f"--keep {text}: a quotation mark is not closed; write a name that holds commas or "
+            'quotation marks as in CSV, "a, ""b""", or alone.'
+        ) from None
+    return [_known(composed(name), known) for name in fields or [""]]
+
+
+def _known(name: str, known: Collection[str]) -> str:
+    for exact in (name, name.strip()):
+        if exact in known:
+            return exact
+    by_case = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.strip().casefold(), by_case, n=3, cutoff=0.5)
+    raise InputError(
+        f"--keep {name.strip()}: there is no such class; near: "
+        f"{_listed([by_case[other] for other in near] or known)}."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names as `--keep` takes them, with quotation marks where one holds a comma or such."""
+
+    def field(name: str) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow([name])
+        return text.getvalue()
+
+    return ", ".join(map(field, names))
 
 
 def _background_class(class_names: Sequence[str]) -> int | None:
@@ -136,7 +172,7 @@ def _background_class(class_names: Sequence[str]) -> int | None:
 
 
 def _background(kept: tuple[int, ...], given: str) -> Background:
-    path = pathlib.Path(given)
+    path = inside(pathlib.Path(), given)
     if path.is_file():
         changed = path.stat().st_mtime_ns
         return Background(kept, (str(path.resolve()), changed), read_image(path, channels=3))

@@ -178,7 +178,7 @@ def _check(path: pathlib.Path, ours: bool) -> None:
 def _contents(path: pathlib.Path) -> dict[str, Any]:
     """What the file tells a reader; nothing where it is missing or broken."""
     try:
-        contents = json.loads(path.read_text())
+        contents = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return contents if isinstance(contents, dict) else {}

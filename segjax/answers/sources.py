@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from PIL import Image
 
 from segjax.answers.outputs import Frame, Overlay
-from segjax.data.files import IMAGES
+from segjax.answers.patterns import matches, split_pattern
+from segjax.data.files import IMAGES, members
+from segjax.data.names import inside, near_entry
 from segjax.errors import InputError
 
 PICTURES = (*IMAGES, ".gif")
@@ -67,7 +69,7 @@ def find_sources(inputs: Sequence[str], out: pathlib.Path) -> list[Source]:
 
 
 def _sources(given: str, out: pathlib.Path) -> Iterator[Source]:
-    path = pathlib.Path(given)
+    path = inside(pathlib.Path(), given)
     if path.is_file():
         _check_known(path)
         yield _source(path, pathlib.Path(path.name))
@@ -76,7 +78,8 @@ def _sources(given: str, out: pathlib.Path) -> Iterator[Source]:
     elif glob.has_magic(given):
         yield from _matches(given, out)
     else:
-        raise InputError(f"There is no file or folder {path}; check the path.")
+        near = near_entry(path)
+        raise InputError(f"There is no file or folder {given}{near}; check the path.")
 
 
 def _check_known(path: pathlib.Path) -> None:
@@ -88,7 +91,7 @@ def _check_known(path: pathlib.Path) -> None:
 def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
     if out.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"--out {out} lies inside {folder}; its masks would become inputs.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    found = members(folder, PICTURES)
     if not found:
         raise InputError(
             f"The folder {folder} holds no image ({' '.join(PICTURES)}); videos are named one "
@@ -99,13 +102,11 @@ def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
 
 def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
     """Files that match; their structure below the pattern's last folder without wildcards."""
-    parts = pathlib.Path(pattern).parts
-    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    root = pathlib.Path(*parts[:fixed])
-    found = sorted(map(pathlib.Path, glob.glob(pattern, recursive=True)))
-    known = [p for p in found if p.suffix.lower() in (*PICTURES, *VIDEOS) and p.is_file()]
+    root, parts = split_pattern(pattern)
+    known = [p for p in matches(root, parts) if p.suffix.lower() in (*PICTURES, *VIDEOS)]
     if not known:
-        raise InputError(f"No image or video matches {pattern!r}; check the pattern.")
+        bracket = " ([ ] stand for one of the characters; [[] is a bracket)" * ("[" in pattern)
+        raise InputError(f"No image or video matches {pattern!r}{bracket}; check the pattern.")
     resolved = out.resolve()
     reached = any(path.resolve().is_relative_to(resolved) for path in known)
     if reached or ("**" in parts and resolved.is_relative_to(root.resolve())):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, listed_stems, paired
+from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
+from segjax.data.lists import listed_stems
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.data.files import by_stem, existing_folder
+from segjax.data.names import composed
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
 from segjax.errors import InputError
@@ -89,8 +90,8 @@ class Cityscapes(FileDataset):
                 "directory=... (--data)."
             )
         problems = [
-            f"The frame {frame} has no {missing}/*/{frame}{ending}.png: add it, or remove the "
-            "frame's other files."
+            f"The frame {frame} has no {missing}/*/{frame}{ending}.png: add it, or move the "
+            "frame's other files away."
             for missing, ending, found in zip(folders, endings, (images, labels), strict=True)
             for frame in sorted((images.keys() | labels.keys()) - found.keys())
         ]
@@ -100,7 +101,16 @@ class Cityscapes(FileDataset):
 
 def _by_frame(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
     """The PNG files below `folder` whose stems have the ending, by what is before it."""
-    files = by_stem(folder, (".png",)).values()
-    return {
-        path.stem.removesuffix(ending): path for path in files if path.stem.endswith(ending)
-    }
+    frames: dict[str, pathlib.Path] = {}
+    problems = []
+    for path in by_stem(folder, (".png",)).values():
+        if not path.stem.endswith(ending):
+            continue
+        frame = composed(path.stem.removesuffix(ending))
+        if frame in frames:
+            problems.append(
+                f"{path} and {frames[frame]} are one frame: move one of them out of {folder}."
+            )
+        frames[frame] = path
+    raise_first(problems)
+    return frames

@@ -1,14 +1,95 @@
-"""Where files lie: the user's folder, its images by stem, lists of stems, images with masks."""
+"""Where files lie: what belongs to a folder, its files by stem, images with their masks."""
 
+import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
 from segjax.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".tif", ".tiff")
 """Without loss: a JPEG would change label ids."""
+
+LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".avif")
+
+CLUTTER = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
+"""Folders that systems put among the user's: resource forks, previews, what was deleted."""
+
+
+def belongs(name: str) -> bool:
+    """Whether a file or folder of this name is part of the folder it lies in.
+
+    Hidden ones are not (`.DS_Store`, `._a.jpg`, which macOS writes beside `a.jpg`,
+    `.ipynb_checkpoints`), nor is what a system puts there by itself.
+    """
+    return not name.startswith(".") and name.casefold() not in CLUTTER
+
+
+def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathlib.Path]:
+    """Files that belong to a folder and the folders below it, in alphabetical order.
+
+    This is the one rule for datasets and for the inputs of `predict`: `belongs`, one of
+    `suffixes` (in any case; None: all), and symbolic links are followed, but for those that
+    lead back to a folder above themselves.
+
+    Raises:
+      InputError: a folder cannot be read, or such a file is a link to nothing.
+    """
+    found = [
+        path
+        for _, paths in walk(folder)
+        for path in paths
+        if suffixes is None or path.suffix.lower() in suffixes
+    ]
+    raise_first(
+        [
+            f"{path} is a symbolic link to {os.readlink(path)}, which is not there: mend the "
+            "link, or move it away."
+            for path in found
+            if path.is_symlink() and not path.exists()
+        ]
+    )
+    return sorted(found)
+
+
+def walk(
+    folder: pathlib.Path, *, above: Sequence[tuple[int, int]] | None = None
+) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
+    """(folder, its files and dangling links) of the folder and of each that belongs to it.
+
+    `above` are the device and inode of the folders that were passed on the way.
+
+    Raises:
+      InputError: a folder cannot be read.
+    """
+    if above is None:
+        above = [_inode(parent) for parent in folder.resolve().parents]
+    try:
+        here = _inode(folder)
+        names = sorted(name for name in os.listdir(folder) if belongs(name))
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be read ({error.strerror}): change its permissions, "
+            "or move it away."
+        ) from error
+    if here in above:
+        return
+    paths = [folder / name for name in names]
+    yield folder, [path for path in paths if path.is_file() or _dangles(path)]
+    for path in paths:
+        if path.is_dir():
+            yield from walk(path, above=[*above, here])
+
+
+def _inode(path: pathlib.Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _dangles(path: pathlib.Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def existing_folder(directory: str | None, dataset: str, contents: str) -> pathlib.Path:
@@ -20,57 +101,53 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
     remedy = f"give directory=... or --data DIR, the folder that holds {contents}."
     if directory is None:
         raise InputError(f"{dataset} does not know where its files are: {remedy}")
-    folder = pathlib.Path(directory).expanduser().resolve()
+    given = pathlib.Path(directory).expanduser().absolute()
+    folder = inside(pathlib.Path(given.anchor), str(given)).resolve()
     if not folder.is_dir():
-        raise InputError(f"{dataset} has directory={directory!r}, which is no folder: {remedy}")
+        near = near_entry(folder)
+        raise InputError(
+            f"{dataset} has directory={directory!r}, which is no folder{near}: {remedy}"
+        )
     return folder
 
 
 def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Files below `folder` with one of `suffixes` (any case), by relative path without suffix.
+    """The `members` of a folder by relative path without suffix, in its composed form.
 
     Raises:
-      InputError: the folder is missing, or two files differ in nothing but their suffix.
+      InputError: the folder is missing, or two files differ in nothing but their suffix or the
+        Unicode form of their names.
     """
     if not folder.is_dir():
         raise InputError(
-            f"The folder {folder} is missing: make it, or mend directory=... (--data)."
+            f"The folder {folder} is missing{near_entry(folder)}: make it, or mend "
+            "directory=... (--data)."
         )
     files: dict[str, pathlib.Path] = {}
     problems = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.suffix.lower() not in suffixes or not path.is_file():
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+    for path in members(folder, suffixes):
+        stem = _stem(path, folder)
         if stem in files:
-            problems.append(f"{path} and {files[stem].name} share a name: remove one of them.")
+            problems.append(_of_one_name(files[stem], path))
         files[stem] = path
     raise_first(problems)
     return files
 
 
-def listed(path: pathlib.Path) -> list[str]:
-    """The lines of a list that are not empty.
-
-    Raises:
-      InputError: the file is missing or has no such line.
-    """
-    if not path.is_file():
-        raise InputError(f"The list {path} is missing: it names one image a line.")
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-    if not any(lines):
-        raise InputError(f"The list {path} is empty: it names one image a line.")
-    return [line for line in lines if line]
+def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
+    return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def listed_stems(path: pathlib.Path) -> list[str]:
-    """The stem of the first path of each line, as the lists of VOC, SBD and CamVid have it.
-
-    Raises:
-      InputError: the file is missing or has no such line.
-    """
-    return [pathlib.PurePosixPath(line.split()[0]).stem for line in listed(path)]
+def _of_one_name(one: pathlib.Path, other: pathlib.Path) -> str:
+    if one.suffix == other.suffix:
+        return (
+            f"{other} is there twice, with accents as characters of their own and without, "
+            "which look the same: rename one of them."
+        )
+    return (
+        f"{other} and {one.name} share a name: if one is the mask of the other, move it to the "
+        "folder of masks; else rename one of them."
+    )
 
 
 def paired(
@@ -84,27 +161,55 @@ def paired(
     """One source a stem, in the order of `stems`.
 
     Raises:
-      InputError: there are none, or one lacks its image or its mask.
+      InputError: there are none, or one lacks its image or its mask; what lies there instead
+        and nearly fits is named, with the reason why it was not taken.
     """
-    sources, problems = [], []
-    for stem in stems:
-        if stem not in images:
-            found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
-            problems.append(
-                f"The {found} has no image {image_folder / stem}.* "
-                f"({' '.join(IMAGES)}): add it, or remove the entry."
-            )
-        elif stem not in masks:
-            problems.append(
+    stems = list(stems)
+    problems = [stem for stem in stems if stem not in images or stem not in masks]
+    if problems:
+        # What nearly fits is looked for once: a folder may hold many files.
+        stem, complete = problems[0], images.keys() & masks.keys()
+        if stem in images:
+            near = _instead(stem, mask_folder, MASKS, complete)
+            first = (
                 f"The image {images[stem]} has no mask {mask_folder / stem}.* "
-                f"({' '.join(MASKS)}): add it, or remove the image."
+                f"({' '.join(MASKS)}){near}: add the mask, or leave the image out."
             )
         else:
-            sources.append(Source(stem, images[stem], masks[stem]))
-    raise_first(problems)
-    if not sources:
+            near = _instead(stem, image_folder, IMAGES, () if stem not in masks else complete)
+            found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
+            first = (
+                f"The {found} has no image {image_folder / stem}.* ({' '.join(IMAGES)}){near}: "
+                f"add the image, or leave the {'mask' if stem in masks else 'name'} out."
+            )
+        raise_first([first, *problems[1:]])
+    if not stems:
         raise InputError(
             f"{image_folder} has no images ({' '.join(IMAGES)}): put some there, or mend "
             "directory=... (--data)."
         )
-    return sources
+    return [Source(printable(stem), images[stem], masks[stem]) for stem in stems]
+
+
+def _instead(
+    stem: str, folder: pathlib.Path, suffixes: Sequence[str], complete: Collection[str]
+) -> str:
+    """What lies in the folder and nearly fits, and why it was not taken, as a clause, or "".
+
+    Files of `complete` pairs are the files of others.
+    """
+    stems = {path: _stem(path, folder) for path in members(folder, None)}
+    for path, found in stems.items():
+        if found == stem:
+            lossy = suffixes is MASKS and path.suffix.lower() in LOSSY
+            reason = (
+                "which changes class ids: save masks as PNG" if lossy else "which is not read"
+            )
+            return f"; there is {path.name}, {reason}"
+    free = {
+        str(path): found
+        for path, found in stems.items()
+        if path.suffix.lower() in suffixes and found not in complete
+    }
+    near = nearest(stem, free)
+    return f"; there is {near[0]} ({near[1]}), but names must be equal" if near else ""

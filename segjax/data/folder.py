@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, listed, paired
+from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
+from segjax.data.lists import listed
+from segjax.data.names import inside, near_entry
 from segjax.data.palette import palette_of, voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -80,19 +82,20 @@ class Folder(FileDataset):
 
     def _sources(self) -> list[Source]:
         root = existing_folder(self.directory, "Folder", f"{self.images}/ and {self.masks}/")
-        images, masks = root / self.images, root / self.masks
-        names = root / f"{self.split}.txt"
+        images, masks = inside(root, self.images), inside(root, self.masks)
+        names = inside(root, f"{self.split}.txt")
         if self.split is not None and not names.is_file():
-            images, masks = images / self.split, masks / self.split
+            images, masks = inside(images, self.split), inside(masks, self.split)
             if not images.is_dir():
                 raise InputError(
-                    f"Folder's split {self.split!r} needs the list {names} or the folder "
-                    f"{images}: make one of them, or leave split=None for all images."
+                    f"Folder's split {self.split!r} needs the list {names}{near_entry(names)} "
+                    f"or the folder {images}{near_entry(images)}: make one of them, or leave "
+                    "split=None for all images."
                 )
         image_files, mask_files = by_stem(images, IMAGES), by_stem(masks, MASKS)
         stems = sorted(image_files.keys() | mask_files.keys())
         if self.split is not None and names.is_file():
-            stems = [_without_suffix(name) for name in listed(names)]
+            stems = listed(names, _without_suffix)
         return paired(image_files, mask_files, stems, image_folder=images, mask_folder=masks)
 
 

@@ -13,7 +13,8 @@ from tensorflow_datasets.core.download.download_manager import DownloadManager
 from tensorflow_datasets.core.utils import Size
 
 from segjax.data.cache import cache_root, move_into_place, partial_folder
-from segjax.data.files import IMAGES, by_stem, existing_folder, listed_stems, paired
+from segjax.data.files import IMAGES, by_stem, existing_folder, paired
+from segjax.data.lists import listed_stems
 from segjax.data.palette import voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError

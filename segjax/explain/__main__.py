@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, guarded
 
 TOPICS = ("conv", "rates", "skips", "upsampling", "model")
@@ -19,6 +20,8 @@ TOPICS = ("conv", "rates", "skips", "upsampling", "model")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
+    if arguments is None:
+        restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     return guarded(lambda: _run(_parser(given).parse_args(given)))
 
@@ -29,7 +32,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     `rates` should answer at once, without the imports that `model` needs.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.explain",
+        prog=program("explain"),
         description="Show what an operation or a model really does, in numbers and figures.",
         epilog="Example: python -m segjax.explain rates 1 2 5 --out rates.png",
     )

@@ -197,7 +197,9 @@ def _fields(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
 
 def _variant(name: str, group: Sequence[Run]) -> dict[str, Any]:
     done = [run for run in group if run.is_scored]
-    scores = [json.loads((run.workdir / EVALUATION).read_text()) for run in done]
+    scores = [
+        json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
+    ]
     variant: dict[str, Any] = {
         "name": name,
         "seeds": [run.experiment.seed for run in done],

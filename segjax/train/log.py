@@ -25,7 +25,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl`; a last line that a kill cut short is left out."""
     path = workdir / METRICS
     rows = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -44,11 +44,12 @@ class RunLog:
         rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
         path = workdir / METRICS
         temporary = path.with_name(f".{METRICS}")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        temporary.write_text(lines, encoding="utf-8")
         temporary.replace(path)
         shutil.rmtree(workdir / EVENTS, ignore_errors=True)
         (workdir / EVENTS).mkdir()
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
         # tensorboardX's own writer would leave a thread that complains when the disk is full.
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         self._events = RecordWriter(str(workdir / EVENTS / name))

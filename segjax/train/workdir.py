@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from segjax import experiment as experiments
+from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 
@@ -26,14 +27,17 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
 
     Raises:
       InputError: it belongs to another experiment (the fields that differ are named), or its
-        path is a file.
+        path is a file or not valid UTF-8.
     """
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder.")
+    if (shown := printable(str(workdir.absolute()))) != str(workdir.absolute()):
+        # The storage library would say so only when it saves the first checkpoint.
+        raise InputError(f"--workdir {shown} is not valid UTF-8; choose another name.")
     recorded = workdir / DESCRIPTION
     if not recorded.is_file():
         return
-    theirs = experiments.trajectory(recorded.read_text())
+    theirs = experiments.trajectory(_recorded(workdir))
     ours = experiments.trajectory(experiments.describe(experiment))
     differ = [
         f"{path} is {theirs.get(path, 'unset')} there and {ours.get(path, 'unset')} here"
@@ -51,22 +55,22 @@ def claim(
     workdir: pathlib.Path,
     experiment: Experiment,
     source: pathlib.Path,
-    text: str,
+    contents: bytes,
     *,
     settings: Sequence[str] = (),
     place: int | None = None,
 ) -> None:
     """Writes what the run is made of: the experiment's file and its whole description.
 
-    `text` is the file's as it was loaded, `settings` are the overrides that were applied to it,
-    `directory` ones included, and `place` is the experiment's in the file's list, so that
-    `open_run` comes to the same one.
+    `contents` are the file's as it was loaded, in the encoding that it declares; `settings` are
+    the overrides that were applied to it, `directory` ones included, and `place` is the
+    experiment's in the file's list, so that `open_run` comes to the same one.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
     head += "" if place is None else f"{_PLACE}{place}\n"
     if source.resolve() != (workdir / SOURCE).resolve():
-        write_text(workdir / SOURCE, text)
+        _write(workdir / SOURCE, contents)
         write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
 
 
@@ -79,7 +83,7 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     recorded = workdir / DESCRIPTION
     if not recorded.is_file():
         raise InputError(f"{workdir} is no run's folder: it has no {DESCRIPTION}.")
-    lines = recorded.read_text().splitlines()
+    lines = _recorded(workdir).splitlines()
     origin = json.loads(_after(lines, _FILE, '""'))
     # The file may import its neighbours, which the copy left behind.
     if (folder := os.path.dirname(origin)) not in sys.path:
@@ -98,11 +102,20 @@ def _after(lines: Sequence[str], head: str, default: str) -> str:
     return next((line[len(head) :] for line in lines if line.startswith(head)), default)
 
 
+def _recorded(workdir: pathlib.Path) -> str:
+    """The run's description, also where another locale's encoding was once written."""
+    return (workdir / DESCRIPTION).read_text(encoding="utf-8", errors="replace")
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a UTF-8 file whole or not at all; bytes of names that are not text as escapes."""
+    _write(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def _write(path: pathlib.Path, contents: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(contents)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

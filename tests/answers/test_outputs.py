@@ -152,6 +152,43 @@ def test_where_no_class_is_called_background_the_names_are_listed():
         asked_outputs(options("--cut-out"), ("sky", "road"))
 
 
+ODD = ("background", 'a, "b"', "cat, dog", "cat", "dog", " c ", "caf\u00e9", "dog")
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("--keep", 'a, "b"'), (1,)),
+        (("--keep", '"a, ""b""", cat'), (1, 3)),
+        (("--keep", "cat, dog"), (2,)),
+        (("--keep", "cat,dog"), (3, 4)),
+        (("--keep", '"cat, dog",dog'), (2, 4)),
+        (("--keep", "cat", "--keep", "dog", "--keep", "cat"), (3, 4)),
+        (("--keep", " c "), (5,)),
+        (("--keep", "cat,cafe\u0301"), (3, 6)),
+    ],
+)
+def test_every_class_can_be_named_whatever_its_name_holds(words, kept):
+    assert CutOut(kept) in asked_outputs(options("--cut-out", *words), ODD)
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        ('"a, b', '--keep "a, b: a quotation mark is not closed; write a name that holds'),
+        ("cat,", "--keep : there is no such class; near: background, "),
+        ("", "--keep : there is no such class; near: background, "),
+        ("DOG", '--keep DOG: there is no such class; near: dog, "cat, dog".'),
+        ("a, b", "--keep a: there is no such class"),
+        ("aa b", 'near: "a, ""b"""'),
+    ],
+)
+def test_a_name_that_no_class_has_is_refused_with_names_as_they_can_be_given(keep, said):
+    with pytest.raises(InputError) as caught:
+        asked_outputs(options("--cut-out", "--keep", keep), ODD)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_coco_leaves_the_background_out_and_has_all_classes_where_there_is_none():
     assert asked_lists(options("--areas", "--coco"), NAMES) == [
         Areas(NAMES),

@@ -1,6 +1,7 @@
 """What inputs name which files, what their outputs are called, and what is refused."""
 
 import pathlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -45,6 +46,64 @@ def test_a_file_whose_name_reads_like_a_pattern_is_itself(here):
     Image.fromarray(PIXELS).save("in/[x].png")
     (source,) = find_sources(["in/[x].png"], here / "out")
     assert source.relative.name == "[x].png"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("ph [1]/*.png", ["a.png"]),
+        ("ph [1]/**/*.png", ["a.png", "[2]/b.png"]),
+        ("ph [1]/[2]/*.png", ["b.png"]),
+        ("ph*/[2]/*.png", ["ph [1]/[2]/b.png"]),
+        ("ph ?[1]/*.png", []),
+        ("ph [12]/*.png", ["ph 1/c.png"]),
+        ("ph [[]1]/*.png", ["ph [1]/a.png"]),
+        ("?h 1/*", ["ph 1/c.png"]),
+    ],
+)
+def test_what_is_there_as_it_is_written_is_itself_also_within_a_pattern(here, pattern, names):
+    for name in ("ph [1]/a.png", "ph [1]/[2]/b.png", "ph 1/c.png"):
+        pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS).save(name)
+    try:
+        found = find_sources([pattern], here / "out")
+    except InputError as error:
+        assert not names and "[[] is a bracket" in str(error)
+        return
+    assert sorted(source.relative.as_posix() for source in found) == sorted(names)
+
+
+def test_patterns_match_what_belongs_to_a_folder(here):
+    for name in ("in/._a.jpg", "in/__MACOSX/a.jpg", "in/.old/b.jpg"):
+        pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS).save(name)
+    pathlib.Path("in/below/back").symlink_to("..")
+    pathlib.Path("more").mkdir()
+    pathlib.Path("in/linked").symlink_to("../more")
+    Image.fromarray(PIXELS).save("more/e.jpg")
+    relative = lambda given: [
+        s.relative.as_posix() for s in find_sources([given], here / "out")
+    ]
+    assert relative("in/**/*.jpg") == ["a.jpg", "linked/e.jpg"]
+    assert relative("in/**/**/*.jpg") == ["a.jpg", "linked/e.jpg"]
+    assert relative("in/.o*/*.jpg") == [".old/b.jpg"]
+    assert relative("in/__MACOSX/*.jpg") == ["a.jpg"]
+    assert relative("in/**") == ["a.jpg", "below/b.png", "below/deep/c.gif"] + [
+        "clip.mp4",
+        "linked/e.jpg",
+    ]
+    assert relative(str(here / "i*" / "*.jpg")) == ["in/a.jpg"]
+
+
+def test_names_are_found_in_either_unicode_form_and_near_ones_are_named(here):
+    decomposed = unicodedata.normalize("NFD", "café")
+    pathlib.Path(decomposed).mkdir()
+    Image.fromarray(PIXELS).save(f"{decomposed}/{decomposed}.png")
+    for given in ("café", "café/café.png", "caf*/café*", "café/caf?.png"):
+        (source,) = find_sources([given], here / "out")
+        assert source.path.name == f"{decomposed}.png"
+    with pytest.raises(InputError, match=r"no file or folder in/A.jpg, but there is in/a.jpg"):
+        find_sources(["in/A.jpg"], here / "out")
 
 
 def test_a_picture_of_several_frames_is_numbered_and_one_of_a_single_frame_is_not(here):

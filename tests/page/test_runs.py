@@ -49,7 +49,7 @@ def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
 def test_a_run_without_checkpoint_or_with_another_network_is_refused(workdir, tmp_path):
     with pytest.raises(InputError, match="--checkpoint 9: .* holds steps 0; name one"):
         load_runs([workdir], checkpoint="9")
-    claim(tmp_path, experiments.load(TINY), TINY, TINY.read_text())
+    claim(tmp_path, experiments.load(TINY), TINY, TINY.read_bytes())
     with pytest.raises(InputError, match="holds no checkpoint; train the run first"):
         load_runs([tmp_path], checkpoint="best")
     with pytest.raises(InputError, match="is no run's folder"):

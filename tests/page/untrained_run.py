@@ -18,7 +18,7 @@ def untrained(workdir: pathlib.Path, *settings: str) -> pathlib.Path:
     experiment = experiments.load(TINY)
     for setting in settings:
         experiment = experiments.override(experiment, setting)
-    claim(workdir, experiment, TINY, TINY.read_text(), settings=settings)
+    claim(workdir, experiment, TINY, TINY.read_bytes(), settings=settings)
     initialize = jax.jit(
         lambda key: experiment.model.init(key, jnp.zeros((1, 32, 32, 3)), train=False)
     )

@@ -1,0 +1,79 @@
+"""Names of files as people compare them: in any Unicode form, and what nearly fits."""
+
+import difflib
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+
+def composed(name: str) -> str:
+    """The name in Unicode's composed form (NFC), in which names are compared.
+
+    "é" is one character in names typed on Linux and Windows, "e" and an accent in those from
+    older Macs, and looks the same.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def printable(name: str) -> str:
+    """The name as valid text: bytes of a file's name that are no UTF-8 become escapes."""
+    return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The file or folder `name` of a folder, whatever the Unicode form of its name on disk."""
+    path = folder
+    for part in pathlib.PurePath(name).parts:
+        there = path / part
+        if not os.path.lexists(there):
+            same = (other for other in _entries(path) if composed(other) == composed(part))
+            there = path / next(same, part)
+        path = there
+    return path
+
+
+def near_entry(path: pathlib.Path) -> str:
+    """What lies beside a missing file or folder and nearly has its name, as a clause, or ""."""
+    found = nearest(path.name, {name: name for name in _entries(path.parent)})
+    return f", but there is {path.parent / found[0]} ({found[1]})" if found else ""
+
+
+def nearest(name: str, others: Mapping[str, str]) -> tuple[str, str] | None:
+    """(key, how it differs) of the one of `others` whose value is nearest to `name`, if any is.
+
+    The values are compared in their composed form: equal but for case and spaces, in another
+    folder, longer by an ending, or else alike.
+    """
+    for difference, alike in (
+        ("upper and lower case or spaces differ", lambda other: _loose(other) == _loose(name)),
+        ("in another folder", lambda other: _base(other) == _base(name)),
+        ("its name goes on", lambda other: _goes_on(other, name)),
+    ):
+        for key in sorted(others):
+            if alike(others[key]):
+                return key, difference
+    by_name = {other: key for key, other in sorted(others.items())}
+    close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.7)
+    return (by_name[close[0]], "the nearest name") if close else None
+
+
+def _loose(name: str) -> str:
+    return "".join(composed(name).casefold().split())
+
+
+def _base(name: str) -> str:
+    return _loose(name.rpartition("/")[2])
+
+
+def _goes_on(other: str, name: str) -> bool:
+    """Whether one is the other and an ending such as "_mask"."""
+    short, long = sorted((_loose(name), _loose(other)), key=len)
+    return long.startswith(short) and not long[len(short)].isalnum()
+
+
+def _entries(folder: pathlib.Path) -> Iterable[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return ()
