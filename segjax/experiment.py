@@ -219,8 +219,8 @@ TRAJECTORY = (
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
-ELSEWHERE = ("directory", "download")
-"""Fields of datasets that say where the same examples lie."""
+ELSEWHERE = ("directory", "download", "max_megapixels")
+"""Fields of datasets that say where the same examples lie, or which are refused."""
 
 
 def load(path: str | pathlib.Path) -> Experiment:
