@@ -44,7 +44,7 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
         return _integers(np.asarray(page_image), page)
     if mode == "F":
         return _whole_numbers(page_image, name)
-    if mode in ("LA", "PA", "RGB", "RGBA") and page.bits == 8:
+    if mode in ("LA", "La", "PA", "RGB", "RGBA") and page.bits == 8:
         return _one_channel(page_image, name)
     raise InputError(
         f"{name} holds colours (mode {mode}, {page.bits} bits), not class ids: {_REMEDY}"
@@ -115,7 +115,7 @@ def _whole_numbers(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h
 def _one_channel(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
     """The first of equal channels; where there is transparency it hides nothing."""
     array = np.asarray(image)
-    if image.mode in ("LA", "PA", "RGBA"):
+    if image.mode != "RGB":
         if (array[..., -1] != 255).any():
             raise InputError(
                 f"{name} has transparent pixels, whose class it does not say: save the class "

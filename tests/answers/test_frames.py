@@ -27,7 +27,7 @@ def read(path: pathlib.Path, *, channels: int = 3) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "suffix, options", [("gif", {}), ("tif", {}), ("webp", {"lossless": 1})]
+    "suffix, options", [("gif", {}), ("png", {}), ("tif", {}), ("webp", {"lossless": 1})]
 )
 def test_each_frame_comes_in_order(tmp_path, suffix, options):
     first, *others = (Image.new("RGB", (9, 7), colour) for colour in COLOURS)

@@ -66,7 +66,16 @@ def tiff(*pages, bits: int, photometric: int = 1, **options) -> bytes:
 
 
 def _tags(
-    page, bits, photometric, size, *, sample_format=1, orientation=1, subfile=0, colours=()
+    page,
+    bits,
+    photometric,
+    size,
+    *,
+    sample_format=1,
+    orientation=1,
+    subfile=0,
+    colours=(),
+    extra=None,
 ):
     """Tags, {number: (type, values)}; photometric 0: zero is white, 2 signed, 3 float."""
     h, w, c = (*np.shape(page), 1)[:3]
@@ -83,6 +92,8 @@ def _tags(
         279: (4, [size]),
         339: (3, [sample_format] * c),
     }
+    if extra is not None:  # What the last channel is: 1 premultiplied alpha, 2 alpha.
+        tags[338] = (3, [extra])
     if photometric == 3:
         table = np.zeros((3, 2**bits), int)
         table[:, : len(colours)] = np.transpose(colours) * 257

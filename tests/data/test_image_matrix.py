@@ -124,6 +124,8 @@ def cases():
         "BMP RGB equal": saved(Image.fromarray(np.uint8(stacked(8, 3))), "BMP"),
     }.items():
         yield name, data, shown, IDS[8]
+    premultiplied = tiff(stacked(8, 2, 255), bits=8, extra=1)
+    yield "TIFF grey, premultiplied alpha", premultiplied, shown, IDS[8]
     hidden = "has transparent pixels"
     yield "PNG RGBA", png(stacked(8, 4, 9), 8, "rgb+alpha"), shown, hidden
     yield "PNG grey and alpha", png(stacked(8, 2, 9), 8, "grey+alpha"), shown, hidden
