@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import grain.python as grain
 import numpy as np
@@ -18,7 +17,7 @@ from absl import flags
 from jaxtyping import Int, UInt8
 
 from segjax.errors import InputError
-from segjax.types import Dataset, Example, Transform, full_scale
+from segjax.types import Dataset, Example, Transform
 
 
 def batches(
@@ -102,12 +101,9 @@ def equal_size_batches(
     come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
     examples of each size, and 2 · `threads` read ahead.
     """
-    waiting: dict[tuple[Any, ...], list[tuple[int, Example]]] = {}
+    waiting: dict[tuple[int, ...], list[tuple[int, Example]]] = {}
     for index, example in _read_ahead(dataset, indices, threads):
-        _check_dtype(example)
-        image = example["image"]
-        # One dtype too: stacked, 8 bits beside 16 would be read at the wrong full scale.
-        group = waiting.setdefault((np.shape(image), np.asarray(image).dtype.name), [])
+        group = waiting.setdefault(np.shape(example["image"]), [])
         group.append((index, example))
         if len(group) == batch_size:
             yield _stack_indexed(group)
@@ -144,8 +140,6 @@ def _transform(
 def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
     first = examples[0]
     keys = [key for key, value in first.items() if isinstance(value, np.ndarray)]
-    for example in examples:
-        _check_dtype(example)
     for example in examples[1:]:
         if any(example[key].shape != first[key].shape for key in keys):
             sizes = " and ".join(
@@ -157,19 +151,7 @@ def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
                 f"One batch cannot hold examples of sizes {sizes}: end the transforms with "
                 "RandomCrop(size), or use batch_size=1."
             )
-        if example["image"].dtype != first["image"].dtype:
-            raise InputError(
-                f"One batch cannot hold images of {first['image'].dtype} ({first['name']}) and "
-                f"{example['image'].dtype} ({example['name']}): let the dataset give one dtype."
-            )
     return {key: np.stack([example[key] for example in examples]) for key in keys}
-
-
-def _check_dtype(example: Example) -> None:
-    try:
-        full_scale(np.asarray(example["image"]).dtype)
-    except InputError as error:
-        raise InputError(f"{example['name']}: {error}") from None
 
 
 def _with_step(step: int, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,11 +16,16 @@ MOST_NAMES = 128
 
 @dataclass(frozen=True)
 class Found:
-    """What one mask holds: its ids, and the largest sample that its file could store."""
+    """What one mask holds: 255 and its three lowest ids, and the largest that its file could."""
 
     path: pathlib.Path
     ids: tuple[int, ...]
     largest: int
+
+    @classmethod
+    def of(cls, path: pathlib.Path, ids: Sequence[int], *, largest: int) -> "Found":
+        """From all ids in rising order: of many, a few tell as much about white."""
+        return cls(path, (*ids[:3], *(i for i in ids[3:] if i == 255)), largest)
 
 
 def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:

@@ -16,7 +16,6 @@ class Numbers:
 
     count: int = 5
     sizes: tuple = ((2, 3),)
-    dtypes: tuple = (np.uint8,)
 
     def prepare(self):
         pass
@@ -26,9 +25,8 @@ class Numbers:
 
     def __getitem__(self, index):
         h, w = self.sizes[index % len(self.sizes)]
-        image = np.full((h, w, 1), index, self.dtypes[index % len(self.dtypes)])
-        label = image[..., 0].astype(np.uint8)
-        return {"image": image, "label": label, "name": f"n{index}"}
+        image = np.full((h, w, 1), index, np.uint8)
+        return {"image": image, "label": image[..., 0], "name": f"n{index}"}
 
 
 def add_noise(example, rng):
@@ -117,25 +115,6 @@ def test_a_dataset_may_be_smaller_than_a_batch(count):
 def test_examples_of_several_sizes_cannot_share_a_batch():
     with pytest.raises(InputError, match=r"sizes (2x3|4x5) \(n\d\) and .*RandomCrop"):
         take(1, Numbers(sizes=((2, 3), (4, 5))))
-
-
-def evaluated(dataset):
-    return list(equal_size_batches(dataset, range(len(dataset)), 4))
-
-
-@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.bool_, np.uint32])
-@pytest.mark.parametrize("read", [lambda data: take(1, data), evaluated])
-def test_an_image_of_a_dtype_without_a_full_scale_is_named(dtype, read):
-    with pytest.raises(InputError, match=f"n[0-4]: An image is {np.dtype(dtype).name}, whose"):
-        read(Numbers(dtypes=(dtype,)))
-
-
-def test_images_of_two_dtypes_cannot_share_a_batch_and_are_evaluated_apart():
-    mixed = Numbers(dtypes=(np.uint8, np.uint16))
-    with pytest.raises(InputError, match=r"images of uint\d+ \(n\d\) and uint\d+ \(n\d\)"):
-        take(1, mixed)
-    groups = [(images.dtype.name, indices) for indices, images, _ in evaluated(mixed)]
-    assert sorted(groups) == [("uint16", [1, 3]), ("uint8", [0, 2, 4])]
 
 
 @pytest.mark.parametrize(
