@@ -4,21 +4,25 @@ A file with a list, `experiments = [...]`, is an ablation: every experiment of i
 folder of its own, `<workdir>/<name>/seed<seed>`, and one page compares them.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, said in one line
-before any work; 1 the run failed: one line, or the traceback of the experiment's own code.
+before any work; 1 the run failed: one line, or the traceback of the experiment's own code; 130
+Ctrl-C: the state was saved, and the line says from which step the same command goes on.
 """
 
 import argparse
+import contextlib
+import logging
 import pathlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 
 from segjax import experiment as experiments
 from segjax import parallel
-from segjax.errors import InputError, RunError, guarded
+from segjax.announce import LOGGER
+from segjax.errors import InputError, Interrupted, RunError, guarded
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
@@ -31,6 +35,7 @@ from segjax.train.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.train.interrupt import what_is_left
 from segjax.train.log import Progress
 from segjax.train.loop import train
 from segjax.train.plan import (
@@ -101,6 +106,8 @@ def _run(arguments: argparse.Namespace) -> None:
         check_owner(run.workdir, run.experiment)
     parallel.initialize()
     devices = parallel.describe_devices()
+    if not parallel.is_main():
+        LOGGER.setLevel(logging.WARNING)
     source = arguments.experiment.read_text()
     if runs[0].place is None:
         _complete(runs[0], arguments, source, devices)
@@ -158,6 +165,19 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
         raise problems[0]
 
 
+@contextlib.contextmanager
+def _saying_what_is_left(run: Run, *, evaluate: bool) -> Iterator[None]:
+    """Makes of a Ctrl-C the line that says what the run's folder holds, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if evaluate:
+            left = "the same command evaluates again, from the first image."
+        else:
+            left = what_is_left(run.workdir, run.experiment.steps)
+        raise Interrupted(left) from None
+
+
 def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:
     """Completes a run of a list; says what failed, so that the others go on."""
     try:
@@ -176,6 +196,11 @@ def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str)
 
 def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
     """Trains from where the run stands, unless `--evaluate`, evaluates it and reports."""
+    with _saying_what_is_left(run, evaluate=arguments.evaluate):
+        _carry_out(run, arguments, source, devices)
+
+
+def _carry_out(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
     experiment, workdir = run.experiment, run.workdir
     last = None
     if not arguments.evaluate:
