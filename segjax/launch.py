@@ -35,6 +35,7 @@ from segjax.train.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.train.coverage import coverage
 from segjax.train.interrupt import what_is_left
 from segjax.train.log import Progress
 from segjax.train.loop import train
@@ -201,6 +202,7 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
 
 
 def _carry_out(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
+    """As `_complete`; Ctrl-C passes through."""
     experiment, workdir = run.experiment, run.workdir
     last = None
     if not arguments.evaluate:
@@ -212,16 +214,26 @@ def _carry_out(run: Run, arguments: argparse.Namespace, source: str, devices: st
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         _claim(run, arguments, source)
         _forget(run)
-        last = _train(plan, workdir)
+        last, trained_on = _train(plan, workdir), plan.trained_on
         step, variables = _restored(run, arguments.checkpoint)
     elif arguments.checkpoint == INITIAL:
-        check_data(experiment, "eval_data")
+        trained_on = _covered(experiment)
         step, variables = 0, initial_variables(experiment, note=_note)
         if not (workdir / DESCRIPTION).is_file():
             _claim(run, arguments, source)
     else:
         step, variables = _restored(run, arguments.checkpoint)
-    _evaluate(run, step, variables, last, table=arguments.table)
+        trained_on = _covered(experiment)
+    _evaluate(run, step, variables, last, table=arguments.table, trained_on=trained_on)
+
+
+def _covered(experiment: Experiment) -> int | None:
+    """Prepares the evaluation data and says what they lack; how many are training images."""
+    check_data(experiment, "eval_data")
+    found = coverage(experiment, "eval_data")
+    for line in found.lines:
+        _note(line)
+    return found.trained_on
 
 
 def _claim(run: Run, arguments: argparse.Namespace, source: str) -> None:
@@ -284,7 +296,13 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
 
 
 def _evaluate(
-    run: Run, step: int, variables: Variables, last: Scores | None, *, table: bool
+    run: Run,
+    step: int,
+    variables: Variables,
+    last: Scores | None,
+    *,
+    table: bool,
+    trained_on: int | None,
 ) -> None:
     experiment, workdir = run.experiment, run.workdir
     check_data(experiment, "eval_data")
@@ -303,7 +321,9 @@ def _evaluate(
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
     scores = last if fresh and last else _score(experiment, score, variables)
-    evaluation = write_results(workdir, experiment, score, scores, variables, step=step)
+    evaluation = write_results(
+        workdir, experiment, score, scores, variables, step=step, trained_on=trained_on
+    )
     if table:
         rows.append((final[0], experiment, evaluation))
         _write_table(workdir, rows)

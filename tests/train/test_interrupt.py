@@ -113,7 +113,7 @@ def test_an_evaluation_that_failed_is_made_up_for(whole, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Synthetic, "prepare"), (plan.Plan, "initial_state"), (plan, "_checked_shapes")],
+    [(Synthetic, "prepare"), (plan.Plan, "initial_state"), (plan, "_traced")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_ctrl_c_before_the_first_step_says_that_nothing_is_saved(
