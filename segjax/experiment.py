@@ -331,9 +331,13 @@ def directory_settings(experiment: Experiment, directory: str) -> list[str]:
     return [f"{name}.directory={directory}" for name in found]
 
 
-def describe(experiment: Experiment) -> str:
-    """The whole experiment as `path = value` lines; each path is one that `override` takes."""
-    return "\n".join(describe_lines(experiment)) + "\n"
+def describe(experiment: Experiment, *, short: bool = False) -> str:
+    """The whole experiment as `path = value` lines; each is one that `override` takes.
+
+    With `short`, long tuples are shortened and folded, for people; `trajectory` does not read
+    these.
+    """
+    return "\n".join(describe_lines(experiment, short=short)) + "\n"
 
 
 def trajectory(description: str) -> dict[str, str]:

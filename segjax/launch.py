@@ -101,7 +101,8 @@ def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
     runs = _runs(arguments)
     if arguments.describe:
-        print("\n".join(experiments.describe(run.experiment) for run in runs), end="")
+        texts = [experiments.describe(run.experiment, short=True) for run in runs]
+        print("\n".join(texts), end="")
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)
@@ -176,7 +177,8 @@ def _saying_what_is_left(run: Run, *, evaluate: bool) -> Iterator[None]:
             left = "the same command evaluates again, from the first image."
         else:
             left = what_is_left(run.workdir, run.experiment.steps)
-        raise Interrupted(left) from None
+        where = "" if run.place is None else f"{run.workdir}: "
+        raise Interrupted(f"{where}{left}") from None
 
 
 def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:

@@ -37,7 +37,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
     step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
     left = partial(what_is_left, workdir, experiment.steps)
     with CtrlC(left) as ctrl_c, Checkpoints(workdir, keep=experiment.keep) as checkpoints:
-        state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
+        with announced("Making the initial state", after=1):
+            state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
         # One process writes the rows; where there are several, the others have no log.
         with RunLog(workdir, first_step=first) if is_main() else nullcontext() as log:

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from segjax.announce import announced
 from segjax.data.loader import batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, predictor
@@ -233,7 +235,7 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
     ours, theirs = data.class_names, experiment.train_data.class_names
     if ours != theirs:
         raise InputError(
-            f"{field} has the classes {ours}, train_data {theirs}; they must agree."
+            f"{field} and train_data must have the same classes: {_difference(ours, theirs)}."
         )
     if len(ours) > IGNORE:
         raise InputError(
@@ -245,6 +247,13 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
             f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
             f"set model.num_classes={len(ours)}."
         )
+
+
+def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Where two lists of classes part."""
+    pairs = enumerate(zip_longest(ours, theirs))
+    place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
 
 
 def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.ndarray]]:
@@ -284,7 +293,7 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
         loss_terms(experiment.model, experiment.loss, logits, {}, batch)
         return variables, logits
 
-    with _one_line():
+    with announced("Checking network and loss", after=1), _one_line():
         variables, logits = jax.eval_shape(trial)
     return Traced(variables, logits.shape[1:3])
 

@@ -227,6 +227,16 @@ def _part(key, value):
     }.get(value if isinstance(value, str) else "", value)
 
 
+def test_classes_that_differ_are_named_where_they_part():
+    other = Own(class_names=("background", "thing", "more"))
+    with pytest.raises(InputError) as refused:
+        make_plan(experiment(Own(), other))
+    assert str(refused.value) == (
+        "eval_data and train_data must have the same classes: class 1 is 'thing' and 'object' "
+        "(of 3 and 2)."
+    )
+
+
 def test_a_guess_refuses_nothing_that_the_data_themselves_allow():
     # Without a crop the size is the data's: 76 pixels fit this network, the guess does not.
     valid = UNet(num_classes=2, depth=2, features=4, valid=True)
