@@ -337,7 +337,8 @@ def _evaluate(
         for name in ("mean_iou", "pixel_accuracy", "mean_accuracy")
         if evaluation[name] is not None
     )
-    _note(f"step {step}, {evaluation['images']} images: {text}")
+    shown = text or "no score, since no pixel of their labels counts"
+    _note(f"step {step}, {evaluation['images']} images: {shown}")
     _note(f"report: {workdir / 'report.html'}")
 
 

@@ -62,12 +62,14 @@ class CtrlC:
             self._listener.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         if self._active:
             signal.signal(signal.SIGINT, self._former)
             signal.set_wakeup_fd(self._wakeup)
             os.close(self._writing)
             self._listener.join()
+        if self.came and kind is None:
+            raise KeyboardInterrupt  # It came when the block had nothing left to do.
 
     def _note(self, *_) -> None:
         self.came = True

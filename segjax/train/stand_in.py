@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segjax.data.prepare import FileDataset
+from segjax.errors import InputError
 from segjax.experiment import Experiment
 
 SIZES = ((448, 600), (517, 389))
@@ -20,24 +21,32 @@ Batch = Mapping[str, np.ndarray]
 
 
 def stand_in(experiment: Experiment) -> tuple[Batch, bool]:
-    """(a batch of one example, whether training is certain to see one of its shape)."""
+    """(a batch of one example, whether training is certain to see one of its shape).
+
+    Raises:
+      InputError: a transform refuses the number of channels that the dataset has.
+    """
     data = experiment.train_data
     channels = getattr(data, "channels", 3)
     is_known = isinstance(data, FileDataset) or hasattr(data, "channels")
-    found = [_transformed(experiment, (*size, channels)) for size in SIZES]
+    found = [_transformed(experiment, (*size, channels), strict=is_known) for size in SIZES]
     if found[0] is not None and signature(found[0]) == signature(found[1]):
         return found[0], is_known
     canvas = getattr(experiment.model, "canvas", lambda *size: size)(64, 64)
     return _batch(_example((*canvas, channels))), False
 
 
-def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch | None:
-    """One example after all transforms; None where they refuse it, which its size may cause."""
+def _transformed(
+    experiment: Experiment, shape: tuple[int, int, int], *, strict: bool
+) -> Batch | None:
+    """One example after all transforms; None where one fails, for which its size may be why."""
     example, rng = _example(shape), np.random.default_rng(0)
     try:
         for transform in experiment.transforms:
             example = transform(example, rng)
-    except Exception:
+    except Exception as error:
+        if strict and isinstance(error, InputError):
+            raise
         return None
     return _batch(example)
 

@@ -17,6 +17,7 @@ from segjax.train import plan
 from segjax.train.coverage import counted, coverage, uncounted_batches
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.plan import check_settings, make_plan
+from segjax.transforms.geometric import RandomCrop
 
 TINY = load(pathlib.Path(__file__).parents[1] / "commands" / "tiny.py")
 
@@ -200,6 +201,7 @@ WRONG = [
     ({"split": (1, 3)}, "rows times columns"),
     ({"loss": "weights"}, r"loss\.weights has 3 numbers for 2 classes"),
     ({"normalize": "two"}, "2 numbers, the image 3 channels"),
+    ({"transforms": (RandomCrop(24, fill=(1, 2)),)}, "fills with 2 numbers"),
 ]
 
 

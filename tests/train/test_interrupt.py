@@ -190,6 +190,14 @@ def test_outside_the_main_thread_and_where_it_is_ignored_ctrl_c_stays_as_it_is()
     assert handlers == [signal.default_int_handler, signal.SIG_IGN]
 
 
+def test_a_ctrl_c_that_nobody_asked_about_ends_the_block():
+    with pytest.raises(KeyboardInterrupt), CtrlC(str):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(ValueError, match="first"), CtrlC(str):
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("what went wrong first")
+
+
 def test_what_was_there_before_is_there_again():
     with CtrlC(str):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
