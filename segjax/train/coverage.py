@@ -91,20 +91,23 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _meant(field: str, data: Dataset, absent: Sequence[int], found: Survey) -> str:
-    """The remedy where one class is missing and 255 may be it, as in masks of 0 and 255."""
-    if len(absent) > 1 or not found.ignored:
+    """The remedy where 255 may be a missing class, as in masks of 0 and 255.
+
+    It may where one class alone is missing, or where one alone is there.
+    """
+    names, pairs = data.class_names, getattr(data, "label_map", None)
+    if not found.ignored or 1 not in (len(absent), len(names) - len(absent)):
         return ""
-    (missing,) = absent
-    name, pairs = data.class_names[missing], getattr(data, "label_map", None)
     if pairs and any(pair[1] == IGNORE for pair in pairs):
         return ""  # The ignored pixels are meant to be.
+    missing = absent[0]
     if pairs is None:
         remedy = f"let {type(data).__name__} give {missing} in its place"
     elif pairs:
         remedy = f"add ({IGNORE}, {missing}) to {field}.label_map"
     else:
         remedy = f"read it with {field}.label_map=(({IGNORE}, {missing}),)"
-    return f" If {IGNORE} is {name!r}, {remedy}."
+    return f" If {IGNORE} is {names[missing]!r}, {remedy}."
 
 
 def _trained_on(
@@ -131,12 +134,12 @@ def _trained_on(
     else:
         which = f"{'' if whole else 'at least '}{count} of the {evaluated.total}"
         names = f" ({_listed(shared)})"
-    remedy = ""
+    verb, remedy = "is" if count == 1 else "are", ""
     if all(hasattr(d, "split") for d in (experiment.train_data, experiment.eval_data)):
         remedy = "; give train_data and eval_data splits without common images"
     return count, [
-        f"{which} images of eval_data are in train_data too{names}: the scores are of images "
-        f"that the network is trained on{remedy}."
+        f"{which} images of eval_data {verb} in train_data too{names}: the scores are of "
+        f"images that the network is trained on{remedy}."
     ]
 
 

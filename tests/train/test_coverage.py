@@ -93,6 +93,13 @@ def test_the_remedy_is_one_that_the_dataset_has(data, remedy):
     assert line.endswith(remedy)
 
 
+def test_masks_of_0_and_255_among_many_classes_have_an_example_of_the_remedy():
+    names = ("ground", "road", "car")
+    (line,) = lines(Mapped(ids=(0, 255), class_names=names), Own((0, 1, 2), 4, 20_000, names))
+    assert "classes 1 'road', 2 'car' occur nowhere" in line
+    assert line.endswith("If 255 is 'road', read it with train_data.label_map=((255, 1),).")
+
+
 def test_many_missing_classes_are_listed_shortly_and_evaluation_has_its_own_line():
     names = tuple(f"class{i}" for i in range(30))
     train = Own(ids=(0, 1, 255), class_names=names)
