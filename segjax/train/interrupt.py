@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from segjax.train.checkpoint import last_step
 
-SAVING = "Ctrl-C: saving the state; press it once more to stop at once, without saving."
+SAVING = "Ctrl-C: the state is saved after this step; press it once more to stop at once."
 STATUS = 130
 
 

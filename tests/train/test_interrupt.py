@@ -173,7 +173,10 @@ def test_a_second_ctrl_c_ends_the_process_at_once_whatever_it_waits_for():
     )
     assert ended.returncode == 130 and ended.stdout == "still here\n"
     first, second = ended.stderr.splitlines()
-    assert first.startswith("Ctrl-C: saving") and second == "interrupted: step 4 is saved."
+    assert (
+        first.startswith("Ctrl-C: the state is saved")
+        and second == "interrupted: step 4 is saved."
+    )
 
 
 def test_outside_the_main_thread_and_where_it_is_ignored_ctrl_c_stays_as_it_is():
