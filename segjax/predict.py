@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return guarded(lambda: _run(_parser().parse_args(arguments)))
+    kept = "the same command skips what is finished."
+    return guarded(lambda: _run(_parser().parse_args(arguments)), interrupted=kept)
 
 
 def _parser() -> argparse.ArgumentParser:

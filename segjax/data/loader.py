@@ -5,6 +5,7 @@ and the number of hosts change who computes it, never what it is; and a run that
 step asks for that step, with no iterator to save.
 """
 
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,9 @@ def batches(
         .shuffle()
         .repeat()
         .random_map(partial(_transform, transforms=tuple(transforms)))
+        # Grain counts in 64 bits, and batches of one example would be one too many for them.
+        # (Further up, it would change the random numbers: they depend on what comes before.)
+        .slice(slice(0, 2**62))
         .batch(batch_size // process_count, batch_fn=_stack)
         # Only now, so that the global order is the same for any number of processes.
         .slice(slice(process_index, None, process_count))
@@ -81,7 +85,8 @@ def batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         pipeline = pipeline.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer),
+            worker_init_fn=_leave_ctrl_c_to_the_run,
         )
     return _closing(pipeline)
 
@@ -111,6 +116,11 @@ def equal_size_batches(
     for group in waiting.values():
         if group:
             yield _stack_indexed(group)
+
+
+def _leave_ctrl_c_to_the_run(*_) -> None:
+    """A terminal sends Ctrl-C to workers too; the run ends them, once its state is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Source:
