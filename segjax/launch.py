@@ -19,7 +19,7 @@ import numpy as np
 from segjax import experiment as experiments
 from segjax import parallel
 from segjax.errors import InputError, RunError, guarded
-from segjax.evaluate.score import Scorer, Scores, summary
+from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.comparison import (
@@ -285,12 +285,7 @@ def _evaluate(
         _note("\n".join(table_lines(rows)))
     if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
-    text = "  ".join(
-        f"{name} {evaluation[name]:.4f}"
-        for name in ("mean_iou", "pixel_accuracy", "mean_accuracy")
-        if evaluation[name] is not None
-    )
-    _note(f"step {step}, {evaluation['images']} images: {text}")
+    _note(f"step {step}, {evaluation['images']} images: {scores_line(evaluation)}")
     _note(f"report: {workdir / 'report.html'}")
 
 
