@@ -11,7 +11,7 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.labels import as_ids, check_planes, equals, listed, no_class
-from segjax.types import IGNORE, Example
+from segjax.types import IGNORE, Dataset, Example
 
 
 def check_example(
@@ -51,6 +51,13 @@ def check_example(
             raise InputError(
                 f"{who} has the pixel weight {bad[0]}; weights must be finite and at least 0."
             )
+
+
+def checked_example(dataset: Dataset, index: int) -> Example:
+    """An example of a dataset as it is, once `check_example` has nothing against it."""
+    example = dataset[index]
+    check_example(example, dataset.class_names)
+    return example
 
 
 def _check_finite(who: str, image: np.ndarray) -> None:

@@ -5,6 +5,7 @@ and the number of hosts change who computes it, never what it is; and a run that
 step asks for that step, with no iterator to save.
 """
 
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int, UInt8
 
-from segjax.data.checks import check_example
+from segjax.data.checks import check_example, checked_example
 from segjax.errors import InputError
 from segjax.types import Dataset, Example, Transform
 
@@ -74,6 +75,9 @@ def batches(
         .random_map(
             partial(_transformed, transforms=tuple(transforms), class_names=dataset.class_names)
         )
+        # Grain counts in 64 bits, and batches of one example would be one too many for them.
+        # (Further up, it would change the random numbers: they depend on what comes before.)
+        .slice(slice(0, 2**62))
         .batch(batch_size // process_count, batch_fn=_stack)
         # Only now, so that the global order is the same for any number of processes.
         .slice(slice(process_index, None, process_count))
@@ -86,7 +90,8 @@ def batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         pipeline = pipeline.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer),
+            worker_init_fn=_leave_ctrl_c_to_the_run,
         )
     return _closing(pipeline)
 
@@ -120,6 +125,11 @@ def equal_size_batches(
     for group in waiting.values():
         if group:
             yield _stack_indexed(group)
+
+
+def _leave_ctrl_c_to_the_run(*_) -> None:
+    """A terminal sends Ctrl-C to workers too; the run ends them, once its state is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Source:
@@ -201,18 +211,12 @@ def _read_ahead(
 ) -> Iterator[tuple[int, Example]]:
     remaining = iter(indices)
     with ThreadPoolExecutor(threads) as pool:
-        submit = lambda index: (index, pool.submit(_checked, dataset, index))
+        submit = lambda index: (index, pool.submit(checked_example, dataset, index))
         pending = deque(map(submit, islice(remaining, 2 * threads)))
         while pending:
             index, future = pending.popleft()
             pending.extend(map(submit, islice(remaining, 1)))
             yield index, future.result()
-
-
-def _checked(dataset: Dataset, index: int) -> Example:
-    example = dataset[index]
-    check_example(example, dataset.class_names)
-    return example
 
 
 def _stack_indexed(group: Sequence[tuple[int, Example]]):

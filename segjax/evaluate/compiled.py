@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
 from segjax.parallel import map_examples, map_images
@@ -64,14 +65,29 @@ class Compiled:
         self._probabilities = mapped(predict)
         # argmax on the device: k class maps of float32 would be the larger transfer by far.
         self._classes = mapped(lambda variables, image: _ranked(predict(variables, image), jnp))
+        self._compiled: set[tuple] = set()
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel of images of one size."""
-        return self._probabilities(variables, images)
+        return self._run(self._probabilities, variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel."""
-        return _numbers(self._classes(variables, images))
+        return _numbers(self._run(self._classes, variables, images))
+
+    def _run(self, program: Callable, variables: Variables, images: Images) -> Any:
+        """What the program gives; says so where it has to be compiled first."""
+        key = (id(program), images.shape, str(images.dtype))
+        if key in self._compiled:
+            return program(variables, images)
+        count, height, width = images.shape[:3]
+        # Small programs, or those in JAX's cache on the disk, are there before it is said.
+        several = "1 image" if count == 1 else f"{count} images"
+        task = f"Compiling the network for {several} of {width} x {height} pixels"
+        with announced(task, after=1):
+            result = program(variables, images)
+        self._compiled.add(key)
+        return result
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes it tells apart; traced, never run."""

@@ -14,6 +14,9 @@ from segjax.train.checkpoint import has_checkpoint
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
 EVALUATION = "evaluation.json"
+LONGEST = 200
+"""Characters of two values that are shown where they differ."""
+
 _FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
 
 
@@ -40,7 +43,7 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     theirs = experiments.trajectory(recorded.read_text())
     ours = experiments.trajectory(experiments.describe(experiment))
     differ = [
-        f"{path} is {theirs.get(path, 'unset')} there and {ours.get(path, 'unset')} here"
+        _difference(path, theirs.get(path, "unset"), ours.get(path, "unset"))
         for path in {**ours, **theirs}
         if theirs.get(path) != ours.get(path)
     ]
@@ -49,6 +52,12 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
             f"{workdir} belongs to another experiment: {'; '.join(differ)}. "
             "Choose another --workdir, or undo the change."
         )
+
+
+def _difference(path: str, theirs: str, ours: str) -> str:
+    if len(theirs) + len(ours) > LONGEST:
+        return f"{path} differs"
+    return f"{path} is {theirs} there and {ours} here"
 
 
 def claim(

@@ -13,10 +13,11 @@ from segjax.train.optimizer import SGD, Poly
 
 @dataclass(frozen=True)
 class Drawn:
-    """Eight float images; those from `first` on have the `fault`."""
+    """Float images; all of them have the `fault`, or number `at` alone."""
 
     fault: str = ""
-    first: int = 0
+    at: int | None = None
+    count: int = 8
     class_names: tuple[str, ...] = ("ground", "road", "car")
 
     @property
@@ -27,13 +28,13 @@ class Drawn:
         pass
 
     def __len__(self):
-        return 8
+        return self.count
 
     def __getitem__(self, index):
         rng = np.random.default_rng(index)
         image = rng.random((8, 8, 3)).astype(np.float32)
         label = rng.integers(0, 3, (8, 8))
-        fault = self.fault if index >= self.first else ""
+        fault = self.fault if self.at in (None, index) else ""
         if fault in ("nan", "inf", "3e38"):
             image[3, 4, 1] = float(fault)
         elif fault.lstrip("-").isdigit():
@@ -46,6 +47,14 @@ class Drawn:
                 "floats": label / 2,
             }[fault]
         return {"image": image, "label": label, "name": f"scan {index}"}
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A transform; for all that is known before step 0, it may mend what is wrong."""
+
+    def __call__(self, example, rng):
+        return example
 
 
 class Pixels(nn.Module):
@@ -64,6 +73,7 @@ experiment = Experiment(
     normalize=Normalize(std=(0.5,)),
     train_data=Drawn(),
     eval_data=Drawn(),
+    transforms=(Unchanged(),),
     loss=losses.softmax_cross_entropy,
     optimizer=SGD(Poly(0.01)),
     batch_size=4,

@@ -80,7 +80,7 @@ def test_a_later_example_stops_the_run_by_its_name_and_costs_no_step(tmp_path, c
     # Scan 7 is in the second batch, of which the first step knows nothing.
     workdir = tmp_path / "run"
     for fault, message in (("nan", "not finite, the first nan"), ("-1", "label ids [-1]")):
-        settings = (f"train_data.fault={fault}", "train_data.first=7")
+        settings = (f"train_data.fault={fault}", "train_data.at=7")
         status, error = run(capsys, workdir / fault, *settings)
         assert status == 1 and "Example 'scan 7'" in error and message in error, error
         assert "learning rate" not in error and "--workdir" not in error
@@ -112,11 +112,24 @@ def test_a_rate_that_is_too_high_is_still_blamed_where_the_data_are_sound(tmp_pa
 
 
 def test_all_of_the_evaluation_is_looked_at(tmp_path, capsys):
-    workdir, settings = tmp_path / "run", ("eval_data.fault=7", "eval_data.first=6")
-    status, error = run(capsys, workdir, *settings)
-    assert status == 1 and "Example 'scan 6' has the label ids [7]" in error
+    # Before step 0 only a part of a large dataset is read, which leaves out scan 2.
+    workdir, settings = tmp_path / "run", ("eval_data.fault=7", "eval_data.count=260")
+    status, error = run(capsys, workdir, *settings, "eval_data.at=2")
+    assert status == 1 and "Example 'scan 2' has the label ids [7]" in error
     assert saved_steps(workdir) == ["4"]
-    status, error = run(capsys, workdir, *settings, evaluate=True)
-    assert status == 2 and "Example 'scan 6' has the label ids [7]" in error
+    status, error = run(capsys, workdir, *settings, "eval_data.at=2", evaluate=True)
+    assert status == 2 and "Example 'scan 2' has the label ids [7]" in error
     status, error = run(capsys, workdir)
     assert (status, error) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "settings", [("eval_data.at=6",), ("train_data.at=7", "transforms=()")]
+)
+def test_what_no_transform_can_mend_is_found_before_step_0_in_any_example(
+    settings, tmp_path, capsys
+):
+    field = settings[0].partition(".")[0]
+    status, error = run(capsys, tmp_path / "run", f"{field}.fault=7", *settings)
+    assert status == 2 and "has the label ids [7]" in error
+    assert not (tmp_path / "run").exists()
