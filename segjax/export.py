@@ -48,21 +48,23 @@ SUFFIXES = (".stablehlo", ".onnx")
 STABLEHLO = """\
 import jax, numpy
 from jax import export
-from PIL import Image
+from PIL import Image, ImageOps
 
 with open({out!r}, "rb") as file:
     run = jax.jit(export.deserialize(bytearray(file.read())).call)
-image = numpy.array(Image.open("photo.jpg").convert({mode!r}){resized})
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
 {name} = run(image.reshape(1, *image.shape[:2], {channels}))  # {shape}
 """
 """Needs jax and flatbuffers; Pillow only to read an image."""
 
 ONNX = """\
 import numpy, onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({out!r})
-image = numpy.array(Image.open("photo.jpg").convert({mode!r}){resized})
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
 image = image.reshape(1, *image.shape[:2], {channels})
 ({name},) = session.run(None, {{"image": image}})  # {shape}
 """

@@ -11,7 +11,7 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.labels import as_ids, check_planes, equals, listed, no_class
-from segjax.types import IGNORE, Dataset, Example
+from segjax.types import IGNORE, Dataset, Example, full_scale
 
 
 def check_example(
@@ -26,7 +26,8 @@ def check_example(
 
     Raises:
       InputError: names the example and what is wrong: shapes that do not fit, labels that are
-        neither classes nor 255, image values or weights that are not finite.
+        neither classes nor 255, images of a dtype without a full scale, values or weights that
+        are not finite.
     """
     check_planes(example)
     after = " after its transforms" if transformed else ""
@@ -61,12 +62,12 @@ def checked_example(dataset: Dataset, index: int) -> Example:
 
 
 def _check_finite(who: str, image: np.ndarray) -> None:
-    if image.dtype.kind in "iub":
+    try:
+        full_scale(image.dtype)
+    except InputError as error:
+        raise InputError(f"{who}: {error}") from None
+    if image.dtype.kind == "u":
         return
-    if image.dtype.kind != "f":
-        raise InputError(
-            f"{who} has an image of type {image.dtype}; give uint8, uint16 or float32."
-        )
     finite = np.isfinite(image)
     if not finite.all():
         broken = np.argwhere(~finite)

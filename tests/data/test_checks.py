@@ -39,7 +39,9 @@ FAULTS = [
         "3 image value.s. that are not finite.*first nan",
     ),
     ({"image": spoilt(EXAMPLE["image"], -np.inf)}, "-inf at row 1, column 2, channel 0"),
-    ({"image": EXAMPLE["image"].astype(complex)}, "complex128"),
+    ({"image": EXAMPLE["image"].astype(complex)}, "An image is complex128"),
+    ({"image": EXAMPLE["image"].astype(np.int16)}, "An image is int16, whose full brightness"),
+    ({"image": EXAMPLE["image"].astype(bool)}, "An image is bool"),
     ({"weight": spoilt(np.ones((4, 5)), -2.0)}, "has the pixel weight -2.0"),
     ({"weight": spoilt(np.ones((4, 5)), np.nan)}, "has the pixel weight nan"),
 ]
