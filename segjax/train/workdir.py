@@ -10,9 +10,11 @@ from segjax import experiment as experiments
 from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.train.checkpoint import has_checkpoint
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
+EVALUATION = "evaluation.json"
 LONGEST = 200
 """Characters of two values that are shown where they differ."""
 
@@ -26,7 +28,7 @@ def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
 
 
 def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
-    """Returns nothing when the folder is new or belongs to this experiment.
+    """Returns nothing when the folder is new, holds no results, or is this experiment's.
 
     Raises:
       InputError: it belongs to another experiment (the fields that differ are named), or its
@@ -38,7 +40,9 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
         # The storage library would say so only when it saves the first checkpoint.
         raise InputError(f"--workdir {shown} is not valid UTF-8; choose another name.")
     recorded = workdir / DESCRIPTION
-    if not recorded.is_file():
+    # A run that found its data wrong leaves no results; mended, it may be another experiment.
+    results = has_checkpoint(workdir) or (workdir / EVALUATION).is_file()
+    if not recorded.is_file() or not results:
         return
     theirs = experiments.trajectory(_recorded(workdir))
     ours = experiments.trajectory(experiments.describe(experiment))
