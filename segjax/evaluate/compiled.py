@@ -2,9 +2,12 @@
 
 A predictor is traced as one program for each shape that it meets. A wrapper that chooses these
 shapes itself (windows of one size, sides rounded up) works on the host, outside the program.
+Class ids are always the argmax of the very probabilities that the same program returns: who
+asks for a mask alone, as evaluation does, gets the bits of who asks for both.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
@@ -33,7 +36,7 @@ class HostPredictor(Protocol):
         ...
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel, the first of several.
+        """The likeliest class of every pixel, the first of several; `likeliest` of the call.
 
         Raises:
           RunError: a probability is not a number.
@@ -60,18 +63,17 @@ class Compiled:
     def __init__(self, predict: Predictor, *, split: tuple[int, int] = (1, 1)):
         self._predict = predict
         whole = split == (1, 1)
-        mapped = map_examples if whole else lambda function: map_images(function, split)
-        self._probabilities = mapped(predict)
-        # argmax on the device: k class maps of float32 would be the larger transfer by far.
-        self._classes = mapped(lambda variables, image: _ranked(predict(variables, image), jnp))
+        self._mapped = map_examples(predict) if whole else map_images(predict, split)
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel of images of one size."""
-        return self._probabilities(variables, images)
+        return self._mapped(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel."""
-        return _numbers(self._classes(variables, images))
+        # On the device: k class maps of float32 would be the larger transfer by far. A program
+        # of its own, because in one with the network XLA might compute other probabilities.
+        return _numbers(self._mapped(variables, images, then=_ranked_on_device))
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes it tells apart; traced, never run."""
@@ -116,6 +118,9 @@ def _ranked(scores: Any, xp: Any) -> Any:
     """The likeliest class, and 255, which is none, where a score is not a number."""
     broken = xp.isnan(scores).any(-1)
     return xp.where(broken, IGNORE, xp.argmax(scores, -1)).astype(xp.uint8)
+
+
+_ranked_on_device = jax.jit(partial(_ranked, xp=jnp))
 
 
 def _numbers(

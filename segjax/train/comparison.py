@@ -302,7 +302,6 @@ def _grid(runs: Sequence[Run]) -> str:
 def _example(index: int, runs: Sequence[Run]) -> str:
     data = runs[0].experiment.eval_data
     example, palette = data[index], data.palette
-    black = np.flatnonzero(~palette[: len(data.class_names)].any(axis=1)).tolist()
     pictures: list[tuple[str, np.ndarray]] = []
     for run in runs:
         with np.load(run.workdir / PREDICTIONS) as saved:
@@ -310,7 +309,7 @@ def _example(index: int, runs: Sequence[Run]) -> str:
         whole = ExampleResult(
             example["name"], None, example["image"], example["label"], prediction
         )
-        shown = panels(*shrunk(whole, LONGEST_SIDE), palette, untinted=black)
+        shown = panels(*shrunk(whole, LONGEST_SIDE), palette)
         pictures = pictures or [("Image", shown[0]), ("Truth", shown[1])]
         pictures.append((run.experiment.name, shown[2]))
     name = escape(example["name"])
