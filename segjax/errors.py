@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
+from segjax.announce import LOGGER
+
 
 class InputError(ValueError):
     """What the user gave cannot work: arguments, an experiment's field, data (exit status 2).
@@ -24,12 +26,24 @@ class UserCodeError(Exception):
     """An experiment file itself raised (exit status 1); the message holds its traceback."""
 
 
-def guarded(command: Callable[[], None]) -> int:
-    """Runs a command; returns 0, or says what was wrong and returns the exit status."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a command that can say what it leaves behind (exit status 130)."""
+
+
+def guarded(
+    command: Callable[[], None], *, interrupted: str = "run the same command again."
+) -> int:
+    """Runs a command; returns 0, or says what was wrong and returns the exit status.
+
+    While it runs, what lasts long is announced (`segjax.announce`). `interrupted` says what
+    Ctrl-C leaves to do, where the command itself does not.
+    """
     # Orbax reports each of its steps, and prints a traceback for what it then raises as well.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     if not isinstance(sys.unraisablehook, partial):
         sys.unraisablehook = partial(_without_echoes, sys.unraisablehook)
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
     try:
         command()
     except InputError as error:
@@ -40,14 +54,18 @@ def guarded(command: Callable[[], None]) -> int:
         # The reader of our output has seen enough (`| head`); nor can the rest be flushed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Interrupted as error:
+        return _say(f"interrupted: {error}", 130)
     except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from what is finished.", 130)
+        return _say(f"interrupted: {interrupted}", 130)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {error.filename}" if error.filename else ""
             return _say(f"no space left{where}: make room, and run the same command again.", 1)
         traceback.print_exc()
         return _say(f"{type(error).__name__}: {error}", 1)
+    finally:
+        LOGGER.setLevel(level)
     return 0
 
 

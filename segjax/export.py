@@ -21,6 +21,7 @@ from typing import Any
 import jax
 
 from segjax import parallel
+from segjax.announce import announced
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -129,10 +130,11 @@ def _run(arguments: argparse.Namespace) -> None:
     about = _about(experiment, arguments.output, sides, channels)
     about |= {"step": step, "parameters": parameters(variables)}
     about |= {"folded_norms": arguments.fold, "platforms": platforms}
-    if size is not None and out.suffix == ".onnx":
-        data = _onnx(answer, size, channels, about, out)
-    else:
-        data = _stablehlo(answer, size, channels, platforms)
+    with announced("Translating the network", after=1):
+        if size is not None and out.suffix == ".onnx":
+            data = _onnx(answer, size, channels, about, out)
+        else:
+            data = _stablehlo(answer, size, channels, platforms)
     _write(out, data, about)
     print(f"{type(model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
     if experiment.evaluation.wrappers:

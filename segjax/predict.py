@@ -47,7 +47,8 @@ from segjax.train.workdir import open_run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return guarded(lambda: _run(_parser().parse_args(arguments)))
+    kept = "the same command skips what is finished."
+    return guarded(lambda: _run(_parser().parse_args(arguments)), interrupted=kept)
 
 
 def _parser() -> argparse.ArgumentParser:

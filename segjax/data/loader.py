@@ -69,6 +69,9 @@ def batches(
         .shuffle()
         .repeat()
         .random_map(partial(_transform, transforms=tuple(transforms)))
+        # Grain counts in 64 bits, and batches of one example would be one too many for them.
+        # (Further up, it would change the random numbers: they depend on what comes before.)
+        .slice(slice(0, 2**62))
         .batch(batch_size // process_count, batch_fn=_stack)
         # Only now, so that the global order is the same for any number of processes.
         .slice(slice(process_index, None, process_count))

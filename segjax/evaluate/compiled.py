@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
 from segjax.parallel import map_examples, map_images
@@ -64,16 +65,30 @@ class Compiled:
         self._predict = predict
         whole = split == (1, 1)
         self._mapped = map_examples(predict) if whole else map_images(predict, split)
+        self._compiled: set[tuple] = set()
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel of images of one size."""
-        return self._mapped(variables, images)
+        return self._run(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel."""
         # On the device: k class maps of float32 would be the larger transfer by far. A program
         # of its own, because in one with the network XLA might compute other probabilities.
-        return _numbers(self._mapped(variables, images, then=_ranked_on_device))
+        return _numbers(self._run(variables, images, then=_ranked_on_device))
+
+    def _run(self, variables: Variables, images: Images, **then: Callable) -> Any:
+        """What the program gives; says so where it has to be compiled first."""
+        key = (images.shape, str(images.dtype))
+        if key in self._compiled:
+            return self._mapped(variables, images, **then)
+        height, width = images.shape[1:3]
+        # Small programs, or those in JAX's cache on the disk, are there before it is said.
+        task = f"Compiling the network for images of {width} x {height} pixels"
+        with announced(task, after=1):
+            result = self._mapped(variables, images, **then)
+        self._compiled.add(key)
+        return result
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes it tells apart; traced, never run."""

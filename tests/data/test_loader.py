@@ -29,6 +29,10 @@ class Numbers:
         return {"image": image, "label": image[..., 0], "name": f"n{index}"}
 
 
+ORDER = [4, 1, 0, 3, 0, 4, 1, 2]
+WEIGHTS = [0.1088581085, 0.3564668894, 0.5883412361, 0.7429072261]
+
+
 def add_noise(example, rng):
     return {**example, "weight": rng.random(example["label"].shape, np.float32)}
 
@@ -106,10 +110,41 @@ def test_two_processes_share_the_batch_of_one():
     assert_equal(joined, take(6))
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_dataset_may_be_smaller_than_a_batch(count):
-    seen = np.concatenate([batch["label"][:, 0, 0] for batch in take(3, Numbers(count))])
-    assert np.bincount(seen).tolist() == [12 // count] * count
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_sets_and_batches_of_every_size_go_together(count, batch_size):
+    # The stream of examples does not depend on how it is cut: every epoch has each once.
+    found = take(6, Numbers(count), batch_size=batch_size)
+    assert all(batch["image"].shape == (batch_size, 2, 3, 1) for batch in found)
+    seen = np.concatenate([batch["label"][:, 0, 0] for batch in found])
+    epochs = seen[: len(seen) // count * count].reshape(-1, count)
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(count), (len(epochs), 1)))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 6])
+def test_the_batch_size_changes_neither_the_order_nor_the_random_numbers(batch_size):
+    ones = take(12, batch_size=1)
+    stacked = lambda found, key: np.concatenate([batch[key] for batch in found])[:12]
+    for key in ("image", "weight"):
+        np.testing.assert_array_equal(
+            stacked(take(12 // batch_size, batch_size=batch_size), key), stacked(ones, key)
+        )
+
+
+def test_the_order_and_the_random_numbers_of_a_seed_are_those_of_earlier_versions():
+    # A run that has begun goes on with them.
+    found = take(2, first_step=3)
+    order = np.concatenate([batch["label"][:, 0, 0] for batch in found]).tolist()
+    assert order == ORDER
+    assert found[0]["weight"][:, 0, 0].tolist() == pytest.approx(WEIGHTS, rel=1e-6)
+
+
+def test_one_example_a_process_makes_a_batch_of_two():
+    halves = [take(4, batch_size=2, process_index=i, process_count=2) for i in (0, 1)]
+    for whole, *parts in zip(take(4, batch_size=2), *halves, strict=True):
+        np.testing.assert_array_equal(
+            whole["weight"], np.concatenate([part["weight"] for part in parts])
+        )
 
 
 def test_examples_of_several_sizes_cannot_share_a_batch():
