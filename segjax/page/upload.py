@@ -1,4 +1,4 @@
-"""Uploaded bytes → an upright image of a size to predict; everything else is refused."""
+"""Uploaded bytes → an upright image to predict; everything else is refused."""
 
 import io
 
@@ -53,15 +53,14 @@ def upright(image: Image.Image) -> Image.Image:
         ) from None
 
 
-def within(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """A size of the same shape whose longer side is at most `side`.
-
-    >>> within((4000, 3000), 1024), within((640, 480), 1024), within((9000, 2), 1024)
-    ((1024, 768), (640, 480), (1024, 1))
-    """
-    scale = min(1.0, side / max(size))
-    width, height = (max(1, round(n * scale)) for n in size)
-    return width, height
+def has_more(data: bytes) -> bool:
+    """Whether the file holds more images than its first; a JPEG's second is its preview."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("TIFF", "WEBP")) as image:
+            image.seek(1)
+    except Exception:  # Decoders raise whatever a broken header leads them to.
+        return False
+    return True
 
 
 def _too_large(limits: Limits) -> Refused:
