@@ -47,9 +47,10 @@ async function predict(file) {
   const wait = async () => {
     const seconds = Math.round((performance.now() - since) / 1000);
     $("clock").textContent = seconds > 1 ? `${seconds} s` : "";
-    const { doing } = await doingNow();
-    const why = doing.startsWith("Compiling") ? `: ${doing}, the first of this size` : "";
-    const line = `Predicting ${file.name}${why} …`;
+    const { doing = "" } = await doingNow();
+    const line = doing.startsWith("Compiling")
+      ? `${doing}, the first of this size, to predict ${file.name} …`
+      : `Predicting ${file.name} …`;
     if (job === state.job && $("doing").textContent !== line) $("doing").textContent = line;
   };
   $("clock").textContent = "";
@@ -336,7 +337,7 @@ async function start() {
   $("title").textContent = document.title = title;
   $("subtitle").textContent = runs.map(({ name, step, classes, way }) =>
     `${runs.length > 1 ? `${name}: ` : ""}step ${count(step)}, ${classes.length} classes` +
-    `${way.length ? `, predicted by ${way.join(", ")}` : ""}`).join("; ");
+    `${way.length ? `, predicted with ${way.join(", ")}` : ""}`).join("; ");
   $("accepts").textContent = `JPEG, PNG, WebP, BMP or TIFF, up to ` +
     `${+(limits.upload / 2 ** 20).toPrecision(3)} MiB`;
 }

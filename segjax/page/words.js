@@ -19,8 +19,10 @@ function compare({ agreement, unshared }) {
   const names = state.about.runs.map(({ name }) => name);
   $("agreement").hidden = names.length < 2;
   $("differ").hidden = agreement === null;
+  if (agreement === null && state.view === "differ")
+    document.querySelector("#views input").click();
+  if (names.length < 2) return;
   if (agreement === null) {
-    if (state.view === "differ") document.querySelector("#views input").click();
     $("agreement").textContent = "The runs have no class in common, so they are not compared.";
     return;
   }

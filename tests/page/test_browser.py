@@ -282,8 +282,11 @@ def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(b
         browser.open(server.url)
         browser.give(image)
         browser.wait("document.querySelector('main[aria-busy]') !== null")
-        said = "Predicting a photo.png: Compiling brightest for images of 40 × 24 pixels"
-        browser.wait(f"$('doing').textContent.startsWith({said!r})")
+        said = (
+            "Compiling brightest for images of 40 × 24 pixels, the first of this size, to "
+            "predict a photo.png …"
+        )
+        browser.wait(f"$('doing').textContent === {said!r}")
         browser.choose(large)
         assert browser.evaluate("document.querySelector('main[aria-busy]') === null")
         gate.set()
@@ -344,7 +347,7 @@ def test_options_that_change_the_masks_are_shown(browser, image):
     with serving(run) as server:
         browser.open(server.url)
         shown = browser.text("#subtitle")
-    assert shown == "step 7, 3 classes, predicted by output stride 8, Flip()"
+    assert shown == "step 7, 3 classes, predicted with output stride 8, Flip()"
 
 
 def test_every_control_says_what_it_is(browser, two, image):
