@@ -29,7 +29,7 @@ from segjax.transforms.geometric import RandomCrop, RandomFlipVertical, Resize
 duts = partial(
     Folder,
     class_names=("ground", "object"),
-    label_map=tuple((grey, int(grey >= 128)) for grey in range(256)),
+    label_map=((">=128", 1), ("else", 0)),
 )
 
 experiment = Experiment(

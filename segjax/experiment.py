@@ -15,14 +15,15 @@ from jaxtyping import Float
 
 from segjax.description import describe_lines, replace_at, wrong_types
 from segjax.errors import InputError, UserCodeError
-from segjax.types import Array, Dataset, Loss, Transform
+from segjax.types import Array, Dataset, Loss, Transform, full_scale
 
 
 @dataclasses.dataclass(frozen=True)
 class Normalize:
     """Raw images → what the network was trained on: (x / full scale · scale − mean) / std.
 
-    The full scale is 255 for uint8 and 65535 for uint16; float images are taken as they come.
+    The full scale is 255 for uint8, 65535 for uint16 and 1 for floats, which are taken as they
+    come (`segjax.types.FULL_SCALE`); other dtypes are refused.
     `mean` and `std` are one number a channel, or one for all, in the scale after `scale`.
     """
 
@@ -40,15 +41,16 @@ class Normalize:
 
         Raises:
           ValueError: the image has another number of channels than the mean.
+          InputError: the image's dtype has no full scale.
         """
-        full = {"uint8": 255.0, "uint16": 65535.0}.get(str(image.dtype), 1.0)
-        x = image.astype(jnp.float32) * (self.scale / full)
+        x = image.astype(jnp.float32) * (self.scale / full_scale(image.dtype))
         x = x[..., ::-1] if self.reverse_channels else x
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, x.shape[-1]):
                 raise ValueError(
-                    f"normalize.{name} has {len(values)} numbers, "
-                    f"the image {x.shape[-1]} channels."
+                    f"normalize.{name} has {len(values)} numbers, the image {x.shape[-1]} "
+                    "channel(s): give it one number, or one a channel, as in "
+                    "normalize=segjax.experiment.UNIT."
                 )
         return (x - self._row(self.mean)) / self._row(self.std)
 
@@ -219,8 +221,8 @@ TRAJECTORY = (
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
-ELSEWHERE = ("directory", "download")
-"""Fields of datasets that say where the same examples lie."""
+ELSEWHERE = ("directory", "download", "max_megapixels")
+"""Fields of datasets that say where the same examples lie, or which are refused."""
 
 
 def load(path: str | pathlib.Path) -> Experiment:

@@ -53,8 +53,8 @@ from PIL import Image, ImageOps
 
 with open({out!r}, "rb") as file:
     run = jax.jit(export.deserialize(bytearray(file.read())).call)
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert({mode!r})
-image = numpy.array(photo{resized})
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
 {name} = run(image.reshape(1, *image.shape[:2], {channels}))  # {shape}
 """
 """Needs jax and flatbuffers; Pillow only to read an image."""
@@ -64,8 +64,8 @@ import numpy, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession({out!r})
-photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert({mode!r})
-image = numpy.array(photo{resized})
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
 image = image.reshape(1, *image.shape[:2], {channels})
 ({name},) = session.run(None, {{"image": image}})  # {shape}
 """

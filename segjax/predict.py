@@ -36,6 +36,7 @@ from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
 from segjax.answers.ways import add_ways, asked_side, asked_way, with_side
 from segjax.answers.work import Entry, Work, write_films
+from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
 from segjax.errors import guarded
 from segjax.experiment import Experiment
@@ -63,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
     parser.add_argument("--json", action="store_true", help="a summary on standard output")
+    parser.add_argument(
+        "--max-megapixels",
+        type=_above_zero,
+        default=DEFAULT_LIMIT.megapixels,
+        metavar="N",
+        help=f"the largest image to read (default {DEFAULT_LIMIT.megapixels:g})",
+    )
     _add_outputs(parser.add_argument_group("files beside each mask, and lists of all images"))
     add_ways(parser, side=None)
     parser.add_argument(
@@ -102,6 +110,16 @@ def _rows_and_columns(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no such pair as 2x2") from None
 
 
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
 def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
     began = time.monotonic()
@@ -125,6 +143,7 @@ def _run(arguments: argparse.Namespace) -> None:
         record=record,
         class_names=class_names,
         palette=trained.palette,
+        limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)
     about = {

@@ -11,10 +11,7 @@ import argparse
 import os
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
-
-from PIL import Image
 
 from segjax import parallel
 from segjax.answers.ways import add_ways, asked_side, asked_way
@@ -67,8 +64,6 @@ def _run(arguments: argparse.Namespace) -> None:
     runs = [
         (workdir, asked_way(open_run(workdir), arguments)) for workdir in arguments.workdirs
     ]
-    # Images of too many pixels are refused on the page, in its own words.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     with _bound(arguments.host, arguments.port) as server:
         parallel.describe_devices()
         service = Service(load_runs(runs, checkpoint=arguments.checkpoint), limits)
@@ -94,10 +89,9 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     Raises:
       InputError: one of them, or the port, is out of range.
     """
-    # Above 178 megapixels Pillow itself takes an image for a decompression bomb.
     ranges = {
         "max_upload": (0.001, 100_000),
-        "max_megapixels": (0.001, 178),
+        "max_megapixels": (0.001, 100_000),
     }
     for name, (smallest, largest) in ranges.items():
         value = getattr(arguments, name)

@@ -6,11 +6,39 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from segjax.errors import InputError
+
 AXIS = "devices"
 """The one name of the axis that devices split: the batch."""
 
 IGNORE = 255
 """The label of pixels that no loss and no metric counts."""
+
+FULL_SCALE: Mapping[str, float] = {
+    "uint8": 255.0,
+    "uint16": 65535.0,
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1.0),
+}
+"""The value of full brightness in images of each dtype; there are no others."""
+
+
+def full_scale(dtype: Any) -> float:
+    """The value of full brightness in images of this dtype.
+
+    >>> full_scale(np.uint8), full_scale(np.float32)
+    (255.0, 1.0)
+
+    Raises:
+      InputError: images of this dtype have none.
+    """
+    name = np.dtype(dtype).name
+    if name not in FULL_SCALE:
+        raise InputError(
+            f"An image is {name}, whose full brightness is not known: let the dataset give "
+            "uint8 (0 to 255), uint16 (0 to 65535) or float32 (as the network is to see it)."
+        )
+    return FULL_SCALE[name]
+
 
 Array = jax.Array
 Variables = Mapping[str, Any]

@@ -4,6 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from segjax import losses
@@ -21,6 +22,7 @@ from segjax.experiment import (
 )
 from segjax.train.optimizer import SGD, Poly
 from segjax.transforms.geometric import RandomCrop, RandomFlip
+from segjax.types import FULL_SCALE, full_scale
 
 
 class Net(nn.Module):
@@ -175,5 +177,17 @@ def test_normalisation_follows_the_stated_formula():
     assert jnp.allclose(bgr, jnp.asarray([[[[50.0, -2.0, 252.0]]]]))
     sixteen = Normalize()(jnp.full((1, 1, 1, 1), 65535, jnp.uint16))
     assert sixteen == 1.0
-    with pytest.raises(ValueError, match="normalize.mean has 3 numbers, the image 1 channels"):
+    with pytest.raises(ValueError, match="mean has 3 numbers, the image 1 .*experiment.UNIT"):
         Normalize(mean=(0.0, 0.0, 0.0))(image[..., :1])
+
+
+@pytest.mark.parametrize("dtype", sorted(FULL_SCALE))
+def test_full_brightness_is_one_in_every_dtype_that_images_may_have(dtype):
+    image = np.full((1, 1, 1, 1), FULL_SCALE[dtype], jnp.dtype(dtype))
+    assert Normalize()(image) == 1.0 and full_scale(image.dtype) == FULL_SCALE[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int16", "int32", "uint32"])
+def test_an_image_whose_full_brightness_is_not_known_is_refused(dtype):
+    with pytest.raises(InputError, match=f"An image is {dtype}, whose full brightness.*uint8"):
+        Normalize()(np.ones((1, 1, 1, 1), dtype))

@@ -8,50 +8,30 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 
-from segjax.answers.sources import TROUBLES, Source
-from segjax.data.images import MODES, is_deep, pixels, read_image
+from segjax.answers.sources import Source
+from segjax.data.decode import DEFAULT_LIMIT, Limit, pages
+from segjax.data.images import pixels, read_image, upright
 from segjax.errors import InputError
 
 Image_HWC = UInt8[np.ndarray, "h w c"]
 
 
-def frames(source: Source, *, channels: int) -> Iterator[Image_HWC]:
+def frames(
+    source: Source, *, channels: int, limit: Limit = DEFAULT_LIMIT
+) -> Iterator[Image_HWC]:
     """The source's images in order; 3 channels are RGB, 1 is grey. One is in memory at a time.
 
     Raises:
-      InputError: the file cannot be read, from here on.
+      InputError: the file cannot be read, from here on, or an image is above the limit.
     """
     if source.is_video:
         yield from _video_frames(source.path, channels)
     elif source.frames is None:
-        yield read_image(source.path, channels=channels)
+        yield read_image(source.path, channels=channels, limit=limit)
     else:
-        yield from _picture_frames(source.path, source.frames, channels)
-
-
-def _picture_frames(path: pathlib.Path, count: int, channels: int) -> Iterator[np.ndarray]:
-    index = 0
-    try:
-        with Image.open(path) as picture:
-            for index in range(count):
-                picture.seek(index)
-                _check(picture)
-                yield pixels(ImageOps.exif_transpose(picture).convert(MODES[channels]))
-    except TROUBLES as error:
-        raise InputError(
-            f"{path} cannot be read from frame {index + 1} on ({error}): replace it."
-        ) from None
-
-
-def _check(image: Image.Image) -> None:
-    """Raises ValueError for a frame that is too large or too deep to decode."""
-    most = Image.MAX_IMAGE_PIXELS
-    if most is not None and image.width * image.height > 2 * most:
-        raise ValueError(f"{image.width} × {image.height} pixels could be a decompression bomb")
-    if is_deep(image):
-        raise ValueError(f"more than 8 bits a channel, mode {image.mode}")
+        for page in pages(source.path, name=source.path, limit=limit):
+            yield pixels(upright(page, source.path, channels=channels))
 
 
 def av_library() -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from segjax.answers.outputs import whole
 from segjax.answers.record import Record
 from segjax.answers.work import Entry
-from segjax.data.images import decode
+from segjax.data.decode import UNLIMITED, decode
 from segjax.evaluate.annotations import coco_categories, coco_regions
 from segjax.evaluate.composite import areas
 
@@ -102,4 +102,4 @@ def write_lists(
 
 
 def _labels(masks: Masks) -> Iterator[tuple[Entry, np.ndarray]]:
-    return ((entry, np.array(decode(path))) for entry, path in masks)
+    return ((entry, np.array(decode(path, limit=UNLIMITED).image)) for entry, path in masks)

@@ -20,6 +20,7 @@ from segjax.answers.outputs import (
     Overlay,
     Probabilities,
 )
+from segjax.data.contents import digest
 from segjax.data.images import read_image
 from segjax.errors import InputError
 
@@ -138,8 +139,9 @@ def _background_class(class_names: Sequence[str]) -> int | None:
 def _background(kept: tuple[int, ...], given: str) -> Background:
     path = pathlib.Path(given)
     if path.is_file():
-        changed = path.stat().st_mtime_ns
-        return Background(kept, (str(path.resolve()), changed), read_image(path, channels=3))
+        picture = read_image(path, channels=3)
+        named = (str(path.resolve()), digest(picture.tobytes())[:16])
+        return Background(kept, named, picture)
     try:
         colour = ImageColor.getrgb(given)[:3]
     except ValueError:
@@ -147,4 +149,4 @@ def _background(kept: tuple[int, ...], given: str) -> Background:
             f"--background {given} is no file, and no colour such as white, '#20a0ff' or "
             "'rgb(32, 160, 255)'."
         ) from None
-    return Background(kept, (given, 0), np.array(colour, np.uint8).reshape(1, 1, 3))
+    return Background(kept, (given, ""), np.array(colour, np.uint8).reshape(1, 1, 3))

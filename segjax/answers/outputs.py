@@ -130,12 +130,12 @@ class Background:
 
     Attributes:
       kept: ids of the classes.
-      named: the colour or the picture's file as it was given, and when the file was changed.
+      named: the colour or the picture's file as it was given, and a digest of the picture.
       picture: its pixels, h × w × 3; of a colour, a single one.
     """
 
     kept: tuple[int, ...]
-    named: tuple[str, int]
+    named: tuple[str, str]
     picture: np.ndarray = dataclasses.field(repr=False, compare=False)
     suffix: ClassVar[str] = "_background.png"
     soft: ClassVar[bool] = True

@@ -22,8 +22,12 @@ FIRST_LINE = '{"written by": "python -m segjax.predict", "version": 1}\n'
 Stamp = tuple[int, int]
 """A file's size in bytes and when it was changed, in ns."""
 
-Origin = tuple[str, int, int]
-"""A source's resolved path and its stamp."""
+Origin = tuple[str, int, int, int, int]
+"""A source's resolved path, size, times of modification and of change (ns), and inode.
+
+No program can set the time of change back, so a source that is written anew is seen even where
+its size and time of modification stay.
+"""
 
 
 class Made(NamedTuple):
@@ -150,8 +154,12 @@ class Record:
 
 def origin(path: pathlib.Path) -> Origin:
     """A source as it is now; sizes below 0 where it is gone, unlike any other."""
-    size, changed = stamp(path) or (-1, -1)
-    return str(path.resolve()), size, changed
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return str(path.resolve()), -1, -1, -1, -1
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return str(path.resolve()), *stamp
 
 
 def stamp(path: pathlib.Path) -> Stamp | None:

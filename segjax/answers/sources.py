@@ -5,9 +5,8 @@ import glob
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
-from PIL import Image
-
 from segjax.answers.outputs import Frame, Overlay
+from segjax.data.decode import page_count
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
@@ -16,10 +15,7 @@ VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 FILM = "_overlay.mp4"
 """Ends the name of the overlays of a video as a video."""
 
-TROUBLES = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no image, or not a whole one."""
-
-FRAMED = (".gif", ".tif", ".tiff", ".webp")
+FRAMED = (".gif", ".png", ".tif", ".tiff", ".webp")
 """Pictures that may hold several frames. A JPEG's second one is its preview: not these."""
 
 
@@ -118,17 +114,8 @@ def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
 def _source(path: pathlib.Path, relative: pathlib.Path) -> Source:
     if path.suffix.lower() in VIDEOS:
         return Source(path, relative, frames=0)
-    count = _frame_count(path) if path.suffix.lower() in FRAMED else 1
+    count = page_count(path) if path.suffix.lower() in FRAMED else 1
     return Source(path, relative, frames=count if count > 1 else None)
-
-
-def _frame_count(path: pathlib.Path) -> int:
-    """Of a picture; 1 also where it cannot be read, which reading it will tell."""
-    try:
-        with Image.open(path) as image:
-            return getattr(image, "n_frames", 1)
-    except TROUBLES:
-        return 1
 
 
 def check_targets(

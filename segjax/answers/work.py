@@ -12,6 +12,7 @@ from segjax.answers.frames import frames, video_rate
 from segjax.answers.outputs import Answer, Frame, Output, Overlay, whole
 from segjax.answers.record import Origin, Record, origin
 from segjax.answers.sources import FILM, Source
+from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import likeliest
 
@@ -62,6 +63,7 @@ class Work:
       frame_files: whether one image of several in a file becomes a file of its own too.
       record: tells which files are finished.
       class_names, palette: what class ids mean.
+      limit: on the size of images.
     """
 
     classes: Callable[[np.ndarray], np.ndarray]
@@ -73,6 +75,7 @@ class Work:
     record: Record
     class_names: tuple[str, ...]
     palette: np.ndarray
+    limit: Limit = DEFAULT_LIMIT
 
     def entries(self, source: Source) -> Iterator[Entry]:
         """One entry an image of the source, once its files are written."""
@@ -80,7 +83,7 @@ class Work:
         if source.frames is None and not self._missing(source, None, read_from):
             yield self._entry(source, None, read_from, skipped=True)
             return
-        images = frames(source, channels=self.channels)
+        images = frames(source, channels=self.channels, limit=self.limit)
         frame = None if source.frames is None else 1
         while True:
             try:

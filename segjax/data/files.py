@@ -7,7 +7,7 @@ from segjax.data.prepare import Source, raise_first
 from segjax.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-MASKS = (".png", ".bmp", ".tif", ".tiff")
+MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Without loss: a JPEG would change label ids."""
 
 

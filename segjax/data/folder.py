@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, listed, paired
+from segjax.data.label_map import LabelMap, check_label_map
 from segjax.data.palette import palette_of, voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -24,14 +26,19 @@ class Folder(FileDataset):
           images/a.jpg                        masks/train/a.png
           masks/a.png
 
-    A mask is an image of one channel or with a palette (PNG, TIFF, BMP), whose pixel values are
-    class ids in the order of `class_names`; 255 is ignored. `label_map` renames other ids, as
-    pairs (id in the file, class id or 255); ids that it leaves out stay. So masks of 0 and 255
-    are read by `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`.
+    A mask is an image of one channel, of equal channels, or with a palette (PNG, TIFF, BMP,
+    GIF). Its stored samples, at any depth, are class ids in the order of `class_names`; 255 is
+    ignored. `label_map` renames other ids, as pairs (id in the file, class id or 255): the
+    first pair that fits decides, and ids that none fits stay. So masks of 0 and 255 are read by
+    `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`. A pair may also
+    name a range: `((">127", 1), ("else", 0))`, `(("nonzero", 1),)`; others are ">=128", "<10",
+    "<=9" and "10-20". Masks that store one white as 1 and another as 255 are refused unless the
+    label map gives them one class.
 
-    Images are turned as their EXIF data say, and become RGB (`channels=3`) or grey
-    (`channels=1`). `colours` are for drawing: one (red, green, blue) a class; VOC's are the
-    default.
+    Images and masks are turned as the EXIF data of each say; images become RGB (`channels=3`)
+    or grey (`channels=1`). Files of several pages (TIFF; moving pictures) give one example a
+    page, if image and mask have equally many. Images above `max_megapixels` are refused.
+    `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
     """
 
     split: str | None = None
@@ -39,9 +46,10 @@ class Folder(FileDataset):
     images: str = "images"
     masks: str = "masks"
     class_names: tuple[str, ...] = ()
-    label_map: tuple[tuple[int, int], ...] = ()
+    label_map: LabelMap = ()
     channels: int = 3
     colours: tuple[tuple[int, int, int], ...] | None = None
+    max_megapixels: float = DEFAULT_LIMIT.megapixels
 
     def __post_init__(self):
         count = len(self.class_names)
@@ -51,14 +59,9 @@ class Folder(FileDataset):
             )
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
-        wrong = [
-            pair for pair in self.label_map if not (0 <= pair[1] < count or pair[1] == IGNORE)
-        ]
-        if wrong:
-            raise InputError(
-                f"Folder's label_map leads to {wrong[0][1]} in {wrong[0]}, but class ids are "
-                f"0 to {count - 1} (and 255 = ignored)."
-            )
+        check_label_map(self.label_map, count)
+        if self.max_megapixels <= 0:
+            raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         if self.colours is not None and len(self.colours) != count:
             raise InputError(
                 f"Folder needs one colour a class, got {len(self.colours)} colours for {count} "
@@ -76,6 +79,7 @@ class Folder(FileDataset):
             num_classes=len(self.class_names),
             channels=self.channels,
             label_map=self.label_map,
+            limit=Limit(self.max_megapixels, "Folder(max_megapixels={})"),
         )
 
     def _sources(self) -> list[Source]:

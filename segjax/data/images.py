@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, decode
 from segjax.errors import InputError
 
 MODES = {1: "L", 3: "RGB"}
@@ -14,13 +15,16 @@ ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 
 
-def read_image(path: pathlib.Path, *, channels: int) -> UInt8[np.ndarray, "h w c"]:
+def read_image(
+    path: pathlib.Path, *, channels: int, limit: Limit = DEFAULT_LIMIT
+) -> UInt8[np.ndarray, "h w c"]:
     """The pixels of a file, turned as its EXIF data say; 3 channels are RGB, 1 is grey.
 
     Raises:
-      InputError: the file cannot be read, or has more than 8 bits a channel.
+      InputError: the file cannot be read, holds several images, or has more than 8 bits a
+        channel.
     """
-    return pixels(_upright(decode(path), path, channels))
+    return pixels(upright(decode(path, limit=limit), path, channels=channels))
 
 
 def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
@@ -29,42 +33,57 @@ def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
     return array if array.ndim == 3 else array[..., None]
 
 
-def encode_image(path: pathlib.Path, *, channels: int) -> tuple[bytes, tuple[int, int]]:
-    """(data, (width, height)) of what `read_image` reads: the file's own where it will do.
+def encode_image(
+    page: Page, data: bytes, name: pathlib.Path, *, channels: int
+) -> tuple[bytes, tuple[int, int]]:
+    """(file contents, (width, height)) of `upright(page)`: `data`, the page's own, if they do.
 
     Raises:
-      InputError: the file cannot be read, or has more than 8 bits a channel.
+      InputError: as `upright`.
     """
-    image = decode(path)
-    upright = _upright(image, path, channels)
-    turned = image.getexif().get(ORIENTATION, 1) != 1
-    if image.format in ("JPEG", "PNG") and image.mode == MODES[channels] and not turned:
-        return path.read_bytes(), image.size
-    return png(upright), upright.size
+    image = page.image
+    shown = upright(page, name, channels=channels)
+    as_stored = image.getexif().get(ORIENTATION, 1) == 1
+    alone = page.count == 1 and image.format in ("JPEG", "PNG")
+    if alone and image.mode == MODES[channels] and as_stored:
+        return data, image.size
+    return png(shown), shown.size
 
 
-def decode(path: pathlib.Path) -> Image.Image:
-    """The decoded file, as it is.
+def upright(page: Page, name: pathlib.Path | str, *, channels: int) -> Image.Image:
+    """The page turned as its EXIF data say, in RGB (3 channels) or grey (1).
 
     Raises:
-      InputError: the file is missing, truncated, or no image.
+      InputError: it has more than 8 bits a channel, signed samples, or colours that have no
+        known way to RGB; the line calls the file `name`.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "broken"
-        if isinstance(error, Image.UnidentifiedImageError):
-            reason = "no known image format"
-        raise InputError(
-            f"{path} cannot be read as an image ({reason}): replace or remove it."
-        ) from None
-    return image
+    if reason := unreadable(page.image, page.bits, page.signed):
+        where = f"{name}, image {page.number}," if page.count > 1 else str(name)
+        raise InputError(f"{where} {reason}")
+    return turned(page.image).convert(MODES[channels])
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether an image has one channel of more than 8 bits; Pillow reads colours at 8."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+def turned(image: Image.Image) -> Image.Image:
+    """A copy turned as its EXIF data say; transparent pixels keep their colours."""
+    copy = ImageOps.exif_transpose(image)
+    if copy.mode == "P":
+        copy.info.pop("transparency", None)  # Pillow would warn that it is lost.
+    # From premultiplied grey Pillow only knows the way to plain grey with alpha.
+    return copy.convert("LA") if copy.mode == "La" else copy
+
+
+def unreadable(image: Image.Image, bits: int, signed: bool) -> str | None:
+    """Why the image cannot be shown in 8 bits a channel, as the rest of a line, or None."""
+    if bits > 8:
+        return (
+            f"has more than 8 bits a channel ({bits}, mode {image.mode}): convert the images "
+            "to 8 bits, with a range of values that suits them."
+        )
+    if signed:
+        return "has signed samples, below zero too: convert the images to values of 0 to 255."
+    if image.mode == "LAB":
+        return "has colours in CIELAB: save it in RGB."
+    return None
 
 
 def png(image: Image.Image) -> bytes:
@@ -72,12 +91,3 @@ def png(image: Image.Image) -> bytes:
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()
-
-
-def _upright(image: Image.Image, path: pathlib.Path, channels: int) -> Image.Image:
-    if is_deep(image):
-        raise InputError(
-            f"{path} has more than 8 bits a channel (mode {image.mode}): convert the images to "
-            "8 bits, with a range of values that suits them."
-        )
-    return ImageOps.exif_transpose(image).convert(MODES[channels])

@@ -4,18 +4,21 @@ Examples are written by TensorFlow Datasets as ArrayRecord files, a path that ne
 TensorFlow, into `SEGJAX_CACHE`, else the user's cache folder. The user's own folder is only
 read. A prepared folder appears under its name when it is complete: a killed preparation leaves
 a `*.partial` folder that nothing reads.
+
+A prepared folder is named by the contents of the files, so a file that is written anew is seen
+whatever its size and time, and one that is only copied or touched is not decoded again.
+`contents` says when a file is not even read.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,11 +29,16 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from segjax.data.cache import cache_root, move_into_place, partial_folder
-from segjax.data.images import decode, encode_image, pixels, png
+from segjax.data.contents import digest, digests, remember, remembered, stamps
+from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, open_image, pages
+from segjax.data.images import encode_image, pixels, png
+from segjax.data.label_map import LabelMap, classes_of, outside, remedy
+from segjax.data.masks import largest_sample, stored_samples
+from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
-from segjax.types import IGNORE, Example
+from segjax.types import Example
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 """Part of every key: raise it when the same files are to be written differently."""
 
 CHUNK = 64
@@ -39,7 +47,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Source:
-    """One example before preparation."""
+    """An image file and its mask before preparation: one example, or one a page."""
 
     name: str
     image: pathlib.Path
@@ -50,14 +58,14 @@ class Source:
 class Recipe:
     """What becomes of the sources: all that decides the contents of the prepared folder.
 
-    `channels` is 3 (RGB) or 1 (grey). `label_map` holds pairs (id in the file, class id or
-    255); ids that it does not name stay as they are.
+    `channels` is 3 (RGB) or 1 (grey). `limit` decides what is refused, not the contents.
     """
 
     name: str
     num_classes: int
     channels: int = 3
-    label_map: tuple[tuple[int, int], ...] = ()
+    label_map: LabelMap = ()
+    limit: Limit = DEFAULT_LIMIT
 
 
 class FileDataset:
@@ -93,7 +101,7 @@ class FileDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         record = self._records[index]
-        image, label = (Image.open(io.BytesIO(record[key])) for key in ("image", "label"))
+        image, label = (open_image(io.BytesIO(record[key])) for key in ("image", "label"))
         name = record["name"].decode()
         return {"image": pixels(image), "label": np.array(label), "name": name}
 
@@ -113,30 +121,52 @@ def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
     """Records by index, from the cache, which is filled first where it has to be.
 
     A record has the encoded `image` and `label` and the `name`, all bytes. Its folder's key are
-    VERSION, the recipe, and the files' paths, sizes and times.
+    VERSION, the recipe, and the files' order, names and contents.
 
     Raises:
       InputError: a file is unreadable or does not fit, or the cache cannot be written.
     """
-    folder = cache_root() / f"{recipe.name}-{_key(sources, recipe)}"
-    if not folder.is_dir():
-        with partial_folder(folder.parent) as partial:
-            _write(sources, recipe, partial, folder)
+    root = cache_root()
+    files = [path for source in sources for path in (source.image, source.label)]
+    before = stamps(files)
+    memo = root / "known" / f"{_hash(_about(sources, recipe), [*map(str, files)])}.json"
+    trusted = remembered(memo, before)
+    found = None if trusted is None else _all_digests(before, trusted)
+    folder = None if found is None else root / _folder_name(sources, recipe, found)
+    if found is None or folder is None or not folder.is_dir():
+        with partial_folder(root) as partial:
+            folder, found = _write(sources, recipe, partial, root)
+    if trusted is None or len(trusted) < len(before):
+        remember(memo, before, found)
     skip = tfds.decode.SkipDecoding()
     builder: Any = tfds.builder_from_directory(builder_dir=folder)
     return builder.as_data_source("examples", decoders={"image": skip, "label": skip})
 
 
-def _key(sources: Sequence[Source], recipe: Recipe) -> str:
-    files = [
-        (str(path), status.st_size, status.st_mtime_ns)
-        for source in sources
-        for path in (source.image, source.label)
-        for status in (path.stat(),)
-    ]
-    names = [source.name for source in sources]
-    text = json.dumps([VERSION, asdict(recipe), names, files])
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+Digests = Mapping[pathlib.Path, str]
+
+
+def _all_digests(files: Iterable[pathlib.Path], trusted: Digests) -> Digests | None:
+    """Those trusted and those read now; None where one cannot be read, as decoding will say."""
+    try:
+        return {**trusted, **digests(path for path in files if path not in trusted)}
+    except OSError:
+        return None
+
+
+def _folder_name(sources: Sequence[Source], recipe: Recipe, found: Digests) -> str:
+    contents = [found[path] for source in sources for path in (source.image, source.label)]
+    return f"{recipe.name}-{_hash(_about(sources, recipe), contents)}"
+
+
+def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
+    """What decides the examples, beside the contents of files."""
+    options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
+    return [VERSION, options, [source.name for source in sources]]
+
+
+def _hash(*parts: Any) -> str:
+    return digest(json.dumps(parts).encode())[:20]
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -167,29 +197,40 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         yield from enumerate(self._examples)
 
 
+@dataclass
+class _Preparation:
+    """What is noted while sources are encoded."""
+
+    digests: dict[pathlib.Path, str] = field(default_factory=dict)
+    masks: list[Found] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
 def _write(
-    sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, folder: pathlib.Path
-) -> None:
-    """`folder`, complete; or an `InputError` and no folder."""
-    problems: list[str] = []
-    builder = _Builder(_encoded(sources, recipe, problems), partial)
+    sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, root: pathlib.Path
+) -> tuple[pathlib.Path, Digests]:
+    """The prepared folder in `root`, complete, and the files' digests; or an `InputError`."""
+    noted = _Preparation()
+    builder = _Builder(_encoded(sources, recipe, noted), partial)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces each preparation.
             builder.download_and_prepare(download_dir=partial / "downloads")
     except Exception:
-        if not problems:  # Otherwise this is TFDS complaining that there are no examples.
+        if not noted.problems:  # Otherwise this is TFDS complaining that there are no examples.
             raise
-    raise_first(problems)
+    raise_first(noted.problems)
+    folder = root / _folder_name(sources, recipe, noted.digests)
     move_into_place(pathlib.Path(builder.data_path), folder)
+    return folder, noted.digests
 
 
 def _encoded(
-    sources: Sequence[Source], recipe: Recipe, problems: list[str]
+    sources: Sequence[Source], recipe: Recipe, noted: _Preparation
 ) -> Iterator[Mapping[str, Any]]:
     """Encoded examples up to the first problem; all files are decoded in any case."""
 
-    def attempt(source: Source) -> Mapping[str, Any] | InputError:
+    def attempt(source: Source) -> _Encoded | InputError:
         try:
             return _encode(source, recipe)
         except InputError as error:
@@ -203,44 +244,88 @@ def _encoded(
         tqdm.tqdm(total=len(sources), desc=title, disable=None, leave=False) as bar,
     ):
         for start in range(0, len(sources), CHUNK):
-            for example in pool.map(attempt, sources[start : start + CHUNK]):
+            for encoded in pool.map(attempt, sources[start : start + CHUNK]):
                 bar.update()
-                if isinstance(example, InputError):
-                    problems.append(str(example))
-                elif not problems:
-                    yield example
+                if isinstance(encoded, InputError):
+                    noted.problems.append(str(encoded))
+                    continue
+                noted.digests.update(encoded.digests)
+                noted.masks += encoded.masks
+                yield from () if noted.problems else encoded.examples
+    if not noted.problems and (problem := mixed_whites(noted.masks, recipe.label_map)):
+        noted.problems.append(problem)
 
 
-def _encode(source: Source, recipe: Recipe) -> Mapping[str, Any]:
-    image, size = encode_image(source.image, channels=recipe.channels)
-    label = _decode_label(source.label, recipe)
-    if label.shape[::-1] != size:
-        raise InputError(
-            f"{source.label} is {label.shape[1]}x{label.shape[0]} pixels, but its image "
-            f"{source.image} is {size[0]}x{size[1]} (width x height, turned as its EXIF says): "
-            "mend or remove the pair."
+@dataclass(frozen=True)
+class _Encoded:
+    """A source's examples, one a page, and what is noted of its files."""
+
+    examples: list[Mapping[str, Any]]
+    digests: Digests
+    masks: list[Found]
+
+
+def _encode(source: Source, recipe: Recipe) -> _Encoded:
+    data = {path: _contents(path) for path in (source.image, source.label)}
+    images, labels = (
+        pages(io.BytesIO(data[path]), name=path, limit=recipe.limit)
+        for path in (source.image, source.label)
+    )
+    examples, masks = [], []
+    for image, label in zip(images, labels, strict=False):
+        if image.count != label.count:
+            raise InputError(
+                f"{source.image} holds {image.count} image(s) and its mask {source.label} "
+                f"{label.count}: give each image its mask, or save single images."
+            )
+        name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
+        encoded, size = encode_image(
+            image, data[source.image], source.image, channels=recipe.channels
         )
-    return {"image": image, "label": png(Image.fromarray(label)), "name": source.name}
+        classes, found = _decode_label(label, source.label, recipe)
+        _check_sizes(source, classes.shape[::-1], size)
+        label_png = png(Image.fromarray(classes))
+        examples.append({"image": encoded, "label": label_png, "name": name})
+        masks.append(found)
+    return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
-def _decode_label(path: pathlib.Path, recipe: Recipe) -> UInt8[np.ndarray, "h w"]:
-    """Class ids and 255; of a palette image the indices, whatever their colours."""
-    mask = decode(path)
-    if mask.mode not in ("1", "L", "P", "I") and not mask.mode.startswith("I;16"):
+def _contents(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
         raise InputError(
-            f"{path} holds colours (mode {mask.mode}), not class ids: convert each colour to "
-            "its class id and save one channel, or a palette image."
+            f"{path} cannot be read ({error.strerror}): make it readable, or leave it out."
+        ) from None
+
+
+def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
+    if label != image:
+        raise InputError(
+            f"{source.label} is {label[0]}x{label[1]} pixels, but its image {source.image} is "
+            f"{image[0]}x{image[1]} (width x height, each turned as its own EXIF says): mend "
+            "the pair, or leave it out."
         )
-    ids = np.asarray(mask).astype(np.int32)
-    present = np.unique(ids)
-    renamed = dict(recipe.label_map)
-    classes = np.array([renamed.get(i, i) for i in present.tolist()])
-    outside = present[((classes < 0) | (classes >= recipe.num_classes)) & (classes != IGNORE)]
-    if outside.size:
-        listed = ", ".join(map(str, outside[:8])) + (", ..." if outside.size > 8 else "")
+
+
+def _decode_label(
+    page: Page, path: pathlib.Path, recipe: Recipe
+) -> tuple[UInt8[np.ndarray, "h w"], Found]:
+    """Class ids and 255, and what the file held."""
+    samples = stored_samples(page, path)
+    present = np.unique(samples)
+    ids = present.tolist()
+    if strange := outside(ids, recipe.label_map, recipe.num_classes):
+        listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
         raise InputError(
             f"{path} has the label ids {listed}, but the {recipe.num_classes} classes have ids "
-            f"0 to {recipe.num_classes - 1} (and 255 = ignored): name all classes, or map the "
-            "ids with label_map."
+            f"0 to {recipe.num_classes - 1} (and 255 = ignored): "
+            + remedy(ids, recipe.num_classes)
         )
-    return classes.astype(np.uint8)[np.searchsorted(present, ids)]
+    classes = np.array(classes_of(ids, recipe.label_map), np.uint8)
+    found = Found.of(path, ids, largest=largest_sample(page))
+    if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.
+        table = np.zeros(ids[-1] + 1, np.uint8)
+        table[present] = classes
+        return table[samples], found
+    return classes[np.searchsorted(present, samples)], found

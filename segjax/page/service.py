@@ -21,7 +21,7 @@ from segjax.evaluate.longest_side import enlarged_classes, smaller, within
 from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import Run
-from segjax.page.upload import has_more, opened, upright
+from segjax.page.upload import opened, upright
 
 MOST_PROGRAMS = 48
 """Sizes of images after which the compiled programs are dropped and memory is had back."""
@@ -43,7 +43,6 @@ class Result:
       masks: class ids at the upright upload's own size, one array a run.
       labels: class ids at the size of `image`, which are `masks` where that is its own.
       probabilities: float16, of the size of `image`, one array a run.
-      first_of_several: whether the file holds more images than this one.
       seconds: that the predictions took.
     """
 
@@ -52,7 +51,6 @@ class Result:
     masks: tuple[UInt8[np.ndarray, "oh ow"], ...]
     labels: tuple[UInt8[np.ndarray, "h w"], ...]
     probabilities: tuple[Float[np.ndarray, "h w k"], ...]
-    first_of_several: bool
     seconds: float
 
     @property
@@ -97,7 +95,7 @@ class Service:
         try:
             image = opened(data, self.limits)
             with self._turn:
-                return self._hold(self._predicted(upright(image), has_more(data)))
+                return self._hold(self._predicted(upright(image)))
         except (ValueError, RunError) as error:
             # An image that the network or a wrapper does not take, or scores that are NaN.
             raise Refused(422, " ".join(str(error).split())[:LONGEST_LINE]) from error
@@ -128,7 +126,6 @@ class Service:
             "key": result.key,
             "size": [width, height],
             "original": [own_width, own_height],
-            "first_of_several": result.first_of_several,
             "seconds": result.seconds,
             "areas": [
                 areas(mask, len(names)).tolist()
@@ -137,7 +134,7 @@ class Service:
             **comparison(result.masks, class_names),
         }
 
-    def _predicted(self, upload: Image.Image, first_of_several: bool) -> Result:
+    def _predicted(self, upload: Image.Image) -> Result:
         size = upload.height, upload.width
         seen = within(size, self.limits.side)
         as_seen = lambda channels: smaller(pixels(upload.convert(MODES[channels]))[None], seen)[
@@ -159,7 +156,6 @@ class Service:
             masks=tuple(masks),
             labels=tuple(labels),
             probabilities=tuple(found),
-            first_of_several=first_of_several,
             seconds=time.monotonic() - start,
         )
 

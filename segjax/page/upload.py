@@ -2,39 +2,43 @@
 
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from segjax.data.images import is_deep
+from segjax.data.decode import open_image, page_numbers, stored
+from segjax.data.images import turned, unreadable
 from segjax.page.limits import Limits, Refused
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""The only decoders that see an upload; a TIFF's or a WebP's first frame counts."""
+"""The only decoders that see an upload."""
 
 
 def opened(data: bytes, limits: Limits) -> Image.Image:
     """The image that the bytes say they hold: its header is read, no pixel is decoded.
 
     Raises:
-      Refused: it is empty, of no known format, too large, or has more than 8 bits a channel.
+      Refused: it is empty, of no known format, too large, has more than 8 bits a channel, or
+        is one of several in the file.
     """
     if not data:
         raise Refused(400, "The file is empty: choose an image.")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(limits) from None
+        image = open_image(io.BytesIO(data), formats=FORMATS)
+        count = len(page_numbers(image))
+        _, bits, signed = stored(image)
     except Exception:  # Decoders raise whatever a broken header leads them to.
         known = "JPEG, PNG, WebP, BMP or TIFF"
         raise Refused(415, f"The file is no image that can be read: send {known}.") from None
     width, height = image.size
     if width * height > limits.pixels:
         raise _too_large(limits)
-    if is_deep(image):
+    if count > 1:
         raise Refused(
             415,
-            f"The image has more than 8 bits a channel (mode {image.mode}): convert it to 8 "
-            "bits, with a range of values that suits it.",
+            f"The file holds {count} images: send one, or use segjax.predict, which answers "
+            "each.",
         )
+    if reason := unreadable(image, bits, signed):
+        raise Refused(415, f"The image {reason}")
     return image
 
 
@@ -46,21 +50,11 @@ def upright(image: Image.Image) -> Image.Image:
     """
     try:
         image.load()
-        return ImageOps.exif_transpose(image)
+        return turned(image)
     except Exception:  # As above.
         raise Refused(
             415, "The image is truncated or broken: save it again, or choose another."
         ) from None
-
-
-def has_more(data: bytes) -> bool:
-    """Whether the file holds more images than its first; a JPEG's second is its preview."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("TIFF", "WEBP")) as image:
-            image.seek(1)
-    except Exception:  # Decoders raise whatever a broken header leads them to.
-        return False
-    return True
 
 
 def _too_large(limits: Limits) -> Refused:

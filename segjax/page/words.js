@@ -3,15 +3,14 @@
 /* Sentences about a result: how its masks came about, and how far runs agree. */
 
 /* How the masks came about: all that makes them differ from those of other options. */
-function facts(file, { original, size, seconds, first_of_several }) {
-  const which = first_of_several ? ", the first of several images in the file" : "";
+function facts(file, { original, size, seconds }) {
   const took = `in ${seconds.toFixed(2)} s`;
   const { side } = state.about.limits;
   const how = times(original) === times(size)
     ? `predicted at its own size, ${times(size)} pixels, ${took}.`
     : `${times(original)} pixels, made smaller to ${times(size)} by --side ${side} and predicted ` +
       `${took}. Saved masks have its own size; segjax.predict gives them with --side ${side}.`;
-  return `${file.name}${which}: ${how}`;
+  return `${file.name}: ${how}`;
 }
 
 /* Classes are compared by name; what only some runs know is said. */

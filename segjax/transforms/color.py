@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from segjax.errors import InputError
-from segjax.types import Example
+from segjax.types import Example, full_scale
 
 GREY = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601's luma of red, green, blue."""
@@ -62,6 +62,5 @@ def _turn_hue(turn: float) -> Float64[np.ndarray, "3 3"]:
 
 
 def _to_dtype(image: np.ndarray, dtype: np.dtype) -> Shaped[np.ndarray, "h w c"]:
-    if np.issubdtype(dtype, np.integer):
-        return np.rint(image).clip(0, np.iinfo(dtype).max).astype(dtype)
-    return image.clip(0, 1).astype(dtype)
+    rounded = np.rint(image) if np.issubdtype(dtype, np.integer) else image
+    return rounded.clip(0, full_scale(dtype)).astype(dtype)

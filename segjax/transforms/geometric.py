@@ -14,7 +14,35 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from segjax.errors import InputError
-from segjax.types import IGNORE, Example
+from segjax.types import IGNORE, Example, full_scale
+
+MEAN_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour in 8-bit RGB: what fills the room around images by default."""
+
+MEAN_GREY = 117
+"""Its luma, for images of any other number of channels."""
+
+
+def fill_for(
+    image: Shaped[np.ndarray, "h w c"], fill: float | tuple[float, ...], *, name: str
+) -> float | tuple[float, ...]:
+    """`fill` as it is; where it is the default, that colour in the image's channels and units.
+
+    Raises:
+      InputError: `fill` has neither one number nor as many as the image has channels; the line
+        calls the transform `name`.
+    """
+    channels = image.shape[-1]
+    if fill == MEAN_COLOUR:
+        scale = full_scale(image.dtype) / 255
+        colour = MEAN_COLOUR if channels == 3 else (MEAN_GREY,) * channels
+        return colour if scale == 1 else tuple(value * scale for value in colour)
+    if np.size(fill) not in (1, channels):
+        raise InputError(
+            f"{name} fills with {np.size(fill)} numbers {fill}, but images have {channels} "
+            "channel(s): give fill one number, or one a channel."
+        )
+    return fill
 
 
 @dataclass(frozen=True)
@@ -70,12 +98,12 @@ class RandomCrop:
     """A window of `size` ((height, width), or one number for a square) at a random place.
 
     An example that is smaller than the window lies at a random place inside it. Around it the
-    image is `fill`, one number or one a channel, in the image's own units (the default is the
-    mean colour of ImageNet for 8-bit RGB); the label is 255 and a weight map 0.
+    image is `fill`, one number or one a channel, in the image's own units (the default fits any
+    image, see `fill_for`); the label is 255 and a weight map 0.
     """
 
     size: int | tuple[int, int]
-    fill: float | tuple[float, ...] = (124, 116, 104)
+    fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self):
         _pair(self.size, "RandomCrop")
@@ -86,12 +114,7 @@ class RandomCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        channels = example["image"].shape[-1]
-        if np.size(self.fill) not in (1, channels):
-            raise InputError(
-                f"RandomCrop fills with {np.size(self.fill)} numbers {self.fill}, but images "
-                f"have {channels} channel(s): give fill one number, or one a channel."
-            )
+        fill = fill_for(example["image"], self.fill, name="RandomCrop")
         (top, h), (left, w) = (
             (int(rng.integers(min(0, have - want), max(0, have - want) + 1)), want)
             for have, want in zip(
@@ -100,7 +123,7 @@ class RandomCrop:
         )
         return _map_planes(
             example,
-            image=lambda image: _window(image, top, left, h, w, self.fill),
+            image=lambda image: _window(image, top, left, h, w, fill),
             label=lambda label: _window(label, top, left, h, w, IGNORE),
             weight=lambda weight: _window(weight, top, left, h, w, 0),
         )

@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from segjax.errors import InputError
+from segjax.transforms.geometric import MEAN_COLOUR, fill_for
 from segjax.types import IGNORE, Example
 
 
@@ -16,14 +17,13 @@ class RandomRotate:
 
     PSPNet's: 10 degrees, and in its code half of the examples. The size stays; what comes from
     outside is `fill` in the image (one number or one a channel, in its own units; the default
-    is the mean colour of ImageNet for 8-bit RGB), 255 in the label and 0 in a weight map. The
-    same pixels come from outside in all three. Images and weight maps are bilinear, labels
-    nearest.
+    fits any image, as `RandomCrop`'s), 255 in the label and 0 in a weight map. The same pixels
+    come from outside in all three. Images and weight maps are bilinear, labels nearest.
     """
 
     degrees: float = 10.0
     probability: float = 0.5
-    fill: float | tuple[float, ...] = (124, 116, 104)
+    fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self):
         if not 0 <= self.degrees <= 180 or not 0 <= self.probability <= 1:
@@ -38,15 +38,10 @@ class RandomRotate:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        channels = example["image"].shape[-1]
-        if np.size(self.fill) not in (1, channels):
-            raise InputError(
-                f"RandomRotate fills with {np.size(self.fill)} numbers {self.fill}, but images "
-                f"have {channels} channel(s): give fill one number, or one a channel."
-            )
+        fill = fill_for(example["image"], self.fill, name="RandomRotate")
         if rng.random() >= self.probability:
             return dict(example)
-        return rotate(example, rng.uniform(-self.degrees, self.degrees), fill=self.fill)
+        return rotate(example, rng.uniform(-self.degrees, self.degrees), fill=fill)
 
 
 def rotate(example: Example, degrees: float, *, fill: float | tuple[float, ...] = 0) -> Example:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,20 @@ def test_an_older_file_copied_over_a_source_is_predicted(job):
     job.run()
     job.add("a.png", 0, age=10_000)
     assert [entry.skipped for entry in job.run()[0]] == [False]
+
+
+def test_a_source_rewritten_with_its_size_and_time_is_predicted(job):
+    path = job.add("a.bmp")
+    job.run()
+    before, mask = path.stat(), (job.out / "a.png").read_bytes()
+    time.sleep(0.02)  # A tick of the file system's clock.
+    job.add("a.bmp", 0)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert [entry.skipped for entry in job.run()[0]] == [False]
+    assert (job.out / "a.png").read_bytes() != mask
+    assert job.run()[0][0].skipped
 
 
 def test_a_source_may_be_named_by_another_path_and_the_folder_moved(job, monkeypatch):

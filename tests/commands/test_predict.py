@@ -99,6 +99,19 @@ def test_a_broken_image_is_named_and_the_others_get_their_masks(finished, photos
     assert len(list(out.rglob("*.png"))) == 2
 
 
+def test_an_image_above_the_limit_is_named_with_the_option_that_allows_it(
+    finished, photos, capsys
+):
+    out = photos.parent / "out"
+    limited = (finished, photos, "--out", out, "--max-megapixels")
+    status, error = run(capsys, *limited, 0.0001)
+    assert status == 1 and "2 of 2 images have no mask" in error
+    assert "has 1 megapixels" in error and "allow it with --max-megapixels 1." in error
+    assert run(capsys, *limited, 1)[0] == 0
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, *limited, "nan")
+
+
 @pytest.mark.parametrize(
     ("inputs", "out", "message"),
     [

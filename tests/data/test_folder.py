@@ -1,5 +1,6 @@
 import os
 import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from segjax.data.folder import Folder
 from segjax.errors import InputError
 from segjax.types import Dataset
 
+RAW = runpy.run_path(str(pathlib.Path(__file__).with_name("raw_files.py")))
 NAMES = ("ground", "thing", "other")
 
 
@@ -135,7 +137,10 @@ def test_a_truncated_file_is_named(root):
     data = (root / "images/b.png").read_bytes()
     (root / "images/b.png").write_bytes(data[: len(data) // 2])
     message = problem(root)
-    assert message.startswith(f"{root / 'images/b.png'} cannot be read") and "remove" in message
+    assert (
+        message.startswith(f"{root / 'images/b.png'} cannot be read")
+        and "leave it out" in message
+    )
 
 
 def test_a_file_that_is_no_image_is_named_and_the_others_are_counted(root):
@@ -181,7 +186,7 @@ def test_label_ids_outside_the_classes_are_named(root):
 
 
 def test_a_mask_of_colours_is_refused(root):
-    save(root / "masks/b.png", np.zeros((4, 6, 3)))
+    save(root / "masks/b.png", np.arange(72).reshape(4, 6, 3))
     message = problem(root)
     assert f"{root / 'masks/b.png'} holds colours (mode RGB)" in message
     assert "palette" in message
@@ -190,6 +195,168 @@ def test_a_mask_of_colours_is_refused(root):
 def test_an_image_of_sixteen_bits_is_refused(root):
     Image.fromarray(np.full((4, 6), 1000, np.uint16)).save(root / "images/b.png")
     assert "more than 8 bits" in problem(root, channels=1)
+
+
+def deep_colours(root):
+    data = RAW["png"](np.full((4, 6, 3), 40_000), 16, "rgb")
+    (root / "images/b.png").write_bytes(data)
+
+
+def test_colours_of_sixteen_bits_are_refused_and_not_cut_to_eight(root):
+    deep_colours(root)
+    assert f"{root / 'images/b.png'} has more than 8 bits a channel (16" in problem(root)
+
+
+@pytest.mark.parametrize("bits, top", [(2, 3), (4, 15)])
+def test_a_mask_of_few_bits_keeps_its_ids(root, bits, top):
+    rows = [[0, 1, 2, 3, top, 0]] * 4
+    (root / "masks/a.png").write_bytes(RAW["png"](rows, bits))
+    (root / "masks/b.png").unlink()
+    (root / "masks/b.tif").write_bytes(RAW["tiff"](rows, bits=bits, photometric=0))
+    data = folder(root, class_names=tuple(map(str, range(16))))
+    assert data[0]["label"].tolist() == data[1]["label"].tolist() == rows
+
+
+def test_image_and_mask_are_each_turned_by_their_own_tag(root):
+    ids = np.arange(24).reshape(4, 6) % 3
+    for kind, channels in (("images", 3), ("masks", 1)):
+        array = np.repeat(50 * ids[..., None], 3, -1) if channels == 3 else ids
+        data = RAW["png"](array, 8, "rgb" if channels == 3 else "grey", orientation=6)
+        (root / kind / "a.png").write_bytes(data)
+    example = folder(root)[0]
+    assert example["label"].tolist() == np.rot90(ids, -1).tolist()
+    assert (example["image"] == 50 * example["label"][..., None]).all()
+
+
+def stack(path, arrays, **options):
+    first, *others = (Image.fromarray(np.asarray(array, np.uint8)) for array in arrays)
+    first.save(path, save_all=True, append_images=others, **options)
+
+
+def test_each_page_of_a_stack_and_its_masks_is_an_example(root):
+    for name in ("a", "street/c"):
+        for kind in ("images", "masks"):
+            (root / kind / f"{name}.png").unlink()
+    pictures = [np.full((4, 6), 80 * page) for page in range(3)]
+    stack(root / "images/a.tif", pictures)
+    stack(root / "masks/a.tif", [np.full((4, 6), page) for page in range(3)])
+    stack(root / "images/street/c.gif.webp", pictures[:2], lossless=True)
+    stack(root / "masks/street/c.gif.tif", [np.full((4, 6), page) for page in range(2)])
+    found = [(e["name"], e["image"].max(), e["label"].max()) for e in folder(root)]
+    assert found == [
+        *((f"a/00000{page + 1}", 80 * page, page) for page in range(3)),
+        ("b", 7, 1),
+        *((f"street/c.gif/00000{page + 1}", 80 * page, page) for page in range(2)),
+    ]
+
+
+@pytest.mark.parametrize("images, masks", [(3, 1), (1, 3), (3, 2)])
+def test_stacks_of_different_numbers_of_pages_are_refused_with_both(root, images, masks):
+    for kind, count in (("images", images), ("masks", masks)):
+        (root / kind / "a.png").unlink()
+        stack(root / kind / "a.tif", [np.zeros((4, 6))] * count)
+    message = problem(root)
+    assert f"a.tif holds {images} image(s) and its mask" in message
+    assert f"a.tif {masks}: give each image its mask" in message
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_a_moving_picture_is_no_mask(root, suffix):
+    for kind in ("images", "masks"):
+        (root / kind / "a.png").unlink()
+    stack(root / "images/a.tif", [np.zeros((4, 6)), np.ones((4, 6))])
+    stack(root / f"masks/a.{suffix}", [np.zeros((4, 6)), np.ones((4, 6))])
+    assert f"a.{suffix} holds 2 frames: save each as a mask" in problem(root)
+
+
+def test_smaller_copies_inside_a_tiff_are_no_pages(root):
+    (root / "masks/a.png").unlink()
+    data = RAW["tiff"](np.ones((4, 6), int), bits=8)
+    both = RAW["tiff"](np.ones((4, 6), int), np.ones((2, 3), int), bits=8, subfiles=(0, 1))
+    assert len(both) > len(data)
+    (root / "masks/a.tif").write_bytes(both)
+    assert (folder(root)[0]["label"] == 1).all()
+
+
+def test_a_gif_is_a_mask(root):
+    (root / "masks/a.png").unlink()
+    save(root / "masks/a.gif", [[0, 255, 255, 0, 0, 255]] * 4)
+    found = folder(root, label_map=((255, 1),))[0]["label"]
+    assert found[0].tolist() == [0, 1, 1, 0, 0, 1]
+
+
+def test_an_image_above_the_limit_is_refused_with_the_field_that_allows_it(root):
+    save(root / "images/b.png", np.zeros((1001, 1000, 3)))
+    save(root / "masks/b.png", np.zeros((1001, 1000)))
+    message = problem(root, max_megapixels=1.0)
+    assert message.startswith(f"{root / 'images/b.png'} has 2 megapixels (1000 x 1001), and")
+    assert "allow it with Folder(max_megapixels=2)" in message and "remove" not in message
+    assert folder(root, max_megapixels=2)[1]["image"].shape == (1001, 1000, 3)
+
+
+def test_the_limit_of_megapixels_is_the_fields_and_not_pillows(root, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    assert folder(root)[0]["image"].shape == (4, 6, 3) and Image.MAX_IMAGE_PIXELS == 2
+
+
+TWO = ("ground", "thing")
+THRESHOLD = ((">127", 1), ("else", 0))
+WRITTEN_OUT = tuple((grey, int(grey > 127)) for grey in range(256))
+
+
+def white(root, stem, value, bits):
+    rows = [[0, value, value, 0, 0, 0]] * 4
+    (root / f"masks/{stem}.png").write_bytes(RAW["png"](rows, bits))
+
+
+@pytest.mark.parametrize("label_map", [(), THRESHOLD, WRITTEN_OUT, ((255, 1), ("else", 0))])
+@pytest.mark.parametrize("value, bits", [(1, 1), (1, 8)])
+def test_white_stored_in_two_ways_is_refused_with_both_counted(root, label_map, value, bits):
+    white(root, "a", value, bits)
+    white(root, "b", 255, 8)
+    white(root, "street/c", 255, 8)
+    message = problem(root, class_names=TWO, label_map=label_map)
+    assert (
+        f"1 hold 0 and 1 (class {dict(label_map).get(1, 1 if not label_map else 0)}" in message
+    )
+    assert "2 hold 0 and 255 (class" in message and 'label_map=(("nonzero", 1),)' in message
+
+
+@pytest.mark.parametrize(
+    "label_map", [((255, 1),), (("nonzero", 1),), (("<=0", 0), ("else", 1))]
+)
+def test_white_stored_in_two_ways_is_read_where_the_label_map_makes_it_one(root, label_map):
+    for stem, value, bits in (("a", 1, 1), ("b", 255, 8), ("street/c", 65535, 16)):
+        white(root, stem, value, bits)
+    label_map = (*label_map, (65535, 1)) if label_map == ((255, 1),) else label_map
+    labels = [e["label"] for e in folder(root, class_names=TWO, label_map=label_map)]
+    assert all(label[0].tolist() == [0, 1, 1, 0, 0, 0] for label in labels)
+
+
+def test_white_beside_grey_levels_counts_where_a_label_map_cuts_them(root):
+    white(root, "a", 1, 1)
+    for stem in ("b", "street/c"):
+        save(root / f"masks/{stem}.png", [[0, 3, 250, 255, 9, 130]] * 4)
+    message = problem(root, class_names=TWO, label_map=THRESHOLD)
+    assert "1 hold 0 and 1 (class 0" in message and "2 hold 0 and 255 (class 1" in message
+
+
+@pytest.mark.parametrize(
+    "masks, options",
+    [
+        ([[0, 1], [0, 255], [1, 255]], {}),
+        ([[0, 1], [0, 255], [0, 0]], {"label_map": ((255, 255),)}),
+        ([[0, 1], [0, 2], [0, 0]], {}),
+        ([[0, 1], [0, 255], [0, 2]], {"label_map": ((255, 2),)}),
+    ],
+    ids=["255 stands beside 1", "255 is named", "no white", "1 keeps its class"],
+)
+def test_ids_that_have_one_meaning_are_read(root, masks, options):
+    for stem, row in zip(("a", "b", "street/c"), masks, strict=True):
+        save(root / f"masks/{stem}.png", [row * 3] * 4)
+    renamed = dict(options.get("label_map", ()))
+    found = [e["label"][0, :2].tolist() for e in folder(root, **options)]
+    assert found == [[renamed.get(i, i) for i in row] for row in masks]
 
 
 def test_two_images_of_one_name_are_refused(root):

@@ -1,12 +1,14 @@
 import os
 import pathlib
 import pickle
+import shutil
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.data import cache, prepare
+from segjax.data import cache, contents, prepare
 from segjax.data.folder import Folder
 from segjax.errors import InputError
 
@@ -30,7 +32,7 @@ def data(root):
 
 def cached():
     cache = pathlib.Path(os.environ["SEGJAX_CACHE"])
-    return sorted(cache.iterdir()) if cache.exists() else []
+    return sorted(cache.glob("folder-*")) if cache.exists() else []
 
 
 def listing(root):
@@ -69,11 +71,96 @@ def test_a_folder_whose_contents_changed_is_prepared_anew(root):
     assert len(cached()) == 2
 
 
-def test_a_change_of_the_time_alone_is_a_change(root):
+def rewritten_unseen(path, contents):
+    """Overwrites a file in place; its size, inode and time of modification stay."""
+    before = path.stat()
+    assert len(contents) == before.st_size
+    path.write_bytes(contents)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("settled", [contents.SETTLED, -(10**12)], ids=["young", "old"])
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_file_rewritten_with_its_size_and_time_is_seen(root, monkeypatch, kind, settled):
+    monkeypatch.setattr(contents, "SETTLED", settled)
+    for index in (0, 1):  # Uncompressed, so that all files have one size.
+        path = root / kind / f"{index}.png"
+        Image.open(path).save(root / kind / f"{index}.bmp")
+        path.unlink()
+    first, second = ((root / kind / f"{index}.bmp").read_bytes() for index in (0, 1))
+    old = data(root)
+    time.sleep(0.02)  # A tick of the file system's clock, for the case of old files.
+    assert first != second and len(old) == COUNT
+    rewritten_unseen(root / kind / "0.bmp", second)
+    key = {"images": "image", "masks": "label"}[kind]
+    np.testing.assert_array_equal(data(root)[0][key], old[1][key])
+    assert not np.array_equal(old[0][key], old[1][key]) and len(cached()) == 2
+
+
+def test_a_file_put_in_the_place_of_another_is_seen(root):
+    old = data(root)[1]["image"]
+    before = (root / "images/0.png").stat()
+    (root / "images/new").write_bytes((root / "images/1.png").read_bytes())
+    os.utime(root / "images/new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(root / "images/new", root / "images/0.png")
+    np.testing.assert_array_equal(data(root)[0]["image"], old)
+
+
+def test_files_that_were_touched_are_not_decoded_again(root, monkeypatch):
     data(root).prepare()
     os.utime(root / "masks/0.png", ns=(1, 1))
+    monkeypatch.setattr(prepare, "_write", None)
     data(root).prepare()
-    assert len(cached()) == 2
+
+
+def test_a_copy_of_the_files_has_the_same_prepared_folder(root, tmp_path):
+    data(root).prepare()
+    shutil.copytree(root, tmp_path / "copy")
+    assert len(data(tmp_path / "copy")) == COUNT and len(cached()) == 1
+
+
+def test_old_files_are_not_read_again_and_young_ones_are(root, monkeypatch):
+    read = []
+    whole = contents.digests
+
+    def noted(paths):
+        read.extend(paths := list(paths))
+        return whole(paths)
+
+    monkeypatch.setattr(prepare, "digests", noted)
+    data(root).prepare()
+    assert not read  # Hashed while they are decoded.
+    data(root).prepare()
+    assert len(read) == 2 * COUNT
+    monkeypatch.setattr(contents, "SETTLED", -(10**12))
+    data(root).prepare()
+    read.clear()
+    data(root).prepare()
+    assert not read
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}'])
+def test_a_broken_memo_costs_a_preparation_and_no_more(root, text):
+    data(root).prepare()
+    (memo,) = (pathlib.Path(os.environ["SEGJAX_CACHE"]) / "known").iterdir()
+    memo.write_text(text)
+    assert len(data(root)) == COUNT and len(cached()) == 1
+    assert len(memo.read_text()) > 100
+
+
+def test_a_file_that_may_not_be_read_is_named(root, monkeypatch):
+    read = pathlib.Path.read_bytes
+
+    def refused(path):
+        if path.name == "3.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", refused)
+    with pytest.raises(InputError, match=r"3\.png cannot be read \(Permission denied\)"):
+        data(root).prepare()
 
 
 def test_options_that_change_the_contents_have_their_own_folders(root):

@@ -149,18 +149,6 @@ def test_what_the_network_refuses_is_told_in_a_line_and_the_next_image_is_predic
     assert service.predict(encoded(photo()[:9])).labels[0].any()
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP"])
-def test_of_several_images_in_a_file_the_first_is_predicted_and_that_is_told(kind):
-    pages = [Image.fromarray(photo()), Image.fromarray(255 - photo())]
-    data = io.BytesIO()
-    pages[0].save(data, kind, save_all=True, append_images=pages[1:], lossless=True)
-    service = Service([brightest()], Limits())
-    several = service.predict(data.getvalue())
-    np.testing.assert_array_equal(several.image, photo())
-    assert service.describe(several)["first_of_several"]
-    assert not service.predict(encoded(photo(), kind)).first_of_several
-
-
 def test_classes_are_those_of_the_probabilities_before_they_are_rounded_to_be_held():
     class Close(Brightest):
         def __call__(self, variables, images):

@@ -32,10 +32,14 @@ def turned() -> bytes:
     return file(pattern("RGB"), "JPEG", exif=exif)
 
 
-def png(width: int, height: int, rows: bytes = b"") -> bytes:
-    """A PNG whose header says width × height, 8 bits RGB, and whose data are `rows`."""
+def moving(kind: str) -> bytes:
+    return file(pattern("RGB"), kind, save_all=True, append_images=[Image.new("RGB", (14, 9))])
+
+
+def png(width: int, height: int, rows: bytes = b"", *, bits: int = 8) -> bytes:
+    """A PNG whose header says width × height and RGB, and whose data are `rows`."""
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     ]
@@ -57,6 +61,7 @@ GOOD = {
     "a WebP": file(pattern("RGB"), "WEBP", lossless=True),
     "a BMP": file(pattern("RGB"), "BMP"),
     "a TIFF": file(pattern("RGB"), "TIFF"),
+    "a palette with transparency": file(pattern("P"), "PNG", transparency=bytes(range(256))),
 }
 
 
@@ -80,7 +85,12 @@ BAD = {
     "half a bomb": (png(10_000, 10_000), 413, "more than 0.01 megapixels"),
     "too many pixels": (file(Image.new("L", (101, 100)), "PNG"), 413, "more than 0.01 mega"),
     "16 bits": (file(Image.new("I;16", (9, 9)), "PNG"), 415, "more than 8 bits a channel"),
+    "16 bits in colour": (png(9, 9, bits=16), 415, "more than 8 bits a channel (16, mode RGB"),
     "floats": (file(Image.new("F", (9, 9)), "TIFF"), 415, "more than 8 bits a channel"),
+    "CIELAB": (file(Image.new("LAB", (9, 9)), "TIFF"), 415, "colours in CIELAB"),
+    "pages": (moving("TIFF"), 415, "holds 2 images: send one, or use segjax.predict"),
+    "a moving WebP": (moving("WEBP"), 415, "holds 2 images"),
+    "a moving PNG": (moving("PNG"), 415, "holds 2 images"),
 }
 
 
@@ -91,6 +101,14 @@ def test_what_is_no_image_to_predict_is_refused_before_a_pixel_is_decoded(kind, 
     with pytest.raises(Refused) as refused:
         opened(data, LIMITS)
     assert refused.value.status == status and line in refused.value.line
+
+
+def test_the_limit_of_pixels_is_the_servers_and_not_pillows(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    data = file(pattern("RGB"), "PNG")
+    assert opened(data, LIMITS).size == (14, 9)
+    with pytest.raises(Refused, match="more than 0.0001 megapixels"):
+        opened(data, Limits(pixels=100))
 
 
 TRUNCATED = {

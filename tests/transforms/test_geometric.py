@@ -14,6 +14,7 @@ from segjax.transforms.geometric import (
     resize_bilinear,
     resize_nearest,
 )
+from segjax.transforms.rotate import RandomRotate
 
 ALL = (
     RandomScale(),
@@ -135,9 +136,32 @@ def test_a_crop_may_cut_one_side_and_pad_the_other():
 
 
 def test_a_fill_that_does_not_fit_the_channels_is_named():
-    with pytest.raises(InputError, match=r"3 numbers \(124, 116, 104\), but images have 1 "):
-        RandomCrop(4)(example(c=1), rng())
+    with pytest.raises(InputError, match=r"RandomCrop fills with 3 numbers \(1, 2, 3\), but"):
+        RandomCrop(4, fill=(1, 2, 3))(example(c=1), rng())
     assert RandomCrop(20, fill=7)(example(c=1), rng())["image"].max() >= 7
+
+
+@pytest.mark.parametrize(
+    ("dtype", "c", "filled"),
+    [
+        (np.uint8, 3, [124, 116, 104]),
+        (np.uint8, 1, [117]),
+        (np.uint8, 2, [117, 117]),
+        (np.uint8, 4, [117] * 4),
+        (np.uint16, 3, [31868, 29812, 26728]),
+        (np.uint16, 1, [30069]),
+        (np.float32, 3, [124 / 255, 116 / 255, 104 / 255]),
+        (np.float32, 5, [117 / 255] * 5),
+    ],
+)
+@pytest.mark.parametrize("transform", [RandomCrop(60), RandomRotate(180.0, probability=1.0)])
+def test_the_default_fill_is_imagenets_mean_in_any_channels_and_units(
+    transform, dtype, c, filled
+):
+    given = {**example(c=c, h=40, w=12), "image": np.zeros((40, 12, c), dtype)}
+    found = transform(given, rng(3))
+    outside = found["image"][found["label"] == 255]
+    np.testing.assert_allclose(outside.max(0), filled, rtol=1e-6)
 
 
 def test_scales_are_uniform_over_the_interval_or_over_its_steps():

@@ -103,5 +103,5 @@ def test_fields_and_fills_that_cannot_work_are_named():
         RandomRotate(-1)
     with pytest.raises(InputError, match="probability in 0 ... 1, got 10.0 and 2"):
         RandomRotate(probability=2)
-    with pytest.raises(InputError, match=r"3 numbers \(124, 116, 104\), but images have 1 "):
-        RandomRotate()(example(c=1), rng())
+    with pytest.raises(InputError, match=r"RandomRotate fills with 3 numbers \(1, 2, 3\), but"):
+        RandomRotate(fill=(1, 2, 3))(example(c=1), rng())

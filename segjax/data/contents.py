@@ -1,0 +1,83 @@
+"""SHA-256 of files, remembered: a file is read again where it may have changed.
+
+What is trusted, and all that is: a file whose size, time of modification, time of change
+(ctime, which no program can set back), and inode are together those that it had when it was
+read is the same file. Where a time was younger than `SETTLED` at that moment, not even they:
+two writes within one tick of the file system's clock look alike.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a file's times tell a later write from the last one (FAT has 2 s)."""
+
+Stamp = tuple[int, int, int, int]
+"""Size, mtime and ctime in nanoseconds, inode."""
+
+
+def stamps(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, Stamp | None]:
+    """The stamp of each file, to be taken before it is read; None where it is too young."""
+    now = time.time_ns()
+    return {path: _stamp(path, now) for path in paths}
+
+
+def _stamp(path: pathlib.Path, now: int) -> Stamp | None:
+    status = path.stat()
+    if max(status.st_mtime_ns, status.st_ctime_ns) > now - SETTLED:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """The digest of each file, read in pieces over all cores."""
+
+    def read(path: pathlib.Path) -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    paths = list(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(read, paths), strict=True))
+
+
+def remembered(
+    memo: pathlib.Path, now: Mapping[pathlib.Path, Stamp | None]
+) -> dict[pathlib.Path, str] | None:
+    """Digests of the files whose stamps are those in the memo; None where there is no memo."""
+    try:
+        lines = json.loads(memo.read_text(encoding="utf-8"))
+        return {
+            path: lines[str(path)][1]
+            for path, stamp in now.items()
+            if stamp is not None and lines[str(path)][0] == [*stamp]
+        }
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def remember(
+    memo: pathlib.Path,
+    before: Mapping[pathlib.Path, Stamp | None],
+    found: Mapping[pathlib.Path, str],
+) -> None:
+    """Writes the memo, whole or not at all; a cache that is only read does without."""
+    lines = {str(path): [stamp, found[path]] for path, stamp in before.items()}
+    with contextlib.suppress(OSError):
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(suffix=".partial", dir=memo.parent) as partial:
+            whole = pathlib.Path(partial, memo.name)
+            whole.write_text(json.dumps(lines), encoding="utf-8")
+            os.replace(whole, memo)

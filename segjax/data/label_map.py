@@ -1,0 +1,105 @@
+"""From the ids in mask files to class ids: pairs of ids, or of ranges, and classes."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from segjax.errors import InputError
+from segjax.types import IGNORE
+
+LabelMap = tuple[tuple[int | str, int], ...]
+"""Pairs (which ids of the file, class id or 255); the first pair that fits decides.
+
+Which: an id; ">127", ">=128", "<10", "<=9"; "10-20", both included; "nonzero"; "else", which
+comes last. An id that no pair fits stays as it is.
+"""
+
+_COMPARED = re.compile(r"(>=|>|<=|<)(-?\d+)")
+_FROM_TO = re.compile(r"(\d+)-(\d+)")
+_FORMS = "an id, '>127', '>=128', '<10', '<=9', '10-20', 'nonzero' or 'else'"
+
+
+def check_label_map(label_map: Any, num_classes: int) -> None:
+    """Returns nothing where every pair can be read and leads to a class or to 255.
+
+    Raises:
+      InputError: one does not, names what an earlier pair names, or comes after 'else'.
+    """
+    pairs = isinstance(label_map, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 for pair in label_map
+    )
+    if not pairs:
+        raise InputError(
+            f"label_map={label_map!r} must be pairs (id in the file, class id): write it as "
+            "((255, 1),)."
+        )
+    for key, target in label_map:
+        if not isinstance(key, int) and (not isinstance(key, str) or _fits(key, 0) is None):
+            raise InputError(f"label_map cannot read {key!r}: write {_FORMS}.")
+        if not isinstance(target, int) or not (0 <= target < num_classes or target == IGNORE):
+            raise InputError(
+                f"label_map leads to {target!r} in {(key, target)}, but class ids are 0 to "
+                f"{num_classes - 1} (and 255 = ignored)."
+            )
+    keys = [key for key, _ in label_map]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise InputError(f"label_map names {twice[0]!r} twice: keep one of the pairs.")
+    if "else" in keys[:-1]:
+        raise InputError("label_map has pairs after 'else', which takes all ids: put it last.")
+
+
+def classes_of(ids: Sequence[int], label_map: LabelMap) -> list[int]:
+    """What the label map makes of each id.
+
+    >>> classes_of([0, 3, 128, 255], ((3, 255), (">127", 1), ("else", 0)))
+    [0, 255, 1, 1]
+    >>> classes_of([0, 7, 9], ((7, 1),))
+    [0, 1, 9]
+    """
+    exact = {key: target for key, target in label_map if isinstance(key, int)}
+    ranges = [pair for pair in label_map if isinstance(pair[0], str)]
+    if not ranges:
+        return [exact.get(i, i) for i in ids]
+    return [_class_of(i, label_map) for i in ids]
+
+
+def _class_of(i: int, label_map: LabelMap) -> int:
+    return next((target for key, target in label_map if key == i or _fits(key, i)), i)
+
+
+def _fits(key: int | str, i: int) -> bool | None:
+    """Whether a range holds an id; None for what is no range."""
+    if not isinstance(key, str):
+        return None
+    if key in ("else", "nonzero"):
+        return key == "else" or i != 0
+    if match := _FROM_TO.fullmatch(key):
+        return int(match[1]) <= i <= int(match[2])
+    if match := _COMPARED.fullmatch(key):
+        bound = int(match[2])
+        return {">": i > bound, ">=": i >= bound, "<": i < bound, "<=": i <= bound}[match[1]]
+    return None
+
+
+def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[int]:
+    """The ids that become neither a class nor 255."""
+    classes = classes_of(ids, label_map)
+    return [
+        i
+        for i, found in zip(ids, classes, strict=True)
+        if found != IGNORE and not 0 <= found < num_classes
+    ]
+
+
+def remedy(ids: Sequence[int], num_classes: int) -> str:
+    """What a label map for such ids looks like, as a user would write it."""
+    others = [i for i in ids if i != 0]
+    if num_classes != 2 or not others:
+        return "name all classes, or map the ids with label_map."
+    if len(others) == 1:
+        return f"if {others[0]} means class 1, set label_map=(({others[0]}, 1),)."
+    half = max(others) // 2
+    return (
+        f'if these are grey levels, set label_map=((">{half}", 1), ("else", 0)) or '
+        '(("nonzero", 1),).'
+    )

@@ -1,0 +1,127 @@
+"""Mask files → the samples that they store: what a decoder scales for the eye is undone."""
+
+import pathlib
+import re
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image, ImageOps
+
+from segjax.data.decode import Page
+from segjax.errors import InputError
+
+LARGEST = {"1": 1, "L;2": 3, "L;4": 15, "L": 255, "LX": 255}
+"""The largest stored sample of each kind of grey file; Pillow shows all of them as 0 … 255."""
+
+_GREY = re.compile(r"(1|L;2|L;4|LX?);?(I?)R?")
+"""Pillow's names for kinds of grey: I where zero is white, R where bits are reversed."""
+
+_REMEDY = "convert each colour to its class id and save one channel, or a palette image."
+_LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "GIF")
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+
+
+def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
+    """The samples that a mask stores (palette: indices), turned as its EXIF data say.
+
+    A grey file's samples are not scaled, whatever its bits, and not inverted, whatever it calls
+    white. Three equal colour channels are one. A GIF's colours are its samples where all are
+    grey, for a GIF stores grey levels in no other way, and renumbers them at will. Floats are
+    taken where all are whole numbers.
+
+    Raises:
+      InputError: the file is compressed with loss, holds different colours, transparent pixels
+        or numbers that are not whole, or is a moving picture; the line names it.
+    """
+    _check_format(page, name)
+    page_image = ImageOps.exif_transpose(page.image)
+    mode = page_image.mode
+    if mode in ("1", "L"):
+        return _grey(page_image, page)
+    if mode == "P" and page.image.format == "GIF":
+        return _grey_levels(page_image)
+    if mode in ("P", "I") or mode.startswith("I;16"):
+        return _integers(np.asarray(page_image), page)
+    if mode == "F":
+        return _whole_numbers(page_image, name)
+    if mode in ("LA", "La", "PA", "RGB", "RGBA") and page.bits == 8:
+        return _one_channel(page_image, name)
+    raise InputError(
+        f"{name} holds colours (mode {mode}, {page.bits} bits), not class ids: {_REMEDY}"
+    )
+
+
+def largest_sample(page: Page) -> int:
+    """The largest sample that the file of a mask could store; a palette's are 8 bits here."""
+    match = _GREY.fullmatch(page.raw)
+    return LARGEST[match[1]] if match else 2**page.bits - 1
+
+
+def _check_format(page: Page, name: pathlib.Path) -> None:
+    kind = page.image.format or "?"
+    compression = page.image.info.get("compression", "")
+    if kind not in _LOSSLESS or kind == "TIFF" and compression in _LOSSY_TIFF:
+        raise InputError(
+            f"{name} is compressed as {compression or kind}, which changes class ids: make it "
+            "again without loss, as PNG."
+        )
+    if page.count > 1 and kind != "TIFF":
+        # Pillow paints later frames over earlier ones, in colours.
+        raise InputError(
+            f"{name} holds {page.count} frames: save each as a mask of its own, or all as the "
+            "pages of a TIFF."
+        )
+
+
+def _grey(image: Image.Image, page: Page) -> Int[np.ndarray, "h w"]:
+    match = _GREY.fullmatch(page.raw)
+    if match is None:
+        raise ValueError(f"Pillow's raw mode {page.raw!r} is not known.")
+    largest, shown = LARGEST[match[1]], np.asarray(image).astype(np.uint8)
+    samples = shown if match[1] == "1" else shown // (255 // largest)
+    return _integers(largest - samples if match[2] else samples, page)
+
+
+def _grey_levels(image: Image.Image) -> Int[np.ndarray, "h w"]:
+    """The colours of a palette image where all that occur are grey, else its indices."""
+    indices = np.asarray(image)
+    colours = np.zeros((256, 3), np.uint8)
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    colours[: len(palette)] = palette
+    used = colours[np.unique(indices)]
+    return colours[:, 0][indices] if (used == used[:, :1]).all() else indices
+
+
+def _integers(samples: np.ndarray, page: Page) -> Int[np.ndarray, "h w"]:
+    """As the file's type reads them: Pillow takes 8 bits as unsigned, and 32 as signed."""
+    if page.bits == 8 and page.signed:
+        return samples.view(np.int8)
+    if page.bits == 32 and not page.signed:
+        return samples.view(np.uint32)
+    return samples.astype(samples.dtype.newbyteorder("="))
+
+
+def _whole_numbers(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
+    values = np.asarray(image)
+    with np.errstate(invalid="ignore"):
+        whole = (np.rint(values) == values) & (np.abs(values) < 2**31)
+    if not whole.all():
+        raise InputError(
+            f"{name} holds {values[~whole][0]:g}, which is not a class id: save whole numbers."
+        )
+    return values.astype(np.int32)
+
+
+def _one_channel(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
+    """The first of equal channels; where there is transparency it hides nothing."""
+    array = np.asarray(image)
+    if image.mode != "RGB":
+        if (array[..., -1] != 255).any():
+            raise InputError(
+                f"{name} has transparent pixels, whose class it does not say: save the class "
+                "ids as one channel, without transparency."
+            )
+        array = array[..., :-1]
+    if (array != array[..., :1]).any():
+        raise InputError(f"{name} holds colours (mode {image.mode}), not class ids: {_REMEDY}")
+    return array[..., 0]

@@ -1,0 +1,71 @@
+"""Ids of files → class ids: pairs, ranges, and what cannot be read."""
+
+import pathlib
+
+import pytest
+
+from segjax.data.label_map import check_label_map, classes_of, outside, remedy
+from segjax.errors import InputError
+from segjax.experiment import describe, load, override
+
+
+@pytest.mark.parametrize(
+    ("label_map", "expected"),
+    [
+        ((), [0, 1, 9, 10, 127, 128, 255]),
+        (((255, 1),), [0, 1, 9, 10, 127, 128, 1]),
+        (((">127", 1), ("else", 0)), [0, 0, 0, 0, 0, 1, 1]),
+        (((">=128", 1), ("<=127", 0)), [0, 0, 0, 0, 0, 1, 1]),
+        ((("<10", 0), ("10-127", 1), ("else", 2)), [0, 0, 0, 1, 1, 2, 2]),
+        ((("nonzero", 1),), [0, 1, 1, 1, 1, 1, 1]),
+        (((255, 255), ("nonzero", 1)), [0, 1, 1, 1, 1, 1, 255]),
+        ((("nonzero", 1), (255, 2)), [0, 1, 1, 1, 1, 1, 1]),
+    ],
+    ids=str,
+)
+def test_the_first_pair_that_fits_decides_and_other_ids_stay(label_map, expected):
+    check_label_map(label_map, 3)
+    assert classes_of([0, 1, 9, 10, 127, 128, 255], label_map) == expected
+
+
+def test_ids_below_zero_can_be_named_and_compared():
+    assert classes_of([-1, -7, 0], ((-1, 255), ("<0", 1))) == [255, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("label_map", "line"),
+    [
+        ((255, 1), r"label_map=\(255, 1\) must be pairs .*write it as \(\(255, 1\),\)"),
+        ({255: 1}, r"label_map=\{255: 1\} must be pairs"),
+        (((1, 2, 3),), "must be pairs"),
+        (((">", 1),), "cannot read '>': write an id, '>127'"),
+        ((("other", 1),), "cannot read 'other'"),
+        (((1.5, 1),), "cannot read 1.5"),
+        (((7, 3),), r"leads to 3 in \(7, 3\), but class ids are 0 to 2"),
+        (((7, "1"),), "leads to '1'"),
+        (((7, 1), (7, 2)), "names 7 twice"),
+        ((("else", 0), (7, 1)), "pairs after 'else'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_named_with_what_can(label_map, line):
+    with pytest.raises(InputError, match=line):
+        check_label_map(label_map, 3)
+
+
+def test_ids_that_become_no_class_are_found():
+    assert outside([0, 1, 2, 255, 256, -1], ((1, 255),), 2) == [2, 256, -1]
+
+
+def test_black_and_white_is_answered_with_the_label_map_that_reads_it():
+    assert "set label_map=((65535, 1),)" in remedy([0, 65535], 2)
+    assert 'set label_map=((">127", 1), ("else", 0))' in remedy([0, 3, 254, 255], 2)
+    assert remedy([0, 255], 3) == "name all classes, or map the ids with label_map."
+
+
+def test_ranges_are_set_on_the_command_line_as_they_are_described():
+    duts = load(pathlib.Path(__file__).parents[2] / "experiments" / "u2net_duts.py")
+    text = '((255, 255), (">=128", 1), ("else", 0))'
+    changed = override(duts, f"train_data.label_map={text}")
+    assert changed.train_data.label_map == ((255, 255), (">=128", 1), ("else", 0))
+    assert f"train_data.label_map = {changed.train_data.label_map!r}\n" in describe(changed)
