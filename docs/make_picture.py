@@ -32,7 +32,7 @@ def main(workdir: str, target: str) -> None:
             np.repeat(np.repeat(plane, ENLARGE, axis=0), ENLARGE, axis=1)
             for plane in (example["image"], example["label"], prediction)
         ]
-        rows.append(side_by_side(*enlarged, palette, untinted=(0,), gap=8))
+        rows.append(side_by_side(*enlarged, palette, gap=8))
     gap = np.full((8, *rows[0].shape[1:]), 255, np.uint8)
     save_png(Image.fromarray(np.concatenate([rows[0], gap, rows[1]])), target)
 

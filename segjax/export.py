@@ -8,6 +8,7 @@ class names and palette. The lines that run the file are printed.
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -40,7 +41,7 @@ from segjax.evaluate.serialise import (
     stablehlo,
 )
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import Checkpoints
+from segjax.train.trained import load_trained
 from segjax.train.workdir import open_run, write_text
 from segjax.types import Dataset
 
@@ -117,11 +118,16 @@ def _run(arguments: argparse.Namespace) -> None:
     experiment = open_run(arguments.workdir)
     _check_images(experiment.eval_data)
     parallel.describe_devices()
-    with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
-        step, variables = checkpoints.restore_variables(arguments.checkpoint)
+    trained = load_trained(
+        arguments.workdir,
+        # The machine that runs the file is another than the one that trained.
+        dataclasses.replace(experiment, split=(1, 1)),
+        checkpoint=arguments.checkpoint,
+    )
+    step, variables = trained.step, trained.variables
     model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
     predict = WholeImage(model, experiment.normalize)
-    channels = getattr(experiment.eval_data, "channels", 3)
+    channels = trained.channels
     with _refusals(size):
         answer = frozen(
             predict,
@@ -142,8 +148,12 @@ def _run(arguments: argparse.Namespace) -> None:
             data = _stablehlo(answer, size, channels, platforms)
     _write(out, data, about)
     print(f"{type(model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
-    if experiment.evaluation.wrappers:
-        print("It sees whole images: evaluation.predictor is not part of it.")
+    if wrappers := experiment.evaluation.wrappers:
+        left_out = ", ".join(map(repr, wrappers))
+        print(
+            "It sees whole images: evaluation.predictor is not part of it, so its answers are "
+            f"not those of segjax.predict, which applies {left_out}."
+        )
     print(f"To run it, without segjax:\n\n{_loader(out, about)}", end="")
 
 
@@ -258,7 +268,7 @@ def _about(
     names = experiment.eval_data.class_names
     classes = output == "classes"
     return {
-        "segjax": importlib.metadata.version("segjax"),
+        "segjax": _version(),
         "jax": jax.__version__,
         "experiment": experiment.name,
         "input": {"shape": [*sides, channels], "dtype": "uint8"},
@@ -272,6 +282,14 @@ def _about(
         "class_names": list(names),
         "palette": experiment.eval_data.palette[: len(names)].tolist(),
     }
+
+
+def _version() -> str | None:
+    """The installed package's; None for a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("segjax")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _write(out: pathlib.Path, data: bytes, about: dict[str, Any]) -> None:
@@ -292,10 +310,11 @@ def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
     return (ONNX if out.suffix == ".onnx" else STABLEHLO).format(
         out=str(out),
         mode="RGB" if channels == 3 else "L",
-        resized=f".resize(({width}, {height}))" if fixed else "",
+        resized=f".resize(({width}, {height}), Image.Resampling.BILINEAR)" if fixed else "",
         name=about["output"]["name"],
         channels=channels,
-        shape=" ".join(map(str, about["output"]["shape"])),
+        shape=" ".join(map(str, about["output"]["shape"]))
+        + ("" if fixed else f", h and w at least {about['smallest_side']}"),
     )
 
 

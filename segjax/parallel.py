@@ -147,13 +147,15 @@ def map_examples(function: Callable) -> Callable:
 
     No collectives, so that processes may hold different numbers of batches. Takes and returns
     batches of any length: the last share is filled up with copies, which are cut off again.
+    What comes back also takes `then`, a compiled function of arrays of any leading axes: it is
+    applied to the results on their devices, before they are fetched.
     """
     devices = jax.local_devices()
     mapped = jax.pmap(function, in_axes=(None, 0), devices=devices)
 
-    def run(variables, batch: np.ndarray):
+    def run(variables, batch: np.ndarray, *, then: Callable = lambda results: results):
         length, filled = len(batch), _filled(batch, len(devices))
-        results = mapped(variables, filled.reshape(len(devices), -1, *batch.shape[1:]))
+        results = then(mapped(variables, filled.reshape(len(devices), -1, *batch.shape[1:])))
         return jax.tree.map(lambda r: np.asarray(r).reshape(-1, *r.shape[2:])[:length], results)
 
     return run
@@ -206,8 +208,8 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
 def map_images(function: Callable, split: tuple[int, int]) -> Callable:
     """`function(variables, batch) → maps`, each image shared by rows × columns devices.
 
-    As `map_examples`, on this process's devices alone, for a function from images b h w c to
-    an array b h w …; see `spatial_parallel` for how images are cut.
+    As `map_examples`, on this process's devices alone and with its `then`, for a function from
+    images b h w c to an array b h w …; see `spatial_parallel` for how images are cut.
 
     Raises:
       InputError: the devices of this process cannot be grouped so.
@@ -228,10 +230,10 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
             )
         return jnp.pad(result, _missing(result.shape, mesh))
 
-    def run(variables, batch: np.ndarray):
+    def run(variables, batch: np.ndarray, *, then: Callable = lambda result: result):
         size = batch.shape[1:3]
         filled = _filled(batch, mesh.shape["groups"])
-        result = mapped(variables, _on_mesh(mesh, filled, planes=True), size)
+        result = then(mapped(variables, _on_mesh(mesh, filled, planes=True), size))
         return np.asarray(result)[: len(batch), : size[0], : size[1]]
 
     return run

@@ -12,7 +12,9 @@ areas by class, COCO's annotations. `DIR/predictions.json` says what made them, 
 overwrites no file that it did not write, and no polygons that were edited.
 
 Images are predicted as the run's own evaluation says, or as `--flip`, `--scales`, `--window`
-and `--crf` do, which take its place.
+and `--crf` do, which take its place; whole and at their own size, unless `--side` makes large
+ones smaller or `--pad-to-multiple` extends them. `segjax.serve` takes the same options and
+gives the same masks.
 """
 
 import argparse
@@ -32,18 +34,16 @@ from segjax.answers.outputs import Labelme, Output
 from segjax.answers.record import LINES, RECORD, Record
 from segjax.answers.sources import Source, check_targets, find_sources
 from segjax.answers.summary import report
+from segjax.answers.ways import add_ways, asked_side, asked_way, with_side
 from segjax.answers.work import Entry, Work, write_films
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
 from segjax.errors import guarded
-from segjax.evaluate.crf import CRF
-from segjax.evaluate.windows import SlidingWindow
-from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import FOLDER, Checkpoints
+from segjax.train.checkpoint import FOLDER
 from segjax.train.log import Progress
-from segjax.train.plan import evaluated
+from segjax.train.trained import load_trained
 from segjax.train.workdir import open_run
 
 
@@ -75,7 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"the largest image to read (default {DEFAULT_LIMIT.megapixels:g})",
     )
     _add_outputs(parser.add_argument_group("files beside each mask, and lists of all images"))
-    _add_predictors(parser.add_argument_group("how to predict, in place of the run's own way"))
+    add_ways(parser, side=None)
+    parser.add_argument(
+        "--split",
+        type=_rows_and_columns,
+        default=(1, 1),
+        metavar="ROWSxCOLUMNS",
+        help="so many devices share each image, where one has too little memory",
+    )
     return parser
 
 
@@ -102,27 +109,6 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_predictors(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--flip", action="store_true", help="the mean with the mirror image")
-    group.add_argument(
-        "--scales", type=_numbers, metavar="A,B,…", help="the mean over scales, as 0.75,1,1.25"
-    )
-    group.add_argument(
-        "--window",
-        type=int,
-        metavar="N",
-        help="windows of N × N pixels that overlap: any size of image, bounded memory",
-    )
-    group.add_argument("--crf", action="store_true", help="then a fully connected CRF")
-    group.add_argument(
-        "--split",
-        type=_rows_and_columns,
-        default=(1, 1),
-        metavar="ROWSxCOLUMNS",
-        help="so many devices share each image, where one has too little memory",
-    )
-
-
 def _rows_and_columns(text: str) -> tuple[int, int]:
     try:
         rows, columns = (int(number) for number in text.split("x"))
@@ -141,40 +127,29 @@ def _above_zero(text: str) -> float:
     return number
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of numbers such as 0.75,1,1.25"
-        ) from None
-
-
 def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
-    class_names = experiment.eval_data.class_names
+    class_names = tuple(experiment.eval_data.class_names)
     outputs = asked_outputs(arguments, class_names)
     lists = asked_lists(arguments, class_names)
     sources, record = _checked_sources(arguments, outputs, lists)
     parallel.describe_devices()
-    with Checkpoints(arguments.workdir, read_only=True) as checkpoints:
-        step, variables = checkpoints.restore_variables(arguments.checkpoint)
-    predict = evaluated(experiment)
-    made_by = _made_by(arguments.workdir, experiment, step)
+    trained = load_trained(arguments.workdir, experiment, checkpoint=arguments.checkpoint)
+    made_by = _made_by(arguments.workdir, experiment, trained.step)
     if (differs := record.begin(made_by, outputs)) is not None:
         print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
     work = Work(
-        classes=partial(predict.classes, variables),
-        probabilities=partial(predict, variables),
-        channels=getattr(experiment.eval_data, "channels", 3),
+        classes=partial(trained.predict.classes, trained.variables),
+        probabilities=partial(trained.predict, trained.variables),
+        channels=trained.channels,
         out=arguments.out,
         outputs=outputs,
         frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
-        palette=experiment.eval_data.palette,
+        palette=trained.palette,
         limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)
@@ -188,24 +163,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
-    """The experiment with the wrappers that the options name, or its own without any.
+    """The experiment as it predicts here.
 
     How training shared its images says nothing of this machine's devices.
     """
-    experiment = dataclasses.replace(experiment, split=arguments.split)
-    wrappers = []
-    if arguments.flip:
-        wrappers.append(Flip())
-    if arguments.window is not None:
-        wrappers.append(SlidingWindow(arguments.window))
-    if arguments.scales is not None:
-        wrappers.append(MultiScale(arguments.scales))
-    if arguments.crf:
-        wrappers.append(CRF())
-    if not wrappers:
-        return experiment
-    evaluation = dataclasses.replace(experiment.evaluation, predictor=tuple(wrappers))
-    return dataclasses.replace(experiment, evaluation=evaluation)
+    experiment = asked_way(experiment, arguments)
+    experiment = with_side(experiment, asked_side(arguments))
+    return dataclasses.replace(experiment, split=arguments.split)
 
 
 def _checked_sources(

@@ -1,9 +1,10 @@
 """`python -m segjax.serve WORKDIR [WORKDIR2 …]`: a local page to try a run, or several.
 
 The page shows what the runs make of an image: masks, overlays, areas, a blurred background, and
-where runs differ. It is served to this machine alone unless `--host` says otherwise. Images are
-predicted at most `--side` pixels long, never written to the disk, and the last few are held in
-memory.
+where runs differ. It is served to this machine alone unless `--host` says otherwise. Its masks
+are those of `segjax.predict` with the same options; images longer than `--side` pixels are made
+smaller first, as `segjax.predict --side` does. Images are never written to the disk; the last
+few are held in memory.
 """
 
 import argparse
@@ -13,12 +14,14 @@ import sys
 from collections.abc import Sequence
 
 from segjax import parallel
+from segjax.answers.ways import add_ways, asked_side, asked_way
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, guarded
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.server import PageServer
 from segjax.page.service import Service
+from segjax.train.workdir import open_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,13 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
     parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine")
     parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free one")
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=default.side,
-        metavar="PIXELS",
-        help=f"predict with the longer side at most this (default {default.side})",
-    )
+    add_ways(parser, side=default.side)
     parser.add_argument(
         "--max-upload",
         type=float,
@@ -67,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
     limits = _limits(arguments)
+    runs = [
+        (workdir, asked_way(open_run(workdir), arguments)) for workdir in arguments.workdirs
+    ]
     with _bound(arguments.host, arguments.port) as server:
         parallel.describe_devices()
-        service = Service(
-            load_runs(arguments.workdirs, checkpoint=arguments.checkpoint), limits
-        )
+        service = Service(load_runs(runs, checkpoint=arguments.checkpoint), limits)
         _listen(server)
         for run in service.runs:
             print(f"{run.name}: step {run.step}, {len(run.class_names)} classes")
@@ -95,7 +93,6 @@ def _limits(arguments: argparse.Namespace) -> Limits:
       InputError: one of them, or the port, is out of range.
     """
     ranges = {
-        "side": (16, 100_000),
         "max_upload": (0.001, 100_000),
         "max_megapixels": (0.001, 100_000),
     }
@@ -109,7 +106,7 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     return Limits(
         upload=round(arguments.max_upload * 2**20),
         pixels=round(arguments.max_megapixels * 1e6),
-        side=arguments.side,
+        side=asked_side(arguments),
     )
 
 

@@ -2,9 +2,12 @@
 
 A predictor is traced as one program for each shape that it meets. A wrapper that chooses these
 shapes itself (windows of one size, sides rounded up) works on the host, outside the program.
+Class ids are always the argmax of the very probabilities that the same program returns: who
+asks for a mask alone, as evaluation does, gets the bits of who asks for both.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import flax.linen as nn
@@ -34,7 +37,7 @@ class HostPredictor(Protocol):
         ...
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel, the first of several.
+        """The likeliest class of every pixel, the first of several; `likeliest` of the call.
 
         Raises:
           RunError: a probability is not a number.
@@ -61,31 +64,30 @@ class Compiled:
     def __init__(self, predict: Predictor, *, split: tuple[int, int] = (1, 1)):
         self._predict = predict
         whole = split == (1, 1)
-        mapped = map_examples if whole else lambda function: map_images(function, split)
-        self._probabilities = mapped(predict)
-        # argmax on the device: k class maps of float32 would be the larger transfer by far.
-        self._classes = mapped(lambda variables, image: _ranked(predict(variables, image), jnp))
+        self._mapped = map_examples(predict) if whole else map_images(predict, split)
         self._compiled: set[tuple] = set()
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel of images of one size."""
-        return self._run(self._probabilities, variables, images)
+        return self._run(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel."""
-        return _numbers(self._run(self._classes, variables, images))
+        # On the device: k class maps of float32 would be the larger transfer by far. A program
+        # of its own, because in one with the network XLA might compute other probabilities.
+        return _numbers(self._run(variables, images, then=_ranked_on_device))
 
-    def _run(self, program: Callable, variables: Variables, images: Images) -> Any:
+    def _run(self, variables: Variables, images: Images, **then: Callable) -> Any:
         """What the program gives; says so where it has to be compiled first."""
-        key = (id(program), images.shape, str(images.dtype))
+        key = (images.shape, str(images.dtype))
         if key in self._compiled:
-            return program(variables, images)
+            return self._mapped(variables, images, **then)
         count, height, width = images.shape[:3]
         # Small programs, or those in JAX's cache on the disk, are there before it is said.
         several = "1 image" if count == 1 else f"{count} images"
         task = f"Compiling the network for {several} of {width} x {height} pixels"
         with announced(task, after=1):
-            result = program(variables, images)
+            result = self._mapped(variables, images, **then)
         self._compiled.add(key)
         return result
 
@@ -138,6 +140,9 @@ def _ranked(scores: Any, xp: Any) -> Any:
         )
     broken = xp.isnan(scores).any(-1)
     return xp.where(broken, IGNORE, xp.argmax(scores, -1)).astype(xp.uint8)
+
+
+_ranked_on_device = jax.jit(partial(_ranked, xp=jnp))
 
 
 def _numbers(

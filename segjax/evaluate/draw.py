@@ -6,7 +6,6 @@ uint8, uint16 or float; `as_rgb` says how they become visible.
 
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,13 +96,13 @@ def overlay(
     *,
     opacity: float = 0.5,
     ignore: int = IGNORE,
-    untinted: Sequence[int] = (),
 ) -> RGB_HW3:
     """The image tinted with the classes' colours, each region edged by a line one pixel thin.
 
     The line lies inside the class with the higher id and is a lighter or darker shade of its
-    colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of the
-    classes in `untinted` keep the image.
+    colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of classes
+    whose colour is black, as VOC's background, keep the image: black has no hue, and as a tint
+    would only darken it.
 
     Raises:
       ValueError: image and label differ in size, an id is not 0 … 255, or `opacity` is not
@@ -115,7 +114,7 @@ def overlay(
         raise ValueError(
             f"Opacity lies between 0 (image only) and 1 (colour only), got {opacity}."
         )
-    plain = np.isin(label, [ignore, *untinted])
+    plain = (label == ignore) | (palette.max(axis=1) == 0)[label]
     rgb = as_rgb(image)
     mixed = (1 - opacity) * rgb + opacity * palette[label]
     tinted = np.where(plain[..., None], rgb, np.rint(mixed).astype(np.uint8))
@@ -123,7 +122,7 @@ def overlay(
 
 
 def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Pixels beside a lower class, above which ignored and untinted pixels never rank."""
+    """Pixels beside a lower class; those that keep the image rank below all classes."""
     rank_HW = np.where(plain, -1, label.astype(np.int16))
     padded = np.pad(rank_HW, 1, mode="edge")
     neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
@@ -160,7 +159,6 @@ def panels(
     palette: Palette,
     *,
     ignore: int = IGNORE,
-    untinted: Sequence[int] = (),
 ) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
     """Four pictures of one size: image, overlay of the truth, of the prediction, errors.
 
@@ -171,8 +169,8 @@ def panels(
     rgb = as_rgb(image)
     return (
         rgb,
-        overlay(rgb, label, palette, ignore=ignore, untinted=untinted),
-        overlay(rgb, prediction, palette, ignore=ignore, untinted=untinted),
+        overlay(rgb, label, palette, ignore=ignore),
+        overlay(rgb, prediction, palette, ignore=ignore),
         errors(rgb, label, prediction, ignore=ignore),
     )
 
@@ -184,7 +182,6 @@ def side_by_side(
     palette: Palette,
     *,
     ignore: int = IGNORE,
-    untinted: Sequence[int] = (),
     gap: int = 4,
 ) -> UInt8[np.ndarray, "h w4 3"]:
     """`panels` in one row, h × (4 w + 3 gap), with white between them.
@@ -192,7 +189,7 @@ def side_by_side(
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
     """
-    pictures = panels(image, label, prediction, palette, ignore=ignore, untinted=untinted)
+    pictures = panels(image, label, prediction, palette, ignore=ignore)
     white = np.full((image.shape[0], gap, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, white)]
     return np.concatenate(row[:-1], axis=1)

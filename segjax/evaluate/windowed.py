@@ -92,13 +92,11 @@ class Windowed:
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
         """Probabilities of every pixel; these, of the whole images, are not bounded."""
-        rows, columns = (self._axis(n).total(self._weight) for n in images.shape[1:3])
         found = None
-        for index, down, across, sums in self._strips(variables, images):
+        for index, down, across, mean in self._means(variables, images):
             if found is None:
-                found = np.empty((*images.shape[:3], sums.shape[-1]), np.float32)
-            weights = np.outer(rows[down], columns[across])[..., None]
-            np.divide(sums, weights, out=found[index, down, across])
+                found = np.empty((*images.shape[:3], mean.shape[-1]), np.float32)
+            found[index, down, across] = mean
         if found is None:
             raise ValueError(f"There is nothing to predict in images of shape {images.shape}.")
         return found
@@ -106,8 +104,8 @@ class Windowed:
     def classes(self, variables: Variables, images: Images) -> Labels:
         """The likeliest class of every pixel, within the bound on memory."""
         labels = np.empty(images.shape[:3], np.uint8)
-        for index, down, across, sums in self._strips(variables, images):
-            labels[index, down, across] = likeliest(sums)
+        for index, down, across, mean in self._means(variables, images):
+            labels[index, down, across] = likeliest(mean)
         return labels
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
@@ -126,6 +124,12 @@ class Windowed:
                 f"and {k} classes; set memory={needed} or more, or take smaller windows."
             )
         return k
+
+    def _means(self, variables: Variables, images: Images) -> Iterator[Strip]:
+        """The weighted means in place of the sums: divided, two of them may become equal."""
+        rows, columns = (self._axis(n).total(self._weight) for n in images.shape[1:3])
+        for index, down, across, sums in self._strips(variables, images):
+            yield index, down, across, sums / np.outer(rows[down], columns[across])[..., None]
 
     def _strips(self, variables: Variables, images: Images) -> Iterator[Strip]:
         """The images' rows as they are done, in all their stripes."""

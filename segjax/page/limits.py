@@ -24,7 +24,7 @@ class Limits:
     Attributes:
       upload: bytes of an image file.
       pixels: of an image, before it is made smaller.
-      side: pixels along the longer side at which images are predicted.
+      side: pixels along the longer side at which images are predicted; None: their own.
       waiting: predictions that may wait while one runs.
       connections: requests that are read or answered at the same time.
       of_one: how many of them may be one address's.
@@ -36,7 +36,7 @@ class Limits:
 
     upload: int = 20 * 2**20
     pixels: int = 50_000_000
-    side: int = 1024
+    side: int | None = 1024
     waiting: int = 4
     connections: int = 32
     of_one: int = 8

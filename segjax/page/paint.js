@@ -3,8 +3,6 @@
 /* Pixels of the views. A picture is {pixels, width, label}: RGBA of the image, class ids of a run.
    Colours are by class id, and so is `wanted`: classes that are not recede into a dim grey. */
 
-const EDGE = 0.35; // by which a region's border is stronger than the region
-
 const grey = (pixels, j) =>
   0.299 * pixels[j] + 0.587 * pixels[j + 1] + 0.114 * pixels[j + 2];
 
@@ -23,31 +21,44 @@ function paintMask(out, { pixels, label }, colours, wanted) {
   }
 }
 
-/* A class whose colour is black, as VOC's background, keeps the image. */
+/* As `segjax.evaluate.draw.overlay`, to the pixel: a class whose colour is black, as VOC's
+   background, keeps the image, and each region is edged inside the class of the higher id. */
 function paintOverlay(out, { pixels, width, label }, colours, wanted, opacity) {
-  const tinted = colours.map((colour) => colour.some((value) => value > 0));
-  const edged = Math.min(1, opacity + EDGE);
+  const plain = colours.map((colour) => colour.every((value) => value === 0));
+  const shades = colours.map(shade);
   for (let i = 0, j = 0; i < label.length; i++, j += 4) {
     const id = label[i];
     if (!wanted[id]) {
       const dim = 0.3 * grey(pixels, j) + 32;
       set(out, j, dim, dim, dim);
-      continue;
+    } else if (plain[id] || !opacity) {
+      set(out, j, pixels[j], pixels[j + 1], pixels[j + 2]);
+    } else if (isEdge(label, i, width, plain)) {
+      set(out, j, ...shades[id]);
+    } else {
+      const [red, green, blue] = colours[id];
+      // Halves go to the even number, as in NumPy: that is how these arrays round.
+      set(out, j, (1 - opacity) * pixels[j] + opacity * red,
+        (1 - opacity) * pixels[j + 1] + opacity * green,
+        (1 - opacity) * pixels[j + 2] + opacity * blue);
     }
-    const share = !tinted[id] || !opacity ? 0 : isEdge(label, i, width) ? edged : opacity;
-    const [red, green, blue] = colours[id];
-    set(out, j, pixels[j] + share * (red - pixels[j]),
-      pixels[j + 1] + share * (green - pixels[j + 1]),
-      pixels[j + 2] + share * (blue - pixels[j + 2]));
   }
 }
 
-/* Whether a neighbour has a lower id: so borders are one pixel thin. */
-function isEdge(label, i, width) {
+/* A colour moved halfway to white if it is dark, to black if it is bright. */
+function shade(colour) {
+  const [red, green, blue] = colour;
+  const lift = 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? 127 : 0;
+  return colour.map((value) => (value >> 1) + lift);
+}
+
+/* Whether a neighbour ranks lower, by its id or as one that keeps the image: one pixel thin. */
+function isEdge(label, i, width, plain) {
   const id = label[i];
   const column = i % width;
-  return column > 0 && label[i - 1] < id || column < width - 1 && label[i + 1] < id ||
-    label[i - width] < id || label[i + width] < id;
+  const below = (at) => label[at] < id || plain[label[at]];
+  return column > 0 && below(i - 1) || column < width - 1 && below(i + 1) ||
+    i >= width && below(i - width) || i + width < label.length && below(i + width);
 }
 
 /* 1 where not all runs name the same class. */

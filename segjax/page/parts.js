@@ -12,6 +12,14 @@ function percent(share) {
   return `${(share < 1 && value > 99.9 ? 99.9 : value).toFixed(1)} %`;
 }
 
+/* The first few of some names, and how many more there are. */
+function listed(names, most = 5) {
+  const more = names.length - most;
+  return names.slice(0, most).join(", ") + (more > 0 ? ` and ${count(more)} more` : "");
+}
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
 function bold(text) {
   const element = document.createElement("b");
   element.textContent = text;

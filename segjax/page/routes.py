@@ -18,7 +18,7 @@ from segjax.page.limits import Refused
 from segjax.page.service import Result, Service
 
 OF_A_RESULT = re.compile(
-    r"/results/([A-Za-z0-9_-]{22})/(image\.jpg|([0-9]{1,2})/(labels|mask\.png|blur\.jpg))"
+    r"/results/([A-Za-z0-9_-]{22})/(image\.png|([0-9]{1,2})/(labels|mask\.png|blur\.png))"
 )
 
 MOST_BLUR = 100.0
@@ -54,12 +54,14 @@ def get(path: str, query: str, service: Service, document: Document) -> Reply:
         return Reply(200, "text/html; charset=utf-8", document.html, policy)
     if path == "/about":
         return _json(service.about())
+    if path == "/doing":
+        return _json({"doing": service.doing})
     if (asked := OF_A_RESULT.fullmatch(path)) is None:
         raise Refused(404, "There is nothing at this address.")
     key, picture, place, part = asked.groups()
     result = service.find(key)
-    if picture == "image.jpg":
-        return _jpeg(result.image)
+    if picture == "image.png":
+        return _picture(result.image)
     if int(place) >= len(service.runs):
         raise Refused(404, f"There are {len(service.runs)} runs here, counted from 0.")
     return _of_run(result, service, int(place), part, query)
@@ -75,18 +77,15 @@ def predict(data: bytes, service: Service) -> Reply:
 
 
 def _of_run(result: Result, service: Service, place: int, part: str, query: str) -> Reply:
-    label, run = result.labels[place], service.runs[place]
+    run = service.runs[place]
     if part == "labels":
-        return Reply(200, "application/octet-stream", label.tobytes())
+        return Reply(200, "application/octet-stream", result.labels[place].tobytes())
     if part == "mask.png":
-        mask = palette_png(label, run.palette)
-        return Reply(
-            200, "image/png", png(mask.resize(result.original, Image.Resampling.NEAREST))
-        )
+        return Reply(200, "image/png", png(palette_png(result.masks[place], run.palette)))
     keep, sigma = _keep_and_sigma(query, len(run.class_names))
     with service.drawing:
         alpha = foreground(result.probabilities[place], keep)
-        return _jpeg(blur_background(result.image, alpha, sigma=sigma))
+        return _picture(blur_background(result.image, alpha, sigma=sigma))
 
 
 def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
@@ -105,10 +104,11 @@ def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
     return keep, sigma
 
 
-def _jpeg(image) -> Reply:
+def _picture(image) -> Reply:
+    """Without loss, so that what the page paints on it are `segjax.predict`'s pixels."""
     data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=92, subsampling=0)
-    return Reply(200, "image/jpeg", data.getvalue())
+    Image.fromarray(image).save(data, "PNG", compress_level=1)
+    return Reply(200, "image/png", data.getvalue())
 
 
 def _json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -2,24 +2,17 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from flax.errors import FlaxError
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
-from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
-from segjax.train.checkpoint import Checkpoints
-from segjax.train.plan import evaluated
-from segjax.train.workdir import open_run
+from segjax.experiment import Experiment, Wrapper
+from segjax.train.trained import load_trained
 from segjax.types import Variables
-
-MULTIPLE = 64
-"""Sides are rounded up to it, so that 256 programs at most serve all images up to 1024²."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +25,10 @@ class Run:
       channels: of its images, 1 or 3.
       class_names: in the order of the label ids.
       palette: colours by label id.
-      predict: the predictor, on a grid of sizes.
+      predict: the predictor, as the experiment's evaluation says.
       variables: the checkpoint's.
+      wrappers: of the predictor, the first the nearest to the network.
+      output_stride: that is evaluated in place of the network's own, or None.
     """
 
     name: str
@@ -43,10 +38,21 @@ class Run:
     palette: UInt8[np.ndarray, "256 3"]
     predict: HostPredictor
     variables: Variables
+    wrappers: tuple[Wrapper, ...] = ()
+    output_stride: int | None = None
 
-    def probabilities(self, image: UInt8[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
+    def probabilities(self, image: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
         """Probabilities of every pixel of one image."""
-        return self.predict(self.variables, image[None])[0]
+        return np.asarray(self.predict(self.variables, image[None])[0])
+
+    def program(self, size: tuple[int, int]) -> Hashable:
+        """Equal for sizes of images that share a compiled program."""
+        for wrapper in self.wrappers:
+            if isinstance(wrapper, SlidingWindow | OverlapTile):
+                return ()
+            if isinstance(wrapper, PadToMultiple):
+                return tuple(-(-n // wrapper.multiple) for n in size)
+        return size
 
     def about(self) -> dict[str, Any]:
         """What the page shows of the run."""
@@ -55,62 +61,42 @@ class Run:
             {"name": name, "colour": colour}
             for name, colour in zip(self.class_names, colours, strict=True)
         ]
-        return {"name": self.name, "step": self.step, "classes": classes}
+        way = [repr(wrapper) for wrapper in self.wrappers]
+        if self.output_stride is not None:
+            way.insert(0, f"output stride {self.output_stride}")
+        return {"name": self.name, "step": self.step, "classes": classes, "way": way}
 
 
-def load_runs(workdirs: Sequence[pathlib.Path], *, checkpoint: str) -> list[Run]:
-    """The runs of these folders; two of one name are told apart by their place.
+def load_runs(runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str) -> list[Run]:
+    """The runs of these folders, with their experiments as they are to predict.
+
+    Two of one name are told apart by their place.
 
     Raises:
-      InputError: a folder is no run's, has no such checkpoint, or network and classes disagree.
+      InputError: a folder has no such checkpoint, or network and classes disagree.
     """
-    runs = [_load(workdir, checkpoint) for workdir in workdirs]
-    names = [run.name for run in runs]
+    loaded = [_load(workdir, experiment, checkpoint) for workdir, experiment in runs]
+    names = [run.name for run in loaded]
     return [
         dataclasses.replace(run, name=f"{run.name} ({place})")
         if names.count(run.name) > 1
         else run
-        for place, run in enumerate(runs, start=1)
+        for place, run in enumerate(loaded, start=1)
     ]
 
 
-def _load(workdir: pathlib.Path, checkpoint: str) -> Run:
-    # The images are small here, and the machine may be another.
-    experiment = dataclasses.replace(open_run(workdir), split=(1, 1))
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step, variables = checkpoints.restore_variables(checkpoint)
-    predict = evaluated(experiment)
-    # Windows and tiles are of one size already, whatever the image's.
-    windows = SlidingWindow, OverlapTile
-    if not any(isinstance(wrapper, windows) for wrapper in experiment.evaluation.wrappers):
-        predict = PadToMultiple(MULTIPLE)(predict)
-    data = experiment.eval_data
-    run = Run(
+def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> Run:
+    # The machine may be another than the one that had several devices share an image.
+    experiment = dataclasses.replace(experiment, split=(1, 1))
+    trained = load_trained(workdir, experiment, checkpoint=checkpoint)
+    return Run(
         name=workdir.resolve().name,
-        step=step,
-        channels=getattr(data, "channels", 3),
-        class_names=tuple(data.class_names),
-        palette=data.palette,
-        predict=predict,
-        variables=variables,
+        step=trained.step,
+        channels=trained.channels,
+        class_names=trained.class_names,
+        palette=trained.palette,
+        predict=trained.predict,
+        variables=trained.variables,
+        wrappers=experiment.evaluation.wrappers,
+        output_stride=experiment.evaluation.output_stride,
     )
-    _check(run, workdir)
-    return run
-
-
-def _check(run: Run, workdir: pathlib.Path) -> None:
-    shape = (1, MULTIPLE, MULTIPLE, run.channels)
-    try:
-        found = run.predict.check(run.variables, jax.ShapeDtypeStruct(shape, np.uint8))
-    except FlaxError as error:
-        reason = str(error).split(" (http")[0]
-        raise InputError(
-            f"{workdir}: its checkpoint is of another network than its experiment.py: {reason}"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{workdir}: {' '.join(str(error).split())}") from error
-    if found != len(run.class_names):
-        raise InputError(
-            f"{workdir}: the network tells {found} classes apart, the data name "
-            f"{len(run.class_names)}."
-        )

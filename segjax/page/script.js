@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const state = {
-  about: null, file: null, result: null, runs: [], view: "overlay", opacity: 0.55, sigma: 10,
+  about: null, file: null, result: null, runs: [], view: "overlay", opacity: 0.5, sigma: 10,
   hovered: null, pinned: null, keep: new Set(), job: 0,
 };
 
@@ -44,14 +44,17 @@ async function predict(file) {
   }
   const since = performance.now();
   // The seconds are for the eye alone: read aloud, they would drown all else.
-  const wait = () => {
+  const wait = async () => {
     const seconds = Math.round((performance.now() - since) / 1000);
-    const why = seconds > 4 ? "; the first image of a size takes longer" : "";
-    const doing = `Predicting ${file.name}${why} …`;
-    if ($("doing").textContent !== doing) $("doing").textContent = doing;
     $("clock").textContent = seconds > 1 ? `${seconds} s` : "";
+    const { doing = "" } = await doingNow();
+    const line = doing.startsWith("Compiling")
+      ? `${doing}, the first of this size, to predict ${file.name} …`
+      : `Predicting ${file.name} …`;
+    if (job === state.job && $("doing").textContent !== line) $("doing").textContent = line;
   };
-  wait();
+  $("clock").textContent = "";
+  $("doing").textContent = `Predicting ${file.name} …`;
   $("status").hidden = false;
   const clock = setInterval(wait, 1000);
   $("result").classList.add("stale");
@@ -69,6 +72,15 @@ async function predict(file) {
   }
 }
 
+/* What the server computes at the moment; nothing where it does not say. */
+async function doingNow() {
+  try {
+    return await (await fetch("doing")).json();
+  } catch {
+    return { doing: "" };
+  }
+}
+
 function rest() {
   $("status").hidden = true;
   $("result").classList.remove("stale");
@@ -81,7 +93,7 @@ async function fetched(result) {
     const answer = await ask(`${path}/${place}/labels`);
     return new Uint8Array(await answer.arrayBuffer());
   });
-  const shown = ask(`${path}/image.jpg`).then((answer) => answer.blob());
+  const shown = ask(`${path}/image.png`).then((answer) => answer.blob());
   // Together, so that the failure of one is told once and none of the others goes unheard.
   const [image, ...rest] = await Promise.all([shown, ...labels]);
   return { picture: await createImageBitmap(image), labels: rest };
@@ -101,23 +113,10 @@ function show(file, result, { picture, labels }) {
   $("drop").classList.add("small");
   $("invite").replaceChildren(bold("Choose another image"), ", drop or paste one");
   $("result").hidden = false;
-  showAgreement(result.agreement);
+  compare(result);
   offerClasses();
-  const enlarged = times(result.original) === times(result.size) ? "" :
-    `; the image is ${times(result.original)}, and the mask is saved at that size`;
-  $("facts").textContent = `${file.name}, predicted at ${times(result.size)} pixels in ` +
-    `${result.seconds.toFixed(2)} s${enlarged}.`;
+  $("facts").textContent = facts(file, result);
   paint();
-}
-
-function showAgreement(share) {
-  $("agreement").hidden = $("differ").hidden = share === null;
-  if (share === null) {
-    if (state.view === "differ") document.querySelector("#views input").click();
-    return;
-  }
-  const all = state.runs.length > 2 ? `All ${state.runs.length} runs` : "Both runs";
-  $("agreement").replaceChildren(`${all} agree on `, bold(`${percent(share)}`), " of the pixels.");
 }
 
 /* A run: its canvas, its links, its classes by area. */
@@ -170,13 +169,15 @@ function present(run) {
 function listClasses(run, part) {
   const list = part.querySelector(".classes");
   const areas = state.result.areas[run.place];
+  const [width, height] = state.result.original;
+  const pixels = width * height;
   for (const id of present(run)) {
     const { name, colour } = run.about.classes[id];
     const row = button("", () => isolate("pinned", state.pinned === name ? null : name));
     row.dataset.name = name;
     row.setAttribute("aria-pressed", "false");
     row.append(
-      swatch(colour), span("name", name), span("share", percent(areas[id] / run.label.length)),
+      swatch(colour), span("name", name), span("share", percent(areas[id] / pixels)),
       span("pixels", `${count(areas[id])} px`));
     row.addEventListener("pointerenter", () => isolate("hovered", name));
     row.addEventListener("pointerleave", () => isolate("hovered", null));
@@ -255,7 +256,7 @@ function offerClasses() {
 
 async function blur(run) {
   const keep = run.about.classes.flatMap(({ name }, id) => state.keep.has(name) ? [id] : []);
-  run.wanted = `results/${state.result.key}/${run.place}/blur.jpg?keep=${keep}` +
+  run.wanted = `results/${state.result.key}/${run.place}/blur.png?keep=${keep}` +
     `&sigma=${state.sigma}`;
   const context = run.canvas.getContext("2d");
   context.drawImage(run.blurred?.picture ?? state.picture, 0, 0);
@@ -334,8 +335,9 @@ async function start() {
   const { runs, limits } = state.about;
   const title = runs.map(({ name }) => name).join(" and ");
   $("title").textContent = document.title = title;
-  $("subtitle").textContent = runs.map(({ name, step, classes }) =>
-    `${runs.length > 1 ? `${name}: ` : ""}step ${count(step)}, ${classes.length} classes`).join("; ");
+  $("subtitle").textContent = runs.map(({ name, step, classes, way }) =>
+    `${runs.length > 1 ? `${name}: ` : ""}step ${count(step)}, ${classes.length} classes` +
+    `${way.length ? `, predicted with ${way.join(", ")}` : ""}`).join("; ");
   $("accepts").textContent = `JPEG, PNG, WebP, BMP or TIFF, up to ` +
     `${+(limits.upload / 2 ** 20).toPrecision(3)} MiB`;
 }

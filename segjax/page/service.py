@@ -1,10 +1,11 @@
 """Predictions for the page, one at a time, and the last of them, kept in memory."""
 
+import contextlib
 import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,32 +14,41 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from segjax.data.images import MODES, pixels
+from segjax.errors import RunError
 from segjax.evaluate.compiled import likeliest
 from segjax.evaluate.composite import areas
+from segjax.evaluate.longest_side import enlarged_classes, smaller, within
+from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
-from segjax.page.runs import MULTIPLE, Run
-from segjax.page.upload import opened, upright, within
+from segjax.page.runs import Run
+from segjax.page.upload import opened, upright
 
 MOST_PROGRAMS = 48
 """Sizes of images after which the compiled programs are dropped and memory is had back."""
+
+LONGEST_LINE = 300
+"""Characters of what a network says of an image that it does not take."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     """One image and what each run says of it.
 
+    Images that are longer than the limits' side are predicted and shown smaller; their masks
+    are of their own size, as `segjax.predict --side` gives them.
+
     Attributes:
       key: what the page asks for it by; it cannot be guessed.
       image: as it was predicted, RGB.
-      original: (width, height) of the upright upload.
-      labels: class ids, one array a run.
-      probabilities: float16, one array a run.
+      masks: class ids at the upright upload's own size, one array a run.
+      labels: class ids at the size of `image`, which are `masks` where that is its own.
+      probabilities: float16, of the size of `image`, one array a run.
       seconds: that the predictions took.
     """
 
     key: str
     image: UInt8[np.ndarray, "h w 3"]
-    original: tuple[int, int]
+    masks: tuple[UInt8[np.ndarray, "oh ow"], ...]
     labels: tuple[UInt8[np.ndarray, "h w"], ...]
     probabilities: tuple[Float[np.ndarray, "h w k"], ...]
     seconds: float
@@ -46,21 +56,24 @@ class Result:
     @property
     def bytes(self) -> int:
         """That it occupies."""
-        arrays = (self.image, *self.labels, *self.probabilities)
-        return sum(array.nbytes for array in arrays)
+        arrays = (self.image, *self.masks, *self.labels, *self.probabilities)
+        return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
 
 
 class Service:
     """Predicts with several runs; holds the latest results, within `limits.held` bytes.
 
-    `drawing` is for whoever blurs: one picture at a time is quicker than several.
+    `drawing` is for whoever blurs: one picture at a time is quicker than several. `doing` says
+    what is being computed, for whoever waits; nothing while nothing is.
     """
 
     def __init__(self, runs: Sequence[Run], limits: Limits):
         self.runs, self.limits = tuple(runs), limits
         self._places = threading.BoundedSemaphore(limits.waiting + 1)
         self._turn = threading.Lock()
-        self._programs: set[tuple[int, ...]] = set()
+        self._sizes: set[tuple[int, int]] = set()
+        self._compiled: set[tuple[int, Hashable]] = set()
+        self.doing = ""
         self._results: dict[str, Result] = {}
         self._holding = threading.Lock()
         self.drawing = threading.Lock()
@@ -83,6 +96,9 @@ class Service:
             image = opened(data, self.limits)
             with self._turn:
                 return self._hold(self._predicted(upright(image)))
+        except (ValueError, RunError) as error:
+            # An image that the network or a wrapper does not take, or scores that are NaN.
+            raise Refused(422, " ".join(str(error).split())[:LONGEST_LINE]) from error
         finally:
             self._places.release()
 
@@ -104,42 +120,65 @@ class Service:
     def describe(self, result: Result) -> dict[str, Any]:
         """What the page shows of a result at once; labels and pictures are asked for by key."""
         height, width = result.image.shape[:2]
+        own_height, own_width = result.masks[0].shape
+        class_names = [run.class_names for run in self.runs]
         return {
             "key": result.key,
             "size": [width, height],
-            "original": list(result.original),
+            "original": [own_width, own_height],
             "seconds": result.seconds,
             "areas": [
-                areas(label, len(run.class_names)).tolist()
-                for label, run in zip(result.labels, self.runs, strict=True)
+                areas(mask, len(names)).tolist()
+                for mask, names in zip(result.masks, class_names, strict=True)
             ],
-            "agreement": agreement(result.labels, [run.class_names for run in self.runs]),
+            **comparison(result.masks, class_names),
         }
 
     def _predicted(self, upload: Image.Image) -> Result:
-        size = within(upload.size, self.limits.side)
-        start = time.monotonic()
-        found = []
-        for run in self.runs:
-            image = upload.convert(MODES[run.channels]).resize(size, Image.Resampling.BILINEAR)
-            self._make_room(size)
-            found.append(run.probabilities(pixels(image)))
-        shown = upload.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        size = upload.height, upload.width
+        seen = within(size, self.limits.side)
+        as_seen = lambda channels: smaller(pixels(upload.convert(MODES[channels]))[None], seen)[
+            0
+        ]
+        start, masks, labels, found = time.monotonic(), [], [], []
+        self._make_room(seen)
+        for place, run in enumerate(self.runs):
+            with self._said(place, seen):
+                probabilities = run.probabilities(as_seen(run.channels))
+            labels.append(likeliest(probabilities))
+            masks.append(
+                labels[-1] if seen == size else enlarged_classes(probabilities[None], size)[0]
+            )
+            found.append(probabilities.astype(np.float16))
         return Result(
             key=secrets.token_urlsafe(16),
-            image=pixels(shown),
-            original=upload.size,
-            labels=tuple(likeliest(probabilities) for probabilities in found),
-            probabilities=tuple(probabilities.astype(np.float16) for probabilities in found),
+            image=as_seen(3),
+            masks=tuple(masks),
+            labels=tuple(labels),
+            probabilities=tuple(found),
             seconds=time.monotonic() - start,
         )
 
+    @contextlib.contextmanager
+    def _said(self, place: int, size: tuple[int, int]) -> Iterator[None]:
+        """Says in `doing` what a run does while the block runs, and whether it compiles."""
+        run = self.runs[place]
+        program = place, run.program(size)
+        new = program not in self._compiled
+        what = f"Compiling {run.name} for" if new else f"{run.name} predicts"
+        self.doing = f"{what} images of {size[1]} × {size[0]} pixels"
+        try:
+            yield
+        finally:
+            self.doing = ""
+        self._compiled.add(program)
+
     def _make_room(self, size: tuple[int, int]) -> None:
-        rounded = tuple(-(-n // MULTIPLE) for n in size)
-        if rounded not in self._programs and len(self._programs) == MOST_PROGRAMS:
+        if size not in self._sizes and len(self._sizes) == MOST_PROGRAMS:
             jax.clear_caches()
-            self._programs.clear()
-        self._programs.add(rounded)
+            self._sizes.clear()
+            self._compiled.clear()
+        self._sizes.add(size)
 
     def _hold(self, result: Result) -> Result:
         with self._holding:
@@ -150,27 +189,3 @@ class Service:
             ):
                 del self._results[next(iter(self._results))]
         return result
-
-
-def agreement(
-    labels: Sequence[UInt8[np.ndarray, "h w"]], class_names: Sequence[Sequence[str]]
-) -> float | None:
-    """The share of pixels to which all runs give a class of one name.
-
-    None for a single run, and for runs that have no class in common.
-
-    >>> sky, road = np.uint8([[0, 0]]), np.uint8([[0, 1]])
-    >>> agreement([sky, road], [("sky", "road"), ("sky", "road")])
-    0.5
-    >>> agreement([sky, road], [("road", "sky"), ("sky", "road")])
-    0.5
-    """
-    if len(labels) < 2 or not set.intersection(*map(set, class_names)):
-        return None
-    ids: dict[str, int] = {}
-    tables = [
-        np.array([ids.setdefault(name, len(ids)) for name in names]) for names in class_names
-    ]
-    first, *others = (table[label] for table, label in zip(tables, labels, strict=True))
-    agree = np.all([first == other for other in others], axis=0)
-    return float(agree.mean())

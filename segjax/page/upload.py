@@ -1,4 +1,4 @@
-"""Uploaded bytes → an upright image of a size to predict; everything else is refused."""
+"""Uploaded bytes → an upright image to predict; everything else is refused."""
 
 import io
 
@@ -55,17 +55,6 @@ def upright(image: Image.Image) -> Image.Image:
         raise Refused(
             415, "The image is truncated or broken: save it again, or choose another."
         ) from None
-
-
-def within(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """A size of the same shape whose longer side is at most `side`.
-
-    >>> within((4000, 3000), 1024), within((640, 480), 1024), within((9000, 2), 1024)
-    ((1024, 768), (640, 480), (1024, 1))
-    """
-    scale = min(1.0, side / max(size))
-    width, height = (max(1, round(n * scale)) for n in size)
-    return width, height
 
 
 def _too_large(limits: Limits) -> Refused:

@@ -91,6 +91,12 @@ def _check_comparable(experiment: Experiment, first: Experiment, where: str) -> 
             f"{where}: the name {experiment.name!r} cannot be a folder's; take letters, digits "
             "and _ . + - only."
         )
+    ours, theirs = experiment.eval_data.class_names, first.eval_data.class_names
+    if tuple(ours) != tuple(theirs):
+        raise InputError(
+            f"{where}: {name!r} has the classes {', '.join(ours)}, {first.name!r} has "
+            f"{', '.join(theirs)}; one comparison needs the same classes in the same order."
+        )
     same = _evaluated(first)
     differ = [line for line in _evaluated(experiment) if line not in same]
     if differ:
@@ -318,7 +324,6 @@ def _grid(runs: Sequence[Run]) -> str:
 def _example(index: int, runs: Sequence[Run]) -> str:
     data = runs[0].experiment.eval_data
     example, palette = data[index], data.palette
-    black = np.flatnonzero(~palette[: len(data.class_names)].any(axis=1)).tolist()
     pictures: list[tuple[str, np.ndarray]] = []
     for run in runs:
         with np.load(run.workdir / PREDICTIONS) as saved:
@@ -326,7 +331,7 @@ def _example(index: int, runs: Sequence[Run]) -> str:
         whole = ExampleResult(
             example["name"], None, example["image"], example["label"], prediction
         )
-        shown = panels(*shrunk(whole, LONGEST_SIDE), palette, untinted=black)
+        shown = panels(*shrunk(whole, LONGEST_SIDE), palette)
         pictures = pictures or [("Image", shown[0]), ("Truth", shown[1])]
         pictures.append((run.experiment.name, shown[2]))
     name = escape(example["name"])

@@ -55,9 +55,7 @@ def _example(example: ExampleResult, class_names: Sequence[str], palette: np.nda
     height, width = example.label.shape
     wide = width >= 1.75 * height
     image, label, prediction = shrunk(example, LONGEST_WIDE_SIDE if wide else LONGEST_SIDE)
-    # Black has no hue: as a tint it would only darken the image.
-    black = np.flatnonzero(~palette[: len(class_names)].any(axis=1)).tolist()
-    pictures = panels(image, label, prediction, palette, untinted=black)
+    pictures = panels(image, label, prediction, palette)
     score = f"{100 * example.iou:.1f} %" if is_number(example.iou) else "–"
     name = escape(example.name)
     return (

@@ -55,6 +55,13 @@ def test_pictures_are_the_composites_of_the_summed_probabilities(tmp_path):
     np.testing.assert_array_equal(green, composite.replace_background(IMAGE, ALPHA, flat))
 
 
+def test_an_overlay_is_the_reports_and_keeps_the_image_where_the_class_is_black(tmp_path):
+    drawn = saved(tmp_path, "--overlay")
+    _, _, expected, _ = draw.panels(IMAGE, LABEL, LABEL, voc_palette())
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(drawn[LABEL == 0], IMAGE[LABEL == 0])
+
+
 def test_a_picture_behind_covers_all_and_is_cut_evenly_on_both_sides(tmp_path):
     stripes = np.zeros((22, 48, 3), np.uint8)
     stripes[:, 13:35] = 255

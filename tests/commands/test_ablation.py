@@ -10,6 +10,7 @@ import pytest
 
 from segjax import experiment as experiments
 from segjax import launch, predict
+from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
 from segjax.train.comparison import (
     Run,
@@ -211,3 +212,21 @@ def test_a_file_with_both_none_or_something_else_is_an_error(tmp_path, line):
 def test_what_takes_one_experiment_refuses_a_list(listed):
     with pytest.raises(InputError, match="a list of 3 experiments, which only segjax.launch"):
         experiments.load(listed)
+
+
+@pytest.mark.parametrize(
+    "names", [("disk", "background"), ("background",), ("background", "ring")], ids=str
+)
+def test_variants_of_other_classes_or_in_another_order_are_not_compared(names, listed):
+    class Named(Synthetic):
+        class_names = ("background", "disk")
+
+    class Other(Synthetic):
+        class_names = names
+
+    Other.__qualname__ = Named.__qualname__
+    first, *_, wide = experiments.load_all(listed)[0]
+    first = dataclasses.replace(first, eval_data=Named("val", size=32, count=3))
+    wide = dataclasses.replace(wide, eval_data=Other("val", size=32, count=3))
+    with pytest.raises(InputError, match="'wide' has the classes .*, 'narrow' has backg"):
+        check_variants([first, wide], "x.py")

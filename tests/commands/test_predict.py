@@ -15,7 +15,8 @@ from segjax import launch, predict
 from segjax.answers import outputs
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.crf import CRF
-from segjax.evaluate.windows import SlidingWindow
+from segjax.evaluate.longest_side import LongestSide
+from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.train.checkpoint import Checkpoints
 
@@ -139,6 +140,32 @@ def test_a_folder_that_is_no_run_is_refused(photos, capsys):
     assert status == 2 and "is no run's folder: it has no experiment.txt" in error
 
 
+def test_a_checkpoint_of_other_classes_than_the_data_name_is_refused(
+    finished, photos, capsys, tmp_path
+):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    text = (copy / "experiment.py").read_text()
+    fewer = "\n\nclass Fewer(Synthetic):\n    class_names = ('a', 'b')\n"
+    text = text.replace("eval_data=Synthetic", "eval_data=Fewer")
+    (copy / "experiment.py").write_text(
+        text.replace("\nexperiment =", fewer + "\nexperiment =")
+    )
+    out = tmp_path / "out"
+    status, error = run(capsys, copy, photos, "--out", out)
+    assert (status, error.count("\n"), out.exists()) == (2, 1, False), error
+    assert "the network tells 6 classes apart, the data name 2" in error
+
+
+def test_what_is_asked_for_beside_the_mask_changes_no_pixel_of_it(finished, photos, capsys):
+    masks = []
+    for place, options in enumerate([(), ("--probabilities",), ("--blur", "2", "--coco")]):
+        out = photos.parent / f"out{place}"
+        words = (finished, photos / "a.jpg", "--out", out, "--window", "16", *options)
+        assert run(capsys, *words)[0] == 0
+        masks.append((out / "a.png").read_bytes())
+    assert masks[0] == masks[1] == masks[2]
+
+
 def test_the_output_may_not_share_a_name_with_an_overlay(finished, photos, capsys):
     shutil.copy(photos / "a.jpg", photos / "a_overlay.jpg")
     status, error = run(capsys, finished, photos, "--out", photos.parent / "o", "--overlay")
@@ -162,6 +189,9 @@ def _wrapped(finished, image, *wrappers):
         (("--window", "16"), (SlidingWindow(16),)),
         (("--crf",), (CRF(),)),
         (("--split", "2x2", "--flip"), (Flip(),)),
+        (("--side", "16"), (LongestSide(16),)),
+        (("--side", "0", "--pad-to-multiple", "8"), (PadToMultiple(8),)),
+        (("--crf", "--side", "16"), (CRF(), LongestSide(16))),
     ],
     ids=lambda options: "".join(map(str, options))[:16],
 )
@@ -181,6 +211,8 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--scales", "0.5,x"), "'0.5,x' is no list of numbers"),
         (("--scales", "0,1"), "numbers above 0, got 0.0"),
         (("--window", "0"), "size=0"),
+        (("--side", "4"), "--side 4 must be 16 to 100000 pixels; 0 leaves every image at its"),
+        (("--pad-to-multiple", "-2"), "multiple=-2 must be"),
         (("--split", "3x1"), "3 x 1 devices share an image, but there are 4"),
         (("--split", "2"), "'2' is no such pair as 2x2"),
         (("--blur", "0"), "--blur 0: give a number of pixels above 0"),

@@ -58,13 +58,14 @@ def test_a_run_is_served_from_its_printed_address_until_ctrl_c(workdir, tmp_path
         answer = json.loads(connection.getresponse().read())
         connection.close()
         assert answer["size"] == [11, 16] and answer["original"] == [20, 30]
-        assert sum(answer["areas"][0]) == 11 * 16
+        assert sum(answer["areas"][0]) == 20 * 30
         process.send_signal(signal.SIGINT)
         try:
             out, error = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
-    assert (process.returncode, out, error) == (0, "\nStopped.\n", "")
+    assert (process.returncode, out) == (0, "\nStopped.\n")
+    assert all(line.startswith("Compiling the network for") for line in error.splitlines())
 
 
 def refused(capsys, *arguments) -> str:
@@ -85,7 +86,10 @@ def test_a_port_that_is_taken_is_told_in_a_line(workdir, capsys):
     "options, said",
     [
         (("--port", 70000), "--port 70000 must be 0 to 65535"),
-        (("--side", 4), "--side 4 must be 16 to"),
+        (("--side", 4), "--side 4 must be 16 to 100000 pixels; 0 leaves every image at its"),
+        (("--side", -1), "--side -1 must be"),
+        (("--pad-to-multiple", 0), "multiple=0 must be a whole number, at least 1"),
+        (("--window", 0), "size=0 must be"),
         (("--max-upload", 0), "--max-upload 0 must be"),
         (("--max-megapixels", "nan"), "--max-megapixels nan must be"),
         (("--max-megapixels", 0), "--max-megapixels 0 must be 0.001 to 100000"),

@@ -8,6 +8,7 @@ import pytest
 
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import Eager, likeliest, on_host
+from segjax.evaluate.longest_side import LongestSide
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 
@@ -40,8 +41,9 @@ def mixed(count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("make", "count", "expected"),
     [
-        (lambda: on_host(by_pixel), 6, 6),
-        (lambda: PadToMultiple(16)(by_pixel), 200, 4),
+        # Two a size: the network's, and the argmax of what it returns.
+        (lambda: on_host(by_pixel), 6, 12),
+        (lambda: PadToMultiple(16)(by_pixel), 200, 8),
         (lambda: SlidingWindow(16, 10, batch_size=8)(by_pixel), 200, 2),
         (lambda: SlidingWindow(30, batch_size=1)(Flip()(by_pixel)), 200, 1),
         (lambda: SlidingWindow(64)(PadToMultiple(16)(by_pixel)), 200, 1),
@@ -65,6 +67,37 @@ def test_a_pyramid_around_windows_compiles_nothing_more(compilations):
     for image in mixed(5):
         pyramid(WEIGHTS, image)
     assert len(compilations) == 1
+
+
+def nearly_equal(variables, image):
+    """Two classes that differ in the last bit at most, and a third; sees three columns."""
+    x = image[..., :1].astype(jnp.float32)
+    x = x + jnp.roll(x, 1, axis=2) / 3 + jnp.roll(x, -1, axis=2) / 7
+    scores = jnp.concatenate([x, jnp.nextafter(x, x * (x % 2)), x - 0.5], axis=-1)
+    return scores / scores.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "wrappers",
+    [
+        (),
+        (Flip(), MultiScale((0.5, 1.0))),
+        (SlidingWindow(9, 4, batch_size=3),),
+        (PadToMultiple(8),),
+        (SlidingWindow(9, 7), lambda inner: Eager(MultiScale((1.0, 1.5))(inner), inner)),
+        (Flip(), LongestSide(16)),
+    ],
+    ids=str,
+)
+def test_class_ids_are_the_argmax_of_the_probabilities_to_the_bit(wrappers):
+    predict = nearly_equal
+    for wrapper in wrappers:
+        predict = wrapper(predict)
+    predict = on_host(predict)
+    images = np.random.default_rng(4).integers(1, 256, (3, 23, 37, 3)).astype(np.uint8)
+    labels = predict.classes({}, images)
+    np.testing.assert_array_equal(labels, np.argmax(predict({}, images), -1))
+    assert len(np.unique(labels)) > 1
 
 
 @pytest.mark.parametrize(

@@ -71,14 +71,29 @@ def test_a_constant_image_beyond_eight_bits_is_black_not_an_error():
         assert draw.as_rgb(np.full((3, 3, 1), 700, np.uint16)).max() == 0
 
 
-def test_an_overlay_keeps_ignored_and_untinted_pixels():
+@pytest.mark.parametrize("black", [(), (0,), (1,), (0, 2)], ids=str)
+def test_an_overlay_keeps_ignored_pixels_and_those_of_black_classes(black):
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
     label = rng.choice(np.array([0, 1, 2, 255], np.uint8), (40, 50))
-    picture = draw.overlay(image, label, PALETTE, opacity=0.9, untinted=(1,))
-    kept = np.isin(label, [1, 255])
+    palette = PALETTE.copy()
+    palette[list(black)] = 0
+    picture = draw.overlay(image, label, palette, opacity=0.9)
+    kept = np.isin(label, [*black, 255])
     np.testing.assert_array_equal(picture[kept], image[kept])
     assert (picture[~kept] != image[~kept]).any(axis=-1).mean() > 0.95
+
+
+def test_a_black_class_has_no_line_against_another_and_a_class_above_it_has():
+    palette = PALETTE.copy()
+    palette[[0, 2]] = 0
+    label = np.array([[0, 2, 2, 1, 1]], np.uint8)
+    image = np.full((1, 5, 3), 100, np.uint8)
+    picture = draw.overlay(image, label, palette)
+    np.testing.assert_array_equal(picture[0, :3], image[0, :3])
+    mixed = np.rint((100.0 + palette[1]) / 2)
+    np.testing.assert_array_equal(picture[0, 4], mixed)
+    assert (picture[0, 3] != mixed).any()
 
 
 def test_inside_a_region_an_overlay_mixes_image_and_colour_by_opacity():

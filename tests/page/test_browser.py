@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.evaluate.draw import overlay
+from segjax.evaluate.wrappers import Flip
+
 FOLDER = pathlib.Path(__file__).parent
 LOCAL = runpy.run_path(str(FOLDER / "local_server.py"))
 brightest, encoded, photo, serving, Brightest = (
@@ -69,7 +72,7 @@ def test_an_image_is_shown_with_its_classes_by_area(browser, one, image):
     ]
     colour = "getComputedStyle(document.querySelector('.classes .swatch')).backgroundColor"
     assert browser.evaluate(colour) == "rgb(200, 30, 30)"
-    assert "a photo.png, predicted at 40 × 24 pixels" in browser.text("#facts")
+    assert "a photo.png: predicted at its own size, 40 × 24" in browser.text("#facts")
     assert browser.evaluate("$('agreement').hidden && $('differ').hidden")
     browser.evaluate("document.querySelector('input[value=mask]').click()")
     browser.painted()
@@ -144,7 +147,7 @@ def test_the_blur_keeps_what_is_ticked_and_follows_its_strength(browser, one, tm
     browser.evaluate("$('sigma').focus()")
     browser.press("Home")
     browser.wait(settled)
-    assert browser.evaluate("state.runs[0].wanted").endswith("blur.jpg?keep=1&sigma=1")
+    assert browser.evaluate("state.runs[0].wanted").endswith("blur.png?keep=1&sigma=1")
 
 
 def test_a_slider_that_asks_too_quickly_waits_for_its_turn(browser, image):
@@ -169,7 +172,10 @@ def test_two_runs_stand_side_by_side_with_what_they_agree_on(browser, two, image
     browser.open(two.url)
     browser.choose(image)
     assert browser.text("h1") == "one and two"
-    assert browser.text("#agreement") == "Both runs agree on 48.3 % of the pixels."
+    assert browser.text("#agreement") == (
+        "The runs have different classes (only one: background; only two: sea). "
+        "By name, both runs agree on 48.3 % of the pixels."
+    )
     left, right = browser.evaluate(
         "[...document.querySelectorAll('canvas')].map((c) => c.getBoundingClientRect().left)"
     )
@@ -221,7 +227,7 @@ def test_images_can_be_dropped_and_pasted(event, name, holder, browser, one):
     data = list(encoded(photo()))
     browser.evaluate(GIVEN.format(event=event, name=name, holder=holder, data=data))
     browser.done(after=0)
-    assert "held.png, predicted at 40 × 24" in browser.text("#facts")
+    assert "held.png: predicted at its own size, 40 × 24" in browser.text("#facts")
 
 
 def test_the_mask_and_the_view_are_saved_under_the_images_name(browser, one, image, tmp_path):
@@ -276,7 +282,11 @@ def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(b
         browser.open(server.url)
         browser.give(image)
         browser.wait("document.querySelector('main[aria-busy]') !== null")
-        assert browser.text("#doing") == "Predicting a photo.png …"
+        said = (
+            "Compiling brightest for images of 40 × 24 pixels, the first of this size, to "
+            "predict a photo.png …"
+        )
+        browser.wait(f"$('doing').textContent === {said!r}")
         browser.choose(large)
         assert browser.evaluate("document.querySelector('main[aria-busy]') === null")
         gate.set()
@@ -284,13 +294,60 @@ def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(b
         assert "a photo.png" in browser.text("#facts") and browser.evaluate("$('error').hidden")
 
 
-def test_an_overlay_edges_its_regions_on_the_side_of_the_higher_class(browser, one, image):
+@pytest.mark.parametrize(
+    "others, said",
+    [
+        ([("sky", "background", "leaf")], "Both runs agree on 0.0 % of the pixels."),
+        ([("a", "b", "c")], "The runs have no class in common, so they are not compared."),
+        (
+            [("background", "leaf", "sea"), ("background", "leaf", "sky")],
+            "The runs have different classes (not all have, of one: sky; not all have, of two: "
+            "sea; not all have, of three: sky). By name, all 3 runs agree on 51.7 % of the "
+            "pixels.",
+        ),
+    ],
+    ids=["another order", "nothing in common", "three"],
+)
+def test_runs_of_other_classes_are_compared_by_name_or_not_at_all(others, said, browser, image):
+    names = zip(("two", "three"), others, strict=False)
+    with serving(brightest("one"), *(brightest(*each) for each in names)) as server:
+        browser.open(server.url)
+        browser.choose(image)
+        assert browser.text("#agreement") == said
+        assert browser.evaluate("$('differ').hidden") == ("not compared" in said)
+
+
+def test_the_overlay_is_that_of_predict_to_the_pixel(browser, one, image):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    image.write_bytes(encoded(pixels))
     browser.open(one.url)
     browser.choose(image)
-    share = lambda x, y: np.abs(np.subtract(browser.pixel(x, y), SKY)).max()
-    assert share(20, 20) < share(21, 20) - 20
-    assert share(38, 4) < share(38, 6) - 20
-    assert np.abs(np.subtract(browser.pixel(19, 20), browser.pixel(17, 20))).max() < 12
+    assert browser.text("#opacity-value") == "50 %"
+    data = browser.evaluate(
+        "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 40, 24).data]"
+    )
+    found = np.array(data).reshape(24, 40, 4)[..., :3]
+    label = pixels.argmax(-1).astype(np.uint8)
+    np.testing.assert_array_equal(found, overlay(pixels, label, one.service.runs[0].palette))
+
+
+def test_an_image_that_is_longer_than_the_side_is_told_with_predicts_option(browser, image):
+    with serving(side=20) as server:
+        browser.open(server.url)
+        browser.choose(image)
+        told = browser.text("#facts")
+    assert "a photo.png: 40 × 24 pixels, made smaller to 20 × 12 by --side 20" in told
+    assert "segjax.predict gives them with --side 20" in told
+
+
+def test_options_that_change_the_masks_are_shown(browser, image):
+    run = brightest()
+    object.__setattr__(run, "wrappers", (Flip(),))
+    object.__setattr__(run, "output_stride", 8)
+    with serving(run) as server:
+        browser.open(server.url)
+        shown = browser.text("#subtitle")
+    assert shown == "step 7, 3 classes, predicted with output stride 8, Flip()"
 
 
 def test_every_control_says_what_it_is(browser, two, image):

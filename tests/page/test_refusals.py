@@ -38,7 +38,7 @@ def refusal(answer: bytes) -> tuple[int, str]:
     + ["keep=0&sigma=3&more=1", "keep=0&keep=1&sigma=3"],
 )
 def test_a_wrong_blur_is_refused(query, server, result):
-    status, _, body = ask(server, "GET", f"/results/{result['key']}/0/blur.jpg?{query}")
+    status, _, body = ask(server, "GET", f"/results/{result['key']}/0/blur.png?{query}")
     assert status == 400 and list(json.loads(body)) == ["error"]
 
 
@@ -58,7 +58,7 @@ def test_no_path_leads_anywhere_but_to_the_pages_own_addresses(path, server):
 
 
 def test_parts_of_a_result_that_are_not_there_are_not_found(server, result):
-    for part in ("2/labels", "99/labels", "0/labels.txt", "0/../0/labels", "image.png", "0"):
+    for part in ("2/labels", "99/labels", "0/labels.txt", "0/../0/labels", "image.jpg", "0"):
         assert ask(server, "GET", f"/results/{result['key']}/{part}")[0] == 404, part
     assert ask(server, "GET", f"/results/{result['key'][:-1]}~/0/labels")[0] == 404
 

@@ -9,8 +9,10 @@ import pytest
 
 from segjax import experiment as experiments
 from segjax.errors import InputError
-from segjax.page.runs import load_runs
-from segjax.train.workdir import claim
+from segjax.evaluate.windows import PadToMultiple, SlidingWindow
+from segjax.evaluate.wrappers import Flip
+from segjax.page import runs
+from segjax.train.workdir import claim, open_run
 
 RUN = runpy.run_path(str(pathlib.Path(__file__).with_name("untrained_run.py")))
 TINY, untrained = RUN["TINY"], RUN["untrained"]
@@ -21,23 +23,39 @@ def workdir(tmp_path_factory):
     return untrained(tmp_path_factory.mktemp("runs") / "first")
 
 
-def test_a_run_predicts_what_its_network_says_of_the_image_mirrored_to_the_grid(workdir):
+def load_runs(workdirs, *, checkpoint):
+    opened = [(workdir, open_run(workdir)) for workdir in workdirs]
+    return runs.load_runs(opened, checkpoint=checkpoint)
+
+
+def test_a_run_predicts_what_its_network_says_of_the_image_alone(workdir):
     (run,) = load_runs([workdir], checkpoint="best")
     assert (run.name, run.step, len(run.class_names)) == ("first", 0, 6)
-    image = np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (21, 50, 3), np.uint8)
     experiment = experiments.load(TINY)
-    mirrored = np.pad(image, ((0, 44), (0, 14), (0, 0)), mode="reflect")[None]
     apply = jax.jit(
         lambda v, x: experiment.model.apply(v, experiment.normalize(x), train=False)
     )
-    expected = jax.nn.softmax(apply(run.variables, mirrored))[0, :20, :50]
+    expected = jax.nn.softmax(apply(run.variables, image[None]))[0]
     np.testing.assert_allclose(run.probabilities(image), expected, atol=1e-5)
 
 
-def test_a_run_that_evaluates_by_windows_predicts_by_them_alone(tmp_path):
+def test_a_run_that_evaluates_by_windows_predicts_by_them_and_says_so(tmp_path):
     windows = "evaluation.predictor=segjax.evaluate.windows.SlidingWindow(16)"
     (run,) = load_runs([untrained(tmp_path / "run", windows)], checkpoint="last")
     assert type(run.predict).__name__ == "Windowed"
+    assert run.about()["way"][0].startswith("SlidingWindow(size=16")
+
+
+@pytest.mark.parametrize(
+    "wrappers, others",
+    [((), 3), ((Flip(),), 3), ((SlidingWindow(9),), 1), ((Flip(), PadToMultiple(8)), 2)],
+    ids=str,
+)
+def test_sizes_that_share_a_program_are_known(wrappers, others, workdir):
+    (run,) = load_runs([workdir], checkpoint="best")
+    object.__setattr__(run, "wrappers", wrappers)
+    assert len({run.program(size) for size in [(9, 9), (9, 16), (17, 9)]}) == others
 
 
 def test_runs_of_one_name_are_told_apart(workdir, tmp_path):
@@ -52,8 +70,6 @@ def test_a_run_without_checkpoint_or_with_another_network_is_refused(workdir, tm
     claim(tmp_path, experiments.load(TINY), TINY, TINY.read_bytes())
     with pytest.raises(InputError, match="holds no checkpoint; train the run first"):
         load_runs([tmp_path], checkpoint="best")
-    with pytest.raises(InputError, match="is no run's folder"):
-        load_runs([tmp_path.parent], checkpoint="best")
 
 
 def test_a_network_that_does_not_fit_its_checkpoint_or_its_classes_is_refused(tmp_path):

@@ -58,6 +58,7 @@ def test_the_mask_is_a_palette_png_of_the_images_own_size():
     with serving(side=20) as server:
         _, answer = predict(server, encoded(photo()))
         assert answer["size"] == [20, 12] and answer["original"] == [40, 24]
+        assert sum(answer["areas"][0]) == 40 * 24
         body = ask(server, "GET", f"/results/{answer['key']}/0/mask.png")[2]
     with Image.open(io.BytesIO(body)) as mask:
         assert mask.mode == "P" and mask.size == (40, 24)
@@ -65,15 +66,27 @@ def test_the_mask_is_a_palette_png_of_the_images_own_size():
         assert (np.array(mask) == photo().argmax(-1)).mean() > 0.98
 
 
+def test_it_says_what_it_does_at_the_moment(server):
+    status, _, body = ask(server, "GET", "/doing")
+    assert status == 200 and json.loads(body) == {"doing": ""}
+
+
+def test_the_image_comes_back_without_loss(server, result):
+    body = ask(server, "GET", f"/results/{result['key']}/image.png")[2]
+    with Image.open(io.BytesIO(body)) as image:
+        np.testing.assert_array_equal(np.array(image), photo())
+
+
 def test_the_blur_is_that_of_the_kept_classes_probabilities(server, result):
-    path = f"/results/{result['key']}/0/blur.jpg?keep=1,0&sigma=3"
+    path = f"/results/{result['key']}/0/blur.png?keep=1,0&sigma=3"
     status, headers, body = ask(server, "GET", path)
-    assert status == 200 and headers["Content-Type"] == "image/jpeg"
+    assert status == 200 and headers["Content-Type"] == "image/png"
     alpha = foreground(Brightest()(None, photo()[None])[0], [0, 1])
     expected = blur_background(photo(), alpha, sigma=3.0)
     with Image.open(io.BytesIO(body)) as picture:
-        assert abs(np.array(picture) - expected.astype(float)).mean() < 3
-    nothing = ask(server, "GET", f"/results/{result['key']}/0/blur.jpg?keep=&sigma=3")
+        # Probabilities are held with 11 bits.
+        assert abs(np.array(picture) - expected.astype(float)).max() <= 1
+    nothing = ask(server, "GET", f"/results/{result['key']}/0/blur.png?keep=&sigma=3")
     assert nothing[0] == 200 and nothing[2] != body
 
 
@@ -123,6 +136,6 @@ def test_nothing_is_written_to_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with serving(brightest(), brightest("two")) as server:
         key = predict(server, encoded(photo()))[1]["key"]
-        for part in ("0/labels", "1/mask.png", "0/blur.jpg?keep=1&sigma=2", "image.jpg"):
+        for part in ("0/labels", "1/mask.png", "0/blur.png?keep=1&sigma=2", "image.png"):
             assert ask(server, "GET", f"/results/{key}/{part}")[0] == 200
     assert not list(tmp_path.iterdir())

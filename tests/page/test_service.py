@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.errors import RunError
 from segjax.page import service as services
 from segjax.page.limits import Limits, Refused
-from segjax.page.service import Service, agreement
+from segjax.page.service import Service
 
 LOCAL = runpy.run_path(str(pathlib.Path(__file__).with_name("local_server.py")))
 brightest, encoded, photo, Brightest, PATIENCE = (
@@ -25,9 +26,13 @@ def test_small_images_are_predicted_as_they_are_and_large_ones_at_the_side():
     service = Service([brightest()], Limits(side=20))
     small = service.predict(encoded(photo()[:18, :19]))
     np.testing.assert_array_equal(small.image, photo()[:18, :19])
+    assert small.masks[0] is small.labels[0]
     large = service.predict(encoded(photo()))
-    assert large.labels[0].shape == (12, 20) and large.original == (40, 24)
+    assert large.labels[0].shape == (12, 20) and large.masks[0].shape == (24, 40)
     np.testing.assert_array_equal(large.labels[0][:, :10], 1)
+    np.testing.assert_array_equal(large.masks[0][:, :20], 1)
+    whole = Service([brightest()], Limits(side=None)).predict(encoded(photo()))
+    np.testing.assert_array_equal(whole.image, photo())
 
 
 def test_a_grey_run_beside_one_in_colour_sees_the_image_in_grey():
@@ -102,21 +107,47 @@ def test_programs_are_dropped_after_so_many_sizes_and_not_for_a_known_one(monkey
     dropped = []
     monkeypatch.setattr(services, "MOST_PROGRAMS", 2)
     monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(True))
-    service = Service([brightest()], Limits())
-    for sides in [(9, 9), (64, 60), (65, 9), (70, 1)]:
+    service = Service([brightest()], Limits(side=40))
+    for sides in [(9, 9), (20, 10), (9, 9), (80, 40), (40, 20)]:
         service.predict(encoded(np.zeros((*sides, 3), np.uint8)))
-    assert not dropped
-    service.predict(encoded(np.zeros((9, 65, 3), np.uint8)))
     assert len(dropped) == 1
+    service.predict(encoded(np.zeros((10, 20, 3), np.uint8)))
+    assert len(dropped) == 1
+    service.predict(encoded(np.zeros((9, 9, 3), np.uint8)))
+    assert len(dropped) == 2
 
 
-def test_runs_agree_by_the_names_of_their_classes():
-    label = np.uint8([[0, 1], [1, 2]])
-    assert agreement([label], ["abc"]) is None
-    assert agreement([label, label], ["abc", "xyz"]) is None
-    assert agreement([label, label], ["abc", "acb"]) == 0.25
-    assert agreement([label, 2 - label], ["abc", "cba"]) == 1
-    assert agreement([label, label, 0 * label], ["abc"] * 3) == 0.25
+def test_what_is_done_is_said_while_it_is_done_and_compiling_only_once_a_size():
+    class Listening(Brightest):
+        def __call__(self, variables, images):
+            said.append(service.doing)
+            return super().__call__(variables, images)
+
+    said: list[str] = []
+    service = Service([brightest("one", predict=Listening()), brightest("two")], Limits())
+    for image in (photo(), photo(), photo()[:9]):
+        service.predict(encoded(image))
+        assert service.doing == ""
+    assert said == [
+        "Compiling one for images of 40 × 24 pixels",
+        "one predicts images of 40 × 24 pixels",
+        "Compiling one for images of 40 × 9 pixels",
+    ]
+
+
+@pytest.mark.parametrize("error", [ValueError("sides must be odd"), RunError("scores are NaN")])
+def test_what_the_network_refuses_is_told_in_a_line_and_the_next_image_is_predicted(error):
+    class Particular(Brightest):
+        def __call__(self, variables, images):
+            if images.shape[1] % 2 == 0:
+                raise error
+            return super().__call__(variables, images)
+
+    service = Service([brightest(predict=Particular())], Limits(waiting=0))
+    with pytest.raises(Refused, match=str(error)) as refused:
+        service.predict(encoded(photo()))
+    assert refused.value.status == 422 and service.doing == ""
+    assert service.predict(encoded(photo()[:9])).labels[0].any()
 
 
 def test_classes_are_those_of_the_probabilities_before_they_are_rounded_to_be_held():
