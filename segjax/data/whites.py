@@ -16,7 +16,7 @@ MOST_NAMES = 128
 
 @dataclass(frozen=True)
 class Found:
-    """What a mask holds: its three lowest ids, and 255; and the largest that its file could."""
+    """What one mask holds: 255, its three lowest ids, and the largest that its file could."""
 
     path: pathlib.Path
     ids: tuple[int, ...]
