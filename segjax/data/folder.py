@@ -62,7 +62,7 @@ class Folder(FileDataset):
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
         check_label_map(self.label_map, count)
-        if self.max_megapixels <= 0:
+        if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         if self.colours is not None and len(self.colours) != count:
             raise InputError(
