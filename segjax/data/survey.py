@@ -21,10 +21,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from segjax.announce import announced
 from segjax.data.checks import checked_example
+from segjax.data.decode import open_image
 from segjax.data.prepare import FileDataset
 from segjax.types import IGNORE, Dataset
 
@@ -156,7 +156,7 @@ def _of_files(dataset: FileDataset) -> Survey:
     def look(index: int) -> _Look:
         """The image's own bytes will do: equal files are stored alike."""
         record = records[index]
-        label = np.array(Image.open(io.BytesIO(record["label"])))
+        label = np.array(open_image(io.BytesIO(record["label"])))
         return _Look(_counts(label), (_digest(record["image"]), record["name"].decode()))
 
     found = _gathered(_spread(look, list(range(len(records))), float("inf")), len(records))

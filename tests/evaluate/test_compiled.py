@@ -87,7 +87,7 @@ def nearly_equal(variables, image):
         (SlidingWindow(9, 7), lambda inner: Eager(MultiScale((1.0, 1.5))(inner), inner)),
         (Flip(), LongestSide(16)),
     ],
-    ids=str,
+    ids=["plain", "flip and scales", "windows", "padded", "windows of scales", "shrunk"],
 )
 def test_class_ids_are_the_argmax_of_the_probabilities_to_the_bit(wrappers):
     predict = nearly_equal
