@@ -130,8 +130,8 @@ def _trained_on(evaluation: Mapping[str, Any]) -> str:
     if not count:
         return ""
     return (
-        f'<p class="note"><strong>{count:,} of these images are training images too: the '
-        "scores do not say how the network does on new ones.</strong></p>"
+        f'<p class="note"><strong>Training images too: {count:,} of these images; the scores '
+        "do not say how well the network does on new ones.</strong></p>"
     )
 
 

@@ -176,6 +176,13 @@ def test_an_example_whose_maps_differ_in_size_is_refused():
         ExampleResult("a", None, image, label, label[:, :1])
 
 
+@pytest.mark.parametrize(("count", "said"), [(4, True), (1, True), (0, False), (None, False)])
+def test_training_images_among_the_evaluated_ones_are_said(report, count, said):
+    text = report(evaluation={**EVALUATION, "images_trained_on": count}).text
+    assert (f"{count} of these images" in text) == said
+    assert ("Training images too" in text) == said
+
+
 def test_missing_and_non_finite_scores_are_dashes(report):
     text = report(evaluation={"mean_iou": float("nan"), "iou": {}, "step": None}).text
     assert "Mean IoU – Pixel accuracy –" in text
