@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from segjax.answers.outputs import Frame, Overlay
 from segjax.answers.patterns import matches, split_pattern
 from segjax.data.decode import page_count
-from segjax.data.files import IMAGES, members
+from segjax.data.files import IMAGES, members, walk
 from segjax.data.names import inside, near_entry
 from segjax.errors import InputError
 
@@ -85,7 +85,7 @@ def _check_known(path: pathlib.Path) -> None:
 
 
 def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
-    if out.resolve().is_relative_to(folder.resolve()):
+    if _lies_below(out, folder):
         raise InputError(f"--out {out} lies inside {folder}; its masks would become inputs.")
     found = members(folder, PICTURES)
     if not found:
@@ -96,6 +96,12 @@ def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
     yield from (_source(file, file.relative_to(folder)) for file in found)
 
 
+def _lies_below(out: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a folder or one that a link leads to holds `out`, which need not be there yet."""
+    below = (folder for folder, _ in walk(folder))
+    return any(out.resolve().is_relative_to(each.resolve()) for each in (folder, *below))
+
+
 def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
     """Files that match; their structure below the pattern's last folder without wildcards."""
     root, parts = split_pattern(pattern)
@@ -103,9 +109,8 @@ def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
     if not known:
         bracket = " ([ ] stand for one of the characters; [[] is a bracket)" * ("[" in pattern)
         raise InputError(f"No image or video matches {pattern!r}{bracket}; check the pattern.")
-    resolved = out.resolve()
-    reached = any(path.resolve().is_relative_to(resolved) for path in known)
-    if reached or ("**" in parts and resolved.is_relative_to(root.resolve())):
+    reached = any(path.resolve().is_relative_to(out.resolve()) for path in known)
+    if reached or ("**" in parts and _lies_below(out, root)):
         raise InputError(
             f"--out {out} lies within what {pattern!r} matches; its masks would become inputs."
         )

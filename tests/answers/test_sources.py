@@ -137,6 +137,15 @@ def test_inputs_that_cannot_be_are_refused_in_a_line(here, inputs, out, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", ["in", "in/**/*.jpg"])
+def test_an_output_folder_behind_a_link_of_the_inputs_is_refused(here, given):
+    pathlib.Path("store").mkdir()
+    pathlib.Path("in/below/linked").symlink_to(here / "store")
+    assert find_sources([given], pathlib.Path("out"))
+    with pytest.raises(InputError, match="its masks would become inputs"):
+        find_sources([given], pathlib.Path("store/masks"))
+
+
 def test_a_pattern_beside_the_output_folder_reads_no_masks(here):
     (here / "out").mkdir()
     assert len(find_sources(["in/*.jpg"], pathlib.Path("in/out"))) == 1

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,14 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     for image in tmp_path.glob("leftImg8bit/val/*/*.png"):
         image.unlink()
     with pytest.raises(InputError, match=r"has no frames \*/\*_leftImg8bit\.png"):
+        Cityscapes("val", str(tmp_path)).prepare()
+
+
+def test_a_frame_that_lies_there_twice_is_refused(tmp_path):
+    add(tmp_path, "bonn_000001_000019", [7])
+    copied = tmp_path / "leftImg8bit/val/bonn copied"
+    shutil.copytree(tmp_path / "leftImg8bit/val/bonn", copied)
+    with pytest.raises(InputError, match=r"bonn_.*png and .*/bonn/bonn.* are one frame: move"):
         Cityscapes("val", str(tmp_path)).prepare()
 
 

@@ -25,6 +25,8 @@ def plain(path):
         codecs.BOM_UTF16_BE + "straße\ncafé\nc d\n".encode("utf-16-be"),
         "straße\ncafé\nc d\n".encode("utf-32"),
     ],
+    ids=["Linux", "Windows", "old Mac", "spaces, NFD", "Notepad", "joined", "PowerShell"]
+    + ["UTF-16 BE", "UTF-32"],
 )
 def test_a_list_is_read_as_any_system_writes_it(data, tmp_path):
     (tmp_path / "val.txt").write_bytes(data)
@@ -38,6 +40,7 @@ def test_a_list_is_read_as_any_system_writes_it(data, tmp_path):
         ("a\nb\ncafé\n".encode("cp1252"), 3),
         ("a\nb\n".encode("utf-16-le"), 1),
     ],
+    ids=["Latin-1", "Windows-1252", "UTF-16 without a mark"],
 )
 def test_a_list_in_another_encoding_is_refused_with_its_line(data, line, tmp_path):
     (tmp_path / "val.txt").write_bytes(data)
