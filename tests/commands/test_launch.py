@@ -273,7 +273,7 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
         ([TINY, "--set", "transforms=()", "--set", "train_data.size=10"], "size >= 16"),
         ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "must be 188 + 16k"),
         ([TINY, "--set", "optimizer.multipliers=(('enc', 0.1),)"], "'enc' fits no parameter"),
-        ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channels"),
+        ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channel(s)"),
         ([TINY, "--set", "ema=1"], "ema=1 must lie between 0 and 1"),
         ([TINY, "--set", "evaluation.batch_size=0"], "batch_size=0 must be at least 1"),
         ([TINY, "--set", "model.features=0"], "division"),
