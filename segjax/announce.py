@@ -61,7 +61,8 @@ class _Line:
     """One line of a task: live on a terminal, plain elsewhere."""
 
     def __init__(self, task: str):
-        self._task, self._bar, self._shown = task, None, False
+        self._task, self._began = task, time.time()
+        self._bar, self._shown = None, False
 
     def show(self) -> None:
         """Says the task; said already, brings the time up to date where it can be seen."""
@@ -70,6 +71,7 @@ class _Line:
         elif not self._shown and sys.stderr.isatty():
             form = "{desc} … {elapsed}"
             self._bar = tqdm(desc=self._task, bar_format=form, leave=False, file=sys.stderr)
+            self._bar.start_t = self._began
         elif not self._shown:
             print(f"{self._task} …", file=sys.stderr, flush=True)
         self._shown = True

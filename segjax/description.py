@@ -12,24 +12,36 @@ import functools
 import importlib.util
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import flax.linen as nn
 
 from segjax.errors import InputError
+from segjax.literals import folded, shortened, spread
 
 _LITERALS = (type(None), bool, int, float, str, bytes)
 
 
-def describe_lines(value: Any, *, path: str = "") -> Iterator[str]:
-    """Lines `path = value`, in the order of the fields, for everything below `value`."""
+WIDTH = 96
+"""Characters that a line of a shortened description has, its path aside."""
+
+
+def describe_lines(value: Any, *, path: str = "", short: bool = False) -> Iterator[str]:
+    """Lines `path = value`, in the order of the fields, for everything below `value`.
+
+    With `short`, long tuples are shortened and folded, in a form that `replace_at` still reads;
+    such a description is for people, the other one for comparing.
+    """
     children = list(_children(value))
     if children:
         if path and not isinstance(value, (tuple, list)):
             yield f"{path} = {_dotted(type(value))}"
         for key, child in children:
-            yield from describe_lines(child, path=f"{path}.{key}" if path else key)
+            below = f"{path}.{key}" if path else key
+            yield from describe_lines(child, path=below, short=short)
+    elif short and _is_literal(value):
+        yield f"{path} = {folded(value, width=WIDTH)}"
     else:
         yield f"{path} = {_leaf(value)}"
 
@@ -68,6 +80,12 @@ def _leaf(value: Any) -> str:
     return repr(value)
 
 
+def _brief(value: Any) -> str:
+    """As `_leaf`, in a length that fits a message."""
+    text = shortened(value, width=WIDTH) if _is_literal(value) else _leaf(value)
+    return text if len(text) <= 2 * WIDTH else f"{text[:WIDTH]} …"
+
+
 def _dotted(value: Any) -> str:
     name = getattr(value, "__qualname__", None) or value.__name__
     return f"{getattr(value, '__module__', '?')}.{name}"
@@ -80,7 +98,8 @@ def replace_at(value: Any, path: str, text: str) -> Any:
       value: a dataclass, tuple or mapping, nested as it may be.
       path: "model.rates", "transforms.1.size".
       text: a Python literal, a tuple without its brackets ("1,2,5"), a dotted name that is
-        imported and may be called with such arguments, or a string without quotes.
+        imported and may be called with such arguments, or a string without quotes. In a tuple
+        `*range(…)`, `*zip(range(…), …)` and `*(x,) * n` stand for their items.
 
     Raises:
       InputError: no such field (near names are listed), a value of the wrong type, or one that
@@ -114,7 +133,7 @@ def _replace(value: Any, keys: list[str], text: str, path: str) -> Any:
         raise InputError(f"--set {path}={text}: {error}") from error
 
 
-def replace(value: Any, **changes: Any) -> Any:
+def replace(value: Any, /, **changes: Any) -> Any:
     """A copy of a dataclass or Linen module with the given fields changed."""
     return (
         value.clone(**changes)
@@ -149,7 +168,7 @@ def _parse(text: str, hint: Any, path: str) -> Any:
         if matches(candidate, hint):
             return candidate
     raise InputError(
-        f"--set {path}={text}: expected {type_name(hint)}, got {_leaf(value)}.{remedy}"
+        f"--set {path}={text}: expected {type_name(hint)}, got {_brief(value)}.{remedy}"
     )
 
 
@@ -180,9 +199,9 @@ class _Evaluator:
             case ast.Constant():
                 return node.value
             case ast.Tuple():
-                return tuple(self._of(item) for item in node.elts)
+                return tuple(self._items(node.elts))
             case ast.List():
-                return [self._of(item) for item in node.elts]
+                return list(self._items(node.elts))
             case ast.UnaryOp(
                 op=ast.USub(), operand=ast.Constant(value=int() | float() as number)
             ):
@@ -192,6 +211,15 @@ class _Evaluator:
             case ast.Call():
                 return self._called(node)
         raise _NoValue
+
+    def _items(self, nodes: Iterable[ast.expr]) -> Iterator[Any]:
+        for node in nodes:
+            if not isinstance(node, ast.Starred):
+                yield self._of(node)
+            elif (several := spread(node.value, self._of)) is not None:
+                yield from several
+            else:
+                raise _NoValue
 
     def _called(self, node: ast.Call) -> Any:
         function = self._of(node.func)
@@ -299,7 +327,7 @@ def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
         for name in fields(value):
             item, hint = getattr(value, name), annotated.get(name, Any)
             if not matches(item, hint):
-                yield f"{path}{name}: expected {type_name(hint)}, got {_leaf(item)}"
+                yield f"{path}{name}: expected {type_name(hint)}, got {_brief(item)}"
             if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
                 yield (
                     f"{path}{name}: {_leaf(item)} has no name to describe it by; use a "

@@ -55,9 +55,9 @@ def guarded(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Interrupted as error:
-        return _say(f"interrupted: {error}", 130)
+        return _say(f"{error}", 130, kind="interrupted")
     except KeyboardInterrupt:
-        return _say(f"interrupted: {interrupted}", 130)
+        return _say(interrupted, 130, kind="interrupted")
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {error.filename}" if error.filename else ""
@@ -80,6 +80,6 @@ def _without_echoes(report: Callable, unraisable) -> None:
         report(unraisable)
 
 
-def _say(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+def _say(message: str, status: int, *, kind: str = "error") -> int:
+    print(f"{kind}: {message}", file=sys.stderr, flush=True)
     return status

@@ -76,7 +76,7 @@ def _at_least(part: Any, least: int, *names: str) -> None:
     """Raises InputError for fields of `part` that are numbers below `least`."""
     for name in names:
         value = getattr(part, name)
-        if isinstance(value, (int, float)) and value < least:
+        if isinstance(value, (int, float)) and not value >= least:
             raise InputError(f"{name}={value} must be at least {least}.")
 
 
@@ -209,6 +209,8 @@ class Experiment:
     def __post_init__(self) -> None:
         _at_least(self, 1, "batch_size", "steps", "checkpoint_every", "keep", "log_every")
         _at_least(self, 0, "auxiliary_weight", "seed")
+        if isinstance(self.seed, int) and self.seed >= 2**32:
+            raise InputError(f"seed={self.seed} must be below 2**32 = {2**32}.")
         if isinstance(self.ema, (int, float)) and not 0 < self.ema < 1:
             raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
         if isinstance(self.split, tuple) and (len(self.split) != 2 or min(self.split) < 1):
@@ -331,9 +333,13 @@ def directory_settings(experiment: Experiment, directory: str) -> list[str]:
     return [f"{name}.directory={directory}" for name in found]
 
 
-def describe(experiment: Experiment) -> str:
-    """The whole experiment as `path = value` lines; each path is one that `override` takes."""
-    return "\n".join(describe_lines(experiment)) + "\n"
+def describe(experiment: Experiment, *, short: bool = False) -> str:
+    """The whole experiment as `path = value` lines; each is one that `override` takes.
+
+    With `short`, long tuples are shortened and folded, for people; `trajectory` does not read
+    these.
+    """
+    return "\n".join(describe_lines(experiment, short=short)) + "\n"
 
 
 def trajectory(description: str) -> dict[str, str]:

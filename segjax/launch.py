@@ -4,21 +4,25 @@ A file with a list, `experiments = [...]`, is an ablation: every experiment of i
 folder of its own, `<workdir>/<name>/seed<seed>`, and one page compares them.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, said in one line
-before any work; 1 the run failed: one line, or the traceback of the experiment's own code.
+before any work; 1 the run failed: one line, or the traceback of the experiment's own code; 130
+Ctrl-C: the state was saved, and the line says from which step the same command goes on.
 """
 
 import argparse
+import contextlib
+import logging
 import pathlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 
 from segjax import experiment as experiments
 from segjax import parallel
-from segjax.errors import InputError, RunError, guarded
+from segjax.announce import LOGGER
+from segjax.errors import InputError, Interrupted, RunError, guarded
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
@@ -31,6 +35,8 @@ from segjax.train.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.train.coverage import coverage
+from segjax.train.interrupt import what_is_left
 from segjax.train.log import Progress
 from segjax.train.loop import train
 from segjax.train.plan import (
@@ -95,12 +101,15 @@ def _run(arguments: argparse.Namespace) -> None:
     parallel.tune_cpu()
     runs = _runs(arguments)
     if arguments.describe:
-        print("\n".join(experiments.describe(run.experiment) for run in runs), end="")
+        texts = [experiments.describe(run.experiment, short=True) for run in runs]
+        print("\n".join(texts), end="")
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)
     parallel.initialize()
     devices = parallel.describe_devices()
+    if not parallel.is_main():
+        LOGGER.setLevel(logging.WARNING)
     source = arguments.experiment.read_text()
     if runs[0].place is None:
         _complete(runs[0], arguments, source, devices)
@@ -158,6 +167,20 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
         raise problems[0]
 
 
+@contextlib.contextmanager
+def _saying_what_is_left(run: Run, *, evaluate: bool) -> Iterator[None]:
+    """Makes of a Ctrl-C the line that says what the run's folder holds, and what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if evaluate:
+            left = "the same command evaluates again, from the first image."
+        else:
+            left = what_is_left(run.workdir, run.experiment.steps)
+        where = "" if run.place is None else f"{run.workdir}: "
+        raise Interrupted(f"{where}{left}") from None
+
+
 def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> bool:
     """Completes a run of a list; says what failed, so that the others go on."""
     try:
@@ -176,6 +199,12 @@ def _attempt(run: Run, arguments: argparse.Namespace, source: str, devices: str)
 
 def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
     """Trains from where the run stands, unless `--evaluate`, evaluates it and reports."""
+    with _saying_what_is_left(run, evaluate=arguments.evaluate):
+        _carry_out(run, arguments, source, devices)
+
+
+def _carry_out(run: Run, arguments: argparse.Namespace, source: str, devices: str) -> None:
+    """As `_complete`; Ctrl-C passes through."""
     experiment, workdir = run.experiment, run.workdir
     last = None
     if not arguments.evaluate:
@@ -187,16 +216,26 @@ def _complete(run: Run, arguments: argparse.Namespace, source: str, devices: str
         _note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         _claim(run, arguments, source)
         _forget(run)
-        last = _train(plan, workdir)
+        last, trained_on = _train(plan, workdir), plan.trained_on
         step, variables = _restored(run, arguments.checkpoint)
     elif arguments.checkpoint == INITIAL:
-        check_data(experiment, "eval_data")
+        trained_on = _covered(experiment)
         step, variables = 0, initial_variables(experiment, note=_note)
         if not (workdir / DESCRIPTION).is_file():
             _claim(run, arguments, source)
     else:
         step, variables = _restored(run, arguments.checkpoint)
-    _evaluate(run, step, variables, last, table=arguments.table)
+        trained_on = _covered(experiment)
+    _evaluate(run, step, variables, last, table=arguments.table, trained_on=trained_on)
+
+
+def _covered(experiment: Experiment) -> int | None:
+    """Prepares the evaluation data and says what they lack; how many are training images."""
+    check_data(experiment, "eval_data")
+    found = coverage(experiment, "eval_data")
+    for line in found.lines:
+        _note(line)
+    return found.trained_on
 
 
 def _claim(run: Run, arguments: argparse.Namespace, source: str) -> None:
@@ -259,7 +298,13 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
 
 
 def _evaluate(
-    run: Run, step: int, variables: Variables, last: Scores | None, *, table: bool
+    run: Run,
+    step: int,
+    variables: Variables,
+    last: Scores | None,
+    *,
+    table: bool,
+    trained_on: int | None,
 ) -> None:
     experiment, workdir = run.experiment, run.workdir
     check_data(experiment, "eval_data")
@@ -278,7 +323,9 @@ def _evaluate(
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
     scores = last if fresh and last else _score(experiment, score, variables)
-    evaluation = write_results(workdir, experiment, score, scores, variables, step=step)
+    evaluation = write_results(
+        workdir, experiment, score, scores, variables, step=step, trained_on=trained_on
+    )
     if table:
         rows.append((final[0], experiment, evaluation))
         _write_table(workdir, rows)
@@ -290,7 +337,8 @@ def _evaluate(
         for name in ("mean_iou", "pixel_accuracy", "mean_accuracy")
         if evaluation[name] is not None
     )
-    _note(f"step {step}, {evaluation['images']} images: {text}")
+    shown = text or "no score, since no pixel of their labels counts"
+    _note(f"step {step}, {evaluation['images']} images: {shown}")
     _note(f"report: {workdir / 'report.html'}")
 
 

@@ -5,6 +5,7 @@ and the number of hosts change who computes it, never what it is; and a run that
 step asks for that step, with no iterator to save.
 """
 
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,8 @@ def batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
         pipeline = pipeline.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer),
+            worker_init_fn=_leave_ctrl_c_to_the_run,
         )
     return _closing(pipeline)
 
@@ -114,6 +116,11 @@ def equal_size_batches(
     for group in waiting.values():
         if group:
             yield _stack_indexed(group)
+
+
+def _leave_ctrl_c_to_the_run(*_) -> None:
+    """A terminal sends Ctrl-C to workers too; the run ends them, once its state is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Source:

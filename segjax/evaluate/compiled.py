@@ -82,9 +82,10 @@ class Compiled:
         key = (images.shape, str(images.dtype))
         if key in self._compiled:
             return self._mapped(variables, images, **then)
-        height, width = images.shape[1:3]
+        count, height, width = images.shape[:3]
         # Small programs, or those in JAX's cache on the disk, are there before it is said.
-        task = f"Compiling the network for images of {width} x {height} pixels"
+        several = "1 image" if count == 1 else f"{count} images"
+        task = f"Compiling the network for {several} of {width} x {height} pixels"
         with announced(task, after=1):
             result = self._mapped(variables, images, **then)
         self._compiled.add(key)

@@ -79,6 +79,20 @@ class Checkpoints:
         except Exception as failure:
             raise self._failed(failure) from failure
 
+    def is_scored(self, step: int) -> bool:
+        """Whether the checkpoint of a step was saved with the score of its evaluation."""
+        return self._manager.metrics(step) is not None
+
+    def add_score(self, state: TrainState, *, mean_iou: float) -> None:
+        """Writes a checkpoint that has no score anew, with it.
+
+        Raises:
+          RunError: as `save`.
+        """
+        self._manager.wait_until_finished()
+        self._manager.delete(int(state.step))
+        self.save(state, mean_iou=mean_iou)
+
     def _failed(self, failure: BaseException) -> RunError:
         reason = _root(failure)
         # The storage library says it in a line of its own length, without an errno.
@@ -166,7 +180,13 @@ def _key(key: Any) -> str:
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
     """Whether a run can go on in this folder."""
-    return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
+    return last_step(workdir) is not None
+
+
+def last_step(workdir: pathlib.Path) -> int | None:
+    """The step of the latest whole checkpoint in a run's folder; None where there is none."""
+    names = [path.name for path in (workdir / FOLDER).glob("*") if path.name.isdigit()]
+    return max(map(int, names), default=None)
 
 
 def check_same_shapes(

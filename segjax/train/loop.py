@@ -4,17 +4,20 @@ import pathlib
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from segjax import metrics
+from segjax.announce import announced
 from segjax.errors import RunError
 from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
 from segjax.parallel import is_main, over_devices, replicate
 from segjax.train.checkpoint import Checkpoints
+from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.step import TrainState, make_train_step
@@ -24,16 +27,18 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
 
     Returns:
-      The scores of the last step if it was taken now; None if the run was complete already.
+      The scores of the last step if it was evaluated now; None if the run was complete already.
 
     Raises:
       RunError: loss or gradients are not finite, or a checkpoint cannot be written.
+      KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
     experiment, scores = plan.experiment, None
-    step_fn = over_devices(train_step(plan), split=experiment.split)
-    scorer = plan.scorer()
-    with Checkpoints(workdir, keep=experiment.keep) as checkpoints:
-        state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
+    step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
+    left = partial(what_is_left, workdir, experiment.steps)
+    with CtrlC(left) as ctrl_c, Checkpoints(workdir, keep=experiment.keep) as checkpoints:
+        with announced("Making the initial state", after=1):
+            state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
         # One process writes the rows; where there are several, the others have no log.
         with RunLog(workdir, first_step=first) if is_main() else nullcontext() as log:
@@ -41,27 +46,48 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = _Rows(experiment, log, progress, first)
+            score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
+            if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
+                # Its evaluation was interrupted, or failed.
+                rows.add_evaluation(first, scores := score(state))
+                checkpoints.add_score(state, mean_iou=metrics.mean_iou(scores.confusion))
             batches = plan.batches(first)
             for step in range(first, experiment.steps):
+                if ctrl_c.came:
+                    break
                 state, measured = step_fn(state, next(batches))
                 rows.add(step + 1, measured)
-                evaluate = _due(step + 1, experiment, experiment.evaluation.every)
+                evaluate = _is_evaluated(step + 1, experiment)
                 save = _due(step + 1, experiment, experiment.checkpoint_every)
                 if evaluate or save:
                     rows.flush()
                 if rows.failed_at is not None:
                     break
                 if evaluate:
-                    scores = _score(scorer, state, checkpoints, progress)
-                    rows.add_evaluation(step + 1, scores)
+                    rows.add_evaluation(step + 1, scores := score(state))
                 if evaluate or save:
-                    score = metrics.mean_iou(scores.confusion) if evaluate and scores else None
-                    checkpoints.save(state, mean_iou=score)
+                    iou = metrics.mean_iou(scores.confusion) if evaluate and scores else None
+                    checkpoints.save(state, mean_iou=iou)
             rows.flush()
             progress.close()
             if rows.failed_at is not None:
                 raise _not_finite(checkpoints, state, workdir, experiment)
+            if ctrl_c.came:
+                if int(state.step):
+                    _save_if_new(checkpoints, state)
+                raise KeyboardInterrupt
     return scores
+
+
+def _announced_once(step_fn: Callable) -> Callable:
+    """The step, whose first call says that it compiles, and how long it took."""
+    calls = iter([announced("Compiling the training step")])
+
+    def call(state, batch):
+        with next(calls, nullcontext()):
+            return step_fn(state, batch)
+
+    return call
 
 
 def train_step(plan: Plan) -> Callable:
@@ -82,19 +108,37 @@ def _due(step: int, experiment: Experiment, every: int | None) -> bool:
     return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
 
 
+def _is_evaluated(step: int, experiment: Experiment) -> bool:
+    return _due(step, experiment, experiment.evaluation.every)
+
+
 def _score(
-    scorer: Scorer, state: TrainState, checkpoints: Checkpoints, progress: Progress
+    scorer: Scorer,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    ctrl_c: CtrlC,
+    state: TrainState,
 ) -> Scores:
     try:
-        return scorer(
-            jax.device_get(state.variables),
-            share=(jax.process_index(), jax.process_count()),
-            progress=progress.evaluating,
-        )
+        with ctrl_c.stops_work():
+            return scorer(
+                jax.device_get(state.variables),
+                share=(jax.process_index(), jax.process_count()),
+                progress=progress.evaluating,
+            )
+    except KeyboardInterrupt:
+        if ctrl_c.came:
+            _save_if_new(checkpoints, state)
+        raise
     except Exception:
         # An evaluation that fails, for want of memory say, must not cost what was trained.
-        checkpoints.save(state)
+        _save_if_new(checkpoints, state)
         raise
+
+
+def _save_if_new(checkpoints: Checkpoints, state: TrainState) -> None:
+    if int(state.step) not in checkpoints.steps:
+        checkpoints.save(state)
 
 
 def _not_finite(
@@ -102,8 +146,7 @@ def _not_finite(
 ) -> RunError:
     """The error of a run that stopped; the state before the bad step is saved first."""
     step = int(state.step)
-    if step not in checkpoints.steps:
-        checkpoints.save(state)
+    _save_if_new(checkpoints, state)
     return RunError(
         f"Loss or gradients are not finite at step {step + 1} of {experiment.name}; the state "
         f"before it is saved in {workdir / 'checkpoints' / str(step)}. Lower the learning rate "

@@ -15,6 +15,7 @@ import jax
 import optax
 
 from segjax.errors import InputError
+from segjax.train.ranges import below_one, check, not_negative, positive
 
 
 class Schedule(Protocol):
@@ -34,8 +35,8 @@ class _Warmed:
     warmup_factor: float = dataclasses.field(default=1e-3, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.rate <= 0:
-            raise InputError(f"{type(self).__name__}: rate={self.rate} must be positive.")
+        check(self, "positive", positive, "rate")
+        check(self, "at least 0", not_negative, "warmup_factor")
 
     def after_warmup(self, steps: int) -> Callable:
         """The schedule of the `steps` that follow the warm-up."""
@@ -45,7 +46,8 @@ class _Warmed:
         """The optax schedule of a run of so many steps, warm-up included."""
         if not 0 <= self.warmup_steps < steps:
             raise InputError(
-                f"warmup_steps={self.warmup_steps} must be at least 0 and below steps={steps}."
+                f"optimizer.schedule.warmup_steps={self.warmup_steps} must be at least 0 and "
+                f"below steps={steps}: set both so."
             )
         rest = self.after_warmup(steps - self.warmup_steps)
         if not self.warmup_steps:
@@ -62,6 +64,10 @@ class Poly(_Warmed):
 
     power: float = 0.9
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "at least 0", not_negative, "power", "end")
 
     def after_warmup(self, steps: int) -> Callable:
         """The polynomial from `rate` to `end`."""
@@ -83,6 +89,10 @@ class Cosine(_Warmed):
 
     end_fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "0 to 1", lambda value: 0 <= value <= 1, "end_fraction")
+
     def after_warmup(self, steps: int) -> Callable:
         """The half cosine."""
         return optax.cosine_decay_schedule(self.rate, steps, self.end_fraction)
@@ -94,6 +104,16 @@ class Staircase(_Warmed):
 
     boundaries: tuple[int, ...] = ()
     factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, "positive", positive, "factor")
+        ascending = list(self.boundaries) == sorted({*self.boundaries})
+        if not ascending or min(self.boundaries, default=0) < 0:
+            raise InputError(
+                f"Staircase: boundaries={self.boundaries} must be steps of at least 0, in "
+                "ascending order, each given once."
+            )
 
     def after_warmup(self, steps: int) -> Callable:
         """The staircase."""
@@ -110,11 +130,8 @@ class Exponential(_Warmed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.factor <= 0 or self.every < 1:
-            raise InputError(
-                f"Exponential: factor={self.factor} must be positive and every={self.every} at "
-                "least 1 step."
-            )
+        check(self, "positive", positive, "factor")
+        check(self, "at least 1 step", lambda value: value >= 1, "every")
 
     def after_warmup(self, steps: int) -> Callable:
         """The falling exponential."""
@@ -147,6 +164,10 @@ class SGD:
     decay_exclude: tuple[str, ...] = ()
     multipliers: Patterns = ()
     clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        check(self, "at least 0 and below 1", below_one, "momentum")
+        _check_common(self)
 
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
         """The optax transformation.
@@ -189,10 +210,9 @@ class RMSProp:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1 or not self.eps > 0:
-            raise InputError(
-                f"RMSProp needs decay in [0, 1) and eps > 0, got {self.decay} and {self.eps}."
-            )
+        check(self, "at least 0 and below 1", below_one, "decay")
+        check(self, "positive", positive, "eps")
+        _check_common(self)
 
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
         """The optax transformation.
@@ -231,17 +251,23 @@ class AdamW:
     multipliers: Patterns = ()
     clip_norm: float | None = None
 
+    def __post_init__(self) -> None:
+        check(self, "at least 0 and below 1", below_one, "b1", "b2")
+        check(self, "positive", positive, "eps")
+        _check_common(self)
+
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
         """The optax transformation.
 
         Raises:
-          InputError: a multiplier's pattern fits no parameter.
+          InputError: a pattern fits no parameter, be it a multiplier's or one of your own.
         """
+        # The default patterns serve networks without biases or norms too.
+        strict = self.decay_exclude != NO_DECAY
         return optax.chain(
             _clip(self.clip_norm),
             optax.scale_by_adam(self.b1, self.b2, self.eps),
-            # The default patterns serve networks without biases or norms too.
-            _decay(self.weight_decay, self.decay_exclude, params, strict=False),
+            _decay(self.weight_decay, self.decay_exclude, params, strict=strict),
             optax.scale_by_learning_rate(self.schedule.build(steps)),
             _multiply(self.multipliers, params),
         )
@@ -251,6 +277,26 @@ def paths(params: Mapping[str, Any]) -> Any:
     """The tree of `params` with each leaf replaced by its path, `backbone/conv1/kernel`."""
     named = lambda keys, _: "/".join(str(key.key) for key in keys)
     return jax.tree_util.tree_map_with_path(named, params)
+
+
+def _check_common(optimizer: Any) -> None:
+    """Raises InputError for what every optimizer has: decay, clipping and patterns."""
+    name = type(optimizer).__name__
+    check(optimizer, "at least 0", not_negative, "weight_decay")
+    check(optimizer, "positive, or None", positive, "clip_norm")
+    factors = [pair for pair in optimizer.multipliers if len(pair) == 2]
+    for pattern in (*optimizer.decay_exclude, *(pattern for pattern, _ in factors)):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InputError(
+                f"{name}: the pattern {pattern!r} is not a regular expression ({error})."
+            ) from error
+    for pattern, factor in factors:
+        if isinstance(factor, (int, float)) and not not_negative(factor):
+            raise InputError(
+                f"{name}: multipliers has {factor} for {pattern!r}; it must be at least 0."
+            )
 
 
 def _clip(norm: float | None) -> optax.GradientTransformation:

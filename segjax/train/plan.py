@@ -2,22 +2,30 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from segjax.announce import announced
 from segjax.data.loader import batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, predictor
 from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
+from segjax.losses import on_logits_grid
 from segjax.parallel import check_batch_size
+from segjax.train.coverage import coverage, uncounted_batches
+from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state, loss_terms
 from segjax.types import IGNORE, Dataset, Variables
+
+FIRST_BATCHES = 8
+"""How many batches without a pixel that counts are looked at before it is said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +37,14 @@ class Plan:
       channels: of its images.
       shapes: shape and dtype of all variables.
       optimizer: the optax transformation.
+      trained_on: images of the evaluation data that are training images too; None: not known.
     """
 
     experiment: Experiment
     channels: int
     shapes: Any
     optimizer: optax.GradientTransformation
+    trained_on: int | None = None
 
     def initial_state(self) -> TrainState:
         """The state before step 0: the network's own initialisation, or `init`'s variables."""
@@ -107,22 +117,78 @@ def make_plan(
 ) -> Plan:
     """The plan of an experiment that can be trained here; to `resume` it needs no `init`.
 
-    `note` takes the lines about what `init` does not give.
+    What the experiment alone shows to be wrong is found before data are touched. `note` takes
+    the lines about the data, and about what `init` does not give.
 
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
-    check_batch_size(experiment.batch_size, split=experiment.split)
+    known = check_settings(experiment)
     check_data(experiment, "eval_data", "train_data")
-    sample = next(examples := _batches(experiment, 0))
-    examples.close()  # type: ignore[attr-defined]
-    shapes = _checked_shapes(experiment, sample)
+    found = coverage(experiment, "train_data", "eval_data")
+    examples = _batches(experiment, 0)
+    with contextlib.closing(examples):  # type: ignore[type-var]
+        sample = next(examples)
+        traced = known.get(_key(sample)) or _traced(experiment, sample)
+        on_grid = lambda batch: _on_grid(experiment, batch, traced)
+        more = lambda: on_grid(next(examples))
+        uncounted = uncounted_batches(on_grid(sample), more, most=FIRST_BATCHES)
+    for line in (*found.lines, *([uncounted] if uncounted else [])):
+        note(line)
+    shapes = traced.variables
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])
     channels = sample["image"].shape[-1]
     if experiment.init is not None and not resume:
         _initial(experiment, channels, note=note)
     check_evaluation(experiment, shapes)
-    return Plan(experiment, channels, shapes, optimizer)
+    return Plan(experiment, channels, shapes, optimizer, found.trained_on)
+
+
+def check_settings(experiment: Experiment) -> dict[str, "Traced"]:
+    """What the network was found to be on a stand-in for the data, by the stand-in's shapes.
+
+    Raises:
+      InputError: devices, classes, network, loss, optimizer or evaluation do not fit, as far as
+        the experiment alone shows it; no data are touched.
+    """
+    check_batch_size(experiment.batch_size, split=experiment.split)
+    for field in ("eval_data", "train_data"):
+        if _known_classes(experiment, field):
+            _check_classes(experiment, field, getattr(experiment, field))
+    if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
+        schedule.build(experiment.steps)
+    evaluated(experiment)
+    batch, is_certain = stand_in(experiment)
+    try:
+        traced = _traced(experiment, batch)
+    except Exception:
+        if is_certain:
+            raise
+        return {}  # The data themselves may be such that it works.
+    # Which parameters there are depends on no size.
+    experiment.optimizer.build(experiment.steps, traced.variables["params"])
+    return {_key(batch): traced}
+
+
+def _known_classes(experiment: Experiment, field: str) -> bool:
+    """Whether the classes of a dataset and of the training data are known without files."""
+    try:
+        return all(
+            data.class_names for data in (getattr(experiment, field), experiment.train_data)
+        )
+    except Exception:
+        return False
+
+
+def _key(batch: Mapping[str, np.ndarray]) -> str:
+    return repr(sorted((signature(batch) or {}).items()))
+
+
+def _on_grid(experiment: Experiment, batch: Mapping[str, np.ndarray], traced: "Traced") -> Any:
+    """The batch's labels and weights where the network answers."""
+    stride = getattr(experiment.model, "label_stride", 1)
+    here = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
+    return on_logits_grid(here, traced.grid, stride=stride)
 
 
 def initial_variables(
@@ -160,16 +226,16 @@ def check_data(experiment: Experiment, *fields: str) -> None:
     for field in fields:
         data = getattr(experiment, field)
         data.prepare()
+        if len(data) == 0:
+            raise InputError(f"{field} has no examples; check its split and directory.")
         _check_classes(experiment, field, data)
 
 
 def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
     ours, theirs = data.class_names, experiment.train_data.class_names
-    if len(data) == 0:
-        raise InputError(f"{field} has no examples; check its split and directory.")
     if ours != theirs:
         raise InputError(
-            f"{field} has the classes {ours}, train_data {theirs}; they must agree."
+            f"{field} and train_data must have the same classes: {_difference(ours, theirs)}."
         )
     if len(ours) > IGNORE:
         raise InputError(
@@ -181,6 +247,13 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
             f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
             f"set model.num_classes={len(ours)}."
         )
+
+
+def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Where two lists of classes part."""
+    pairs = enumerate(zip_longest(ours, theirs))
+    place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
 
 
 def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.ndarray]]:
@@ -199,8 +272,15 @@ def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.n
     )
 
 
-def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Any:
-    """Shapes of the variables, once normalisation, network and loss have taken an example."""
+class Traced(NamedTuple):
+    """What a network is on examples of one shape: its variables' shapes, its logits' h × w."""
+
+    variables: Any
+    grid: tuple[int, int]
+
+
+def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
+    """The network's shapes, once normalisation, network and loss have taken an example."""
 
     def trial():
         """Initialises the network on one example and takes its loss; traced, never run."""
@@ -211,10 +291,11 @@ def _checked_shapes(experiment: Experiment, sample: Mapping[str, np.ndarray]) ->
         )
         assert isinstance(logits, jax.Array)
         loss_terms(experiment.model, experiment.loss, logits, {}, batch)
-        return variables
+        return variables, logits
 
-    with _one_line():
-        return jax.eval_shape(trial)
+    with announced("Checking network and loss", after=1), _one_line():
+        variables, logits = jax.eval_shape(trial)
+    return Traced(variables, logits.shape[1:3])
 
 
 def check_evaluation(experiment: Experiment, variables: Any) -> None:

@@ -111,6 +111,17 @@ def _headline(title: str, evaluation: Mapping[str, Any]) -> str:
     return (
         f'<p class="kicker">Segmentation report</p><h1>{escape(title)}</h1>'
         f'<dl class="headline">{scores}{counts}</dl><p class="note">{CONVENTION}</p>'
+        f"{_trained_on(evaluation)}"
+    )
+
+
+def _trained_on(evaluation: Mapping[str, Any]) -> str:
+    count = evaluation.get("images_trained_on")
+    if not count:
+        return ""
+    return (
+        f'<p class="note"><strong>{count:,} of these images are training images too: the '
+        "scores do not say how the network does on new ones.</strong></p>"
     )
 
 

@@ -28,10 +28,15 @@ def write_results(
     variables: Variables,
     *,
     step: int,
+    trained_on: int | None,
 ) -> dict[str, Any]:
-    """Writes `evaluation.json`, `report.html` and `model.safetensors`; returns the first."""
+    """Writes `evaluation.json`, `report.html` and `model.safetensors`; returns the first.
+
+    `trained_on`: how many of the evaluated images are training images, None if not known.
+    """
     names = experiment.eval_data.class_names
     evaluation = {**summary(scores, names, step=step), **how_evaluated(experiment)}
+    evaluation["images_trained_on"] = trained_on
     if not is_main():
         return evaluation
     write_text(workdir / EVALUATION, json.dumps(evaluation, indent=2) + "\n")

@@ -12,6 +12,9 @@ from segjax.experiment import Experiment
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
+LONGEST = 200
+"""Characters of two values that are shown where they differ."""
+
 _FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
 
 
@@ -36,7 +39,7 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     theirs = experiments.trajectory(recorded.read_text())
     ours = experiments.trajectory(experiments.describe(experiment))
     differ = [
-        f"{path} is {theirs.get(path, 'unset')} there and {ours.get(path, 'unset')} here"
+        _difference(path, theirs.get(path, "unset"), ours.get(path, "unset"))
         for path in {**ours, **theirs}
         if theirs.get(path) != ours.get(path)
     ]
@@ -45,6 +48,12 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
             f"{workdir} belongs to another experiment: {'; '.join(differ)}. "
             "Choose another --workdir, or undo the change."
         )
+
+
+def _difference(path: str, theirs: str, ours: str) -> str:
+    if len(theirs) + len(ours) > LONGEST:
+        return f"{path} differs"
+    return f"{path} is {theirs} there and {ours} here"
 
 
 def claim(

@@ -77,7 +77,10 @@ def test_a_run_leaves_everything_that_the_readme_names(finished):
     assert list(evaluation) == [
         *("step", "images", "mean_iou", "pixel_accuracy", "mean_accuracy"),
         *("frequency_weighted_iou", "iou", "output_stride", "predictor"),
+        "images_trained_on",
     ]
+    # Of 2**20 training images a sample was looked at: there may be others.
+    assert evaluation["images_trained_on"] is None
     assert evaluation["images"] == 3
     assert list(evaluation["iou"]) == [
         "background",
@@ -264,6 +267,11 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
         ),
         ([TINY, "--set", "init=b.safetensors"], "expected segjax.experiment.Initial | None"),
         ([TINY, "--evaluate"], "holds no checkpoint; train the run first"),
+        (
+            [TINY, "--set", "optimizer.schedule.warmup_steps=12"],
+            "optimizer.schedule.warmup_steps=12 must be at least 0 and below steps=12",
+        ),
+        ([TINY, "--set", f"seed={2**32}"], "must be below 2**32"),
     ],
 )
 def test_wrong_input_ends_with_status_2_and_one_line_and_writes_nothing(

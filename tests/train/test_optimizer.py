@@ -126,10 +126,31 @@ def test_warm_up_rises_to_the_rate_and_the_rest_has_the_steps_that_are_left():
         (lambda: Poly(-1.0), r"rate=-1.0 must be positive"),
         (lambda: Exponential(-1.0), r"rate=-1.0 must be positive"),
         (lambda: Exponential(1.0, factor=0.0), r"factor=0.0 must be positive"),
-        (lambda: Exponential(1.0, every=0), r"every=0 at least 1 step"),
-        (lambda: Poly(0.1, warmup_steps=10).build(10), r"warmup_steps=10 .* below steps=10"),
+        (lambda: Exponential(1.0, every=0), r"every=0 must be at least 1 step"),
+        (lambda: Poly(float("nan")), r"rate=nan must be positive"),
+        (lambda: Constant(float("inf")), r"rate=inf must be positive"),
+        (lambda: Poly(0.1, power=-1.0), r"power=-1.0 must be at least 0"),
+        (lambda: Poly(0.1, warmup_factor=-1.0), r"warmup_factor=-1.0 must be at least 0"),
+        (lambda: Cosine(0.1, end_fraction=2.0), r"end_fraction=2.0 must be 0 to 1"),
+        (lambda: Staircase(0.1, boundaries=(20, 10)), r"\(20, 10\) must be .* ascending"),
+        (lambda: Staircase(0.1, boundaries=(5, 5)), r"given once"),
+        (lambda: Staircase(0.1, boundaries=(-5,)), r"steps of at least 0"),
+        (
+            lambda: Poly(0.1, warmup_steps=10).build(10),
+            r"optimizer\.schedule\.warmup_steps=10 .* below steps=10",
+        ),
+        (lambda: SGD(Poly(0.1), momentum=1.5), r"SGD: momentum=1.5 must be .* below 1"),
+        (lambda: SGD(Poly(0.1), weight_decay=-1.0), r"weight_decay=-1.0 must be at least 0"),
+        (lambda: SGD(Poly(0.1), clip_norm=0), r"clip_norm=0 must be positive, or None"),
+        (lambda: AdamW(Poly(0.1), b2=1.0), r"AdamW: b2=1.0 must be"),
+        (lambda: RMSProp(Poly(0.1), eps=0.0), r"RMSProp: eps=0.0 must be positive"),
+        (
+            lambda: SGD(Poly(0.1), multipliers=(("(", 0.1),)),
+            r"'\(' is not a regular expression",
+        ),
+        (lambda: SGD(Poly(0.1), multipliers=(("a", -1.0),)), r"has -1.0 for 'a'"),
     ],
 )
-def test_wrong_schedules_are_refused(make, message):
+def test_wrong_schedules_and_optimizers_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()

@@ -1,0 +1,171 @@
+"""What a dataset's labels and images hold: pixels of each label id, images that occur twice.
+
+Of datasets that are prepared from files all examples are read, once: the result lies beside
+them in the cache. Of others a bounded number, spread evenly.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from segjax.announce import announced
+from segjax.data.prepare import FileDataset
+from segjax.types import IGNORE, Dataset
+
+FILE = "survey.json"
+MOST, SECONDS = 200, 20.0
+"""Examples that are read of a dataset without prepared files, and how long at most."""
+
+CHUNK = 32
+"""Examples read at a time, over all cores."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What was found in a dataset.
+
+    Attributes:
+      pixels: {label id: pixels of all labels that were read}.
+      images: (digest of the image, name) of each example that was read.
+      total: how many examples the dataset has.
+    """
+
+    pixels: Mapping[int, int]
+    images: tuple[tuple[str, str], ...]
+    total: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every example was read."""
+        return len(self.images) == self.total
+
+    @property
+    def extent(self) -> str:
+        """What was read, in words: "its 20 examples", "the 200 of 5000 examples looked at"."""
+        if self.is_whole:
+            return "its one example" if self.total == 1 else f"its {self.total} examples"
+        return f"the {len(self.images)} of {self.total} examples looked at"
+
+    @property
+    def ignored(self) -> float:
+        """The share of pixels that is 255."""
+        return self.pixels.get(IGNORE, 0) / max(sum(self.pixels.values()), 1)
+
+    def absent(self, num_classes: int) -> list[int]:
+        """The classes of which there is no pixel."""
+        return [i for i in range(num_classes) if not self.pixels.get(i)]
+
+
+def survey(
+    dataset: Dataset, *, title: str = "the data", most: int = MOST, seconds: float = SECONDS
+) -> Survey:
+    """What a prepared dataset holds; of one without files at most so many examples are read.
+
+    Where reading takes longer than `seconds`, what was read by then must do; one part at least
+    is read. `title` names the dataset where it takes long.
+    """
+    with announced(f"Counting the classes of {title}", after=1):
+        if isinstance(dataset, FileDataset):
+            return _of_files(dataset)
+        total = len(dataset)
+        indices = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
+        look = lambda index: _looked_at(dataset[int(index)])
+        return _gathered(_spread(look, indices.tolist(), seconds), total)
+
+
+class _Look(NamedTuple):
+    """What one example holds."""
+
+    pixels: Mapping[int, int]
+    image: tuple[str, str]
+
+
+def _looked_at(example: Mapping[str, Any]) -> _Look:
+    image = np.asarray(example["image"])
+    about = f"{image.shape} {image.dtype}".encode()
+    digest = _digest(about, np.ascontiguousarray(image).tobytes())
+    return _Look(_counts(example["label"]), (digest, str(example["name"])))
+
+
+def _counts(label: Any) -> Mapping[int, int]:
+    label = np.asarray(label)
+    if label.dtype == np.uint8:
+        counts = np.bincount(label.ravel(), minlength=256)
+        return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
+    ids, counts = np.unique(label, return_counts=True)
+    return dict(zip(ids.astype(int).tolist(), counts.tolist(), strict=True))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.blake2b(b"".join(parts), digest_size=12).hexdigest()
+
+
+def _spread(look: Callable, indices: list[int], seconds: float) -> Iterator[_Look]:
+    """What `look` finds, until the time is over; parts of it by all cores."""
+    began, remaining = time.monotonic(), iter(indices)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while part := list(islice(remaining, CHUNK)):
+            yield from pool.map(look, part)
+            if time.monotonic() - began > seconds:
+                return
+
+
+def _gathered(looks: Iterable[_Look], total: int) -> Survey:
+    pixels, images = Counter(), []
+    for look in looks:
+        pixels.update(look.pixels)
+        images.append(look.image)
+    return Survey(dict(sorted(pixels.items())), tuple(images), total)
+
+
+def _of_files(dataset: FileDataset) -> Survey:
+    """From the file beside the prepared examples, which is written where there is none."""
+    records = dataset._records
+    path = pathlib.Path(records.dataset_info.data_dir) / FILE
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        pixels = {int(key): count for key, count in found["pixels"].items()}
+        return Survey(pixels, tuple(map(tuple, found["images"])), len(records))
+
+    def look(index: int) -> _Look:
+        """The image's own bytes will do: equal files are stored alike."""
+        record = records[index]
+        label = np.array(Image.open(io.BytesIO(record["label"])))
+        return _Look(_counts(label), (_digest(record["image"]), record["name"].decode()))
+
+    found = _gathered(_spread(look, list(range(len(records))), float("inf")), len(records))
+    _write(path, json.dumps({"pixels": found.pixels, "images": found.images}))
+    return found
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Writes it whole or, where the cache is read-only or full, not at all."""
+    with contextlib.suppress(OSError):
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(partial, path)
+        except OSError:
+            os.unlink(partial)
+            raise
+
+
+def shared_images(one: Survey, other: Survey) -> list[str]:
+    """Names, in `other`, of the images that `one` has too; by contents, not by name."""
+    digests = {digest for digest, _ in one.images}
+    return [name for digest, name in other.images if digest in digests]

@@ -1,0 +1,105 @@
+"""Ctrl-C while a run trains: the first one lets it save, the second one ends it at once.
+
+The train step donates its state, so an exception in the middle of a step would lose it. The
+signal is therefore only noted, and the loop asks between steps whether one has come.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import jax
+from tqdm import tqdm
+
+from segjax.train.checkpoint import last_step
+
+SAVING = "Ctrl-C: the state is saved after this step; press it once more to stop at once."
+STATUS = 130
+
+
+def what_is_left(workdir: pathlib.Path, steps: int) -> str:
+    """What a run of so many steps has on the disk, and what its command does with it."""
+    step = last_step(workdir)
+    if step is None:
+        return "nothing was saved yet; the same command begins anew."
+    if step >= steps:
+        return f"all {step} steps are trained; the same command evaluates them."
+    return f"step {step} is saved; the same command goes on from there."
+
+
+class CtrlC:
+    """Whether the user wants the run to stop; use it in a `with` block.
+
+    Python runs signal handlers between its own instructions, so none runs while XLA compiles or
+    a device is waited for. The signal's number is therefore also read from a pipe, by a thread,
+    which answers at once and ends the process at the second signal.
+
+    Outside the main thread, where Ctrl-C is handled otherwise, and where several processes
+    train together (they would have to agree on a step), it leaves everything as it is.
+
+    `left` gives the line that a process says when it is ended at once.
+    """
+
+    def __init__(self, left: Callable[[], str]) -> None:
+        self.came = False
+        self._left = left
+        self._stops_work = False
+
+    def __enter__(self) -> "CtrlC":
+        in_main = threading.current_thread() is threading.main_thread()
+        default = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._active = default and jax.process_count() == 1
+        if self._active:
+            reading, self._writing = os.pipe()
+            os.set_blocking(self._writing, False)
+            self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+            self._former = signal.signal(signal.SIGINT, self._note)
+            self._listener = threading.Thread(target=self._listen, args=(reading,), daemon=True)
+            self._listener.start()
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, self._former)
+            signal.set_wakeup_fd(self._wakeup)
+            os.close(self._writing)
+            self._listener.join()
+        if self.came and kind is None:
+            raise KeyboardInterrupt  # It came when the block had nothing left to do.
+
+    def _note(self, *_) -> None:
+        self.came = True
+        if self._stops_work:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def stops_work(self) -> Iterator[None]:
+        """Within the block the first Ctrl-C raises KeyboardInterrupt: no state is at stake."""
+        if self.came:
+            raise KeyboardInterrupt
+        self._stops_work = True
+        try:
+            yield
+        finally:
+            self._stops_work = False
+
+    def _listen(self, reading: int) -> None:
+        """Answers each Ctrl-C until the other end of the pipe is closed."""
+        heard = 0
+        while numbers := os.read(reading, 64):
+            for _ in range(numbers.count(signal.SIGINT)):
+                heard += 1
+                if heard == 2:
+                    _say(f"interrupted: {self._left()}")
+                    os._exit(STATUS)
+                _say(SAVING)
+        os.close(reading)
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()

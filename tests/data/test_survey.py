@@ -1,0 +1,120 @@
+import json
+import os
+import pathlib
+import shutil
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.data.folder import Folder
+from segjax.data.survey import Survey, shared_images, survey
+
+
+@dataclass
+class Own:
+    """A dataset of the user's own: example i has the label i % 3 and an image of value i."""
+
+    count: int
+    first: int = 0
+    asked: list = field(default_factory=list)
+
+    class_names = ("a", "b", "c")
+
+    def prepare(self):
+        pass
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        value = self.first + index
+        label = np.full((2, 3), value % 3, np.int32)
+        return {
+            "image": np.full((2, 3, 1), value, np.float32),
+            "label": label,
+            "name": f"n{value}",
+        }
+
+
+def make(folder: pathlib.Path, labels, *, first=0) -> Folder:
+    """A folder dataset whose i-th mask is of one value."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    for i, label in enumerate(labels, first):
+        Image.fromarray(np.full((4, 5, 3), i, np.uint8)).save(folder / "images" / f"{i}.png")
+        Image.fromarray(np.full((4, 5), label, np.uint8)).save(folder / "masks" / f"{i}.png")
+    dataset = Folder(directory=str(folder), class_names=("a", "b", "c"))
+    dataset.prepare()
+    return dataset
+
+
+def test_every_label_of_a_folder_is_counted(tmp_path):
+    found = survey(make(tmp_path / "data", [0, 0, 2, 255]))
+    assert found.pixels == {0: 40, 2: 20, 255: 20}
+    assert found.is_whole and found.extent == "its 4 examples"
+    assert found.absent(3) == [1] and found.ignored == 0.25
+    assert [name for _, name in found.images] == ["0", "1", "2", "3"]
+
+
+def test_a_folder_is_read_once_and_then_the_cache_answers(tmp_path, monkeypatch):
+    dataset = make(tmp_path / "data", [0, 1])
+    first = survey(dataset)
+    (kept,) = (tmp_path / "cache").rglob("survey.json")
+    again = Folder(directory=dataset.directory, class_names=dataset.class_names)
+    monkeypatch.setattr(Image, "open", None)
+    assert survey(again) == first
+    # Another mask is another prepared folder, with a survey of its own.
+    monkeypatch.undo()
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
+    Image.fromarray(np.full((4, 5), 2, np.uint8)).save(tmp_path / "data" / "masks" / "0.png")
+    os.utime(tmp_path / "data" / "masks" / "0.png", (1, 1))
+    changed = Folder(directory=dataset.directory, class_names=dataset.class_names)
+    assert survey(changed).pixels == {1: 20, 2: 20}
+    assert kept.is_file()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pixels": {"x": 1}, "images": []}'])
+def test_a_broken_survey_is_made_anew(tmp_path, text):
+    dataset = make(tmp_path / "data", [0, 1])
+    first = survey(dataset)
+    (kept,) = (tmp_path / "cache").rglob("survey.json")
+    kept.write_text(text)
+    assert survey(dataset) == first
+    assert json.loads(kept.read_text())["pixels"] == {"0": 20, "1": 20}
+
+
+def test_of_a_dataset_of_ones_own_a_bounded_number_is_read_evenly():
+    dataset = Own(1000)
+    found = survey(dataset, most=4)
+    assert sorted(dataset.asked) == [0, 333, 666, 999]
+    assert not found.is_whole and found.extent == "the 4 of 1000 examples looked at"
+    assert survey(Own(3), most=4).extent == "its 3 examples"
+    assert survey(Own(1), most=4).extent == "its one example"
+
+
+def test_reading_ends_when_its_time_is_over():
+    assert len(survey(Own(1000), seconds=0.0).images) == 32
+
+
+def test_labels_of_any_integer_type_are_counted_as_they_are():
+    dataset = Own(3)
+    dataset.first = -1
+    assert survey(dataset).pixels == {0: 6, 1: 6, 2: 6}
+
+
+def test_equal_images_are_found_by_contents_not_by_name(tmp_path):
+    one = make(tmp_path / "one", [0, 0, 0])
+    other = make(tmp_path / "other", [1, 1], first=2)
+    shutil.move(tmp_path / "other/images/2.png", tmp_path / "other/images/copy.png")
+    shutil.move(tmp_path / "other/masks/2.png", tmp_path / "other/masks/copy.png")
+    other = Folder(directory=other.directory, class_names=other.class_names)
+    other.prepare()
+    assert shared_images(survey(one), survey(other)) == ["copy"]
+    assert shared_images(survey(Own(5)), survey(Own(5, first=3))) == ["n3", "n4"]
+
+
+def test_a_set_without_pixels_has_every_class_absent():
+    assert Survey({}, (), 0).absent(2) == [0, 1] and Survey({}, (), 0).ignored == 0

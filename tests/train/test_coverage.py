@@ -1,0 +1,261 @@
+"""What is said of the data before the first step, and what is refused."""
+
+import dataclasses
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from segjax.data.folder import Folder
+from segjax.data.prepare import FileDataset
+from segjax.errors import InputError
+from segjax.experiment import Evaluation, Normalize, load
+from segjax.losses import ClassWeightedCrossEntropy
+from segjax.models.unet import UNet
+from segjax.train import plan
+from segjax.train.coverage import counted, coverage, uncounted_batches
+from segjax.train.optimizer import SGD, Poly
+from segjax.train.plan import check_settings, make_plan
+from segjax.transforms.geometric import RandomCrop
+
+TINY = load(pathlib.Path(__file__).parents[1] / "commands" / "tiny.py")
+
+
+@dataclass(frozen=True)
+class Own:
+    """Images of one value each, from `first` on, whose labels hold `ids` in equal parts."""
+
+    ids: tuple[int, ...] = (0, 1)
+    count: int = 4
+    first: int = 0
+    class_names: tuple[str, ...] = ("background", "object")
+    size: int = 32
+
+    @property
+    def palette(self):
+        return np.zeros((256, 3), np.uint8)
+
+    def prepare(self):
+        pass
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        value = self.first + index
+        row = np.resize(np.asarray(self.ids, np.uint8), self.size)
+        label = np.tile(row, (self.size, 1))
+        image = np.full((self.size, self.size, 3), value % 256, np.uint8)
+        image[0, 0, 0] = value // 256
+        return {"image": image, "label": label, "name": f"n{value}"}
+
+
+@dataclass(frozen=True)
+class Mapped(Own):
+    label_map: tuple[tuple[int, int], ...] = ()
+
+
+def experiment(train, evaluated_on=Own(first=20_000), **changes):
+    changes = {"model": UNet(num_classes=2, depth=1, features=4), **changes}
+    return dataclasses.replace(TINY, train_data=train, eval_data=evaluated_on, **changes)
+
+
+def lines(train, evaluation=Own(first=20_000)):
+    return coverage(experiment(train, evaluation), "train_data", "eval_data").lines
+
+
+def test_data_in_which_every_class_occurs_are_not_talked_about():
+    assert lines(Own()) == ()
+
+
+def test_masks_of_0_and_255_name_the_class_that_is_missing_and_the_remedy():
+    (line,) = lines(Mapped(ids=(0, 255)))
+    assert line == (
+        "warning: class 1 'object' occurs nowhere in the labels of train_data (its 4 "
+        "examples); 50.0 % of their pixels are 255, which is ignored. If 255 is 'object', read "
+        "it with train_data.label_map=((255, 1),)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (Own(ids=(0, 255)), "If 255 is 'object', let Own give 1 in its place."),
+        (Own(ids=(1, 255)), "If 255 is 'background', let Own give 0 in its place."),
+        (Mapped(ids=(0, 255), label_map=((7, 0),)), "add (255, 1) to train_data.label_map."),
+        (Mapped(ids=(0, 255), label_map=((7, 255),)), "which is ignored."),
+        (Own(ids=(0,)), "train_data (its 4 examples)."),
+    ],
+)
+def test_the_remedy_is_one_that_the_dataset_has(data, remedy):
+    (line,) = lines(data)
+    assert line.endswith(remedy)
+
+
+def test_masks_of_0_and_255_among_many_classes_have_an_example_of_the_remedy():
+    names = ("ground", "road", "car")
+    (line,) = lines(Mapped(ids=(0, 255), class_names=names), Own((0, 1, 2), 4, 20_000, names))
+    assert "classes 1 'road', 2 'car' occur nowhere" in line
+    assert line.endswith("If 255 is 'road', read it with train_data.label_map=((255, 1),).")
+
+
+def test_many_missing_classes_are_listed_shortly_and_evaluation_has_its_own_line():
+    names = tuple(f"class{i}" for i in range(30))
+    train = Own(ids=(0, 1, 255), class_names=names)
+    evaluated = Own(ids=tuple(range(29)), class_names=names, first=100)
+    first, second = lines(train, evaluated)
+    assert first.startswith("warning: classes 2 'class2', 3 'class3'")
+    assert "9 'class9' and 20 more occur nowhere" in first and "If 255" not in first
+    assert second.startswith("warning: class 29 'class29' occurs nowhere in the labels of eval")
+
+
+def test_of_a_long_dataset_it_is_said_that_a_sample_was_looked_at():
+    (line,) = lines(Own(ids=(0,), count=10_000))
+    assert "(the 200 of 10000 examples looked at)" in line
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "message"),
+    [
+        (Own(ids=(255,)), Own(), "labels in train_data .* nothing would be learned"),
+        (Own(), Own(ids=(255,)), "labels in eval_data .* nothing would be scored"),
+        (Mapped(ids=(255,)), Own(), "Check its masks and its label_map"),
+    ],
+)
+def test_labels_that_are_ignored_altogether_are_refused(train, evaluation, message):
+    with pytest.raises(InputError, match=message):
+        make_plan(experiment(train, evaluation), note=lambda _: None)
+
+
+def test_a_sample_that_is_ignored_altogether_is_only_said():
+    (line,) = lines(Own(ids=(255,), count=10_000))
+    assert "the 200 of 10000 examples looked at) is 255" in line
+
+
+def test_evaluation_on_the_training_images_is_said_and_counted():
+    found = coverage(experiment(Own(), Own()), "train_data", "eval_data")
+    assert found.trained_on == 4
+    assert found.lines == (
+        "warning: all 4 images of eval_data are in train_data too: the scores are of images "
+        "that the network is trained on.",
+    )
+    # The same without reading the training data, as --evaluate does.
+    assert coverage(experiment(Own(), Own()), "eval_data").trained_on == 4
+    assert coverage(experiment(Own(), Own(first=9)), "eval_data").trained_on is None
+
+
+def test_some_training_images_among_the_evaluated_ones_are_named():
+    found = coverage(experiment(Own(), Own(first=2)), "train_data", "eval_data")
+    assert found.trained_on == 2 and "2 of the 4 images" in found.lines[0]
+    assert "(n2, n3)" in found.lines[0]
+    assert coverage(experiment(Own(), Own(first=9)), "train_data", "eval_data").trained_on == 0
+    sampled = coverage(experiment(Own(count=999), Own(first=0)), "train_data", "eval_data")
+    assert sampled.trained_on == 1 and "at least 1 of the 4" in sampled.lines[0]
+
+
+def test_a_pixel_counts_where_its_label_is_a_class_and_its_weight_is_positive():
+    label = np.array([[[0, 255]]])
+    assert counted({"label": label})
+    assert not counted({"label": label, "weight": np.array([[[0.0, 1.0]]])})
+    assert not counted({"label": np.full((1, 2, 2), 255)})
+
+
+def test_a_later_batch_with_a_pixel_that_counts_is_enough():
+    ignored, good = {"label": np.full((1, 2, 2), 255)}, {"label": np.zeros((1, 2, 2))}
+    more = lambda *batches: iter(batches).__next__
+    assert uncounted_batches(good, more(), most=3) is None
+    assert uncounted_batches(ignored, more(ignored, good), most=3) is None
+    assert "first 3 batches" in (
+        uncounted_batches(ignored, more(ignored, ignored), most=3) or ""
+    )
+
+
+@dataclass(frozen=True)
+class HideCentre:
+    """Ignores all but a border, which a network of valid convolutions does not answer for."""
+
+    border: int
+
+    def __call__(self, example, rng):
+        label = example["label"].copy()
+        label[self.border : -self.border, self.border : -self.border] = 255
+        return {**example, "label": label}
+
+
+@pytest.mark.parametrize(("border", "said"), [(1, True), (31, False)])
+def test_transforms_that_leave_nothing_where_the_network_answers_are_said(border, said):
+    noted = []
+    changed = experiment(
+        Own(size=76),
+        Own(size=76, first=100),
+        model=UNet(num_classes=2, depth=1, features=4, valid=True),
+        transforms=(HideCentre(border),),
+    )
+    make_plan(changed, note=noted.append)
+    assert [line.startswith("warning: no pixel counts in the first 8") for line in noted] == (
+        [True] if said else []
+    )
+
+
+WRONG = [
+    ({"steps": 1, "optimizer": "warm"}, r"optimizer\.schedule\.warmup_steps=5"),
+    ({"batch_size": 3}, "batch_size=3 is not divisible"),
+    ({"model": UNet(num_classes=3, depth=1, features=4)}, "model.num_classes=3"),
+    ({"optimizer": "pattern"}, "'enc' fits no parameter"),
+    ({"evaluation": "stride"}, "UNet has no output stride"),
+    ({"model": UNet(num_classes=2, depth=4, features=4, valid=True)}, "must be 188"),
+    ({"split": (1, 3)}, "rows times columns"),
+    ({"loss": "weights"}, r"loss\.weights has 3 numbers for 2 classes"),
+    ({"normalize": "two"}, "2 numbers, the image 3 channels"),
+    ({"transforms": (RandomCrop(24, fill=(1, 2)),)}, "fills with 2 numbers"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[text for _, text in WRONG])
+def test_what_the_experiment_alone_shows_is_refused_before_data_are_touched(
+    changes, message, monkeypatch
+):
+    def touched(self):
+        raise AssertionError("the data were touched")
+
+    monkeypatch.setattr(FileDataset, "prepare", touched)
+    data = Folder(directory="/nowhere", class_names=("background", "object"))
+    given = {key: _part(key, value) for key, value in changes.items()}
+    with pytest.raises(InputError, match=message):
+        make_plan(experiment(data, data, **given))
+
+
+def _part(key, value):
+    return {
+        "warm": SGD(Poly(0.1, warmup_steps=5)),
+        "pattern": SGD(Poly(0.1), multipliers=(("enc", 0.1),)),
+        "stride": Evaluation(output_stride=8),
+        "weights": ClassWeightedCrossEntropy((1.0, 2.0, 3.0)),
+        "two": Normalize((1.0, 2.0)),
+    }.get(value if isinstance(value, str) else "", value)
+
+
+def test_classes_that_differ_are_named_where_they_part():
+    other = Own(class_names=("background", "thing", "more"))
+    with pytest.raises(InputError) as refused:
+        make_plan(experiment(Own(), other))
+    assert str(refused.value) == (
+        "eval_data and train_data must have the same classes: class 1 is 'thing' and 'object' "
+        "(of 3 and 2)."
+    )
+
+
+def test_a_guess_refuses_nothing_that_the_data_themselves_allow():
+    # Without a crop the size is the data's: 76 pixels fit this network, the guess does not.
+    valid = UNet(num_classes=2, depth=2, features=4, valid=True)
+    sized = experiment(Own(size=76), Own(size=76, first=9), model=valid, transforms=())
+    assert make_plan(sized, note=lambda _: None).parameters > 0
+
+
+def test_the_network_is_traced_once_where_the_guess_is_right(monkeypatch):
+    traced, calls = plan._traced, []
+    monkeypatch.setattr(plan, "_traced", lambda *a: calls.append(a) or traced(*a))
+    make_plan(experiment(Own()), note=lambda _: None)
+    assert len(calls) == 1
+    assert len(check_settings(experiment(Own()))) == 1
