@@ -23,7 +23,7 @@ from segjax import experiment as experiments
 from segjax import parallel
 from segjax.announce import LOGGER
 from segjax.errors import InputError, Interrupted, RunError, guarded
-from segjax.evaluate.score import Scorer, Scores, summary
+from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.comparison import (
@@ -332,12 +332,7 @@ def _evaluate(
         _note("\n".join(table_lines(rows)))
     if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
-    text = "  ".join(
-        f"{name} {evaluation[name]:.4f}"
-        for name in ("mean_iou", "pixel_accuracy", "mean_accuracy")
-        if evaluation[name] is not None
-    )
-    shown = text or "no score, since no pixel of their labels counts"
+    shown = scores_line(evaluation) or "no score, since no pixel of their labels counts"
     _note(f"step {step}, {evaluation['images']} images: {shown}")
     _note(f"report: {workdir / 'report.html'}")
 

@@ -2,15 +2,31 @@
 
 The train step adds totals and weights over all devices and divides once. A mean per device
 would be the wrong loss as soon as devices hold different numbers of ignored pixels.
+
+A label that is neither a class nor 255 never counts as one. Outside of `jit` it is an error;
+inside, where nothing can be raised, the total, the weight and the gradient are NaN, so that
+the train step refuses the batch. The same holds for a pixel weight that is negative or NaN.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
+from segjax.errors import InputError
+from segjax.labels import (
+    as_array,
+    as_ids,
+    check_ids,
+    check_same_shape,
+    equals,
+    is_traced,
+    no_class,
+)
 from segjax.types import IGNORE, Array, Batch
 
 
@@ -21,23 +37,68 @@ def softmax_cross_entropy(
 
         total = Σ w · (log Σ_k exp z_k − z_label),    weight = Σ w
 
+    Ignored pixels are masked, not multiplied by 0: whatever their scores and weights are, −inf
+    and NaN included, total and gradient do not depend on them.
+
     Args:
-      logits: scores of k classes.
+      logits: scores of k ≥ 2 classes.
       batch: `label` (b h w, class ids or 255) and optionally `weight` (b h w, ≥ 0), both on the
         logits' grid; without `weight`, w = 1 at every pixel that is not ignored.
 
     Returns:
-      {"cross_entropy": (total, weight)}, in float32 or better.
+      {"cross_entropy": (total, weight)}, in float32 or better. Inside `jit` both are NaN where
+      a label is no class, or a weight negative.
+
+    Raises:
+      ValueError: shapes differ, there is one class only, labels are not integers, and outside
+        of `jit` a label that is no class or a weight that is negative or not finite.
     """
-    label = batch["label"].astype(jnp.int32)
+    label = _labels(logits, batch)
     dtype = jnp.promote_types(logits.dtype, jnp.float32)
-    counted = (label != IGNORE).astype(dtype)
-    weight = counted * batch["weight"] if "weight" in batch else counted
-    log_probability = jax.nn.log_softmax(logits.astype(dtype))
-    # Ignored labels lie outside the classes: read class 0 there, the weight is 0.
-    index = jnp.where(label == IGNORE, 0, label)[..., None]
+    ignored, wrong = equals(label, IGNORE), no_class(label, logits.shape[-1])
+    given = jnp.ones(label.shape, dtype)
+    if "weight" in batch:
+        given = _pixel_weights(batch["weight"], ignored, dtype)
+    broken = jnp.where(wrong | ~(given >= 0), jnp.nan, given)
+    weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
+    # Masked before the softmax, or the gradient of an infinite score would be 0 · ∞.
+    scores = jnp.where(jnp.expand_dims(ignored, -1), 0, logits.astype(dtype))
+    log_probability = jax.nn.log_softmax(scores)
+    # What is no class lies outside: read class 0 there, the weight is 0 or NaN.
+    index = jnp.where(ignored | wrong, 0, label).astype(jnp.int32)[..., None]
     cross_entropy = -jnp.take_along_axis(log_probability, index, axis=-1)[..., 0]
     return {"cross_entropy": (jnp.sum(weight * cross_entropy), jnp.sum(weight))}
+
+
+def _labels(logits: Array, batch: Batch) -> Array:
+    """The labels, once shapes fit; their values are checked too, unless they are traced."""
+    k = logits.shape[-1]
+    if k < 2:
+        raise ValueError(
+            f"Logits of shape {logits.shape} have {k} class; the softmax over one class is "
+            "always 1. Give a binary task two: background and object (num_classes=2)."
+        )
+    label = as_ids("labels", batch["label"])
+    for what in ("label", "weight"):
+        if what in batch and np.shape(batch[what]) != logits.shape[:-1]:
+            raise ValueError(
+                f"Logits have shape {logits.shape} and {what} has shape "
+                f"{np.shape(batch[what])}; {what} must be b h w, here {logits.shape[:-1]}."
+            )
+    check_ids("label", label, k)
+    return label
+
+
+def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
+    """The weight map in `dtype` or better, once it is known to hold weights, or traced."""
+    weight = as_array(weight)
+    if not is_traced(weight) and not is_traced(ignored):
+        counted = np.asarray(weight)[~np.asarray(ignored)]
+        wrong = counted[~((counted >= 0) & (counted < np.inf))]
+        if wrong.size:
+            raise ValueError(f"Pixel weights must be finite and at least 0, got {wrong[0]}.")
+    weight = jnp.asarray(weight)
+    return weight.astype(jnp.promote_types(dtype, weight.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +109,25 @@ class ClassWeightedCrossEntropy:
     the median of the classes' frequencies over the class's own.
 
     Attributes:
-      weights: one number ≥ 0 a class.
+      weights: one number ≥ 0 a class, and one of them above 0.
+
+    Raises:
+      InputError: a weight is negative or not finite, or all are 0.
     """
 
     weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        wrong = [w for w in self.weights if not (math.isfinite(w) and w >= 0)]
+        if wrong:
+            raise InputError(
+                f"loss.weights={self.weights} must be finite and at least 0, got {wrong[0]}."
+            )
+        if not any(self.weights):
+            raise InputError(
+                f"loss.weights={self.weights} has no weight above 0, so nothing would be "
+                "learned; give the classes that count a weight above 0."
+            )
 
     def __call__(
         self, logits: Float[Array, "b h w k"], batch: Batch
@@ -59,15 +135,19 @@ class ClassWeightedCrossEntropy:
         """{"cross_entropy": (total, weight)}; see `softmax_cross_entropy`.
 
         Raises:
-          ValueError: the logits have another number of classes than there are weights.
+          ValueError: the logits have another number of classes than there are weights, or
+            `softmax_cross_entropy` refuses them.
         """
         if len(self.weights) != logits.shape[-1]:
             raise ValueError(
                 f"loss.weights has {len(self.weights)} numbers for {logits.shape[-1]} classes."
             )
-        label = batch["label"].astype(jnp.int32)
+        label = _labels(logits, batch)
         by_class = jnp.asarray(self.weights, jnp.float32)
-        weight = by_class[jnp.where(label == IGNORE, 0, label)] * batch.get("weight", 1.0)
+        outside = no_class(label, len(self.weights), ignore=None)
+        weight = by_class[jnp.where(outside, 0, label)]
+        if "weight" in batch:
+            weight = weight * as_array(batch["weight"])
         return softmax_cross_entropy(logits, {**batch, "weight": weight})
 
 
@@ -84,7 +164,7 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
       stride: pixels of the image from one score to the next.
 
     Raises:
-      ValueError: the logits are larger than the labels.
+      ValueError: the logits are larger than the labels, or a map is not b H W like the other.
 
     >>> label = jnp.arange(25).reshape(1, 5, 5)
     >>> on_logits_grid({"label": label}, (3, 3))["label"].tolist()
@@ -92,12 +172,15 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     >>> on_logits_grid({"label": label}, (3, 3), stride=2)["label"].tolist()
     [[[0, 2, 4], [10, 12, 14], [20, 22, 24]]]
     """
-    return {
-        key: _centre(value[:, ::stride, ::stride], size)
-        if key in ("label", "weight")
-        else value
-        for key, value in batch.items()
-    }
+    maps = {key: as_array(batch[key]) for key in ("label", "weight") if key in batch}
+    check_same_shape(**maps)
+    for key, value in maps.items():
+        if np.ndim(value) != 3:
+            raise ValueError(
+                f"The {key} has shape {np.shape(value)}; it must be b h w, one number a pixel."
+            )
+    moved = {key: _centre(value[:, ::stride, ::stride], size) for key, value in maps.items()}
+    return {**batch, **moved}
 
 
 def _centre(x: Array, size: tuple[int, int]) -> Array:

@@ -114,3 +114,94 @@ def test_under_jit_ids_outside_the_classes_are_left_out():
     np.testing.assert_array_equal(
         count(jnp.array([0, 7, 1]), jnp.array([0, 1, 5])), [[1, 0], [0, 0]]
     )
+
+
+def test_under_jit_an_id_of_any_dtype_is_counted_as_itself_or_left_out():
+    count = jax.jit(lambda t, p: metrics.confusion_matrix(t, p, 3))
+    for dtype in (jnp.int8, jnp.int16, jnp.uint16, jnp.uint32):
+        values = [0, 1, 2, 100, *([-1] if jnp.issubdtype(dtype, jnp.signedinteger) else [])]
+        label = jnp.array(values, dtype)
+        np.testing.assert_array_equal(count(label, jnp.zeros_like(label)), [[1, 0, 0]] * 3)
+    with jax.enable_x64(True):
+        wide = jnp.array([2**32, 2**32 + 1, 1], jnp.int64)
+        np.testing.assert_array_equal(
+            count(wide, jnp.zeros_like(wide)), [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
+        )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((2, 3, 3), (3, 3)), ((4, 1), (4,)), ((4,), (4, 1)), ((2, 3), (3, 2)), ((1,), ())],
+)
+@pytest.mark.parametrize("make", [np.zeros, jnp.zeros, lambda *a: np.zeros(*a).tolist()])
+def test_labels_and_predictions_of_two_shapes_are_refused_with_both(one, other, make):
+    with pytest.raises(ValueError) as raised:
+        metrics.confusion_matrix(make(one, np.int32), np.zeros(other, np.int32), 2)
+    assert str(one) in str(raised.value) and str(other) in str(raised.value)
+
+
+def test_probabilities_are_not_predictions():
+    probabilities = np.full((2, 2), 0.9)
+    for run in (metrics.confusion_matrix, jax.jit(metrics.confusion_matrix, static_argnums=2)):
+        with pytest.raises(ValueError, match="predictions must be class ids .*take argmax"):
+            run(np.zeros((2, 2), int), probabilities, 2)
+    with pytest.raises(ValueError, match="labels must be class ids"):
+        metrics.confusion_matrix(probabilities, np.zeros((2, 2), int), 2)
+
+
+def test_lists_and_booleans_are_counted():
+    expected = [[1, 1], [0, 2]]
+    for label, prediction in (
+        ([[0, 0], [1, 1]], [[0, 1], [1, 1]]),
+        (np.array([False, False, True, True]), np.array([False, True, True, True])),
+    ):
+        np.testing.assert_array_equal(
+            metrics.confusion_matrix(label, prediction, 2), expected, strict=False
+        )
+    assert metrics.mean_iou(expected) == metrics.mean_iou(np.array(expected))
+
+
+def test_one_class_cannot_be_scored():
+    with pytest.raises(ValueError, match="num_classes=1: .*count background as a class too"):
+        metrics.confusion_matrix(np.zeros(3, int), np.zeros(3, int), 1)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        metrics.iou,
+        metrics.mean_iou,
+        metrics.mean_iou_over_true_classes,
+        metrics.pixel_accuracy,
+        metrics.mean_accuracy,
+        metrics.frequency_weighted_iou,
+        metrics.occurring,
+        metrics.with_truth,
+    ],
+)
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.array([[0.5, 0.5], [0.2, 0.8]]), "float64 from 0.2 to 0.8: .*before it is normal"),
+        ([[1, -1], [0, 1]], "from -1 to 1"),
+        (np.eye(2, dtype=bool), "bool"),
+        (np.ones((2, 3), int), r"shape k k, got \(2, 3\)"),
+        ([1, 2], r"shape k k, got \(2,\)"),
+        (np.ones((2, 2, 2), int), r"shape k k, got \(2, 2, 2\)"),
+    ],
+)
+def test_what_is_no_matrix_of_counts_has_no_score(score, matrix, message):
+    with pytest.raises(ValueError, match=message):
+        score(matrix)
+
+
+def test_both_conventions_of_mean_iou_stand_beside_each_other():
+    # Class 1 has one wrong pixel and no truth, class 3 occurs nowhere.
+    confusion = np.array([[90, 1, 9, 0], [0, 0, 0, 0], [10, 0, 90, 0], [0, 0, 0, 0]])
+    by_class = (90 / 110, 90 / 109)
+    assert metrics.mean_iou(confusion) == pytest.approx(sum(by_class) / 3)
+    assert metrics.mean_iou_over_true_classes(confusion) == pytest.approx(sum(by_class) / 2)
+    assert metrics.occurring(confusion).tolist() == [True, True, True, False]
+    assert metrics.with_truth(confusion).tolist() == [True, False, True, False]
+    everywhere = np.array([[3, 1], [0, 4]])
+    assert metrics.mean_iou_over_true_classes(everywhere) == metrics.mean_iou(everywhere)

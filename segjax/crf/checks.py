@@ -13,6 +13,9 @@ _LEAST_WIDTH = 1e-6
 _LARGEST_ENERGY = 1e20
 """Sums of it over the pixels and the classes of any image stay finite in float32."""
 
+_SUM_TOLERANCE = 0.05
+"""Far above what float16, bfloat16 or 8 bits round, far below independent scores of classes."""
+
 _FARTHEST = 1e5
 """Widths from one end to the other, after which float32 misplaces points of a lattice."""
 
@@ -112,10 +115,19 @@ def check_sizes(what: str, scores: Any, image: Any) -> None:
                 f"There are no {name}: the image has shape {image.shape} and {what.lower()} "
                 f"have shape {scores.shape}."
             )
+    if scores.shape[-1] == 1:
+        pair = "(1 − p, p)" if what == "Probabilities" else "(0, z)"
+        raise ValueError(
+            f"{what} of shape {scores.shape} have one class, which would be 1 everywhere; of a "
+            f"binary task give two channels, {pair}, joined on the last axis."
+        )
 
 
 def check_probabilities(probabilities: Any) -> None:
-    """Raises ValueError if one is not within 0 … 1, up to rounding; not traced, not empty."""
+    """Raises ValueError unless they are within 0 … 1 and sum to 1; not traced, not empty.
+
+    What rounding to 16 or 8 bits moves is let pass.
+    """
     if traced(probabilities):
         return
     least, most = np.min(probabilities), np.max(probabilities)
@@ -123,4 +135,11 @@ def check_probabilities(probabilities: Any) -> None:
         raise ValueError(
             f"Probabilities must be finite and lie in 0 … 1, got {least} to {most}; a "
             "network's logits go through a softmax first."
+        )
+    sums = np.sum(np.asarray(probabilities), axis=-1, dtype=np.float32)
+    farthest = sums.flat[np.argmax(np.abs(sums - 1))]
+    if abs(farthest - 1) > _SUM_TOLERANCE:
+        raise ValueError(
+            f"Probabilities of a pixel must sum to 1 over the classes, got {farthest:g}; "
+            "divide by the sum, or take the softmax of logits first."
         )

@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int, UInt8
 
+from segjax.data.checks import check_example, checked_example
 from segjax.errors import InputError
 from segjax.types import Dataset, Example, Transform
 
@@ -54,7 +55,9 @@ def batches(
         import what they need, so they cannot use classes that an experiment file defines.
 
     Raises:
-      InputError: an argument does not fit, or the examples of a batch differ in shape.
+      InputError: an argument does not fit; and from the batches: `checks.check_example` refuses
+        an example as the transforms leave it, or the examples of a batch differ in size, keys
+        or image type.
     """
     if batch_size < 1 or batch_size % process_count:
         raise InputError(
@@ -69,7 +72,9 @@ def batches(
         .seed(seed)
         .shuffle()
         .repeat()
-        .random_map(partial(_transform, transforms=tuple(transforms)))
+        .random_map(
+            partial(_transformed, transforms=tuple(transforms), class_names=dataset.class_names)
+        )
         # Grain counts in 64 bits, and batches of one example would be one too many for them.
         # (Further up, it would change the random numbers: they depend on what comes before.)
         .slice(slice(0, 2**62))
@@ -105,10 +110,14 @@ def equal_size_batches(
     No image is padded, so its prediction cannot depend on its neighbours in the batch. Batches
     come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
     examples of each size, and 2 · `threads` read ahead.
+
+    Raises:
+      InputError: `checks.check_example` refuses an example.
     """
-    waiting: dict[tuple[int, ...], list[tuple[int, Example]]] = {}
+    waiting: dict[tuple, list[tuple[int, Example]]] = {}
     for index, example in _read_ahead(dataset, indices, threads):
-        group = waiting.setdefault(np.shape(example["image"]), [])
+        image = example["image"]
+        group = waiting.setdefault((image.shape, image.dtype), [])
         group.append((index, example))
         if len(group) == batch_size:
             yield _stack_indexed(group)
@@ -139,29 +148,47 @@ class _Source:
         return f"{type(self.dataset).__name__} of {len(self.dataset)} examples"
 
 
-def _transform(
-    example: Example, rng: np.random.Generator, *, transforms: Sequence[Transform]
+def _transformed(
+    example: Example,
+    rng: np.random.Generator,
+    *,
+    transforms: Sequence[Transform],
+    class_names: Sequence[str],
 ) -> Example:
+    """The example as the transforms leave it, which may be what makes it fit."""
     for transform in transforms:
         example = transform(example, rng)
+    check_example(example, class_names, transformed=bool(transforms))
     return example
 
 
 def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    first = examples[0]
-    keys = [key for key, value in first.items() if isinstance(value, np.ndarray)]
+    keys = _arrays(examples[0])
     for example in examples[1:]:
-        if any(example[key].shape != first[key].shape for key in keys):
-            sizes = " and ".join(
-                f"{h}x{w} ({e['name']})"
-                for e in (first, example)
-                for h, w in (e["label"].shape,)
-            )
-            raise InputError(
-                f"One batch cannot hold examples of sizes {sizes}: end the transforms with "
-                "RandomCrop(size), or use batch_size=1."
-            )
+        _check_alike(examples[0], example)
     return {key: np.stack([example[key] for example in examples]) for key in keys}
+
+
+def _check_alike(first: Example, other: Example) -> None:
+    """Raises InputError where one batch cannot hold both examples."""
+    crop = "end the transforms with RandomCrop(size), or use batch_size=1"
+    size = lambda e: "x".join(map(str, e["label"].shape))
+    shapes = lambda e: ", ".join(f"{key} {e[key].shape}" for key in _arrays(e))
+    for what, of, remedy in (
+        ("examples of sizes", size, crop),
+        ("examples with", lambda e: ", ".join(_arrays(e)), "give all the same arrays"),
+        ("examples of shapes", shapes, "let all have one shape"),
+        ("images of", lambda e: e["image"].dtype, "let the dataset give one type"),
+    ):
+        if of(first) != of(other):
+            raise InputError(
+                f"One batch cannot hold {what} {of(first)} ({first['name']}) and {of(other)} "
+                f"({other['name']}): {remedy}."
+            )
+
+
+def _arrays(example: Example) -> list[str]:
+    return sorted(key for key, value in example.items() if isinstance(value, np.ndarray))
 
 
 def _with_step(step: int, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -184,7 +211,7 @@ def _read_ahead(
 ) -> Iterator[tuple[int, Example]]:
     remaining = iter(indices)
     with ThreadPoolExecutor(threads) as pool:
-        submit = lambda index: (index, pool.submit(dataset.__getitem__, index))
+        submit = lambda index: (index, pool.submit(checked_example, dataset, index))
         pending = deque(map(submit, islice(remaining, 2 * threads)))
         while pending:
             index, future = pending.popleft()

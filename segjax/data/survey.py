@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from segjax.announce import announced
+from segjax.data.checks import checked_example
 from segjax.data.prepare import FileDataset
 from segjax.types import IGNORE, Dataset
 
@@ -71,19 +73,29 @@ class Survey:
 
 
 def survey(
-    dataset: Dataset, *, title: str = "the data", most: int = MOST, seconds: float = SECONDS
+    dataset: Dataset,
+    *,
+    title: str = "the data",
+    most: int = MOST,
+    seconds: float = SECONDS,
+    check: bool = False,
 ) -> Survey:
     """What a prepared dataset holds; of one without files at most so many examples are read.
 
     Where reading takes longer than `seconds`, what was read by then must do; one part at least
-    is read. `title` names the dataset where it takes long.
+    is read. `title` names the dataset where it takes long. `check` holds what is read against
+    `checks.check_example`; examples that transforms are yet to change may not pass.
+
+    Raises:
+      InputError: an example does not pass.
     """
     with announced(f"Counting the classes of {title}", after=1):
         if isinstance(dataset, FileDataset):
             return _of_files(dataset)
         total = len(dataset)
         indices = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
-        look = lambda index: _looked_at(dataset[int(index)])
+        read = partial(checked_example, dataset) if check else dataset.__getitem__
+        look = lambda index: _looked_at(read(int(index)))
         return _gathered(_spread(look, indices.tolist(), seconds), total)
 
 

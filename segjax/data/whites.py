@@ -16,7 +16,7 @@ MOST_NAMES = 128
 
 @dataclass(frozen=True)
 class Found:
-    """What one mask holds: 255 and its three lowest ids, and the largest its file could."""
+    """What one mask holds: 255, its three lowest ids, and the largest that its file could."""
 
     path: pathlib.Path
     ids: tuple[int, ...]

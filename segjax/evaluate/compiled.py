@@ -125,6 +125,7 @@ def likeliest(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shap
     """The class of the highest score, the first of several.
 
     Raises:
+      ValueError: there is one class only, which would be the likeliest everywhere.
       RunError: a score is not a number.
     """
     return _numbers(_ranked(scores, np))
@@ -132,6 +133,11 @@ def likeliest(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shap
 
 def _ranked(scores: Any, xp: Any) -> Any:
     """The likeliest class, and 255, which is none, where a score is not a number."""
+    if scores.shape[-1] < 2:
+        raise ValueError(
+            f"Scores of shape {scores.shape} have one class, which would be the likeliest "
+            "everywhere; of a binary task give two: (1 − p, p), or num_classes=2."
+        )
     broken = xp.isnan(scores).any(-1)
     return xp.where(broken, IGNORE, xp.argmax(scores, -1)).astype(xp.uint8)
 

@@ -10,8 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
-RGB_HW3 = UInt8[np.ndarray, "h w 3"]
-Alpha_HW = Float[np.ndarray, "h w"]
+from segjax.labels import check_on_image, check_same_shape
+
+RGB_HW3 = UInt8[np.ndarray, "..."]
+"""h w 3; functions of two maps raise ValueError, with both shapes, where they differ."""
+
+Alpha_HW = Float[np.ndarray, "..."]
 
 BLOCK = 64
 """Rows that one product with the kernel's band gives."""
@@ -41,8 +45,9 @@ def blur_background(image: RGB_HW3, alpha: Alpha_HW, *, sigma: float) -> RGB_HW3
     A `sigma` of 0 gives the image.
 
     Raises:
-      ValueError: `sigma` is negative or not finite.
+      ValueError: `sigma` is negative or not finite, or image and alpha differ in size.
     """
+    check_on_image(image, alpha=alpha)
     if not (math.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"Sigma is a number of pixels, 0 or more, got {sigma}.")
     weight_HW1 = (1 - alpha[..., None]).astype(np.float32)
@@ -55,12 +60,23 @@ def blur_background(image: RGB_HW3, alpha: Alpha_HW, *, sigma: float) -> RGB_HW3
 
 
 def replace_background(image: RGB_HW3, alpha: Alpha_HW, background: RGB_HW3) -> RGB_HW3:
-    """α · image + (1 − α) · background, rounded."""
+    """α · image + (1 − α) · background, rounded.
+
+    Raises:
+      ValueError: image, alpha and background differ in size.
+    """
+    check_on_image(image, alpha=alpha)
+    check_same_shape(image=image, background=background)
     return _mixed(image, background, alpha)
 
 
 def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
-    """The image with `alpha` as its fourth channel, 255 where all is foreground."""
+    """The image with `alpha` as its fourth channel, 255 where all is foreground.
+
+    Raises:
+      ValueError: image and alpha differ in size.
+    """
+    check_on_image(image, alpha=alpha)
     return np.dstack([image, np.rint(255 * alpha).astype(np.uint8)])
 
 

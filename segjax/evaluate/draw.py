@@ -6,15 +6,21 @@ uint8, uint16 or float; `as_rgb` says how they become visible.
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
+from segjax.labels import as_ids, check_on_image
 from segjax.types import IGNORE
 
-Image_HWC = Shaped[np.ndarray, "h w c"]
-Label_HW = UInt8[np.ndarray, "h w"]
+Image_HWC = Shaped[np.ndarray, "..."]
+"""h w c; what takes labels too raises ValueError, with both shapes, where they differ."""
+
+Label_HW = Any
+"""h w ids 0 … 255: an array of any integers, or nested lists."""
+
 Palette = UInt8[np.ndarray, "256 3"]
 RGB_HW3 = UInt8[np.ndarray, "h w 3"]
 
@@ -29,7 +35,7 @@ UNCOUNTED = np.array([150, 150, 150], np.uint8)
 
 def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
     """A single-channel image (mode "P") whose pixel values are the label ids, untouched."""
-    image = Image.fromarray(label)
+    image = Image.fromarray(_ids("label", label))
     image.putpalette(palette.tobytes(), "RGB")
     return image
 
@@ -47,7 +53,18 @@ def save_png(image: Image.Image, path: str | os.PathLike) -> None:
 
 def colour(label: Label_HW, palette: Palette) -> RGB_HW3:
     """The palette's colour at every pixel."""
-    return palette[label]
+    return palette[_ids("label", label)]
+
+
+def _ids(name: str, label: Label_HW) -> UInt8[np.ndarray, "h w"]:
+    """The label map in 8 bits, which hold each of its ids."""
+    ids = np.asarray(as_ids(name, label))
+    if ids.ndim != 2 or ids.min(initial=0) < 0 or ids.max(initial=0) > 255:
+        raise ValueError(
+            f"A map of labels is h w with ids 0 to 255, but {name} has shape {ids.shape} and "
+            f"ids {ids.min(initial=0)} to {ids.max(initial=0)}."
+        )
+    return ids.astype(np.uint8)
 
 
 def as_rgb(image: Image_HWC) -> RGB_HW3:
@@ -88,8 +105,11 @@ def overlay(
     would only darken it.
 
     Raises:
-      ValueError: `opacity` is not within 0 … 1.
+      ValueError: image and label differ in size, an id is not 0 … 255, or `opacity` is not
+        within 0 … 1.
     """
+    check_on_image(image, label=label)
+    label = _ids("label", label)
     if not 0 <= opacity <= 1:
         raise ValueError(
             f"Opacity lies between 0 (image only) and 1 (colour only), got {opacity}."
@@ -118,7 +138,13 @@ def _shades(palette: np.ndarray) -> np.ndarray:
 def errors(
     image: Image_HWC, label: Label_HW, prediction: Label_HW, *, ignore: int = IGNORE
 ) -> RGB_HW3:
-    """The image dimmed to grey, with wrong pixels orange and ignored ones flat grey."""
+    """The image dimmed to grey, with wrong pixels orange and ignored ones flat grey.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
+    check_on_image(image, label=label, prediction=prediction)
+    label, prediction = _ids("label", label), _ids("prediction", prediction)
     dimmed = (0.45 * (as_rgb(image) @ LUMINANCE)).astype(np.uint8)
     picture = np.repeat(dimmed[..., None], 3, axis=-1)
     picture[label != prediction] = WRONG
@@ -134,7 +160,12 @@ def panels(
     *,
     ignore: int = IGNORE,
 ) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
-    """Four pictures of one size: image, overlay of the truth, of the prediction, errors."""
+    """Four pictures of one size: image, overlay of the truth, of the prediction, errors.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
+    check_on_image(image, label=label, prediction=prediction)
     rgb = as_rgb(image)
     return (
         rgb,
@@ -153,7 +184,11 @@ def side_by_side(
     ignore: int = IGNORE,
     gap: int = 4,
 ) -> UInt8[np.ndarray, "h w4 3"]:
-    """`panels` in one row, h × (4 w + 3 gap), with white between them."""
+    """`panels` in one row, h × (4 w + 3 gap), with white between them.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
     pictures = panels(image, label, prediction, palette, ignore=ignore)
     white = np.full((image.shape[0], gap, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, white)]

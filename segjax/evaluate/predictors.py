@@ -43,9 +43,18 @@ class WholeImage:
     def centre(
         self, variables: Variables, image: Array, size: tuple[int, int]
     ) -> Float[Array, "b oh ow k"]:
-        """Probabilities of the middle `size` of images that fill its canvas."""
+        """Probabilities of the middle `size` of images that fill its canvas.
+
+        Raises:
+          InputError: the network tells no classes apart, since it has one alone.
+        """
         logits = self.model.apply(variables, self.normalize(image), train=False)
         assert isinstance(logits, jax.Array)
+        if logits.shape[-1] < 2:
+            raise InputError(
+                f"{type(self.model).__name__} has one class, whose probability is 1 at every "
+                "pixel; give a binary task two: background and object (num_classes=2)."
+            )
         logits = _at_every_pixel(logits, size, getattr(self.model, "label_stride", 1))
         return jax.nn.softmax(center_crop(logits, size).astype(jnp.float32))
 

@@ -1,7 +1,7 @@
 """Scores of a predictor on a dataset, at each image's own size."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,12 @@ class Scorer:
 
 
 def summary(scores: Scores, class_names: Sequence[str], *, step: int) -> dict[str, Any]:
-    """`evaluation.json`: the scores by name; classes that nowhere occur have IoU None."""
+    """`evaluation.json`: the scores by name; classes that nowhere occur have IoU None.
+
+    `mean_iou` is over the classes that occur in truth or prediction, `mean_accuracy` and
+    `mean_iou_over_true_classes` over those that occur in the truth; how many of all `classes`
+    these are is said beside them.
+    """
     confusion = scores.confusion
     by_class = zip(class_names, metrics.iou(confusion), strict=True)
     return {
@@ -85,8 +90,45 @@ def summary(scores: Scores, class_names: Sequence[str], *, step: int) -> dict[st
         "pixel_accuracy": _number(metrics.pixel_accuracy(confusion)),
         "mean_accuracy": _number(metrics.mean_accuracy(confusion)),
         "frequency_weighted_iou": _number(metrics.frequency_weighted_iou(confusion)),
+        "mean_iou_over_true_classes": _number(metrics.mean_iou_over_true_classes(confusion)),
+        "classes": len(class_names),
+        "classes_in_mean_iou": int(metrics.occurring(confusion).sum()),
+        "classes_with_truth": int(metrics.with_truth(confusion).sum()),
         "iou": {name: _number(value) for name, value in by_class},
     }
+
+
+MEANS = {
+    "mean_iou": "classes_in_mean_iou",
+    "mean_iou_over_true_classes": "classes_with_truth",
+    "mean_accuracy": "classes_with_truth",
+}
+"""Means over classes, and the entry of a summary that says over how many."""
+
+
+def over_classes(name: str, scores: Mapping[str, Any]) -> str:
+    """ " over 18 of 21 classes" for a mean that leaves some out, else nothing.
+
+    Args:
+      name: of the score.
+      scores: what `summary` returned; one without counts says nothing.
+    """
+    counted, classes = scores.get(MEANS.get(name, "")), scores.get("classes")
+    if counted is None or counted == classes:
+        return ""
+    return f" over {counted} of {classes} classes"
+
+
+def scores_line(scores: Mapping[str, Any]) -> str:
+    """The scores of a `summary` in one line; means over fewer classes say over how many."""
+    names = ["mean_iou", "pixel_accuracy", "mean_accuracy"]
+    if scores["classes_with_truth"] != scores["classes_in_mean_iou"]:
+        names.insert(1, "mean_iou_over_true_classes")
+    return "  ".join(
+        f"{name} {scores[name]:.4f}{over_classes(name, scores)}"
+        for name in names
+        if scores[name] is not None
+    )
 
 
 def _number(value: float) -> float | None:

@@ -24,8 +24,7 @@ from segjax.train.report import page, section
 from segjax.train.report_curves import FEWEST_TO_SMOOTH, chart, percent, running_median, series
 from segjax.train.report_examples import ExampleResult, panel, shrunk
 from segjax.train.report_svg import Line
-from segjax.train.results import EVALUATION
-from segjax.train.workdir import write_text
+from segjax.train.workdir import EVALUATION, write_text
 from segjax.types import Variables
 
 COMPARISON, TABLE, PREDICTIONS = "comparison.html", "comparison.json", "predictions.npz"
@@ -210,6 +209,10 @@ def _variant(name: str, group: Sequence[Run]) -> dict[str, Any]:
         "steps": [score["step"] for score in scores],
         "failed": [run.experiment.seed for run in group if run not in done],
     }
+    variant["classes"] = len(group[0].experiment.eval_data.class_names)
+    variant["classes_in_mean_iou"] = [
+        score.get("classes_in_mean_iou", variant["classes"]) for score in scores
+    ]
     for key in ("mean_iou", "pixel_accuracy"):
         values = [score[key] for score in scores if score[key] is not None]
         variant[key] = {
@@ -241,11 +244,22 @@ def _row(variant: Mapping[str, Any], best: float | None) -> str:
         seeds += f" ({len(variant['failed'])} failed)"
     iou, accuracy = (_score(variant[key]) for key in ("mean_iou", "pixel_accuracy"))
     mark = ' class="value"' if best is not None and variant["mean_iou"]["mean"] == best else ""
+    iou += _over(variant)
     return (
         f'<tr><th scope="row">{escape(variant["name"])}</th>'
         + "".join(f"<td>{cell}</td>" for cell in [*cells, seeds])
         + f"<td{mark}>{iou}</td><td>{accuracy}</td></tr>"
     )
+
+
+def _over(variant: Mapping[str, Any]) -> str:
+    """Over how many classes the means of a variant's runs are, where some leave classes out."""
+    counts, classes = sorted(set(variant["classes_in_mean_iou"])), variant["classes"]
+    if counts in ([], [classes]):
+        return ""
+    fewest, most = counts[0], counts[-1]
+    counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    return f" over {counted} of {classes} classes"
 
 
 def _score(score: Mapping[str, Any]) -> str:

@@ -37,12 +37,13 @@ def coverage(experiment: Experiment, *fields: str) -> Coverage:
     """Looks at the prepared datasets of these fields, "train_data" and "eval_data".
 
     Raises:
-      InputError: every pixel of a dataset is ignored.
+      InputError: every pixel of a dataset is ignored, or an example cannot be used.
     """
     found, lines = {}, []
     for field in fields:
         data = getattr(experiment, field)
-        found[field] = survey(data, title=field)
+        is_final = field == "eval_data" or not experiment.transforms
+        found[field] = survey(data, title=field, check=is_final)
         lines += _ignored(field, data, found[field])
         lines += _absent(field, data, found[field])
     trained_on, more = _trained_on(experiment, found)

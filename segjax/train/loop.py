@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -12,11 +12,12 @@ import numpy as np
 
 from segjax import metrics
 from segjax.announce import announced
-from segjax.errors import RunError
+from segjax.errors import InputError, RunError
 from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
 from segjax.parallel import is_main, over_devices, replicate
 from segjax.train.checkpoint import Checkpoints
+from segjax.train.diagnosis import fault_in_batch
 from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
@@ -30,7 +31,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
       The scores of the last step if it was evaluated now; None if the run was complete already.
 
     Raises:
-      RunError: loss or gradients are not finite, or a checkpoint cannot be written.
+      RunError: loss or gradients are not finite, an example cannot be trained on, or a
+        checkpoint cannot be written.
       KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
     experiment, scores = plan.experiment, None
@@ -55,7 +57,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
             for step in range(first, experiment.steps):
                 if ctrl_c.came:
                     break
-                state, measured = step_fn(state, next(batches))
+                state, measured = step_fn(state, _next(batches, rows, checkpoints, state))
                 rows.add(step + 1, measured)
                 evaluate = _is_evaluated(step + 1, experiment)
                 save = _due(step + 1, experiment, experiment.checkpoint_every)
@@ -71,7 +73,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
             rows.flush()
             progress.close()
             if rows.failed_at is not None:
-                raise _not_finite(checkpoints, state, workdir, experiment)
+                raise _not_finite(checkpoints, state, workdir, plan)
             if ctrl_c.came:
                 if int(state.step):
                     _save_if_new(checkpoints, state)
@@ -136,21 +138,53 @@ def _score(
         raise
 
 
+def _next(
+    batches: Iterator[Mapping[str, np.ndarray]],
+    rows: "_Rows",
+    checkpoints: Checkpoints,
+    state: TrainState,
+) -> Mapping[str, np.ndarray]:
+    """The next batch; what is wrong with an example costs none of the steps before it."""
+    try:
+        return next(batches)
+    except InputError as error:
+        rows.flush()
+        # The other processes know nothing of it, and saving would wait for them.
+        kept = _keep(checkpoints, state) if jax.process_count() == 1 else ""
+        remedy = (
+            f" {kept} Once it is mended, the same command goes on from there." if kept else ""
+        )
+        raise RunError(f"{error}{remedy}") from error
+
+
+def _keep(checkpoints: Checkpoints, state: TrainState) -> str:
+    """Saves the state of a run that stops, and says so; "" where nothing has been trained."""
+    if not (step := int(state.step)):
+        return ""
+    _save_if_new(checkpoints, state)
+    return f"The state of step {step} is saved."
+
+
 def _save_if_new(checkpoints: Checkpoints, state: TrainState) -> None:
     if int(state.step) not in checkpoints.steps:
         checkpoints.save(state)
 
 
 def _not_finite(
-    checkpoints: Checkpoints, state: TrainState, workdir: pathlib.Path, experiment: Experiment
+    checkpoints: Checkpoints, state: TrainState, workdir: pathlib.Path, plan: Plan
 ) -> RunError:
     """The error of a run that stopped; the state before the bad step is saved first."""
-    step = int(state.step)
-    _save_if_new(checkpoints, state)
+    step, name = int(state.step), plan.experiment.name
+    what = f"Loss or gradients are not finite at step {step + 1} of {name}"
+    kept = _keep(checkpoints, state)
+    if fault := fault_in_batch(plan, step):
+        return RunError(f"{what}: {fault} {kept}".rstrip())
+    rate = "Lower the learning rate or set optimizer.clip_norm"
+    if not step:
+        return RunError(f"{what}; nothing has been trained. {rate}.")
     return RunError(
-        f"Loss or gradients are not finite at step {step + 1} of {experiment.name}; the state "
-        f"before it is saved in {workdir / 'checkpoints' / str(step)}. Lower the learning rate "
-        "or set optimizer.clip_norm, in a new --workdir."
+        f"{what}; the state before it is saved in {workdir / 'checkpoints' / str(step)}. "
+        f"{rate}, in a new --workdir."
     )
 
 
@@ -204,8 +238,11 @@ class _Rows:
         }
         if self._log:
             self._log.write(step, {n: None if np.isnan(v) else v for n, v in values.items()})
+        counted, classes = metrics.occurring(scores.confusion).sum(), len(scores.confusion)
+        over = f" over {counted} of {classes} classes" if counted < classes else ""
         self._progress.line(
             f"step {step}/{self._experiment.steps} evaluated on {scores.images} images: "
-            f"mean_iou {values['mean_iou']:.4f} pixel_accuracy {values['pixel_accuracy']:.4f}"
+            f"mean_iou {values['mean_iou']:.4f}{over} "
+            f"pixel_accuracy {values['pixel_accuracy']:.4f}"
         )
         self._clock = (time.monotonic(), step)

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from segjax.announce import announced
+from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, predictor
@@ -237,6 +238,12 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
         raise InputError(
             f"{field} and train_data must have the same classes: {_difference(ours, theirs)}."
         )
+    if len(ours) == 1:
+        raise InputError(
+            f"{field} has one class, {ours[0]!r}, which every pixel would be; name the "
+            "background as a class too, such as class_names=('background', "
+            f"{ours[0]!r}), and give its pixels the id 0."
+        )
     if len(ours) > IGNORE:
         raise InputError(
             f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of them."
@@ -311,9 +318,16 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
             f"model.normalize={undone} undoes another normalisation than the experiment's, "
             f"{experiment.normalize}; give both the same."
         )
-    image = experiment.eval_data[0]["image"][None]
+    data = experiment.eval_data
+    image = checked_example(data, 0)["image"][None]
     with _one_line():
-        evaluated(experiment).check(variables, jax.ShapeDtypeStruct(image.shape, image.dtype))
+        shape = jax.ShapeDtypeStruct(image.shape, image.dtype)
+        classes = evaluated(experiment).check(variables, shape)
+    if classes != len(data.class_names):
+        raise InputError(
+            f"{type(experiment.model).__name__} tells {classes} classes apart, but eval_data "
+            f"has {len(data.class_names)}; the numbers must agree."
+        )
 
 
 @contextlib.contextmanager

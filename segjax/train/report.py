@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from segjax.evaluate.score import over_classes
 from segjax.train.report_curves import curves, is_number
 from segjax.train.report_examples import ExampleResult, gallery
 from segjax.train.report_scores import class_tables, confusions
@@ -21,6 +22,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 SCORES = {
     "mean_iou": "Mean IoU",
+    "mean_iou_over_true_classes": "Mean IoU over true classes",
     "pixel_accuracy": "Pixel accuracy",
     "mean_accuracy": "Mean accuracy",
     "frequency_weighted_iou": "Frequency-weighted IoU",
@@ -28,7 +30,8 @@ SCORES = {
 
 CONVENTION = (
     "Mean IoU of one confusion matrix over the whole set; classes absent from truth and "
-    "prediction are left out, and ignored pixels are not counted."
+    "prediction are left out, and ignored pixels are not counted. A class that is predicted "
+    "but has no truth counts as 0; mean IoU over true classes leaves it out."
 )
 
 CLASSES = (
@@ -40,7 +43,7 @@ CLASSES = (
 EXAMPLES = (
     "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
     "Under Errors, orange is a wrong pixel and flat grey one that does not count. The score is "
-    "of the single image."
+    "of the single image, over the classes that occur in its truth or prediction."
 )
 
 
@@ -102,8 +105,15 @@ def _pre(description: str) -> str:
 
 def _headline(title: str, evaluation: Mapping[str, Any]) -> str:
     scores = "".join(
-        _figure(name, evaluation.get(key), "%", main=key == "mean_iou")
+        _figure(
+            name,
+            evaluation.get(key),
+            "%",
+            main=key == "mean_iou",
+            note=over_classes(key, evaluation),
+        )
         for key, name in SCORES.items()
+        if key in evaluation or key != "mean_iou_over_true_classes"
     )
     counts = _figure("Step", evaluation.get("step")) + _figure(
         "Images", evaluation.get("images")
@@ -125,12 +135,16 @@ def _trained_on(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(name: str, value: Any, unit: str = "", *, main: bool = False) -> str:
+def _figure(
+    name: str, value: Any, unit: str = "", *, main: bool = False, note: str = ""
+) -> str:
     text = "–"
     if is_number(value):
         text = f"{100 * value:.2f}" if unit else f"{value:,}"
     mark = f'<span class="unit">{unit}</span>' if unit and text != "–" else ""
-    return f"<div{' class=main' if main else ''}><dt>{name}</dt><dd>{text}{mark}</dd></div>"
+    return (
+        f"<div{' class=main' if main else ''}><dt>{name}{note}</dt><dd>{text}{mark}</dd></div>"
+    )
 
 
 def page(title: str, headline: str, sections: str) -> str:

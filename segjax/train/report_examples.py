@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segjax.evaluate.draw import as_rgb, panels
+from segjax.labels import check_on_image
 from segjax.train.report_curves import is_number
 from segjax.train.report_scores import swatch
 from segjax.train.report_svg import data_uri
@@ -28,6 +29,9 @@ class ExampleResult:
     """One evaluated image: `image` h w c, `label` and `prediction` h w with ids 0 … 254 or 255.
 
     `iou` is the mean IoU of this image alone, None where no pixel counts.
+
+    Raises:
+      ValueError: the three differ in size.
     """
 
     name: str
@@ -35,6 +39,9 @@ class ExampleResult:
     image: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_on_image(self.image, label=self.label, prediction=self.prediction)
 
 
 def gallery(

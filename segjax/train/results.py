@@ -12,10 +12,9 @@ from segjax.experiment import Experiment, describe
 from segjax.parallel import is_main
 from segjax.train.log import read_metrics
 from segjax.train.report import ExampleResult, write_report
-from segjax.train.workdir import write_text
+from segjax.train.workdir import EVALUATION, write_text
 from segjax.types import Variables
 
-EVALUATION = "evaluation.json"
 REPORT = "report.html"
 WEIGHTS = "model.safetensors"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segjax.evaluate.predictors import at_output_stride
+from segjax.evaluate.score import over_classes
 from segjax.experiment import Experiment
 from segjax.train.results import how_evaluated
 from segjax.train.workdir import write_text
@@ -45,11 +46,16 @@ def write_table(
 
 
 def table_lines(rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]) -> list[str]:
-    """The table as text: name, mean IoU and pixel accuracy of each row."""
+    """The table as text: name, mean IoU and pixel accuracy of each row.
+
+    A row whose mean leaves classes out ends with how many it is over.
+    """
     widest = max(len(name) for name, _, _ in rows)
     head = f"{'':{widest}}" + "".join(f"{score:>16}" for score in SCORES)
     shown = lambda value: "–" if value is None else f"{value:.4f}"
     return [head] + [
-        f"{name:{widest}}" + "".join(f"{shown(scores[score]):>16}" for score in SCORES)
+        f"{name:{widest}}"
+        + "".join(f"{shown(scores[score]):>16}" for score in SCORES)
+        + over_classes("mean_iou", scores).replace(" over", "  mean_iou over")
         for name, _, scores in rows
     ]

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from segjax import experiment as experiments
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.train.checkpoint import has_checkpoint
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
+EVALUATION = "evaluation.json"
 LONGEST = 200
 """Characters of two values that are shown where they differ."""
 
@@ -25,7 +27,7 @@ def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
 
 
 def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
-    """Returns nothing when the folder is new or belongs to this experiment.
+    """Returns nothing when the folder is new, holds no results, or is this experiment's.
 
     Raises:
       InputError: it belongs to another experiment (the fields that differ are named), or its
@@ -34,7 +36,9 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {workdir} is a file; name a folder.")
     recorded = workdir / DESCRIPTION
-    if not recorded.is_file():
+    # A run that found its data wrong leaves no results; mended, it may be another experiment.
+    results = has_checkpoint(workdir) or (workdir / EVALUATION).is_file()
+    if not recorded.is_file() or not results:
         return
     theirs = experiments.trajectory(recorded.read_text())
     ours = experiments.trajectory(experiments.describe(experiment))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
 from segjax.errors import InputError
+from segjax.labels import check_planes
 from segjax.types import IGNORE, Example
 
 
@@ -30,11 +31,11 @@ class BorderWeights:
     class_weights: tuple[float, ...] = ()
 
     def __post_init__(self):
-        if self.w0 < 0 or self.sigma <= 0:
+        if not (0 <= self.w0 < math.inf and 0 < self.sigma < math.inf):
             raise InputError(
                 f"BorderWeights needs w0 >= 0 and sigma > 0, got {self.w0} and {self.sigma}."
             )
-        if any(weight < 0 for weight in self.class_weights):
+        if not all(0 <= weight < math.inf for weight in self.class_weights):
             raise InputError(f"BorderWeights needs weights >= 0, got {self.class_weights}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -43,15 +44,17 @@ class BorderWeights:
         Raises:
           InputError: a label has no entry in `class_weights`.
         """
+        check_planes(example)
         label = example["label"]
         valid = label != IGNORE
         weight = valid.astype(np.float32)
         if self.class_weights:
-            largest = int(label[valid].max(initial=0))
-            if largest >= len(self.class_weights):
+            count = len(self.class_weights)
+            wrong = label[valid & ((label < 0) | (label >= count))]
+            if wrong.size:
                 raise InputError(
-                    f"BorderWeights has {len(self.class_weights)} class_weights, but a label "
-                    f"is {largest}: give one weight a class."
+                    f"BorderWeights has {count} class_weights, but a label is {wrong[0]}: give "
+                    "one weight a class."
                 )
             table = np.asarray(self.class_weights, np.float32)
             weight[valid] = table[label[valid]]

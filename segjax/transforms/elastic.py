@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
 from segjax.errors import InputError
+from segjax.labels import check_planes
 from segjax.types import Example
 
 
@@ -43,6 +44,7 @@ def deform(example: Example, vectors: Float64[np.ndarray, "2 g g"]) -> Example:
 
     `vectors` are (dy, dx) in pixels at nodes spread evenly from corner to corner.
     """
+    check_planes(example)
     h, w = example["label"].shape
     rows, columns = cubic_weights(vectors.shape[1], h), cubic_weights(vectors.shape[2], w)
     dy, dx = rows @ vectors @ columns.T

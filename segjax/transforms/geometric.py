@@ -2,7 +2,8 @@
 
 A transform is a frozen dataclass, called as `(example, rng) → example`. It returns a new
 example, keeps dtypes and every key that it does not know. Images are h w c in uint8, uint16 or
-float32; labels are moved by nearest neighbours, so that no id appears that was not there.
+float32; labels are moved by nearest neighbours, so that no id appears that was not there. Maps
+that are not of one size are an `InputError`, which names the example and both shapes.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from segjax.errors import InputError
+from segjax.labels import check_planes
 from segjax.types import IGNORE, Example, full_scale
 
 MEAN_COLOUR = (124, 116, 104)
@@ -70,6 +72,7 @@ class RandomScale:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example at a random scale, at least one pixel high and wide."""
+        check_planes(example)
         if self.step is None:
             factor = rng.uniform(self.minimum, self.maximum)
         else:
@@ -114,6 +117,7 @@ class RandomCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
+        check_planes(example)
         fill = fill_for(example["image"], self.fill, name="RandomCrop")
         (top, h), (left, w) = (
             (int(rng.integers(min(0, have - want), max(0, have - want) + 1)), want)
@@ -254,6 +258,7 @@ def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -
 
 def _map_planes(example: Example, **functions: Callable[[np.ndarray], np.ndarray]) -> Example:
     """A new example in which each named array that is there went through its function."""
+    check_planes(example)
     moved = {key: f(example[key]) for key, f in functions.items() if key in example}
     return {**example, **moved}
 

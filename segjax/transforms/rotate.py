@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from segjax.errors import InputError
+from segjax.labels import check_planes
 from segjax.transforms.geometric import MEAN_COLOUR, fill_for
 from segjax.types import IGNORE, Example
 
@@ -46,6 +47,7 @@ class RandomRotate:
 
 def rotate(example: Example, degrees: float, *, fill: float | tuple[float, ...] = 0) -> Example:
     """The example turned counter-clockwise about its centre; see `RandomRotate`."""
+    check_planes(example)
     label = _rotated(example["label"], degrees, fill=IGNORE, method=Image.Resampling.NEAREST)
     turned = {
         **example,

@@ -76,7 +76,9 @@ def test_a_run_leaves_everything_that_the_readme_names(finished):
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert list(evaluation) == [
         *("step", "images", "mean_iou", "pixel_accuracy", "mean_accuracy"),
-        *("frequency_weighted_iou", "iou", "output_stride", "predictor"),
+        *("frequency_weighted_iou", "mean_iou_over_true_classes"),
+        *("classes", "classes_in_mean_iou", "classes_with_truth"),
+        *("iou", "output_stride", "predictor"),
         "images_trained_on",
     ]
     # Of 2**20 training images a sample was looked at: there may be others.

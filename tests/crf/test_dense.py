@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segjax.crf import points
-from segjax.crf.checks import checked_rounds, each
+from segjax.crf.checks import check_probabilities, checked_rounds, each
 from segjax.crf.dense import (
     Appearance,
     Smoothness,
@@ -198,6 +198,14 @@ REFUSED = {
     "no rows: .* shape .0, 42, 3.": {"probabilities": PROBABILITIES[:0], "image": IMAGE[:0]},
     "no images": {"probabilities": PROBABILITIES[None][:0], "image": IMAGE[None][:0]},
     "no classes": {"probabilities": PROBABILITIES[..., :0]},
+    "one class, which would be 1 everywhere; .* give two channels, .1 − p, p.": {
+        "probabilities": PROBABILITIES[..., :1]
+    },
+    "must sum to 1 over the classes, got 2; divide by the sum": {
+        "probabilities": np.ones((*IMAGE.shape[:2], 2), np.float32)
+    },
+    "must sum to 1 over the classes, got 0.5": {"probabilities": PROBABILITIES / 2},
+    "must sum to 1 over the classes, got 0;": {"probabilities": PROBABILITIES * 0},
     "3 x 3 energies, got 4 x 4": {"compatibility": np.eye(4, dtype=np.float32)},
     "3 x 3 energies, got 3; .* are Smoothness.compat": {
         "compatibility": np.ones(3, np.float32)
@@ -221,6 +229,20 @@ def test_bad_input_is_an_error_of_one_line(message, options):
     with pytest.raises(ValueError, match=message) as raised:
         run(**options)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.uint8])
+def test_probabilities_that_were_rounded_to_few_bits_still_sum_to_one(dtype):
+    full = 255 if dtype == np.uint8 else 1
+    rounded = np.rint(PROBABILITIES * 255) if dtype == np.uint8 else PROBABILITIES
+    check_probabilities(rounded.astype(dtype).astype(np.float32) / full)
+
+
+def test_a_pair_of_channels_is_what_a_binary_task_gives():
+    p = PROBABILITIES[:8, :8, :1]
+    pair = np.concatenate([1 - p, p], axis=-1)
+    found = run(pair, IMAGE[:8, :8], appearance=None, iterations=1)
+    assert len(np.unique(found)) > 2
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,9 @@ def test_what_the_layer_cannot_take_is_one_line(message, fields, shape, dtype):
     with pytest.raises(ValueError, match=message) as raised:
         jax.eval_shape(layer.init, jax.random.key(0), logits, given)
     assert "\n" not in str(raised.value)
+
+
+def test_one_class_is_refused_with_the_pair_that_a_binary_task_gives():
+    logits, image, _ = batch()
+    with pytest.raises(ValueError, match="Scores of shape .* have one class.*channels, .0, z."):
+        jax.eval_shape(CRFAsRNN(**FIELDS).init, jax.random.key(0), logits[..., :1], image)

@@ -16,6 +16,7 @@ class Numbers:
 
     count: int = 5
     sizes: tuple = ((2, 3),)
+    class_names: tuple = tuple(f"class {i}" for i in range(100))
 
     def prepare(self):
         pass

@@ -81,3 +81,18 @@ def test_a_cut_out_keeps_the_colours_and_has_alpha_as_opacity():
 def test_areas_count_each_class_and_leave_out_what_is_none():
     label = np.array([[0, 2, 2], [255, 2, 4]], np.uint8)
     assert composite.areas(label, 4).tolist() == [1, 0, 3, 0]
+
+
+@pytest.mark.parametrize("shape", [(70, 23, 1), (23,), (1, 23), (70, 1), (23, 70)])
+def test_an_alpha_of_another_size_is_refused_with_both_shapes(shape):
+    alpha = np.ones(shape, np.float32)
+    for combine in (
+        lambda: composite.blur_background(IMAGE, alpha, sigma=1.0),
+        lambda: composite.replace_background(IMAGE, alpha, IMAGE),
+        lambda: composite.cut_out(IMAGE, alpha),
+    ):
+        with pytest.raises(ValueError) as raised:
+            combine()
+        assert "(70, 23, 3)" in str(raised.value) and str(shape) in str(raised.value)
+    with pytest.raises(ValueError, match=r"background has shape \(1, 23, 3\)"):
+        composite.replace_background(IMAGE, np.ones((70, 23), np.float32), IMAGE[:1])

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -150,3 +151,46 @@ def test_side_by_side_holds_four_pictures_of_equal_height(channels):
     np.testing.assert_array_equal(parts[2], draw.overlay(image, prediction, PALETTE))
     np.testing.assert_array_equal(parts[3], draw.errors(image, label, prediction))
     assert (row[:, 7:9] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 1), (1, 6, 7), (7,), (1, 7), (6, 1), (3, 7)])
+def test_maps_of_another_size_than_the_image_are_refused_with_both_shapes(shape):
+    image, good, other = np.zeros((6, 7, 3), np.uint8), uniform(0), uniform(0, shape)
+    for draws in (
+        lambda: draw.overlay(image, other, PALETTE),
+        lambda: draw.errors(image, other, good),
+        lambda: draw.errors(image, good, other),
+        lambda: draw.panels(image, good, other, PALETTE),
+        lambda: draw.side_by_side(image, other, good, PALETTE),
+    ):
+        with pytest.raises(ValueError) as raised:
+            draws()
+        assert "(6, 7, 3)" in str(raised.value) and str(shape) in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong", [-1, 256, 2**32])
+def test_a_label_that_8_bits_do_not_hold_has_no_colour(wrong):
+    label = np.array([[0, wrong]])
+    for draws in (
+        lambda: draw.colour(label, PALETTE),
+        lambda: draw.palette_png(label, PALETTE),
+        lambda: draw.overlay(np.zeros((1, 2, 3), np.uint8), label, PALETTE),
+    ):
+        with pytest.raises(ValueError, match="is h w with ids 0 to 255"):
+            draws()
+    with pytest.raises(ValueError, match="label must be class ids .integers., got float64"):
+        draw.colour(np.full((1, 2), 0.5), PALETTE)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: x.tolist(), jnp.asarray, lambda x: x.astype(np.int64)]
+)
+def test_lists_and_arrays_of_any_integers_are_drawn_alike(make):
+    image, label = np.zeros((2, 3, 3), np.uint8), LABEL
+    np.testing.assert_array_equal(
+        draw.colour(make(label), PALETTE), draw.colour(label, PALETTE)
+    )
+    np.testing.assert_array_equal(
+        draw.side_by_side(image, make(label), label, PALETTE),
+        draw.side_by_side(image, label, label, PALETTE),
+    )

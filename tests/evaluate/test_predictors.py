@@ -70,3 +70,9 @@ def test_a_network_without_output_stride_keeps_its_own():
     assert at_output_stride(model, None) is model
     with pytest.raises(InputError, match="UNet has no output stride"):
         at_output_stride(model, 8)
+
+
+def test_a_network_of_one_class_predicts_nothing():
+    image = jnp.zeros((1, 4, 4, 1))
+    with pytest.raises(InputError, match="_EveryFourthPixel has one class, .*num_classes=2"):
+        jax.eval_shape(WholeImage(_EveryFourthPixel(), UNIT), {}, image)

@@ -1,5 +1,7 @@
 """Scores of a dataset do not depend on how it is batched, and equal an independent count."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ from PIL import Image
 
 from segjax.data.synthetic import Synthetic
 from segjax.data.voc import VOC
-from segjax.evaluate.score import Scorer, summary
+from segjax.evaluate.score import Scorer, Scores, over_classes, scores_line, summary
 from segjax.metrics import mean_iou
+from segjax.train.table import table_lines
 
 WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 21)).astype(np.float32)}
 
@@ -86,3 +89,41 @@ def test_an_images_own_score_is_of_that_image_alone():
         confusion = np.zeros((6, 6), int)
         np.add.at(confusion, (data[i]["label"].ravel(), prediction.ravel()), 1)
         assert scores.image_iou[i] == mean_iou(confusion)
+
+
+def scored(confusion) -> dict:
+    names = tuple("abcdefgh"[: len(confusion)])
+    return summary(Scores(np.array(confusion), {}, 1), names, step=3)
+
+
+def test_a_summary_holds_both_means_and_says_over_how_many_classes_each_is():
+    found = scored([[90, 1, 9, 0], [0, 0, 0, 0], [10, 0, 90, 0], [0, 0, 0, 0]])
+    assert found["mean_iou"] == pytest.approx((90 / 110 + 0 + 90 / 109) / 3)
+    assert found["mean_iou_over_true_classes"] == pytest.approx((90 / 110 + 90 / 109) / 2)
+    counts = [found[n] for n in ("classes", "classes_in_mean_iou", "classes_with_truth")]
+    assert counts == [4, 3, 2]
+    assert scores_line(found) == (
+        "mean_iou 0.5480 over 3 of 4 classes  mean_iou_over_true_classes 0.8219 over 2 of 4 "
+        "classes  pixel_accuracy 0.9000  mean_accuracy 0.9000 over 2 of 4 classes"
+    )
+
+
+def test_a_line_of_means_over_all_classes_is_as_short_as_it_was():
+    found = scored([[3, 1], [0, 4]])
+    assert scores_line(found) == "mean_iou 0.7750  pixel_accuracy 0.8750  mean_accuracy 0.8750"
+    assert over_classes("pixel_accuracy", found) == over_classes("mean_iou", {}) == ""
+
+
+def test_a_set_without_counted_pixels_has_no_means_and_counts_no_class():
+    found = scored([[0, 0], [0, 0]])
+    assert found["mean_iou"] is None and found["mean_iou_over_true_classes"] is None
+    assert found["classes_in_mean_iou"] == found["classes_with_truth"] == 0
+    assert scores_line(found) == ""
+
+
+def test_a_table_says_of_a_row_over_how_many_classes_it_is():
+    whole, part = scored([[3, 1], [0, 4]]), scored([[3, 0], [0, 0]])
+    rows: Any = [("plain", None, whole), ("+ Flip", None, part)]
+    _, first, second = table_lines(rows)
+    assert first.split() == ["plain", "0.7750", "0.8750"]
+    assert second.endswith("1.0000          1.0000  mean_iou over 1 of 2 classes")

@@ -156,6 +156,26 @@ def test_headline_numbers_are_percentages_of_the_evaluation(report):
     assert "classes absent from truth and prediction are left out" in text
 
 
+def test_means_over_fewer_classes_say_over_how_many_and_both_conventions_stand_side_by_side(
+    report,
+):
+    counts = {"classes": 3, "classes_in_mean_iou": 2, "classes_with_truth": 1}
+    more = {"mean_iou_over_true_classes": 0.654, **counts}
+    text = report(evaluation=EVALUATION | more).text
+    assert "Mean IoU over 2 of 3 classes 61.23 %" in text
+    assert "Mean IoU over true classes over 1 of 3 classes 65.40 %" in text
+    assert "Mean accuracy over 1 of 3 classes 80.00 %" in text
+    assert "Pixel accuracy 88.18 %" in text
+    whole = {"classes": 3, "classes_in_mean_iou": 3, "classes_with_truth": 3}
+    assert "Mean IoU 61.23 %" in report(evaluation=EVALUATION | whole).text
+
+
+def test_an_example_whose_maps_differ_in_size_is_refused():
+    label, image = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"\(4, 5, 3\) and prediction has shape \(4, 1\)"):
+        ExampleResult("a", None, image, label, label[:, :1])
+
+
 def test_missing_and_non_finite_scores_are_dashes(report):
     text = report(evaluation={"mean_iou": float("nan"), "iou": {}, "step": None}).text
     assert "Mean IoU – Pixel accuracy –" in text

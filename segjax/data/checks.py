@@ -1,0 +1,79 @@
+"""What an example must be to be trained on or scored, whatever dataset it comes from.
+
+Datasets of files check theirs once, while they are prepared. A dataset of one's own may return
+anything at any index, so every example is looked at on the host: there it still has a name.
+That takes under 1 ms for 513 × 513 RGB pixels, in the loader's threads.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.labels import as_ids, check_planes, equals, listed, no_class
+from segjax.types import IGNORE, Dataset, Example, full_scale
+
+
+def check_example(
+    example: Example, class_names: Sequence[str], *, transformed: bool = False
+) -> None:
+    """Returns nothing where an example can be trained on and scored.
+
+    Args:
+      example: `image` h w c, `label` h w, and `weight` h w where there is one.
+      class_names: one a class.
+      transformed: whether transforms have been applied, for the message.
+
+    Raises:
+      InputError: names the example and what is wrong: shapes that do not fit, labels that are
+        neither classes nor 255, images of a dtype without a full scale, values or weights that
+        are not finite.
+    """
+    check_planes(example)
+    after = " after its transforms" if transformed else ""
+    who = f"Example {example.get('name', '(without a name)')!r}{after}"
+    try:
+        label = as_ids("label", example["label"])
+    except ValueError as error:
+        raise InputError(f"{who}: {error}") from None
+    k = len(class_names)
+    wrong = label[no_class(label, k)]
+    if wrong.size:
+        raise InputError(
+            f"{who} has the label ids {listed(wrong)}, but the {k} classes have ids 0 to "
+            f"{k - 1} (and {IGNORE} = ignored): map them to classes or to {IGNORE} in the "
+            "dataset, or name all classes."
+        )
+    _check_finite(who, example["image"])
+    if "weight" in example:
+        weight = example["weight"][~equals(label, IGNORE)]
+        bad = weight[~((weight >= 0) & (weight < np.inf))]
+        if bad.size:
+            raise InputError(
+                f"{who} has the pixel weight {bad[0]}; weights must be finite and at least 0."
+            )
+
+
+def checked_example(dataset: Dataset, index: int) -> Example:
+    """An example of a dataset as it is, once `check_example` has nothing against it."""
+    example = dataset[index]
+    check_example(example, dataset.class_names)
+    return example
+
+
+def _check_finite(who: str, image: np.ndarray) -> None:
+    try:
+        full_scale(image.dtype)
+    except InputError as error:
+        raise InputError(f"{who}: {error}") from None
+    if image.dtype.kind == "u":
+        return
+    finite = np.isfinite(image)
+    if not finite.all():
+        broken = np.argwhere(~finite)
+        row, column, channel = broken[0].tolist()
+        raise InputError(
+            f"{who} has {len(broken)} image value(s) that are not finite, the first "
+            f"{image[row, column, channel]} at row {row}, column {column}, channel {channel}: "
+            "mend or remove the image."
+        )

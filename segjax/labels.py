@@ -1,0 +1,155 @@
+"""Label maps: what may be read as class ids, and which maps belong together.
+
+NumPy and JAX broadcast shapes, count a negative index from the end and cut 0.7 to 0. Each of
+these would give a wrong number without a word, so that losses, metrics, transforms, the loader
+and the pictures ask here first. Inside `jit`, shapes and dtypes are checked; values cannot be.
+"""
+
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.types import IGNORE, Example
+
+MOST_LISTED = 8
+
+
+def as_array(values: Any) -> Any:
+    """The array itself, NumPy's or JAX's; nested lists and pictures as NumPy arrays."""
+    return values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
+
+
+def as_ids(what: str, values: Any) -> Any:
+    """The map as an array of whole numbers in which every value is kept: int32 or wider.
+
+    Args:
+      what: what the values are called in a message, such as "labels".
+      values: a NumPy or JAX array, or nested lists; booleans are the ids 0 and 1.
+
+    Raises:
+      ValueError: the values are not integers.
+    """
+    ids = as_array(values)
+    if ids.dtype.kind not in "iub":
+        raise ValueError(
+            f"{what} must be class ids (integers), got {ids.dtype} of shape {ids.shape}: take "
+            "argmax over the classes of probabilities, and astype(int) of whole numbers."
+        )
+    return ids if ids.dtype.itemsize >= 4 else ids.astype(np.int32)
+
+
+def equals(ids: Any, value: int) -> Any:
+    """Where `as_ids` hold a value, which their dtype need not be able to hold."""
+    limits = np.iinfo(ids.dtype)
+    if not limits.min <= value <= limits.max:
+        return (jnp if isinstance(ids, jax.Array) else np).zeros(ids.shape, bool)
+    return ids == value
+
+
+def no_class(ids: Any, num_classes: int, *, ignore: int | None = IGNORE) -> Any:
+    """Where `as_ids` hold neither a class id nor the ignored label."""
+    outside = (ids < 0) | (ids >= num_classes)
+    return outside if ignore is None else outside & ~equals(ids, ignore)
+
+
+def check_ids(what: str, ids: Any, num_classes: int, *, ignore: int | None = IGNORE) -> None:
+    """Returns nothing where `as_ids` are class ids or ignored, and where `jit` traces them.
+
+    Raises:
+      ValueError: some are neither; lists them.
+    """
+    if is_traced(ids):
+        return
+    wrong = np.asarray(ids)[np.asarray(no_class(ids, num_classes, ignore=ignore))]
+    if wrong.size:
+        raise ValueError(
+            f"{what} ids {listed(wrong)} are outside the {num_classes} classes 0 to "
+            f"{num_classes - 1}; map them to classes or to the ignored label first."
+        )
+
+
+def listed(ids: np.ndarray) -> str:
+    """The distinct ids in brackets, ascending, the first few of many."""
+    found = np.unique(ids).tolist()
+    more = ", ..." if len(found) > MOST_LISTED else ""
+    return f"[{', '.join(map(str, found[:MOST_LISTED]))}{more}]"
+
+
+def is_traced(values: Any) -> bool:
+    """Whether `jit` traces the array, so that its values cannot be looked at."""
+    return isinstance(values, jax.core.Tracer)
+
+
+def check_same_shape(**maps: Any) -> None:
+    """Returns nothing where all arrays, given by the names that a message calls them, agree.
+
+    Raises:
+      ValueError: two differ in shape, even if one could be broadcast to the other.
+    """
+    shapes = [(name, np.shape(values)) for name, values in maps.items()]
+    for name, shape in shapes[1:]:
+        first, expected = shapes[0]
+        if shape != expected:
+            raise ValueError(
+                f"{first} has shape {expected} and {name} has shape {shape}; they must have "
+                "the same shape."
+            )
+
+
+def check_on_image(image: Any, **maps: Any) -> None:
+    """Returns nothing where an image is h w c and each map, given by its name, is h w.
+
+    Raises:
+      ValueError: a map has another shape; both shapes are named.
+    """
+    shape = np.shape(image)
+    for name, plane in maps.items():
+        if len(shape) != 3 or np.shape(plane) != shape[:2]:
+            raise ValueError(
+                f"The image has shape {shape} and {name} has shape {np.shape(plane)}; they "
+                "must be h w c and h w, of the same height and width."
+            )
+
+
+def check_planes(example: Example) -> None:
+    """Returns nothing where an example's image is h w c, and its label and weight map h w.
+
+    Raises:
+      InputError: names the example, the shapes and the remedy.
+    """
+    who = f"Example {example.get('name', '(without a name)')!r}"
+    for key in ("image", "label"):
+        if not isinstance(example.get(key), np.ndarray):
+            raise InputError(
+                f"{who}: {key!r} must be a NumPy array, got {type(example.get(key)).__name__}; "
+                "let the dataset return np.asarray of it."
+            )
+    image = example["image"].shape
+    if len(image) != 3:
+        remedy = "give image[..., None]" if len(image) == 2 else "give one image"
+        raise InputError(f"{who}: the image has shape {image}, not h w c; {remedy}.")
+    for key, what in (("label", "label"), ("weight", "weight map")):
+        plane = np.shape(example[key]) if key in example else image[:2]
+        if plane != image[:2]:
+            raise InputError(
+                f"{who}: the {what} has shape {plane}, the image {image}; the {what} must be "
+                f"h w, here {image[:2]}: {_remedy(key, plane, image)}."
+            )
+
+
+def _remedy(key: str, plane: tuple[int, ...], image: tuple[int, ...]) -> str:
+    if plane == (*image[:2], 1):
+        return f"give {key}[..., 0]"
+    if plane == (1, *image[:2]):
+        return f"give {key}[0]"
+    if len(plane) == 3 and plane[:2] == image[:2]:
+        return f"of a one-hot {key} give {key}.argmax(-1), of colours their class ids"
+    if len(plane) == 3 and plane[1:] == image[:2]:
+        return f"of a one-hot {key} give {key}.argmax(0)"
+    if plane == image[1:]:
+        return "of an image c h w give image.transpose(1, 2, 0)"
+    return "resize or mend one of them"
