@@ -19,6 +19,11 @@ import jax
 import jaxtyping
 import pytest
 
+from segjax.parallel import tune_cpu
+
+# As the commands do: a test's own process computes the same bits as those that it starts,
+# whatever ran in it before.
+tune_cpu()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Most of the suite's time is compilation, and small arrays gain nothing from it.
 jax.config.update("jax_disable_most_optimizations", True)

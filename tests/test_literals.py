@@ -113,7 +113,7 @@ def test_a_workdir_of_another_long_tuple_is_refused_in_a_short_line(tmp_path):
     names = tuple(f"class {i}" for i in range(150))
     plain, mapped = Folder(class_names=names), Folder(class_names=names, label_map=ADE20K)
     source = tmp_path / "tiny.py"
-    claim(tmp_path / "run", dataclasses.replace(experiment, train_data=plain), source, "")
+    claim(tmp_path / "run", dataclasses.replace(experiment, train_data=plain), source, b"")
     (tmp_path / "run" / "checkpoints" / "4").mkdir(parents=True)
     with pytest.raises(InputError, match="train_data.label_map differs") as refused:
         check_owner(tmp_path / "run", dataclasses.replace(experiment, train_data=mapped))

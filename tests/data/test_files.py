@@ -141,7 +141,7 @@ def test_a_name_that_is_no_text_is_printed_as_escapes(tmp_path):
         ("a.jpg", "a_mask.png", "masks/a_mask.png (its name goes on), but names must be equal"),
         ("a.jpg", "street/a.png", "masks/street/a.png (in another folder), but names must be"),
         ("street_12.jpg", "sreet_12.png", "masks/sreet_12.png (the nearest name), but names"),
-        ("a.jpg", "qqq.png", "(.png .bmp .tif .tiff): add the mask"),
+        ("a.jpg", "qqq.png", "(.png .bmp .tif .tiff .gif): add the mask"),
     ],
 )
 def test_a_missing_mask_has_named_what_lies_there_and_why_it_was_not_taken(

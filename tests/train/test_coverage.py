@@ -207,7 +207,7 @@ WRONG = [
     ({"model": UNet(num_classes=2, depth=4, features=4, valid=True)}, "must be 188"),
     ({"split": (1, 3)}, "rows times columns"),
     ({"loss": "weights"}, r"loss\.weights has 3 numbers for 2 classes"),
-    ({"normalize": "two"}, "2 numbers, the image 3 channels"),
+    ({"normalize": "two"}, "2 numbers, the image 3 channel"),
     ({"transforms": (RandomCrop(24, fill=(1, 2)),)}, "fills with 2 numbers"),
 ]
 
