@@ -7,11 +7,10 @@ take. The CRF runs beside pydensecrf on the host, where that is installed.
 import os
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 from accelerator_rows import Clock, Rows
-from accelerator_sides import Sides
+from accelerator_sides import Sides, TimeOver, median
 from crf_case import crf_case
 
 BATCH = 16
@@ -90,15 +89,20 @@ def names(options) -> list[str]:
     return [*_cases(options.smoke), crf]
 
 
-def forms_of(kind: str, kernel: tuple[int, ...], options: dict) -> tuple[str, ...]:
-    """Returns the forms that a convolution could take."""
+def forms_of(kind: str, x: tuple[int, int], options: dict, *, cpu: bool) -> tuple[str, ...]:
+    """Returns the forms that a convolution could take, beside the one that segjax takes.
+
+    On GPUs that one is the primitive, but for taps that read nothing but padding.
+    """
     if kind == "conv_transpose2d":
-        return ("spread", "tiles")
-    groups, dense = options.get("groups", 1), kernel[:2] == (3, 3)
+        return ("spread", "tiles") if cpu else ("tiles",)
+    kernel, groups = options["kernel"], options.get("groups", 1)
+    dead = options.get("dilation", 1) * (kernel[0] // 2) >= x[0]
+    plain = ("primitive",) if cpu or dead else ()
     if groups == kernel[3]:
-        return ("primitive", "depthwise", "as_on_cpu")
-    winograd = dense and groups == 1 and options.get("stride", 1) == 1
-    return ("primitive", "by_taps", "as_on_cpu", *(("winograd",) if winograd else ()))
+        return (*plain, "depthwise", "as_on_cpu")
+    winograd = kernel[0] == 3 and groups == 1 and options.get("stride", 1) == 1
+    return (*plain, "by_taps", "as_on_cpu", *(("winograd",) if winograd else ()))
 
 
 def _cases(smoke: bool) -> dict[str, dict]:
@@ -108,7 +112,7 @@ def _cases(smoke: bool) -> dict[str, dict]:
             "name": kind,
             "x": x,
             "options": {"kernel": list(kernel), **options},
-            "forms": forms_of(kind, kernel, options),
+            "forms": forms_of(kind, x, {"kernel": kernel, **options}, cpu=smoke),
         }
         for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
         for title, (x, kernel, options) in table.items()
@@ -144,53 +148,59 @@ def run(left: list[str], options, rows: Rows, clock: Clock) -> Iterator[tuple[st
         for name in left:
             if clock.left < LEAST:
                 return
-            if name in cases:
-                values = sides.measure(partial(_row, sides, dict(cases[name])))
-            else:
-                values = sides.measure(partial(_crf, sides, *CRF[options.smoke]))
-            if values is None:
+            try:
+                if name in cases:
+                    yield name, _row(sides, dict(cases[name]))
+                else:
+                    yield name, _crf(sides, *CRF[options.smoke])
+            except TimeOver:
                 return
-            yield name, values
 
 
 def _row(sides: Sides, case: dict) -> dict:
-    """Returns milliseconds, by form: each of segjax's in turns with PyTorch's."""
-    forms, torch, result = case.pop("forms"), sides.torch, {}
-    peer = sides.answer(torch, **case) if torch else {"error": "no torch"}
-    if "error" in peer:
-        result["torch"], torch = peer, None
+    """Returns milliseconds, by form: each of segjax's in turns with PyTorch's.
+
+    `difference` is how far a form's result is from that of the form that segjax takes.
+    """
+    forms, result = case.pop("forms"), {}
+    has_torch = "torch" in sides.names
+    theirs = sides.prepare("torch", **case) if has_torch else {"error": ""}
     for form in (None, *forms):
-        title = form or "segjax"
-        said = sides.answer(sides.segjax, **case, **({"form": form} if form else {}))
-        if "error" in said:
-            result[title] = said
-            continue
-        *theirs, seconds = sides.in_turns(*filter(None, [torch, sides.segjax]), least=0.1)
-        result[title] = {
-            "ms": round(1e3 * seconds, 4),
-            "compile_s": said["compile_s"],
-            "temporary_bytes": said["temporary_bytes"],
-        }
-        if theirs:
-            before = result.get("torch", {}).get("ms", float("inf"))
-            result["torch"] = {"ms": min(before, round(1e3 * theirs[0], 4))}
-    return result
+        ours = sides.prepare("segjax", **case, **({"form": form} if form else {}))
+        sides.in_turns({"torch": theirs, "segjax": ours}, least=0.1)
+        result[form or "segjax"] = ours
+    first = result["segjax"].get("projection")
+    for answer in result.values():
+        sums = answer.pop("projection", None)
+        if first is not None and sums is not None:
+            size = max(max(map(abs, first)), 1e-30)
+            found = max(abs(a - b) for a, b in zip(first, sums, strict=True)) / size
+            answer["difference"] = float(f"{found:.1e}")
+    if has_torch:
+        result["torch"] = theirs
+    return {title: _milliseconds(answer) for title, answer in result.items()}
+
+
+def _milliseconds(answer: dict) -> dict:
+    kept = ("error", "compile_s", "first_run_s", "temporary_bytes", "difference")
+    seconds = median(answer)
+    ms = {} if seconds is None else {"ms": round(1e3 * seconds, 4)}
+    return ms | {key: answer[key] for key in kept if key in answer}
 
 
 def _crf(sides: Sides, size: tuple[int, int], classes: int) -> dict:
-    said = sides.answer(sides.segjax, kind="crf", image=list(size), classes=classes)
-    result = {"segjax": said}
-    if "error" not in said:
-        (seconds,) = sides.in_turns(sides.segjax)
-        result["segjax"] = {"ms": round(1e3 * seconds, 3), "compile_s": said["compile_s"]}
-    return result | {"pydensecrf on the host": _pydensecrf(size, classes)}
+    answers = {"segjax": sides.prepare("segjax", kind="crf", image=list(size), classes=classes)}
+    sides.in_turns(answers)
+    host = _pydensecrf(size, classes)
+    ours = _milliseconds(answers["segjax"])
+    return {"segjax": ours} | ({"pydensecrf on the host": host} if host else {})
 
 
-def _pydensecrf(size: tuple[int, int], classes: int) -> dict:
+def _pydensecrf(size: tuple[int, int], classes: int) -> dict | None:
     try:
         import pydensecrf.densecrf as peer
     except ImportError:
-        return {"error": "pydensecrf is not installed"}
+        return None
     image, probabilities = crf_case(size, classes)
     unary = -np.log(probabilities).transpose(2, 0, 1).reshape(classes, -1)
     unary, taken = np.ascontiguousarray(unary), []

@@ -2,18 +2,24 @@
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 from accelerator_rows import Clock
 from sides import Side, SideError, SideTimeout
 
 FRACTION = 0.45
-"""Of the card's memory, for each side: neither takes it from the other."""
+"""Fraction of the GPU's memory that each process may use."""
 
 PATIENCE = 150
-"""Seconds after which a side that does not answer is given up, with its row."""
+"""Seconds to wait for an answer; then the process is ended, and its result is an error."""
 
 TURNS = 5
+FULL = "out of memory"
+
+
+class TimeOver(Exception):
+    """The time of the stage is over; the row in hand is lost."""
 
 
 class Sides:
@@ -27,65 +33,73 @@ class Sides:
         return self
 
     def __exit__(self, *_) -> None:
-        for side in self._running.values():
-            side.kill()
-        self._running = {}
+        for name in list(self._running):
+            self._end(name)
 
-    def measure(self, work: Callable[[], dict]) -> dict | None:
-        """Returns what `work` finds, an error where a side fails; None if the time is over."""
+    @property
+    def names(self) -> list[str]:
+        """The sides that there are on this machine."""
+        return ["torch", "segjax"] if self._torch else ["segjax"]
+
+    def ask(self, name: str, /, **message: Any) -> Any:
+        """Returns a side's answer, or {"error": …}; a failed side is started anew next time.
+
+        Raises:
+          TimeOver: the side has not answered within the time of the stage.
+        """
+        side = self._side(name)
         try:
-            return work()
+            return side.ask(max(0.1, min(self._clock.left, PATIENCE)), **message)
+        except SideTimeout as error:
+            self._end(name)
+            if self._clock.left < 1:
+                raise TimeOver from None
+            return {"error": str(error)}
         except SideError as error:
-            self.__exit__()  # The next row gets new processes.
-            if isinstance(error, SideTimeout) and self._clock.left < 1:
-                return None
+            if str(error) != FULL:  # After an illegal access, say, all that follows would fail.
+                self._end(name)
             return {"error": str(error)}
 
-    @property
-    def segjax(self) -> Side:
-        """segjax's side."""
-        limit = {"XLA_PYTHON_CLIENT_MEM_FRACTION": str(FRACTION)}
-        if "segjax" not in self._running:
-            side = Side(sys.executable, "segjax_side.py", environment=limit)
-            self._running["segjax"] = side
-        return self._running["segjax"]
+    def prepare(self, name: str, /, **case: Any) -> dict[str, Any]:
+        """Returns what a side says of a case that it has prepared, or its error."""
+        return self.ask(name, memory_fraction=FRACTION, **case)
 
-    @property
-    def torch(self) -> Side | None:
-        """PyTorch's side, or None."""
-        if self._torch and "torch" not in self._running:
-            self._running["torch"] = Side(self._torch, "torch_side.py")
-        return self._running.get("torch")
+    def in_turns(self, answers: Mapping[str, dict], *, least: float = 0.3) -> None:
+        """Adds to the answers of prepared sides `turns`: seconds of a run, sides in turns.
 
-    def answer(self, side: Side, **message) -> dict:
-        """Returns a side's answer, to an earlier message where there is none now.
-
-        {"error": …} where it cannot do this, but goes on.
+        A turn takes `least` seconds or more. A side that fails gets its error and is left out.
         """
-        try:
-            if message:
-                side.tell(memory_fraction=FRACTION, **message)
-            return side.answer(self._patience)
-        except SideTimeout:
-            raise
-        except SideError as error:
-            if side.process.poll() is not None:
-                raise
-            return {"error": str(error)}
+        counts: dict[str, int] = {}
+        for name, answer in answers.items():
+            if "error" not in answer:
+                seconds = self.ask(name, run=2)
+                if isinstance(seconds, dict):
+                    answer.update(seconds)
+                else:
+                    counts[name] = max(1, int(least / max(seconds, 1e-5)))
+        for _ in range(TURNS):
+            for name in list(counts):
+                seconds = self.ask(name, run=counts[name])
+                if isinstance(seconds, dict):
+                    answers[name].update(seconds)
+                    del counts[name]
+                else:
+                    answers[name].setdefault("turns", []).append(seconds)
 
-    def in_turns(self, *sides: Side, least: float = 0.3) -> list[float]:
-        """Returns the median seconds of a run of each side, the sides taking turns.
+    def _side(self, name: str) -> Side:
+        if name not in self._running:
+            python = sys.executable if name == "segjax" else self._torch
+            assert python is not None
+            limit = {"XLA_PYTHON_CLIENT_MEM_FRACTION": str(FRACTION)}
+            self._running[name] = Side(python, f"{name}_side.py", environment=limit)
+        return self._running[name]
 
-        A turn takes `least` seconds or more.
-        """
-        run = lambda side, count: side.ask(self._patience, run=count)
-        counts = [max(1, int(least / max(run(side, 2), 1e-5))) for side in sides]
-        turns = [
-            [run(side, count) for side, count in zip(sides, counts, strict=True)]
-            for _ in range(TURNS)
-        ]
-        return [statistics.median(column) for column in zip(*turns, strict=True)]
+    def _end(self, name: str) -> None:
+        if name in self._running:
+            self._running.pop(name).kill()
 
-    @property
-    def _patience(self) -> float:
-        return max(0.1, min(self._clock.left, PATIENCE))
+
+def median(answer: Mapping[str, Any]) -> float | None:
+    """The median of an answer's turns; None where it has none or has failed since."""
+    turns = answer.get("turns")
+    return statistics.median(turns) if turns and "error" not in answer else None

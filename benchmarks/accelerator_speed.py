@@ -1,15 +1,17 @@
 """Stage speed: networks beside the same networks in PyTorch, eager and compiled, in turns.
 
-Both sides keep a part of the card's memory each, so that neither takes it from the other. A row
-has a network, a size, a precision and a batch; batches double until no side has memory left.
+Each process may use a fixed part of the GPU's memory. A row has a network, a size, a precision
+and a batch; batches grow until no side has memory left.
 """
 
 import os
+import statistics
 from collections.abc import Iterator
-from functools import partial
 
 from accelerator_rows import Clock, Rows
-from accelerator_sides import Sides
+from accelerator_sides import FULL, Sides, TimeOver, median
+
+SIDES = ("segjax", "torch compiled", "torch eager")
 
 LEAST = 40
 """Seconds that must be left for a row to be started."""
@@ -72,87 +74,86 @@ def _cases(smoke: bool) -> dict[str, dict]:
 
 def run(left: list[str], options, rows: Rows, clock: Clock) -> Iterator[tuple[str, dict]]:
     """Yields (name, results), as long as there is time."""
-    cases = _cases(options.smoke)
+    cases, last = _cases(options.smoke), 0.0
     if options.torch is None:
         print("speed: no torch found; segjax alone is measured", flush=True)
     with Sides(options.torch, clock) as sides:
         for name in left:
-            if clock.left < LEAST:
+            before = clock.left
+            if before < max(LEAST, 0.7 * last):
                 return
             case = cases.get(name)
-            if case is not None and _is_hopeless(name, case, rows):
-                yield name, {"skipped": "half this batch was out of memory on every side"}
+            if case is not None and _is_hopeless(case, cases, rows):
+                yield name, {"skipped": "a smaller batch was out of memory on every side"}
                 continue
-            if case is None:
-                size = 256 if options.smoke else 8192
-                values = sides.measure(partial(_peak, sides, PEAKS[name], size))
-            else:
-                values = sides.measure(partial(_compare, sides, case))
-            if values is None:
+            try:
+                if case is None:
+                    values = _peak(sides, PEAKS[name], 256 if options.smoke else 8192)
+                else:
+                    values = _compare(sides, case)
+            except TimeOver:
                 return
+            last = before - clock.left if case else 0.0
             yield name, values
 
 
 def _peak(sides: Sides, dtype: str, size: int) -> dict:
     """Returns the rate of a matrix product: what the chip can do at most."""
     case = {"kind": "product", "size": size, "dtype": dtype, "threads": os.cpu_count()}
-    both = {"segjax": sides.segjax} | ({"torch": sides.torch} if sides.torch else {})
-    for side in both.values():
-        sides.answer(side, **case)
-    seconds = sides.in_turns(*both.values())
-    rates = [2 * size**3 / s / 1e12 for s in seconds]
-    return {"size": size, "tflops": dict(zip(both, rates, strict=True))}
+    answers = {name: sides.prepare(name, **case) for name in sides.names}
+    sides.in_turns(answers)
+    rates = {name: 2e-12 * size**3 / s for name in answers if (s := median(answers[name]))}
+    errors = {name: answer for name, answer in answers.items() if "error" in answer}
+    return {"size": size, "tflops": rates, **errors}
 
 
 def _compare(sides: Sides, case: dict) -> dict:
-    """Returns what both sides took; torch compiles while segjax does, and runs eager last."""
-    torch, ours = sides.torch, sides.segjax
+    """Returns what each side took: segjax, torch compiled, torch eager.
+
+    One after the other is prepared, because both choose their algorithms by timing them.
+    """
     eager = {key: value for key, value in case.items() if key != "compile"}
-    ours.tell(**eager, flops=True)
-    compiled = sides.answer(torch, **{"compile": "inductor", **case}) if torch else None
-    result = {"segjax": sides.answer(ours)}
-    if torch:
-        result["torch compiled"] = _timed(sides, compiled, result)
-        result["torch eager"] = _timed(sides, sides.answer(torch, **eager), result)
-    else:
-        _timed(sides, {"error": "no torch"}, result)
-    return {"batch": case["image"][0], **_with_rates(result, case)}
-
-
-def _timed(sides: Sides, answer: dict, result: dict) -> dict:
-    """Times torch's variant and segjax in turns; segjax keeps the better of its medians."""
-    answers = {"torch": answer, "segjax": result["segjax"]}
-    both = [name for name, said in answers.items() if "error" not in said]
-    taken = sides.in_turns(*(getattr(sides, name) for name in both))
-    seconds = dict(zip(both, taken, strict=True))
-    if "torch" in seconds:
-        answer["seconds"] = seconds["torch"]
-    if "segjax" in seconds:
-        ours = result["segjax"]
-        ours["seconds"] = min(seconds["segjax"], ours.get("seconds", seconds["segjax"]))
-    if len(seconds) == 2:
-        answer["torch_over_segjax"] = round(seconds["torch"] / seconds["segjax"], 3)
-    return answer
+    ours = sides.prepare("segjax", **eager, flops=True)
+    result = {"segjax": ours}
+    variants = {"torch compiled": {"compile": "inductor", **case}, "torch eager": eager}
+    for title, given in variants.items() if "torch" in sides.names else ():
+        theirs = sides.prepare("torch", **given)
+        pair = {"torch": theirs, "segjax": ours}
+        before = len(ours.get("turns", ()))
+        sides.in_turns(pair)
+        result[title] = theirs
+        mine, other = ours.get("turns", [])[before:], median(theirs)
+        if mine and other:
+            theirs["torch_over_segjax"] = round(other / statistics.median(mine), 3)
+    if len(result) == 1:
+        sides.in_turns(result)
+    counts = {answer["parameters"] for answer in result.values() if "parameters" in answer}
+    same = {"parameters_equal": len(counts) <= 1}
+    return {"batch": case["image"][0], **same, **_with_rates(result, case)}
 
 
 def _with_rates(result: dict, case: dict) -> dict:
     flops = result["segjax"].get("forward_flops")
-    times = 3 if case["kind"] == "training" else 1  # Back through both factors of each product.
+    times = 3 if case["kind"] == "training" else 1  # Two gradients for each product.
     for answer in result.values():
-        if "seconds" in answer:
-            answer["images_per_second"] = round(case["image"][0] / answer["seconds"], 1)
+        seconds = median(answer)
+        answer.pop("turns", None)
+        if seconds:
+            answer["seconds"] = seconds
+            answer["images_per_second"] = round(case["image"][0] / seconds, 1)
             if flops:
-                answer["tflops"] = round(times * flops / answer["seconds"] / 1e12, 2)
+                answer["tflops"] = round(1e-12 * times * flops / seconds, 2)
     return result
 
 
-def _is_hopeless(name: str, case: dict, rows: Rows) -> bool:
-    """Whether half the batch was too large already, on every side that was there."""
-    batch = case["image"][0]
-    row = rows.find("speed", name.replace(f"batch {batch}", f"batch {batch // 2}"))
-    if row is None:
-        return False
-    if "skipped" in row:
-        return True
-    found = [row[side] for side in ("segjax", "torch eager", "torch compiled") if side in row]
-    return bool(found) and all(answer.get("error") == "out of memory" for answer in found)
+def _is_hopeless(case: dict, cases: dict[str, dict], rows: Rows) -> bool:
+    """Whether a smaller batch was too large already, on every side that was there."""
+    same = lambda one: {**one, "image": one["image"][1:]}
+    for name, other in cases.items():
+        if same(other) != same(case) or other["image"][0] >= case["image"][0]:
+            continue
+        row = rows.find("speed", name)
+        found = [row[side] for side in SIDES if side in row] if row else []
+        if found and all(answer.get("error") == FULL for answer in found):
+            return True
+    return False

@@ -44,8 +44,12 @@ def smoke(rows: list[Row]) -> list[str]:
     def line(row: Row) -> list[str]:
         cells = [row["name"], "yes" if row["ok"] else "NO"]
         if "f32" not in row:
-            what = row.get("error", "")
-            return [*cells, what if isinstance(what, str) else f"{what:.1e}", *[""] * 5]
+            said = [row["error"]] if "error" in row else []
+            if "difference" in row:
+                said.append(f"{row['difference']:.1e}")
+            if "two_steps_equal" in row:
+                said.append(f"equal bits: {'yes' if row['two_steps_equal'] else 'no'}")
+            return [*cells, ", ".join(said), *[""] * 5]
         for dtype in ("f32", "bf16"):
             values = row[dtype]
             equal = "yes" if values["two_steps_equal"] else "no"
@@ -94,9 +98,9 @@ def speed(rows: list[Row]) -> list[str]:
 
 
 def _rate(answer: Row) -> str:
-    if "error" in answer:
-        return answer["error"]
-    gib = answer.get("memory_bytes")
+    if "images_per_second" not in answer:
+        return answer.get("error", "–")
+    gib = answer.get("memory_bytes", answer.get("planned_bytes"))
     memory = f", {gib / 2**30:.1f}" if gib is not None else ""
     return f"{answer['images_per_second']:.1f}{memory}"
 
@@ -131,7 +135,7 @@ def train(rows: list[Row]) -> list[str]:
         if "error" in row:
             return [row["name"], row["error"], *[""] * 6]
         cells = [row["name"], str(row["steps"]), f"{row['images_per_second']:.0f}"]
-        cells.append(f"{row['train_s'] / 60:.1f}")
+        cells.append(f"{row['launch_s'] / 60:.1f}")
         for split in ("val", "test"):
             scores = row.get(split)
             cells += [

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
+LIMIT=64
 out=build/accelerator
 rm -rf "$out"
 mkdir -p "$out/wheels"
@@ -29,5 +30,10 @@ if [ -n "${DATA:-}" ]; then
 fi
 bytes() { du -bc --files0-from=- | tail -1 | cut -f1; }
 packed=$(find "$out" -type f -print0 | bytes)
-tree=$(git ls-files -z | bytes)
-echo "$out: $((packed >> 20)) MiB; with the repository $(((packed + tree) >> 20)) MiB of 64"
+tree=$(git ls-files -co --exclude-standard -z | bytes)
+total=$(((packed + tree + (1 << 20) - 1) >> 20))
+echo "$out: $((packed >> 20)) MiB; with the repository $total of $LIMIT MiB"
+if [ "$total" -gt "$LIMIT" ]; then
+  echo "error: too much; lower the quality of the images in benchmarks/pack_data.py" >&2
+  exit 1
+fi

@@ -20,6 +20,7 @@ from segjax import losses, parallel
 from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import ResNet50, ResNet101
 from segjax.crf.dense import dense_crf
+from segjax.explain.trace import trace
 from segjax.models.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from segjax.models.fc_densenet import FCDenseNet103
 from segjax.models.fcn import FCN
@@ -67,9 +68,21 @@ def main() -> None:
 
 def what(error):
     text = (str(error).splitlines() or [""])[0]
-    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+    if any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "out of memory")):
         return "out of memory"
     return f"{type(error).__name__}: {text}"[:300]
+
+
+class Program:
+    """A function, compiled for its arguments; `seconds` is how long that took."""
+
+    def __init__(self, function, *arguments):
+        start = time.perf_counter()
+        self.compiled = function.lower(*arguments).compile()
+        self.seconds = time.perf_counter() - start
+
+    def __call__(self, *arguments):
+        return self.compiled(*arguments)
 
 
 def timed(work, count):
@@ -89,24 +102,40 @@ def prepared(case):
     exact = case.get("dtype", "f32") == "f32"
     precision = jax.default_matmul_precision("highest" if exact else "default")
     with precision, plain() if case.get("plain") else contextlib.nullcontext():
-        start = time.perf_counter()
-        work, compiled, parameters = CASES[case["kind"]](case)
-        seconds = time.perf_counter() - start
-    jax.block_until_ready(work())
-    memory = compiled.memory_analysis()
+        work, program, parameters = CASES[case["kind"]](case)
+    start = time.perf_counter()
+    result = jax.block_until_ready(work())
+    first = program.seconds + time.perf_counter() - start
+    memory = program.compiled.memory_analysis()
     arguments, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
     total = arguments + outputs + memory.temp_size_in_bytes - memory.alias_size_in_bytes
     answer = {
         "version": f"jax {jax.__version__}",
         "parameters": parameters,
-        "compile_s": round(seconds, 2),
-        "memory_bytes": total,
+        "compile_s": round(program.seconds, 2),
+        "first_run_s": round(first, 2),
+        "planned_bytes": total,
         "temporary_bytes": memory.temp_size_in_bytes,
     }
     if case.get("flops"):
-        batch, *size = case["image"]
-        answer["forward_flops"] = batch * flops(case["model"], case["classes"], *size)
+        batch, height, width, _ = case["image"]
+        answer["forward_flops"] = batch * flops(case["model"], case["classes"], height, width)
+    if case["kind"] == "operation":
+        answer["projection"] = np.asarray(projection(result)).tolist()
     return work, answer
+
+
+@jax.jit
+def projection(result):
+    """Returns a number for each array of a result, in which every value has a part."""
+    waves = lambda x: jnp.cos(jnp.arange(x.size, dtype=jnp.float32).reshape(x.shape))
+    sums = [(x.astype(jnp.float32) * waves(x)).sum() for x in jax.tree.leaves(result)]
+    return jnp.stack(sums)
+
+
+def drawn(shape, case):
+    """Returns random numbers, drawn on the device: the same for every form."""
+    return jax.random.normal(jax.random.key(0), tuple(shape), array_dtype(case))
 
 
 def array_dtype(case):
@@ -115,13 +144,13 @@ def array_dtype(case):
 
 def operation(case):
     options = {k: case[k] for k in ("stride", "padding", "dilation", "groups") if k in case}
-    arrays = [_random(case["x"])]
+    arrays = [drawn(case["x"], case)]
     if case["name"] == "max_pool":
         function = lambda x: max_pool(x, case.get("form"), window=case["window"], **options)
     elif case["name"] == "resize":
         function = lambda x: resize_bilinear(x, tuple(case["size"]))
     else:
-        arrays.append(_random(case["kernel"]))
+        arrays.append(drawn(case["kernel"], case))
         by_name = {"conv2d": convolution, "conv_transpose2d": transposed_convolution}
         function = lambda x, kernel: by_name[case["name"]](
             x, kernel, case.get("form"), **options
@@ -131,15 +160,12 @@ def operation(case):
         y, pull_back = jax.vjp(function, *arrays)
         return y, pull_back(cotangent)
 
-    dtype = array_dtype(case)
-    arrays = [array.astype(dtype) for array in arrays]
     work = function
     if case["gradients"]:
-        cotangent = _random(jax.eval_shape(function, *arrays).shape).astype(dtype)
+        cotangent = drawn(jax.eval_shape(function, *arrays).shape, case)
         work, arrays = with_gradients, [cotangent, *arrays]
-    arrays = jax.device_put(arrays)
-    compiled = jax.jit(work).lower(*arrays).compile()
-    return (lambda: compiled(*arrays)), compiled, 0
+    program = Program(jax.jit(work), *arrays)
+    return (lambda: program(*arrays)), program, 0
 
 
 def convolution(x, kernel, form, *, stride=1, padding=0, dilation=1, groups=1):
@@ -171,16 +197,16 @@ def max_pool(x, form, *, window, stride, padding):
 
 def product(case):
     """A matrix product: what the chip can do at most."""
-    a = jax.device_put(_random((case["size"], case["size"])).astype(array_dtype(case)))
-    compiled = jax.jit(jnp.matmul).lower(a, a).compile()
-    return (lambda: compiled(a, a)), compiled, 0
+    a = drawn((case["size"], case["size"]), case)
+    program = Program(jax.jit(jnp.matmul), a, a)
+    return (lambda: program(a, a)), program, 0
 
 
 def crf(case):
     """Mean-field inference of the dense CRF on one image, classes as in VOC."""
     image, probabilities = map(jax.device_put, crf_case(tuple(case["image"]), case["classes"]))
-    compiled = jax.jit(dense_crf).lower(probabilities, image).compile()
-    return (lambda: compiled(probabilities, image)), compiled, 0
+    program = Program(jax.jit(dense_crf), probabilities, image)
+    return (lambda: program(probabilities, image)), program, 0
 
 
 def training(case):
@@ -200,15 +226,15 @@ def training(case):
     data = parallel.shard({"image": image, "label": label})
     at = lambda step: parallel.shard({"step": np.full(len(image), step, np.int32)})
     data, taken = jax.device_put(data), 0
-    compiled = train.lower(state, {**data, **at(0)}).compile()
+    program = Program(train, state, {**data, **at(0)})
 
     def work():
         nonlocal state, taken
-        state, metrics = compiled(state, {**data, **at(taken)})
+        state, metrics = program(state, {**data, **at(taken)})
         taken += 1
         return metrics
 
-    return work, compiled, count(variables)
+    return work, program, count(variables)
 
 
 def inference(case):
@@ -216,8 +242,8 @@ def inference(case):
     image = jax.device_put(_random(case["image"]))
     variables = initial(model, image)
     predict = jax.jit(lambda v, x: jax.nn.softmax(model.apply(v, x, train=False)))
-    compiled = predict.lower(variables, image).compile()
-    return (lambda: compiled(variables, image)), compiled, count(variables)
+    program = Program(predict, variables, image)
+    return (lambda: program(variables, image)), program, count(variables)
 
 
 def network(case):
@@ -237,15 +263,10 @@ def count(variables):
 
 
 @functools.cache
-def flops(name, classes, height, width, channels):
-    """Returns the operations of one image's way forward, before the compiler changes any."""
-    model = NETWORKS[name](classes)
-    image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
-    init = lambda x: model.init(jax.random.key(0), x, train=False)
-    variables = jax.eval_shape(init, image)
-    with plain():
-        lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
-    return float(lowered.cost_analysis()["flops"])
+def flops(name, classes, height, width):
+    """Returns the operations of one image's way forward: two for each multiply-add."""
+    rows = trace(NETWORKS[name](classes), (height, width)).rows
+    return 2.0 * sum(row.multiply_adds for row in rows)
 
 
 NETWORKS = {

@@ -1,6 +1,6 @@
 """The networks of PyTorch's side of the benchmarks: torchvision's own, or transcriptions.
 
-Every one has the parameters of its counterpart in `segjax_side.py`, counted by both sides.
+Every one has as many parameters as its counterpart in `segjax_side.py`; rows compare them.
 """
 
 import contextlib
@@ -55,6 +55,7 @@ class DeepLabV3Plus(nn.Module):
         self.low = nn.Sequential(*stem, backbone.layer1)
         self.high = nn.Sequential(backbone.layer2, backbone.layer3, backbone.layer4)
         self.aspp = ASPP(2048, [6, 12, 18])
+        self.aspp.project[3].p = 0.1
         self.project = _conv_norm_relu(256, 48, 1)
         self.decoder = nn.Sequential(
             _conv_norm_relu(304, 256, 3),

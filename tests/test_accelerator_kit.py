@@ -5,6 +5,7 @@ import pathlib
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from segjax import experiment as experiments
@@ -21,7 +22,7 @@ def kit(monkeypatch):
     names = {path.stem for path in BENCHMARKS.glob("*.py")}
     yield lambda name: __import__(name)
     for name in names & set(sys.modules):
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
 
 
 def test_a_cut_off_line_loses_one_row_and_the_next_row_starts_its_own_line(kit, tmp_path):
@@ -37,13 +38,34 @@ def test_a_cut_off_line_loses_one_row_and_the_next_row_starts_its_own_line(kit, 
     assert [row["name"] for row in read(file)] == ["a", "c"]
 
 
-def test_rows_of_earlier_sessions_count_as_done_and_stay_in_their_own_files(kit, tmp_path):
+def test_rows_of_earlier_sessions_count_as_done_for_the_same_card_and_settings(kit, tmp_path):
     Rows = kit("accelerator_rows").Rows
     earlier, now = tmp_path / "earlier.jsonl", tmp_path / "now.jsonl"
-    Rows(earlier).write("smoke", "unet", {"ok": True})
-    rows = Rows(now, done=[earlier])
+    Rows(earlier, machine=MACHINE).write("smoke", "unet", {"ok": True})
+    rows = Rows(now, done=[earlier], machine=MACHINE | {"jax": "0.12.0"})
     assert ("smoke", "unet") in rows and ("speed", "unet") not in rows
     assert rows.find("smoke", "unet")["ok"] and now.read_text() == ""
+    for other in ({"card": "H200"}, {"tiny": True}):
+        assert ("smoke", "unet") not in Rows(now, done=[earlier], machine=MACHINE | other)
+
+
+@pytest.mark.parametrize(
+    ("values", "settled"),
+    [
+        ({"ms": 1.0}, True),
+        ({"ok": False, "difference": 2e-7}, True),
+        ({"error": "dsb2018 is not in data: pack it first"}, False),
+        ({"segjax": {"ms": 1.0}, "torch": {"error": "torch_side.py gave no answer"}}, False),
+        ({"segjax": {"ms": 1.0}, "torch": {"error": "out of memory"}}, True),
+        ({"skipped": "a smaller batch was out of memory on every side"}, True),
+    ],
+)
+def test_what_failed_is_measured_again_but_not_what_was_too_large(
+    kit, tmp_path, values, settled
+):
+    rows = kit("accelerator_rows").Rows(tmp_path / "rows.jsonl")
+    rows.write("speed", "a", values)
+    assert (("speed", "a") in rows) == settled
 
 
 def test_the_command_measures_only_what_is_missing_and_ends_when_time_is_over(
@@ -59,12 +81,12 @@ def test_the_command_measures_only_what_is_missing_and_ends_when_time_is_over(
 
     stage = types.SimpleNamespace(names=lambda options: ["a", "b", "c"], run=run)
     monkeypatch.setitem(sys.modules, "accelerator_speed", stage)
-    monkeypatch.setattr(command, "complete_path", lambda: None)
+    monkeypatch.setattr(command, "complete_path", lambda work: None)
     monkeypatch.setattr(command, "torch_interpreter", lambda given: None)
-    monkeypatch.setattr(command, "describe_machine", lambda options: MACHINE)
+    monkeypatch.setattr(command, "describe_machine", lambda smoke: MACHINE)
     out = tmp_path / "rows.jsonl"
     arguments = ["accelerator.py", "--out", str(out), "--stage", "speed"]
-    kit("accelerator_rows").Rows(out).write("speed", "b", MACHINE)
+    kit("accelerator_rows").Rows(out, machine=MACHINE).write("speed", "b", {})
     monkeypatch.setattr(sys, "argv", [*arguments, "--minutes", "0"])
     assert command.main() == 0 and measured == []
     assert "rows not measured yet: speed 2" in capsys.readouterr().out
@@ -74,25 +96,114 @@ def test_the_command_measures_only_what_is_missing_and_ends_when_time_is_over(
     assert [json.loads(line)["name"] for line in out.read_text().splitlines()] == list("bac")
 
 
-def test_what_was_out_of_memory_on_every_side_is_not_tried_with_twice_the_batch(kit, tmp_path):
+def test_a_stage_that_fails_leaves_its_rows_and_the_stages_behind_it(
+    kit, tmp_path, monkeypatch, capsys
+):
+    command = kit("accelerator")
+
+    def run(left, options, rows, clock):
+        yield "a", {"ms": 1.0}
+        raise KeyError("broken")
+
+    stage = types.SimpleNamespace(names=lambda options: ["a", "b"], run=run)
+    monkeypatch.setitem(sys.modules, "accelerator_speed", stage)
+    rows = kit("accelerator_rows").Rows(tmp_path / "rows.jsonl")
+    command.run_stage("speed", ALL, rows, kit("accelerator_rows").Clock(60))
+    assert ("speed", "a") in rows and ("speed", "b") not in rows
+    printed = capsys.readouterr()
+    assert "speed has ended early" in printed.out and "KeyError: 'broken'" in printed.err
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_what_was_out_of_memory_on_every_side_is_not_tried_with_a_larger_batch(
+    kit, tmp_path, kind
+):
     speed, Rows = kit("accelerator_speed"), kit("accelerator_rows").Rows
     rows, full = Rows(tmp_path / "rows.jsonl"), {"error": "out of memory"}
-    name = "training, U-Net 64 … 1024, bf16, 513 × 513, batch 32"
-    case = speed._cases(False)[name]
-    assert not speed._is_hopeless(name, case, rows)
-    half = name.replace("32", "16")
-    rows.write("speed", half, {"segjax": {"seconds": 1.0}, "torch eager": full})
-    assert not speed._is_hopeless(name, case, rows)
+    cases = speed._cases(False)
+    name = f"{kind}, U-Net 64 … 1024, bf16, 513 × 513, batch 64"
+    smaller = name.replace("64", "16").replace("U-Net 16", "U-Net 64")
+    assert not speed._is_hopeless(cases[name], cases, rows)
+    rows.write("speed", smaller, {"segjax": {"seconds": 1.0}, "torch eager": full})
+    assert not speed._is_hopeless(cases[name], cases, rows)
     rows = Rows(tmp_path / "others.jsonl")
-    rows.write("speed", half, {"segjax": full, "torch eager": full, "torch compiled": full})
-    assert speed._is_hopeless(name, case, rows)
+    rows.write("speed", smaller, {side: full for side in speed.SIDES})
+    assert speed._is_hopeless(cases[name], cases, rows)
+    assert not speed._is_hopeless(cases[smaller], cases, rows)
+
+
+class FakeSide:
+    """A side that answers from a table; `{"run": …}` takes as many seconds as it says."""
+
+    def __init__(self, answers, seconds):
+        self.answers, self.seconds, self.killed = answers, seconds, False
+
+    def ask(self, patience, **message):
+        answer = self.seconds if "run" in message else self.answers(message)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self):
+        self.killed = True
+
+
+def fake_sides(kit, monkeypatch, *, segjax, torch):
+    """Sides whose processes are fakes; each is made anew after it was ended."""
+    module, made = kit("accelerator_sides"), []
+
+    def start(python, script, environment):
+        side = FakeSide(*(torch if script.startswith("torch") else segjax))
+        made.append((script, side))
+        return side
+
+    monkeypatch.setattr(module, "Side", start)
+    return module.Sides("python", kit("accelerator_rows").Clock(100)), made
+
+
+def test_a_side_that_fails_costs_its_own_answer_and_no_other(kit, monkeypatch):
+    hang = kit("sides").SideTimeout("torch_side.py gave no answer in 150 s.")
+    ours = {"parameters": 7, "forward_flops": 1e12}
+    theirs = lambda message: hang if message.get("compile") else {"parameters": 7}
+    sides, made = fake_sides(
+        kit, monkeypatch, segjax=(lambda message: dict(ours), 0.5), torch=(theirs, 1.0)
+    )
+    case = {"kind": "training", "model": "unet", "image": [8, 65, 65, 3]}
+    row = kit("accelerator_speed")._compare(sides, case)
+    assert row["torch compiled"]["error"].endswith("no answer in 150 s.")
+    assert row["torch eager"]["torch_over_segjax"] == 2.0 and row["parameters_equal"]
+    assert row["segjax"]["images_per_second"] == 16.0 and row["segjax"]["tflops"] == 6.0
+    assert [name for name, side in made if side.killed] == ["torch_side.py"]
+
+
+def test_memory_that_ends_keeps_the_process_and_other_errors_do_not(kit, monkeypatch):
+    error = kit("sides").SideError
+    for text, killed in (("out of memory", False), ("an illegal memory access", True)):
+        failing = (lambda message, text=text: error(text), 1.0)
+        sides, made = fake_sides(kit, monkeypatch, segjax=failing, torch=(dict, 1.0))
+        assert sides.prepare("segjax", kind="training") == {"error": text}
+        assert made[0][1].killed == killed
+
+
+def test_operations_of_one_image_are_two_for_each_multiply_add(kit):
+    flops = kit("segjax_side").flops("small_unet", 21, 32, 32)
+    assert flops == kit("segjax_side").flops("small_unet", 21, 64, 32) / 2 > 1e6
+
+
+def test_every_form_that_an_operation_is_asked_for_is_one_of_the_sides(kit):
+    forms = {
+        form
+        for case in kit("accelerator_operations")._cases(False).values()
+        for form in case["forms"]
+    }
+    assert forms <= set(kit("segjax_side").FORMS) and "winograd" in forms
 
 
 SIDE = {"seconds": 0.1, "images_per_second": 160.0, "memory_bytes": 2**31, "compile_s": 31.0}
 ROWS = [
     ("smoke", "unet", {"ok": True}),
     ("smoke", "duc", {"ok": False, "error": "XlaRuntimeError: INTERNAL"}),
-    ("smoke", "exported program", {"ok": True, "error": 2e-7}),
+    ("smoke", "exported program", {"ok": True, "difference": 2e-7}),
     ("speed", "peak bf16", {"size": 8192, "tflops": {"segjax": 700.0, "torch": 750.0}}),
     ("speed", "training, U-Net, bf16, 513 × 513, batch 16", {"segjax": SIDE}),
     ("operations", "1×1, value", {"torch": {"ms": 2.0}, "segjax": {"ms": 1.0}}),
@@ -114,7 +225,7 @@ def test_every_kind_of_row_becomes_a_line_of_its_stages_table(kit):
         return {"stage": stage, "name": name, **values, **MACHINE}
 
     scores = {"mean_iou": 0.5, "pixel_accuracy": None}
-    trained = {"steps": 900, "images_per_second": 210.4, "train_s": 90.0, "val": scores}
+    trained = {"steps": 900, "images_per_second": 210.4, "launch_s": 90.0, "val": scores}
     rows = [row(*given) for given in ROWS] + [row("train", "CamVid, U-Net", trained)]
     text = "\n".join(kit("accelerator_tables").tables(rows))
     lines = text.splitlines()
@@ -146,6 +257,27 @@ def test_the_families_of_the_smoke_stage_are_all_small_networks(kit):
     assert sorted(stage.FAMILIES) == sorted(stage.small()["MODELS"])
 
 
+def test_gradients_that_are_wrong_or_not_finite_are_outside_the_bounds(kit):
+    smoke, rng = kit("accelerator_smoke"), np.random.default_rng(0)
+    scores = rng.normal(size=(2, 4, 4, 3))
+    gradients = [rng.normal(size=(3, 3)), 1e-3 * rng.normal(size=(5,))]
+    right = {"finite": True, "loss": 1.0, "gradients": gradients, "statistics": []}
+    verdict = lambda found, step, dtype: smoke.is_close(
+        smoke.compared(found, scores, step, right, right), dtype, ties=False
+    )
+    for dtype in ("f32", "bf16"):
+        assert verdict(scores, right, dtype)
+        assert not verdict(scores * 1.3, right, dtype)
+        assert not verdict(scores, right | {"gradients": [2 * g for g in gradients]}, dtype)
+        assert not verdict(scores, right | {"finite": False}, dtype)
+        assert not verdict(np.full_like(scores, np.nan), right, dtype)
+    # The small array alone is wrong: seen in float32, and no noise of bfloat16.
+    assert not verdict(scores, right | {"gradients": [gradients[0], 2 * gradients[1]]}, "f32")
+    other = right | {"gradients": [gradients[0], np.nextafter(gradients[1], 1)]}
+    assert not smoke.compared(scores, scores, right, other, right)["two_steps_equal"]
+    assert smoke.compared(scores, scores, right, right, right)["two_steps_equal"]
+
+
 def test_settings_of_the_train_stage_fit_their_experiments(kit):
     stage = kit("accelerator_train")
     changed = ("steps=400", "evaluation.every=200", "checkpoint_every=200")
@@ -154,6 +286,76 @@ def test_settings_of_the_train_stage_fit_their_experiments(kit):
         for setting in (*settings, *changed, *stage.TINY.get(name, ())):
             experiment = experiments.override(experiment, setting)
         assert experiments.checked(experiment, name).steps == 400
+
+
+@pytest.fixture
+def trained(kit, tmp_path, monkeypatch):
+    """The stage train without its processes: (run, what was launched, results by launch)."""
+    stage, launched, outcomes = kit("accelerator_train"), [], []
+
+    def launch(file, data, settings, work, clock, *more):
+        launched.append((work, settings, more))
+        if outcomes and (error := outcomes.pop(0)):
+            raise error
+        work.mkdir(parents=True, exist_ok=True)
+        score = 0.25 if more else 0.75
+        scores = dict.fromkeys(stage.SCORES, score)
+        (work / "evaluation.json").write_text(json.dumps(scores))
+        (work / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+        (work / "report.html").write_text("report")
+
+    def speed(command, **_):
+        said = json.dumps({"step_s": 0.1, "batch_size": 8, "images_per_second": 80.0})
+        return types.SimpleNamespace(returncode=0, stdout=f"note\n{said}\n", stderr="")
+
+    monkeypatch.setattr(stage, "_launch", launch)
+    monkeypatch.setattr(stage.subprocess, "run", speed)
+    (tmp_path / "data" / "camvid").mkdir(parents=True)
+    options = types.SimpleNamespace(
+        smoke=False,
+        data=tmp_path / "data",
+        out=tmp_path / "rows.jsonl",
+        work=tmp_path / "work",
+        minutes_each=2.0,
+    )
+
+    def run(name="CamVid, U-Net", seconds=600, **changed):
+        vars(options).update(changed)
+        clock = kit("accelerator_rows").Clock(seconds)
+        return dict(stage.run([name], options, None, clock))
+
+    return types.SimpleNamespace(run=run, launched=launched, outcomes=outcomes, stage=stage)
+
+
+def test_val_and_test_are_scored_apart_and_the_report_lies_beside_the_rows(trained, tmp_path):
+    (row,) = trained.run().values()
+    assert (row["val"]["mean_iou"], row["test"]["mean_iou"]) == (0.75, 0.25)
+    assert 440 < row["steps"] <= 450 and row["images_per_second"] == 80.0
+    assert sorted(p.name for p in tmp_path.glob("*.*")) == ["CamVid_U_Net.html"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_run_that_the_clock_ends_gives_no_row_and_the_same_plan_goes_on(trained, place):
+    trained.outcomes += [None] * place + [trained.stage.TimeOver()]
+    assert trained.run() == {}
+    (row,) = trained.run().values()
+    assert row["test"]["mean_iou"] == 0.25
+    assert len({work for work, _, _ in trained.launched}) == 1
+
+
+def test_no_plan_is_made_where_no_step_fits_and_tiny_ones_are_not_taken_for_real(trained):
+    assert trained.run(seconds=60) == {} and not trained.launched
+    (tiny,) = trained.run("CamVid, DeepLab v3+ ResNet-18", smoke=True).values()
+    (real,) = trained.run("CamVid, DeepLab v3+ ResNet-18", smoke=False).values()
+    assert tiny["steps"] == 4 and real["steps"] > 100
+
+
+def test_a_launch_that_fails_is_an_error_of_its_row(trained):
+    trained.outcomes.append(RuntimeError("error: no space left"))
+    (row,) = trained.run().values()
+    assert row == {"error": "RuntimeError: error: no space left"}
+    (row,) = trained.run("ISBI 2012, U-Net").values()
+    assert "isbi2012 is not in data" in row["error"]
 
 
 def test_a_side_that_does_not_answer_in_time_or_ends_is_told_apart(kit, tmp_path, monkeypatch):
