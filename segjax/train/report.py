@@ -22,7 +22,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 SCORES = {
     "mean_iou": "Mean IoU",
-    "mean_iou_over_true_classes": "Mean IoU over true classes",
+    "mean_iou_over_true_classes": "Mean IoU of true classes",
     "pixel_accuracy": "Pixel accuracy",
     "mean_accuracy": "Mean accuracy",
     "frequency_weighted_iou": "Frequency-weighted IoU",
@@ -31,7 +31,7 @@ SCORES = {
 CONVENTION = (
     "Mean IoU of one confusion matrix over the whole set; classes absent from truth and "
     "prediction are left out, and ignored pixels are not counted. A class that is predicted "
-    "but has no truth counts as 0; mean IoU over true classes leaves it out."
+    "but has no truth counts as 0; mean IoU of true classes leaves it out."
 )
 
 CLASSES = (

@@ -40,8 +40,9 @@ figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 6px; }
 figcaption b, .key { color: var(--text); font-weight: 600; }
 
-.headline { display: grid; gap: 20px 36px; margin: 0 0 24px; align-items: end;
-  grid-template-columns: repeat(auto-fit, minmax(120px, auto)); justify-content: start; }
+.headline { display: flex; flex-wrap: wrap; gap: 20px 36px; margin: 0 0 24px;
+  align-items: end; }
+.headline div:not(.main) { min-width: 90px; max-width: 170px; }
 .headline dt { color: var(--muted); font-size: 0.85rem; line-height: 1.3; }
 .headline dd { margin: 2px 0 0; font-size: 1.6rem; line-height: 1.1; font-weight: 500; }
 .headline .main dd { font-size: 3.6rem; font-weight: 600; letter-spacing: -0.03em;

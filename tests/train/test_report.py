@@ -163,7 +163,7 @@ def test_means_over_fewer_classes_say_over_how_many_and_both_conventions_stand_s
     more = {"mean_iou_over_true_classes": 0.654, **counts}
     text = report(evaluation=EVALUATION | more).text
     assert "Mean IoU over 2 of 3 classes 61.23 %" in text
-    assert "Mean IoU over true classes over 1 of 3 classes 65.40 %" in text
+    assert "Mean IoU of true classes over 1 of 3 classes 65.40 %" in text
     assert "Mean accuracy over 1 of 3 classes 80.00 %" in text
     assert "Pixel accuracy 88.18 %" in text
     whole = {"classes": 3, "classes_in_mean_iou": 3, "classes_with_truth": 3}
