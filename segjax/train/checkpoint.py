@@ -1,6 +1,9 @@
 """Checkpoints of a run: written atomically and in the background; the latest and best stay."""
 
+import json
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +13,12 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import InputError, RunError
+from segjax.parallel import is_main, wait_for_all
 from segjax.train.step import TrainState
 
 FOLDER = "checkpoints"
+METRICS, COMPLETE = "metrics", "commit_success.txt"
+"""Orbax's names in a step's folder: the scores' folder and file; the mark of a whole folder."""
 
 
 class Checkpoints:
@@ -84,14 +90,32 @@ class Checkpoints:
         return self._manager.metrics(step) is not None
 
     def add_score(self, state: TrainState, *, mean_iou: float) -> None:
-        """Writes a checkpoint that has no score anew, with it.
+        """Adds the score to the checkpoint of the state's step, which stays as it is.
+
+        Its folder appears beside the state's whole or not at all: a process that is killed
+        meanwhile loses the score alone.
 
         Raises:
-          RunError: as `save`.
+          RunError: it cannot be written.
         """
         self._manager.wait_until_finished()
-        self._manager.delete(int(state.step))
-        self.save(state, mean_iou=mean_iou)
+        folder = self._folder / str(int(state.step))
+        if is_main():
+            try:
+                with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
+                    scores = pathlib.Path(new, METRICS)
+                    scores.mkdir()
+                    (scores / METRICS).write_text(
+                        json.dumps({"mean_iou": float(np.nan_to_num(mean_iou))}),
+                        encoding="utf-8",
+                    )
+                    # Orbax marks each folder that is complete.
+                    shutil.copy(folder / "state" / COMPLETE, scores)
+                    scores.rename(folder / METRICS)
+            except OSError as failure:
+                raise self._failed(failure) from failure
+        wait_for_all(f"scored {folder.name}")
+        self._manager.reload()
 
     def _failed(self, failure: BaseException) -> RunError:
         reason = _root(failure)
