@@ -34,6 +34,8 @@ def as_ids(what: str, values: Any) -> Any:
       ValueError: the values are not integers.
     """
     ids = as_array(values)
+    if not ids.size and not isinstance(values, jax.Array | np.ndarray):
+        ids = ids.astype(np.int32)  # NumPy makes floats of a list of nothing.
     if ids.dtype.kind not in "iub":
         raise ValueError(
             f"{what} must be class ids (integers), got {ids.dtype} of shape {ids.shape}: take "
@@ -42,8 +44,10 @@ def as_ids(what: str, values: Any) -> Any:
     return ids if ids.dtype.itemsize >= 4 else ids.astype(np.int32)
 
 
-def equals(ids: Any, value: int) -> Any:
-    """Where `as_ids` hold a value, which their dtype need not be able to hold."""
+def equals(ids: Any, value: int | None) -> Any:
+    """Where `as_ids` hold a value, which their dtype may be unable to hold; None: nowhere."""
+    if value is None:
+        return (jnp if isinstance(ids, jax.Array) else np).zeros(ids.shape, bool)
     limits = np.iinfo(ids.dtype)
     if not limits.min <= value <= limits.max:
         return (jnp if isinstance(ids, jax.Array) else np).zeros(ids.shape, bool)

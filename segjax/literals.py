@@ -128,16 +128,22 @@ def spread(node: ast.expr, value_of: Callable[[ast.expr], Any]) -> Sequence[Any]
             case ast.Call(func=ast.Name(id="zip"), args=[_, *_], keywords=[]):
                 columns = [spread(argument, value_of) for argument in node.args]
                 found = None if None in columns else list(zip(*columns, strict=True))
-            case ast.BinOp(op=ast.Mult(), left=ast.Tuple(), right=ast.Constant(value=int(n))):
-                found = value_of(node.left) * min(n, MOST + 1)
+            case ast.BinOp(
+                op=ast.Mult(), left=ast.Tuple(), right=ast.Constant(value=int(n))
+            ) if not isinstance(n, bool):
+                items = value_of(node.left)
+                # Not made before it is known how many there would be.
+                found = items * n if len(items) * n <= MOST else range(MOST + 1)
             case ast.Tuple() | ast.List():
                 found = value_of(node)
             case _:
                 found = None
+        if found is not None and len(found) > MOST:
+            raise OverflowError
     except InputError:
         raise
+    except OverflowError as error:  # Python's own, of ranges that it cannot count, too.
+        raise InputError(f"{ast.unparse(node)} stands for more than {MOST} items.") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{ast.unparse(node)}: {error}.") from error
-    if found is not None and len(found) > MOST:
-        raise InputError(f"{ast.unparse(node)} stands for more than {MOST} items.")
     return found

@@ -5,11 +5,13 @@ would be the wrong loss as soon as devices hold different numbers of ignored pix
 
 A label that is neither a class nor 255 never counts as one. Outside of `jit` it is an error;
 inside, where nothing can be raised, the total, the weight and the gradient are NaN, so that
-the train step refuses the batch. The same holds for a pixel weight that is negative or NaN.
+the train step refuses the batch. The same holds for a pixel weight that is negative or not
+finite.
 """
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 
 import jax
@@ -37,8 +39,8 @@ def softmax_cross_entropy(
 
         total = Σ w · (log Σ_k exp z_k − z_label),    weight = Σ w
 
-    Ignored pixels are masked, not multiplied by 0: whatever their scores and weights are, −inf
-    and NaN included, total and gradient do not depend on them.
+    Ignored pixels, and those of weight 0, are masked, not multiplied by 0: whatever their
+    scores are, −inf and NaN included, total and gradient do not depend on them.
 
     Args:
       logits: scores of k ≥ 2 classes.
@@ -59,10 +61,11 @@ def softmax_cross_entropy(
     given = jnp.ones(label.shape, dtype)
     if "weight" in batch:
         given = _pixel_weights(batch["weight"], ignored, dtype)
-    broken = jnp.where(wrong | ~(given >= 0), jnp.nan, given)
+    broken = jnp.where(wrong | ~((given >= 0) & (given < jnp.inf)), jnp.nan, given)
     weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
     # Masked before the softmax, or the gradient of an infinite score would be 0 · ∞.
-    scores = jnp.where(jnp.expand_dims(ignored, -1), 0, logits.astype(dtype))
+    uncounted = jnp.expand_dims(ignored | (given == 0), -1)
+    scores = jnp.where(uncounted, 0, logits.astype(dtype))
     log_probability = jax.nn.log_softmax(scores)
     # What is no class lies outside: read class 0 there, the weight is 0 or NaN.
     index = jnp.where(ignored | wrong, 0, label).astype(jnp.int32)[..., None]
@@ -118,10 +121,12 @@ class ClassWeightedCrossEntropy:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        wrong = [w for w in self.weights if not (math.isfinite(w) and w >= 0)]
+        number = lambda w: isinstance(w, numbers.Real) and 0 <= float(w) < math.inf
+        wrong = [w for w in self.weights if not number(w)]
         if wrong:
             raise InputError(
-                f"loss.weights={self.weights} must be finite and at least 0, got {wrong[0]}."
+                f"loss.weights={self.weights} must be numbers, finite and at least 0, got "
+                f"{wrong[0]!r}."
             )
         if not any(self.weights):
             raise InputError(

@@ -32,7 +32,7 @@ Confusion = Any
 
 
 def confusion_matrix(
-    labels: Any, predictions: Any, num_classes: int, *, ignore: int = IGNORE
+    labels: Any, predictions: Any, num_classes: int, *, ignore: int | None = IGNORE
 ) -> Integer[Array, "k k"] | Integer[np.ndarray, "k k"]:
     """Counts pixels by (true class, predicted class), leaving out `ignore`.
 
@@ -41,7 +41,7 @@ def confusion_matrix(
         arrays or nested lists, of integers or booleans.
       predictions: predicted class ids, of the same shape.
       num_classes: k, 2 or more.
-      ignore: the label of pixels that are not counted.
+      ignore: the label of pixels that are not counted; None: all are.
 
     Returns:
       Counts: int64 for NumPy arrays and lists; int32 for JAX arrays, whose batches a caller
@@ -142,7 +142,7 @@ def _counts(confusion: Confusion) -> Int64[np.ndarray, "k k"]:
         raise ValueError(
             f"A confusion matrix holds counts of pixels (integers of 0 or more), got "
             f"{counts.dtype} from {counts.min()} to {counts.max()}: give it before it is "
-            "normalised."
+            "normalised, and astype(int) of counts kept as floats."
         )
     return counts.astype(np.int64)
 

@@ -40,6 +40,14 @@ class Pretrained:
     allow: tuple[str, ...] = ()
     key: str | None = None
 
+    def find(self) -> pathlib.Path:
+        """The file, from the hub where it has to be; so a wrong path is known at once.
+
+        Raises:
+          InputError: there is no such file.
+        """
+        return find_weights(self.source)
+
     def load(
         self,
         model: nn.Module,

@@ -83,6 +83,9 @@ def test_short_values_stay_as_python_prints_them():
         ("(*zip(range(2), range(3)),)", "zip"),
         ("(*range(1, 2, 0),)", "must not be zero"),
         ("(*open(1),)", "expected"),
+        (f"(*range({10**30}),)", "stands for more than 65536 items"),
+        ("(*(*(1,) * 60000,) * 60000,)", "stands for more than 65536 items"),
+        ("(*(1,) * True,)", "expected"),
     ],
 )
 def test_rules_that_are_none_or_too_long_are_refused(text, message):

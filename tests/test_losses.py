@@ -145,6 +145,25 @@ def test_whatever_an_ignored_pixel_holds_total_and_gradient_do_not_know(value, e
         np.testing.assert_array_equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_a_weight_of_0_hides_its_pixel_whatever_its_scores(value):
+    unwanted = LABEL == 2
+    spoilt = jnp.where(unwanted[..., None], value, LOGITS)
+    by_class = ClassWeightedCrossEntropy((1.0, 1.0, 0.0, 1.0, 1.0))
+    weight = jnp.where(unwanted, 0.0, 1.0)
+    for loss, batch in (
+        (by_class, {"label": jnp.asarray(LABEL)}),
+        (softmax_cross_entropy, {"label": jnp.asarray(LABEL), "weight": weight}),
+    ):
+        total = lambda x, b, loss=loss: loss(x, b)["cross_entropy"][0]
+        for wrap in (lambda f: f, jax.jit):
+            run = wrap(jax.value_and_grad(total))
+            expected, found = run(LOGITS, batch), run(spoilt, batch)
+            assert np.isfinite(expected[0]) and (expected[1] != 0).any()
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+
+
 @pytest.mark.parametrize("loss", [softmax_cross_entropy, ClassWeightedCrossEntropy((1.0,) * 5)])
 @pytest.mark.parametrize("wrong", [-1, 5, 254, 256, -256])
 def test_a_label_that_is_no_class_is_an_error_outside_of_jit_and_nan_inside(loss, wrong):
@@ -157,7 +176,7 @@ def test_a_label_that_is_no_class_is_an_error_outside_of_jit_and_nan_inside(loss
     assert np.isnan(gradient[1, 2, 0]).all()
 
 
-@pytest.mark.parametrize("weight", [-0.5, np.nan])
+@pytest.mark.parametrize("weight", [-0.5, np.nan, np.inf])
 def test_a_pixel_weight_that_is_none_is_an_error_outside_of_jit_and_nan_inside(weight):
     counted = jnp.ones(LABEL.shape).at[tuple(np.argwhere(LABEL != 255)[0])].set(weight)
     batch = {"label": jnp.asarray(LABEL), "weight": counted}
@@ -191,6 +210,7 @@ def test_labels_that_are_no_integers_and_a_single_class_are_refused():
         ((1.0, float("nan")), "at least 0, got nan"),
         ((float("inf"), 1.0), "at least 0, got inf"),
         ((0.0, 0.0), "no weight above 0"),
+        ((1.0, "heavy"), "at least 0, got 'heavy'"),
     ],
 )
 def test_class_weights_that_cannot_weigh_are_refused_when_they_are_given(weights, message):

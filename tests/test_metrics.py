@@ -205,3 +205,11 @@ def test_both_conventions_of_mean_iou_stand_beside_each_other():
     assert metrics.with_truth(confusion).tolist() == [True, False, True, False]
     everywhere = np.array([[3, 1], [0, 4]])
     assert metrics.mean_iou_over_true_classes(everywhere) == metrics.mean_iou(everywhere)
+
+
+def test_without_an_ignored_label_all_pixels_count_and_nothing_at_all_counts_nothing():
+    labels = np.array([0, 1, 1])
+    assert metrics.confusion_matrix(labels, labels, 2, ignore=None).tolist() == [[1, 0], [0, 2]]
+    with pytest.raises(ValueError, match=r"label ids \[255\] are outside"):
+        metrics.confusion_matrix(np.array([255]), np.array([0]), 2, ignore=None)
+    assert metrics.confusion_matrix([], [], 2).tolist() == [[0, 0], [0, 0]]

@@ -1,12 +1,17 @@
 """Variables as files: what was saved comes back, and what does not fit is named."""
 
+import dataclasses
+import pathlib
+
 import jax
 import numpy as np
 import pytest
 
 from segjax import weights
 from segjax.errors import InputError
+from segjax.experiment import load
 from segjax.models.unet import UNet
+from segjax.train.plan import make_plan
 
 MODEL = UNet(num_classes=2, depth=1, features=2, batch_norm=True)
 
@@ -53,3 +58,14 @@ def test_a_file_that_is_none_is_refused(tmp_path):
     path.write_bytes(b"not weights")
     with pytest.raises(InputError, match="as weights: its content is not of safetensors"):
         weights.load(str(path), MODEL)
+
+
+def test_weights_that_are_not_there_are_missed_before_any_data_are_read(tmp_path):
+    experiment = load(pathlib.Path(__file__).parents[1] / "experiments" / "unet_camvid.py")
+    source = str(tmp_path / "none.safetensors")
+    experiment = dataclasses.replace(experiment, init=weights.Pretrained(source))
+    with pytest.raises(InputError, match="none.safetensors"):
+        make_plan(experiment)
+    # Without them, the data are what is missing first.
+    with pytest.raises(InputError, match="CamVid does not know where its files are"):
+        make_plan(dataclasses.replace(experiment, init=None))

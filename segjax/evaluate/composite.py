@@ -6,11 +6,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
-from segjax.labels import check_on_image, check_same_shape
+from segjax.labels import as_ids, check_ids, check_on_image, check_same_shape
 
 RGB_HW3 = UInt8[np.ndarray, "..."]
 """h w 3; functions of two maps raise ValueError, with both shapes, where they differ."""
@@ -80,9 +81,15 @@ def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
     return np.dstack([image, np.rint(255 * alpha).astype(np.uint8)])
 
 
-def areas(label: UInt8[np.ndarray, "h w"], num_classes: int) -> Int64[np.ndarray, "k"]:
-    """Pixels by class; ids from `num_classes` on, as 255 for ignored ones, are not counted."""
-    return np.bincount(label.ravel(), minlength=num_classes)[:num_classes].astype(np.int64)
+def areas(label: Any, num_classes: int) -> Int64[np.ndarray, "k"]:
+    """Pixels by class; 255, the ignored label, is not counted.
+
+    Raises:
+      ValueError: the label is not a map of class ids and 255.
+    """
+    ids = np.asarray(as_ids("label", label))
+    check_ids("label", ids, num_classes)
+    return np.bincount(ids[ids < num_classes], minlength=num_classes).astype(np.int64)
 
 
 def _mixed(image: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:

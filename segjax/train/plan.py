@@ -125,6 +125,8 @@ def make_plan(
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
     known = check_settings(experiment)
+    if not resume and (find := getattr(experiment.init, "find", None)):
+        find()
     check_data(experiment, "eval_data", "train_data")
     found = coverage(experiment, "train_data", "eval_data")
     examples = _batches(experiment, 0)

@@ -79,8 +79,15 @@ def test_a_cut_out_keeps_the_colours_and_has_alpha_as_opacity():
 
 
 def test_areas_count_each_class_and_leave_out_what_is_none():
-    label = np.array([[0, 2, 2], [255, 2, 4]], np.uint8)
-    assert composite.areas(label, 4).tolist() == [1, 0, 3, 0]
+    label = np.array([[0, 2, 2], [255, 2, 3]], np.uint8)
+    assert composite.areas(label, 5).tolist() == [1, 0, 3, 1, 0]
+    for wrong, message in (
+        (np.array([[0, 7]]), r"label ids \[7\] are outside the 2 classes"),
+        (np.array([[0, -1]]), r"label ids \[-1\] are outside the 2 classes"),
+        (np.array([[0.0, 1.0]]), "must be class ids"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            composite.areas(wrong, 2)
 
 
 @pytest.mark.parametrize("shape", [(70, 23, 1), (23,), (1, 23), (70, 1), (23, 70)])
