@@ -210,7 +210,6 @@ def test_labels_that_are_no_integers_and_a_single_class_are_refused():
         ((1.0, float("nan")), "at least 0, got nan"),
         ((float("inf"), 1.0), "at least 0, got inf"),
         ((0.0, 0.0), "no weight above 0"),
-        ((1.0, "heavy"), "at least 0, got 'heavy'"),
     ],
 )
 def test_class_weights_that_cannot_weigh_are_refused_when_they_are_given(weights, message):
