@@ -44,6 +44,8 @@ def test_a_console_that_is_no_text_stream_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     monkeypatch.setattr(sys, "stderr", None)
     console.allow_any_text()
+    print("ü\udcff")
+    assert sys.stdout.getvalue() == "ü\udcff\n"
 
 
 class Restarted(Exception):

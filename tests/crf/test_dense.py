@@ -235,7 +235,10 @@ def test_bad_input_is_an_error_of_one_line(message, options):
 def test_probabilities_that_were_rounded_to_few_bits_still_sum_to_one(dtype):
     full = 255 if dtype == np.uint8 else 1
     rounded = np.rint(PROBABILITIES * 255) if dtype == np.uint8 else PROBABILITIES
-    check_probabilities(rounded.astype(dtype).astype(np.float32) / full)
+    given = rounded.astype(dtype).astype(np.float32) / full
+    assert check_probabilities(given) is None
+    with pytest.raises(ValueError):
+        check_probabilities(0.9 * given)
 
 
 def test_a_pair_of_channels_is_what_a_binary_task_gives():

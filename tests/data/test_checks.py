@@ -89,7 +89,9 @@ def test_every_example_of_training_and_of_evaluation_is_looked_at(changed, messa
 
 def test_ignored_pixels_may_have_any_weight():
     label, weight = spoilt(EXAMPLE["label"], 255), spoilt(np.ones((4, 5)), np.nan)
-    check_example({**EXAMPLE, "label": label, "weight": weight}, NAMES)
+    assert check_example({**EXAMPLE, "label": label, "weight": weight}, NAMES) is None
+    with pytest.raises(InputError, match="pixel weight nan"):
+        check_example({**EXAMPLE, "weight": weight}, NAMES)
 
 
 def test_worker_processes_name_the_example_too():
