@@ -38,7 +38,7 @@ from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 from segjax.types import Example
 
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 """Part of every key: raise it when the same files are to be written differently."""
 
 CHUNK = 64

@@ -278,6 +278,16 @@ def test_smaller_copies_inside_a_tiff_are_no_pages(root):
     assert (folder(root)[0]["label"] == 1).all()
 
 
+@pytest.mark.parametrize("subfiles", [(1, 1, 1), (1, 4, 1), (5, 5, 5)])
+def test_a_tiff_of_nothing_but_smaller_copies_has_them_as_pages(subfiles, tmp_path):
+    stack = [np.full((4, 6), value) for value in (1, 2, 0)]
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        data = RAW["tiff"](*stack, bits=8, subfiles=subfiles)
+        (tmp_path / kind / "a.tif").write_bytes(data)
+    assert [example["label"][0, 0] for example in folder(tmp_path)] == [1, 2, 0]
+
+
 def test_a_gif_is_a_mask(root):
     (root / "masks/a.png").unlink()
     save(root / "masks/a.gif", [[0, 255, 255, 0, 0, 255]] * 4)
