@@ -14,6 +14,7 @@ os.environ["XLA_FLAGS"] = (
 
 import pathlib
 import tempfile
+import time
 
 import jax
 import jaxtyping
@@ -50,6 +51,23 @@ def forgotten_programs():
     """Drops what a module's tests compiled: each program maps memory, and Linux counts maps."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def wait_for_tick(tmp_path):
+    """Waits until a file written now is told by its ctime from the one at the given path."""
+
+    def wait(path: pathlib.Path) -> None:
+        probe, before = tmp_path / ".tick", path.stat().st_ctime_ns
+        for _ in range(5000):
+            probe.touch()
+            if probe.stat().st_ctime_ns != before:
+                probe.unlink()
+                return
+            time.sleep(0.001)
+        pytest.fail("The file system's clock stands still.")
+
+    return wait
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,8 @@ NOT_A_PAGE = 0b101
 """TIFF's subfile types 1 (a smaller copy of another page) and 4 (a transparency mask)."""
 
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 254, 258, 339
-_PILLOWS_LIMIT = threading.RLock()
+_PACKED = {"BGR;15": 5, "BGR;16": 6}
+"""Bits of a sample, at most, where three share 16 bits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,33 +87,56 @@ def open_image(
     Raises:
       Exception: whatever Pillow raises for a file that is no image.
     """
-    with _without_pillows_limit():
+    with _WITHOUT_PILLOWS_LIMIT:
         return Image.open(file, formats=formats)
 
 
-@contextlib.contextmanager
-def _without_pillows_limit() -> Iterator[None]:
-    """Turns off Pillow's process-wide limit, and its warning at half of it; one at a time."""
-    with _PILLOWS_LIMIT:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+class _WithoutPillowsLimit:
+    """Turns off Pillow's limit, and its warning at half of it, while anyone is within.
+
+    The limit is one for the process, and Pillow asks for it while it opens, seeks and decodes.
+    Threads are within at the same time: the first to enter puts the limit aside, the last to
+    leave puts it back.
+    """
+
+    def __init__(self):
+        self._lock, self._within, self._limit = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_WITHOUT_PILLOWS_LIMIT = _WithoutPillowsLimit()
 
 
 def page_numbers(image: Image.Image) -> list[int]:
     """The numbers, from 0 on, by which `seek` finds the pages of an opened file.
 
     Frames of a GIF, WebP or APNG are pages. Not counted: the preview inside a JPEG, and a
-    TIFF's smaller copies and transparency masks. The image is at its first page afterwards.
+    TIFF's smaller copies and transparency masks, unless it holds nothing else. The image is at
+    its first page afterwards.
     """
+    with _WITHOUT_PILLOWS_LIMIT:
+        return _page_numbers(image)
+
+
+def _page_numbers(image: Image.Image) -> list[int]:
     count = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
     if count == 1:
         return [0]
     if image.format != "TIFF":
         return list(range(count))
-    found = [n for n in range(count) if not _subfile_type(image, n) & NOT_A_PAGE] or [0]
+    found = [n for n in range(count) if not _subfile_type(image, n) & NOT_A_PAGE]
+    found = found or list(range(count))
     with contextlib.suppress(Exception):  # As below.
         image.seek(found[0])
     return found
@@ -126,7 +150,7 @@ def _subfile_type(image: Image.Image, number: int) -> int:
 
 def page_count(file: pathlib.Path) -> int:
     """How many images a file holds; 1 also where it cannot be read, which reading it tells."""
-    with contextlib.suppress(Exception), open_image(file) as image, _without_pillows_limit():
+    with contextlib.suppress(Exception), open_image(file) as image:
         return len(page_numbers(image))
     return 1
 
@@ -146,13 +170,12 @@ def pages(
     with _named(name, 1):
         image = open_image(file)
     with image:
-        with _named(name, 1), _without_pillows_limit():
+        with _named(name, 1):
             numbers = page_numbers(image)
         for place, number in enumerate(numbers, 1):
-            with _named(name, place):
+            with _named(name, place), _WITHOUT_PILLOWS_LIMIT:
                 if image.tell() != number:
-                    with _without_pillows_limit():
-                        image.seek(number)
+                    image.seek(number)
                 limit.check(image.size)
                 page = Page(image, place, len(numbers), *stored(image))
                 _check_bmp(image, page.raw)
@@ -182,6 +205,8 @@ def stored(image: ImageFile.ImageFile) -> tuple[str, int, bool]:
     tags = getattr(image, "tag_v2", {})
     if _BITS_PER_SAMPLE in tags:
         bits = max(tags[_BITS_PER_SAMPLE])
+    elif raw in _PACKED:
+        bits = _PACKED[raw]
     elif ";16" in raw:
         bits = 16
     else:

@@ -28,14 +28,14 @@ class Folder(FileDataset):
           images/a.jpg                        masks/train/a.png
           masks/a.png
 
-    A mask is an image of one channel, of equal channels, or with a palette (PNG, TIFF, BMP,
-    GIF). Its stored samples, at any depth, are class ids in the order of `class_names`; 255 is
-    ignored. `label_map` renames other ids, as pairs (id in the file, class id or 255): the
-    first pair that fits decides, and ids that none fits stay. So masks of 0 and 255 are read by
-    `label_map=((255, 1),)`, and ADE20K's by `((0, 255), (1, 0), (2, 1), …)`. A pair may also
-    name a range: `((">127", 1), ("else", 0))`, `(("nonzero", 1),)`; others are ">=128", "<10",
-    "<=9" and "10-20". Masks that store one white as 1 and another as 255 are refused unless the
-    label map gives them one class.
+    A mask is an image of one channel, of equal channels, or with a palette (PNG, TIFF, BMP),
+    or a grey GIF. Its stored samples, at any depth, are class ids in the order of
+    `class_names`; 255 is ignored. `label_map` renames other ids, as pairs (id in the file,
+    class id or 255): the first pair that fits decides, and ids that none fits stay. So masks of
+    0 and 255 are read by `label_map=((255, 1),)`, and ADE20K's by
+    `((0, 255), (1, 0), (2, 1), …)`. A pair may also name a range: `((">127", 1), ("else", 0))`,
+    `(("nonzero", 1),)`; others are ">=128", "<10", "<=9" and "10-20". Masks that store one
+    white as 1 and another as 255 are refused unless the label map gives them one class.
 
     Images and masks are turned as the EXIF data of each say; images become RGB (`channels=3`)
     or grey (`channels=1`). Files of several pages (TIFF; moving pictures) give one example a

@@ -23,7 +23,7 @@ def check_label_map(label_map: Any, num_classes: int) -> None:
     """Returns nothing where every pair can be read and leads to a class or to 255.
 
     Raises:
-      InputError: one does not, names what an earlier pair names, or comes after 'else'.
+      InputError: one does not, or takes only ids that earlier pairs take, so never decides.
     """
     pairs = isinstance(label_map, tuple) and all(
         isinstance(pair, tuple) and len(pair) == 2 for pair in label_map
@@ -34,9 +34,9 @@ def check_label_map(label_map: Any, num_classes: int) -> None:
             "((255, 1),)."
         )
     for key, target in label_map:
-        if not isinstance(key, int) and (not isinstance(key, str) or _fits(key, 0) is None):
+        if not _is_id(key) and (not isinstance(key, str) or _fits(key, 0) is None):
             raise InputError(f"label_map cannot read {key!r}: write {_FORMS}.")
-        if not isinstance(target, int) or not (0 <= target < num_classes or target == IGNORE):
+        if not _is_id(target) or not (0 <= target < num_classes or target == IGNORE):
             raise InputError(
                 f"label_map leads to {target!r} in {(key, target)}, but class ids are 0 to "
                 f"{num_classes - 1} (and 255 = ignored)."
@@ -46,6 +46,44 @@ def check_label_map(label_map: Any, num_classes: int) -> None:
         raise InputError(f"label_map names {twice[0]!r} twice: keep one of the pairs.")
     if "else" in keys[:-1]:
         raise InputError("label_map has pairs after 'else', which takes all ids: put it last.")
+    _check_each_decides(label_map)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_each_decides(label_map: LabelMap) -> None:
+    """Raises InputError for a pair other than 'else' that is the first to fit no id.
+
+    Between two neighbouring bounds of ranges all ids are alike: those at the bounds and beside
+    them stand for all.
+    """
+    ranges = [key for key, _ in label_map if isinstance(key, str)]
+    if not ranges:
+        return
+    bounds = {int(number) for key in ranges for number in re.findall(r"(?<!\d)-?\d+", key)}
+    bounds |= {0, *(key for key, _ in label_map if isinstance(key, int))}
+    ids = {bound + step for bound in bounds for step in (-1, 0, 1)}
+    taken = set()
+    for place, (key, target) in enumerate(label_map):
+        own = {i for i in ids if key == i or _fits(key, i)}
+        if own <= taken and key != "else":
+            raise InputError(_never_decides((key, target), own, label_map[:place]))
+        taken |= own
+
+
+def _never_decides(pair: tuple[int | str, int], own: set[int], earlier: LabelMap) -> str:
+    """The line that says why a pair, to whose key the ids `own` fit, decides nothing."""
+    if not own:
+        return f"label_map has {pair[0]!r}, which no id fits: write the smaller number first."
+    i = min(own)
+    first = next(other for other in earlier if i == other[0] or _fits(other[0], i))
+    if isinstance(pair[0], int):
+        reason = f"{first}, which takes {i} already"
+    else:
+        reason = f"pairs that take all its ids already, such as {first}"
+    return f"label_map has {pair}, which comes after {reason}: put it first."
 
 
 def classes_of(ids: Sequence[int], label_map: LabelMap) -> list[int]:

@@ -25,9 +25,9 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
     """The samples that a mask stores (palette: indices), turned as its EXIF data say.
 
     A grey file's samples are not scaled, whatever its bits, and not inverted, whatever it calls
-    white. Three equal colour channels are one. A GIF's colours are its samples where all are
-    grey, for a GIF stores grey levels in no other way, and renumbers them at will. Floats are
-    taken where all are whole numbers.
+    white. Three equal colour channels are one. A GIF's colours, all of them grey, are its
+    samples: its indices are numbered anew by whatever program saves it. Floats are taken where
+    all are whole numbers.
 
     Raises:
       InputError: the file is compressed with loss, holds different colours, transparent pixels
@@ -39,7 +39,7 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
     if mode in ("1", "L"):
         return _grey(page_image, page)
     if mode == "P" and page.image.format == "GIF":
-        return _grey_levels(page_image)
+        return _grey_levels(page_image, name)
     if mode in ("P", "I") or mode.startswith("I;16"):
         return _integers(np.asarray(page_image), page)
     if mode == "F":
@@ -82,14 +82,19 @@ def _grey(image: Image.Image, page: Page) -> Int[np.ndarray, "h w"]:
     return _integers(largest - samples if match[2] else samples, page)
 
 
-def _grey_levels(image: Image.Image) -> Int[np.ndarray, "h w"]:
-    """The colours of a palette image where all that occur are grey, else its indices."""
+def _grey_levels(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
+    """The colours of a palette image, of which all that occur are grey."""
     indices = np.asarray(image)
     colours = np.zeros((256, 3), np.uint8)
     palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     colours[: len(palette)] = palette
     used = colours[np.unique(indices)]
-    return colours[:, 0][indices] if (used == used[:, :1]).all() else indices
+    if (used != used[:, :1]).any():
+        raise InputError(
+            f"{name} is a GIF with colours, which numbers them anew in each file: save the ids "
+            "as PNG, or as grey levels."
+        )
+    return colours[:, 0][indices]
 
 
 def _integers(samples: np.ndarray, page: Page) -> Int[np.ndarray, "h w"]:

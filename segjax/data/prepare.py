@@ -38,7 +38,7 @@ from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 from segjax.types import Example
 
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 """Part of every key: raise it when the same files are to be written differently."""
 
 CHUNK = 64
@@ -323,7 +323,7 @@ def _decode_label(
             + remedy(ids, recipe.num_classes)
         )
     classes = np.array(classes_of(ids, recipe.label_map), np.uint8)
-    found = Found.of(path, ids, largest=largest_sample(page))
+    found = Found.of(path, ids, classes.tolist(), largest=largest_sample(page))
     if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.
         table = np.zeros(ids[-1] + 1, np.uint8)
         table[present] = classes

@@ -148,10 +148,8 @@ def _of_files(dataset: FileDataset) -> Survey:
     """From the file beside the prepared examples, which is written where there is none."""
     records = dataset._records
     path = pathlib.Path(records.dataset_info.data_dir) / FILE
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        pixels = {int(key): count for key, count in found["pixels"].items()}
-        return Survey(pixels, tuple(map(tuple, found["images"])), len(records))
+    if (kept := _kept(path, len(records))) is not None:
+        return kept
 
     def look(index: int) -> _Look:
         """The image's own bytes will do: equal files are stored alike."""
@@ -162,6 +160,21 @@ def _of_files(dataset: FileDataset) -> Survey:
     found = _gathered(_spread(look, list(range(len(records))), float("inf")), len(records))
     _write(path, json.dumps({"pixels": found.pixels, "images": found.images}))
     return found
+
+
+def _kept(path: pathlib.Path, total: int) -> Survey | None:
+    """From a file that `_of_files` wrote; None where it is missing, or not of all examples."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        pixels = {int(key): count for key, count in found["pixels"].items()}
+        images = tuple((digest, name) for digest, name in found["images"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    counts_are_sound = all(type(count) is int and count > 0 for count in pixels.values())
+    texts = all(isinstance(text, str) for image in images for text in image)
+    if not counts_are_sound or not texts or len(images) != total or (total and not pixels):
+        return None
+    return Survey(pixels, images, total)
 
 
 def _write(path: pathlib.Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from segjax.data.label_map import LabelMap, classes_of
 from segjax.types import IGNORE
@@ -16,16 +17,28 @@ MOST_NAMES = 128
 
 @dataclass(frozen=True)
 class Found:
-    """What one mask holds: 255, its three lowest ids, and the largest that its file could."""
+    """What one mask holds.
+
+    Attributes:
+      path: of the mask.
+      ids: its three lowest, and 255.
+      classes: what all its ids but 0 become.
+      largest: the largest id that its file could store.
+    """
 
     path: pathlib.Path
     ids: tuple[int, ...]
+    classes: frozenset[int]
     largest: int
 
     @classmethod
-    def of(cls, path: pathlib.Path, ids: Sequence[int], *, largest: int) -> "Found":
-        """From all ids in rising order: of many, a few tell as much about white."""
-        return cls(path, (*ids[:3], *(i for i in ids[3:] if i == 255)), largest)
+    def of(
+        cls, path: pathlib.Path, ids: Sequence[int], classes: Sequence[int], *, largest: int
+    ) -> "Found":
+        """From all ids in rising order, and their classes: of many ids, a few will do."""
+        few = (*ids[:3], *(i for i in ids[3:] if i == 255))
+        made = frozenset(c for i, c in zip(ids, classes, strict=True) if i != 0)
+        return cls(path, few, made, largest)
 
 
 def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
@@ -35,7 +48,14 @@ def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
     map makes a class of 255, that is white beside grey levels too. Two whites that become
     different classes are mixed, unless the label map names each of them, or 255 stands beside
     class ids elsewhere and so is what is ignored.
+
+    White may also be any grey level that a threshold cuts off: where the label map makes one
+    class of 0 and 1, masks of nothing but these would lose what they show.
     """
+    return _different_whites(masks, label_map) or _emptied(masks, label_map)
+
+
+def _different_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
     levels = classes_of([255], label_map) != [IGNORE]
     if not levels and any(255 in mask.ids and {*mask.ids} - {0, 255} for mask in masks):
         return None
@@ -56,6 +76,31 @@ def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
         f"The masks store white in different ways: {counted}. If white is one class, set "
         'label_map=(("nonzero", 1),); if not, name each id in label_map.'
     )
+
+
+def _emptied(masks: Sequence[Found], label_map: LabelMap) -> str | None:
+    black, lost = classes_of([0, 1], label_map)
+    if black != lost or not _is_threshold(label_map):
+        return None
+    empty = [mask for mask in masks if 1 in mask.ids and {*mask.ids} <= {0, 1}]
+    others = [mask for mask in masks if mask.classes - {lost, IGNORE}]
+    if not empty or not others:
+        return None
+    shown = min(others[0].classes - {lost, IGNORE})
+    return (
+        f"The masks store white in different ways: {len(empty)} hold nothing above 1 (class "
+        f"{lost}; first {empty[0].path}) and {len(others)} hold larger ids (class {shown}; "
+        f"first {others[0].path}). If 1 is white there, let label_map begin with (1, {shown}); "
+        f"if not, with (1, {lost})."
+    )
+
+
+def _is_threshold(label_map: LabelMap) -> bool:
+    """Whether a range decides on 1, or a list of single ids that is a range written out."""
+    if len(label_map) > MOST_NAMES and not any(isinstance(key, str) for key, _ in label_map):
+        classes = [c for c in classes_of(range(256), label_map) if c != IGNORE]
+        return sum(one != other for one, other in pairwise(classes)) == 1
+    return 1 not in _named(label_map)
 
 
 def _named(label_map: LabelMap) -> set[int]:

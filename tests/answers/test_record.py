@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import numpy as np
 import pytest
@@ -50,11 +49,11 @@ def test_an_older_file_copied_over_a_source_is_predicted(job):
     assert [entry.skipped for entry in job.run()[0]] == [False]
 
 
-def test_a_source_rewritten_with_its_size_and_time_is_predicted(job):
+def test_a_source_rewritten_with_its_size_and_time_is_predicted(job, wait_for_tick):
     path = job.add("a.bmp")
     job.run()
     before, mask = path.stat(), (job.out / "a.png").read_bytes()
-    time.sleep(0.02)  # A tick of the file system's clock.
+    wait_for_tick(path)
     job.add("a.bmp", 0)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     after = path.stat()

@@ -110,3 +110,12 @@ def bmp(samples, bits: int, *, colours) -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, w, h, 1, bits, 0, 0, 0, 0, len(colours), 0)
     size = offset + sum(map(len, rows))
     return b"BM" + struct.pack("<IHHI", size, 0, 0, offset) + header + palette + b"".join(rows)
+
+
+def bmp16(samples, masks) -> bytes:
+    """A BMP of h w samples of 16 bits, whose red, green and blue the masks say."""
+    h, w = np.shape(samples)
+    rows = [row + b"\x00" * (-len(row) % 4) for row in packed(samples, 16, order="<")][::-1]
+    header = struct.pack("<IiiHHIIiiII3I", 40, w, h, 1, 16, 3, 0, 0, 0, 0, 0, *masks)
+    size = 66 + sum(map(len, rows))
+    return b"BM" + struct.pack("<IHHI", size, 0, 0, 66) + header + b"".join(rows)

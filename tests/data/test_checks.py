@@ -87,6 +87,27 @@ def test_every_example_of_training_and_of_evaluation_is_looked_at(changed, messa
             next(found)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int32, np.int64])
+@pytest.mark.parametrize("k", [1, 2, 3, 127, 128, 254, 255, 256])
+def test_every_label_of_every_type_is_a_class_or_ignored_or_named(dtype, k):
+    limits = np.iinfo(dtype) if dtype is not bool else np.iinfo(np.uint8)
+    for i in (0, 1, 2, 126, 127, 128, 254, 255, 256, 511, -1, -128):
+        if not limits.min <= i <= (1 if dtype is bool else limits.max):
+            continue
+        label = spoilt(np.zeros((4, 5), dtype), i)
+        example = {**EXAMPLE, "label": label, "weight": np.ones((4, 5))}
+        if 0 <= i < k or i == 255:
+            check_example(example, ("a",) * k)
+        else:
+            with pytest.raises(InputError, match=rf"has the label ids \[{i}\], but the {k}"):
+                check_example(example, ("a",) * k)
+
+
+def test_an_example_without_pixels_is_read():
+    empty = {"image": np.zeros((0, 5, 3)), "label": np.zeros((0, 5), int)}
+    check_example({**empty, "weight": np.zeros((0, 5))}, NAMES)
+
+
 def test_ignored_pixels_may_have_any_weight():
     label, weight = spoilt(EXAMPLE["label"], 255), spoilt(np.ones((4, 5)), np.nan)
     assert check_example({**EXAMPLE, "label": label, "weight": weight}, NAMES) is None

@@ -278,6 +278,16 @@ def test_smaller_copies_inside_a_tiff_are_no_pages(root):
     assert (folder(root)[0]["label"] == 1).all()
 
 
+@pytest.mark.parametrize("subfiles", [(1, 1, 1), (1, 4, 1), (5, 5, 5)])
+def test_a_tiff_of_nothing_but_smaller_copies_has_them_as_pages(subfiles, tmp_path):
+    stack = [np.full((4, 6), value) for value in (1, 2, 0)]
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        data = RAW["tiff"](*stack, bits=8, subfiles=subfiles)
+        (tmp_path / kind / "a.tif").write_bytes(data)
+    assert [example["label"][0, 0] for example in folder(tmp_path)] == [1, 2, 0]
+
+
 def test_a_gif_is_a_mask(root):
     (root / "masks/a.png").unlink()
     save(root / "masks/a.gif", [[0, 255, 255, 0, 0, 255]] * 4)
@@ -339,6 +349,50 @@ def test_white_beside_grey_levels_counts_where_a_label_map_cuts_them(root):
         save(root / f"masks/{stem}.png", [[0, 3, 250, 255, 9, 130]] * 4)
     message = problem(root, class_names=TWO, label_map=THRESHOLD)
     assert "1 hold 0 and 1 (class 0" in message and "2 hold 0 and 255 (class 1" in message
+
+
+@pytest.mark.parametrize("label_map", [THRESHOLD, WRITTEN_OUT, ((255, 255), *THRESHOLD)])
+@pytest.mark.parametrize("levels", [(200, 200), (254, 254), (130, 250), (3, 200)])
+def test_a_threshold_does_not_empty_masks_of_0_and_1_beside_any_grey(root, label_map, levels):
+    white(root, "a", 1, 1)
+    for stem in ("b", "street/c"):
+        void = dict(label_map).get(255) == 255
+        save(
+            root / f"masks/{stem}.png",
+            [[0, 0, 2, 5, 9, 11], [0, *levels, 0, 255 * void, 0]] * 2,
+        )
+    message = problem(root, class_names=TWO, label_map=label_map)
+    assert f"1 hold nothing above 1 (class 0; first {root / 'masks/a.png'})" in message
+    assert "2 hold larger ids (class 1; first" in message
+    assert "label_map begin with (1, 1); if not, with (1, 0)." in message
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_threshold_that_names_1_is_read(root, target):
+    for stem, value, bits in (("a", 1, 1), ("b", 200, 8), ("street/c", 254, 8)):
+        white(root, stem, value, bits)
+    data = folder(root, class_names=TWO, label_map=((1, target), *THRESHOLD))
+    found = [example["label"][0].tolist() for example in data]
+    assert found == [[0, i, i, 0, 0, 0] for i in (target, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "label_map",
+    [
+        ((255, 255), ("nonzero", 1)),
+        (("1-9", 1), ("10-200", 0)),
+        (("<10", 1), ("else", 255)),
+        tuple((i, int(i % 7 in (2, 3))) for i in range(200)),
+    ],
+    ids=["all one class", "1 is kept", "the rest is ignored", "many ids by name"],
+)
+def test_masks_of_0_and_1_are_read_where_no_threshold_empties_them(root, label_map):
+    white(root, "a", 1, 1)
+    white(root, "b", 149, 8)
+    white(root, "street/c", 150, 8)
+    expected = 0 if len(label_map) > 9 else 1
+    found = folder(root, class_names=TWO, label_map=label_map)[0]["label"]
+    assert found[0, 1] == expected
 
 
 @pytest.mark.parametrize(

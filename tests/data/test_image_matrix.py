@@ -3,12 +3,14 @@
 import io
 import pathlib
 import runpy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from segjax.data.decode import pages
+from segjax.data.decode import Limit, pages
 from segjax.data.images import pixels, read_image, upright
 from segjax.data.masks import stored_samples
 from segjax.errors import InputError
@@ -96,7 +98,15 @@ def cases():
     two = Image.fromarray(255 * np.uint8(IDS[1]))
     yield "GIF black and white", saved(two, "GIF"), grey8(1), grey8(1)
     gif.putpalette(np.uint8(COLOURS).tobytes())
-    yield "GIF palette", saved(gif, "GIF", optimize=False), looked_up(8, COLOURS), IDS[8]
+    renumbered = "is a GIF with colours, which numbers them anew in each file: save the ids"
+    for kept in (True, False):
+        data = saved(gif, "GIF", optimize=not kept)
+        yield f"GIF palette, kept {kept}", data, looked_up(8, COLOURS), renumbered
+    for green, masks in {5: (0x7C00, 0x3E0, 0x1F), 6: (0xF800, 0x7E0, 0x1F)}.items():
+        half = 2 ** (green - 1)  # Red is full, green is at half, blue is at 1 of 31.
+        data = RAW["bmp16"](np.array(IDS[1]) * (masks[0] | half << 5 | 1), masks)
+        shown = stacked(1, 3) * [255, half * 255 // (2**green - 1), 8]
+        yield f"BMP RGB 5, {green} and 5 bits", data, shown, f"(mode RGB, {green} bits)"
 
     yield "PNG grey 16", png(IDS[16], 16), DEEP, IDS[16]
     for order in "<>":
@@ -152,6 +162,51 @@ def cases():
 
 
 CASES = {name: rest for name, *rest in cases()}
+
+
+def large():
+    """{name: a file of 20 × 20 pixels}: every way by which Pillow comes to decode one."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
+    frames = [Image.fromarray(frame) for frame in noise]
+    for kind in ("raw", "tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
+        yield f"TIFF {kind}", saved(frames[0], "TIFF", compression=kind)
+    for kind in ("PNG", "BMP", "JPEG", "WEBP"):
+        yield kind, saved(frames[0], kind)
+    moving = {"save_all": True, "append_images": frames[1:]}
+    yield "GIF of 3", saved(frames[0], "GIF", **moving)
+    yield "GIF of 3, cleared", saved(frames[0], "GIF", disposal=2, **moving)
+    yield "WEBP of 3", saved(frames[0], "WEBP", **moving)
+    yield "TIFF of 3", saved(frames[0], "TIFF", compression="tiff_lzw", **moving)
+    for disposal in (0, 1, 2):
+        data = saved(frames[0].convert("RGBA"), "PNG", disposal=disposal, blend=1, **moving)
+        yield f"APNG of 3, disposal {disposal}", data
+
+
+LARGE = dict(large())
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_pillows_limit_is_off_while_a_file_is_read_and_back_afterwards(name, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    read = list(pages(io.BytesIO(LARGE[name]), name="scan", limit=Limit(0.0004)))
+    assert len(read) == (3 if "of 3" in name else 1) and read[0].image.size == (20, 20)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_pillows_limit_is_off_while_any_thread_reads(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    load, both = TiffImagePlugin.TiffImageFile.load, threading.Barrier(2, timeout=10)
+
+    def meet(image):
+        both.wait()
+        return load(image)
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load", meet)
+    data = [LARGE["TIFF tiff_deflate"]] * 8
+    with ThreadPoolExecutor(2) as pool:
+        read = lambda file: next(pages(io.BytesIO(file), name="scan")).image.size
+        assert list(pool.map(read, data)) == [(20, 20)] * 8
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 @pytest.mark.parametrize("name", CASES)

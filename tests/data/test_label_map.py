@@ -19,7 +19,9 @@ from segjax.experiment import describe, load, override
         ((("<10", 0), ("10-127", 1), ("else", 2)), [0, 0, 0, 1, 1, 2, 2]),
         ((("nonzero", 1),), [0, 1, 1, 1, 1, 1, 1]),
         (((255, 255), ("nonzero", 1)), [0, 1, 1, 1, 1, 1, 255]),
-        ((("nonzero", 1), (255, 2)), [0, 1, 1, 1, 1, 1, 1]),
+        (((255, 2), ("nonzero", 1), ("else", 0)), [0, 1, 1, 1, 1, 1, 2]),
+        ((("10-10", 1), ("9-127", 2)), [0, 1, 2, 1, 2, 128, 255]),
+        (((">=1", 1), ("<=0", 0), ("else", 2)), [0, 1, 1, 1, 1, 1, 1]),
     ],
     ids=str,
 )
@@ -45,6 +47,22 @@ def test_ids_below_zero_can_be_named_and_compared():
         (((7, "1"),), "leads to '1'"),
         (((7, 1), (7, 2)), "names 7 twice"),
         ((("else", 0), (7, 1)), "pairs after 'else'"),
+        (((True, 1),), "cannot read True"),
+        (((7, True),), r"leads to True in \(7, True\)"),
+        ((("20-10", 1), (">127", 2)), "has '20-10', which no id fits: write the smaller"),
+        (
+            (("nonzero", 1), (255, 255)),
+            r"has \(255, 255\), which comes after \('nonzero', 1\), which takes 255 already",
+        ),
+        (((">0", 1), (0, 0), (15, 255)), r"\(15, 255\), which comes after \('>0', 1\), which"),
+        ((("10-20", 1), (20, 1)), r"\(20, 1\), which comes after \('10-20', 1\)"),
+        (
+            ((">127", 1), (">200", 2)),
+            r"\('>200', 2\).*take all its ids already, such as .*'>127",
+        ),
+        (((">=128", 1), (">127", 2)), r"\('>127', 2\), which comes after pairs"),
+        (((">9", 1), ("<=9", 0), ("5-20", 2)), r"\('5-20', 2\).*such as \('<=9', 0\): put"),
+        (((0, 0), ("<0", 0), ("nonzero", 1), (">3", 2)), r"\('>3', 2\), which comes after"),
     ],
     ids=str,
 )

@@ -2,7 +2,6 @@ import os
 import pathlib
 import pickle
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -83,7 +82,9 @@ def rewritten_unseen(path, contents):
 
 @pytest.mark.parametrize("settled", [contents.SETTLED, -(10**12)], ids=["young", "old"])
 @pytest.mark.parametrize("kind", ["images", "masks"])
-def test_a_file_rewritten_with_its_size_and_time_is_seen(root, monkeypatch, kind, settled):
+def test_a_file_rewritten_with_its_size_and_time_is_seen(
+    root, monkeypatch, wait_for_tick, kind, settled
+):
     monkeypatch.setattr(contents, "SETTLED", settled)
     for index in (0, 1):  # Uncompressed, so that all files have one size.
         path = root / kind / f"{index}.png"
@@ -91,8 +92,8 @@ def test_a_file_rewritten_with_its_size_and_time_is_seen(root, monkeypatch, kind
         path.unlink()
     first, second = ((root / kind / f"{index}.bmp").read_bytes() for index in (0, 1))
     old = data(root)
-    time.sleep(0.02)  # A tick of the file system's clock, for the case of old files.
     assert first != second and len(old) == COUNT
+    wait_for_tick(root / kind / "0.bmp")  # For the case of old files.
     rewritten_unseen(root / kind / "0.bmp", second)
     key = {"images": "image", "masks": "label"}[kind]
     np.testing.assert_array_equal(data(root)[0][key], old[1][key])

@@ -76,7 +76,17 @@ def test_a_folder_is_read_once_and_then_the_cache_answers(tmp_path, monkeypatch)
     assert kept.is_file()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pixels": {"x": 1}, "images": []}'])
+IMAGES = '"images": [["d", "0"], ["e", "1"]]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"pixels": {"x": 1}, "images": []}', '{"pixels": {}, "images": []}']
+    + [f'{{"pixels": {pixels}, {IMAGES}}}' for pixels in ("[]", "{}", '{"0": "20"}')]
+    + [f'{{"pixels": {{"0": {count}}}, {IMAGES}}}' for count in ("true", "1.5", "-1", "null")]
+    + ['{"pixels": {"0": 40}, "images": [["d", "0"]]}', '{"pixels": {"0": 40}, "images": 7}']
+    + ['{"pixels": {"0": 40}, "images": ["de", ["e", 1]]}'],
+)
 def test_a_broken_survey_is_made_anew(tmp_path, text):
     dataset = make(tmp_path / "data", [0, 1])
     first = survey(dataset)
