@@ -164,7 +164,7 @@ def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.
     for path in members(folder, suffixes):
         stem = _stem(path, folder)
         if stem in files:
-            problems.append(_of_one_name(files[stem], path))
+            problems.append(_of_one_name(files[stem], path, suffixes))
         files[stem] = path
     raise_first(problems)
     return files
@@ -174,16 +174,20 @@ def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
     return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _of_one_name(one: pathlib.Path, other: pathlib.Path) -> str:
+def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]) -> str:
     if one.suffix == other.suffix:
         return (
             f"{other} is there twice, with accents as characters of their own and without, "
             "which look the same: rename one of them."
         )
-    return (
-        f"{other} and {one.name} share a name: if one is the mask of the other, move it to the "
-        "folder of masks; else rename one of them."
-    )
+    if suffixes is MASKS:
+        remedy = "an image has one mask: move one of them out of this folder, or rename it"
+    else:
+        remedy = (
+            "the folder of images has one a name: if one is the mask of the other, move it to "
+            "the folder of masks; else rename one of them"
+        )
+    return f"{other} and {one.name} share a name, and {remedy}."
 
 
 def paired(

@@ -215,9 +215,13 @@ def test_two_files_of_one_name_are_told_apart_and_never_to_be_deleted(tmp_path):
     touch(tmp_path / "a.jpg", tmp_path / "a.png")
     with pytest.raises(InputError) as caught:
         by_stem(tmp_path, IMAGES)
-    assert "a.png and a.jpg share a name: if one is the mask of the other, move" in str(
+    assert "a.png and a.jpg share a name, and" in str(caught.value)
+    assert "if one is the mask of the other, move it to the folder of masks" in str(
         caught.value
     )
+    touch(tmp_path / "masks" / "a.png", tmp_path / "masks" / "a.tif")
+    with pytest.raises(InputError, match="share a name, .* one of them out of this folder"):
+        by_stem(tmp_path / "masks", MASKS)
     touch(*(tmp_path / "b" / unicodedata.normalize(f, "é.png") for f in ("NFC", "NFD")))
     with pytest.raises(InputError, match="is there twice, with accents as characters of their"):
         by_stem(tmp_path / "b", IMAGES)
