@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import re
 import sys
 
 
@@ -23,14 +24,28 @@ def restart_in_utf8() -> None:
 
     Experiments, lists and class names are UTF-8, and so are the names of files on most disks.
     Python takes these, and JAX's storage libraries do not, in the locale's encoding: only one
-    encoding for all of them finds a folder called "größe". The console keeps its own.
+    encoding for all of them finds a folder called "größe". The console keeps its own. A
+    process that is not the command's own, such as a notebook's that calls `main`, stays.
     """
     is_utf8 = sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1"
-    if is_utf8 or not sys.executable or sys.stdout is None:
+    if is_utf8 or not sys.executable or sys.stdout is None or not _is_our_process():
         return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     os.environ["PYTHONUTF8"] = "1"
-    os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
+    os.environ.setdefault("PYTHONIOENCODING", f"{encoding}:backslashreplace")
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _is_our_process() -> bool:
+    """Whether Python was started for a command: as `python -m segjax...` or its own script."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return spec.name.partition(".")[0] == "segjax"
+    script = pathlib.PurePath(getattr(main, "__file__", None) or "")
+    # On Windows a script is an archive with a module in it.
+    name = script.parent.name if script.name == "__main__.py" else script.name
+    return re.fullmatch(r"segjax(-[a-z]+)?(-script)?(\.(exe|pyw?))?", name) is not None
 
 
 def allow_any_text() -> None:

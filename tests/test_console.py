@@ -1,8 +1,10 @@
 """What commands print where the terminal or the locale has another encoding than UTF-8."""
 
+import importlib.machinery
 import io
 import os
 import sys
+import types
 
 import pytest
 
@@ -52,6 +54,13 @@ class Restarted(Exception):
     pass
 
 
+def started_as(monkeypatch, *, module: str | None = None, file: str | None = None) -> None:
+    """Lets this process look as if Python had been started for a module or a script."""
+    spec = module and importlib.machinery.ModuleSpec(module, None)
+    main = types.SimpleNamespace(__spec__=spec, __file__=file)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+
 @pytest.fixture
 def restart(monkeypatch):
     """Restarts under a file system encoding; returns what is started, or None."""
@@ -64,6 +73,8 @@ def restart(monkeypatch):
     for name in ("PYTHONUTF8", "PYTHONIOENCODING"):
         monkeypatch.setenv(name, "")  # So that it is undone.
         monkeypatch.delenv(name)
+
+    started_as(monkeypatch, module="segjax.launch")
 
     def restart(encoding: str):
         monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
@@ -88,3 +99,31 @@ def test_it_starts_anew_once_and_not_where_the_locale_is_utf8(restart, monkeypat
     assert restart("utf-8") is None
     monkeypatch.setenv("PYTHONUTF8", "1")
     assert restart("ascii") is None
+
+
+@pytest.mark.parametrize(
+    ("how", "ours"),
+    [
+        ({"module": "segjax.predict"}, True),
+        ({"module": "segjax.explain.__main__"}, True),
+        ({"file": "/env/bin/segjax-predict"}, True),
+        ({"file": "/env/bin/segjax"}, True),
+        ({"file": "/env/Scripts/segjax-launch.exe/__main__.py"}, True),
+        ({"module": "ipykernel_launcher"}, False),
+        ({"module": "segjax_tools.run"}, False),
+        ({"file": "/home/me/train.py"}, False),
+        ({"file": "/env/bin/pytest"}, False),
+        ({}, False),
+    ],
+)
+def test_only_a_process_that_was_started_for_a_command_starts_anew(
+    how, ours, restart, monkeypatch
+):
+    started_as(monkeypatch, **how)
+    assert (restart("ascii") is not None) == ours
+
+
+def test_where_the_output_is_caught_the_console_counts_as_utf8(restart, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert restart("ascii") is not None
+    assert os.environ["PYTHONIOENCODING"] == "utf-8:backslashreplace"

@@ -137,8 +137,10 @@ def _names(text: str, known: Collection[str]) -> list[str]:
     try:
         (fields,) = csv.reader([text], skipinitialspace=True, strict=True)
     except (csv.Error, ValueError):
+        lines = text.splitlines()
+        wrong = "it has several lines" if len(lines) > 1 else "a quotation mark is not closed"
         raise InputError(
-            f"--keep {text}: a quotation mark is not closed; write a name that holds commas or "
+            f"--keep {' '.join(lines)}: {wrong}; write a name that holds commas or "
             'quotation marks as in CSV, "a, ""b""", or alone.'
         ) from None
     return [_known(composed(name), known) for name in fields or [""]]
@@ -161,7 +163,8 @@ def _listed(names: Iterable[str]) -> str:
 
     def field(name: str) -> str:
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([name])
+        quoting = csv.QUOTE_MINIMAL if name == name.strip() else csv.QUOTE_ALL
+        csv.writer(text, lineterminator="", quoting=quoting).writerow([name])
         return text.getvalue()
 
     return ", ".join(map(field, names))

@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from segjax.data.files import belongs, walk
+from segjax.data.files import belongs, dangles, walk
 from segjax.data.names import composed, inside
 
 
@@ -22,7 +22,7 @@ def split_pattern(pattern: str) -> tuple[pathlib.Path, tuple[str, ...]]:
 
 
 def matches(root: pathlib.Path, parts: Sequence[str]) -> list[pathlib.Path]:
-    """Files below `root` that match the parts of a pattern, in alphabetical order, each once.
+    """Files and dangling links below `root` that match a pattern's parts, in order, each once.
 
     `*`, `?` and `[...]` stand for characters of one name, `**` for any folders. They match
     what belongs to a folder, as `segjax.data.files.members` has it; a part that begins with a
@@ -36,11 +36,13 @@ def matches(root: pathlib.Path, parts: Sequence[str]) -> list[pathlib.Path]:
 
 def _expand(path: pathlib.Path, parts: Sequence[str]) -> Iterator[pathlib.Path]:
     if not parts:
-        if path.is_file():
+        if path.is_file() or dangles(path):
             yield path
         return
     part, rest = parts[0], parts[1:]
     if part == "**":
+        while rest and rest[0] == "**":  # Twice is as once, but walks each folder again.
+            rest = rest[1:]
         for folder, files in walk(path) if path.is_dir() else ():
             yield from _expand(folder, rest) if rest else files
     else:

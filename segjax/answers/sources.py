@@ -2,13 +2,14 @@
 
 import dataclasses
 import glob
+import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from segjax.answers.outputs import Frame, Overlay
 from segjax.answers.patterns import matches, split_pattern
 from segjax.data.decode import page_count
-from segjax.data.files import IMAGES, members, walk
+from segjax.data.files import IMAGES, check_links, of_kind, walk
 from segjax.data.names import inside, near_entry
 from segjax.errors import InputError
 
@@ -16,6 +17,9 @@ PICTURES = (*IMAGES, ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 FILM = "_overlay.mp4"
 """Ends the name of the overlays of a video as a video."""
+
+SHOWN = 60
+"""Characters of an input that a message shows where its name may be too long."""
 
 FRAMED = (".gif", ".png", ".tif", ".tiff", ".webp")
 """Pictures that may hold several frames. A JPEG's second one is its preview: not these."""
@@ -59,13 +63,24 @@ def find_sources(inputs: Sequence[str], out: pathlib.Path) -> list[Source]:
       InputError: `out` is a file or lies within an input, or an input is missing, is of no
         known kind, or holds nothing.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
-    return [source for given in inputs for source in _sources(given, out)]
+    return [source for given in inputs for source in _readable(given, out)]
+
+
+def _readable(given: str, out: pathlib.Path) -> list[Source]:
+    try:
+        return [*_sources(given, out)]
+    except OSError as error:  # Such as a name that is too long, or a folder closed to us.
+        shown = given if len(given) <= SHOWN else f"{given[:SHOWN]}…"
+        raise InputError(
+            f"{shown} cannot be read ({error.strerror}); check the path."
+        ) from error
 
 
 def _sources(given: str, out: pathlib.Path) -> Iterator[Source]:
     path = inside(pathlib.Path(), given)
+    check_links([path])
     if path.is_file():
         _check_known(path)
         yield _source(path, pathlib.Path(path.name))
@@ -85,9 +100,10 @@ def _check_known(path: pathlib.Path) -> None:
 
 
 def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
-    if _lies_below(out, folder):
+    walked = [*walk(folder)]
+    if _lies_in(out, [below for below, _ in walked]):
         raise InputError(f"--out {out} lies inside {folder}; its masks would become inputs.")
-    found = members(folder, PICTURES)
+    found = of_kind(walked, PICTURES)
     if not found:
         raise InputError(
             f"The folder {folder} holds no image ({' '.join(PICTURES)}); videos are named one "
@@ -96,10 +112,10 @@ def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Source]:
     yield from (_source(file, file.relative_to(folder)) for file in found)
 
 
-def _lies_below(out: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether a folder or one that a link leads to holds `out`, which need not be there yet."""
-    below = (folder for folder, _ in walk(folder))
-    return any(out.resolve().is_relative_to(each.resolve()) for each in (folder, *below))
+def _lies_in(out: pathlib.Path, folders: Iterable[pathlib.Path]) -> bool:
+    """Whether one of the folders holds `out`, which need not be there yet."""
+    where = out.resolve()
+    return any(where.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
@@ -109,8 +125,9 @@ def _matches(pattern: str, out: pathlib.Path) -> Iterator[Source]:
     if not known:
         bracket = " ([ ] stand for one of the characters; [[] is a bracket)" * ("[" in pattern)
         raise InputError(f"No image or video matches {pattern!r}{bracket}; check the pattern.")
+    check_links(known)
     reached = any(path.resolve().is_relative_to(out.resolve()) for path in known)
-    if reached or ("**" in parts and _lies_below(out, root)):
+    if reached or ("**" in parts and _lies_in(out, (below for below, _ in walk(root)))):
         raise InputError(
             f"--out {out} lies within what {pattern!r} matches; its masks would become inputs."
         )

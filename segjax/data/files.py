@@ -1,5 +1,6 @@
 """Where files lie: what belongs to a folder, its files by stem, images with their masks."""
 
+import collections
 import os
 import pathlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -31,41 +32,72 @@ def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathli
     """Files that belong to a folder and the folders below it, in alphabetical order.
 
     This is the one rule for datasets and for the inputs of `predict`: `belongs`, one of
-    `suffixes` (in any case; None: all), and symbolic links are followed, but for those that
-    lead back to a folder above themselves.
+    `suffixes` (in any case; None: all), and symbolic links are followed. A folder counts once:
+    of several ways to it one is taken, the one without links or else the first, and links that
+    lead back to a folder above are left out.
 
     Raises:
       InputError: a folder cannot be read, or such a file is a link to nothing.
     """
+    return of_kind(walk(folder), suffixes)
+
+
+def of_kind(
+    walked: Iterable[tuple[pathlib.Path, Sequence[pathlib.Path]]],
+    suffixes: Sequence[str] | None,
+) -> list[pathlib.Path]:
+    """The `members` of a folder that was walked.
+
+    Raises:
+      InputError: as `members`.
+    """
     found = [
         path
-        for _, paths in walk(folder)
+        for _, paths in walked
         for path in paths
         if suffixes is None or path.suffix.lower() in suffixes
     ]
+    check_links(found)
+    return sorted(found)
+
+
+def check_links(paths: Iterable[pathlib.Path]) -> None:
+    """Returns nothing when none of the paths is a symbolic link to nothing.
+
+    Raises:
+      InputError: one is; the line names the first.
+    """
     raise_first(
         [
             f"{path} is a symbolic link to {os.readlink(path)}, which is not there: mend the "
             "link, or move it away."
-            for path in found
-            if path.is_symlink() and not path.exists()
+            for path in paths
+            if dangles(path)
         ]
     )
-    return sorted(found)
 
 
-def walk(
-    folder: pathlib.Path, *, above: Sequence[tuple[int, int]] | None = None
-) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """(folder, its files and dangling links) of the folder and of each that belongs to it.
+def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
+    """(folder, its files and dangling links) of it and of each that belongs to it, once each.
 
-    `above` are the device and inode of the folders that were passed on the way.
+    Folders come before links to folders, so that what lies below is found without links first.
 
     Raises:
       InputError: a folder cannot be read.
     """
-    if above is None:
-        above = [_inode(parent) for parent in folder.resolve().parents]
+    passed = {_inode(parent) for parent in folder.resolve().parents}
+    ways = collections.deque([folder])
+    while ways:
+        yield from _walk_real(ways.popleft(), passed, links=ways)
+
+
+def _walk_real(
+    folder: pathlib.Path,
+    passed: set[tuple[int, int]],
+    *,
+    links: collections.deque[pathlib.Path],
+) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
+    """`walk` without links to folders, which are appended to `links`, nor `passed` folders."""
     try:
         here = _inode(folder)
         names = sorted(name for name in os.listdir(folder) if belongs(name))
@@ -74,13 +106,16 @@ def walk(
             f"The folder {folder} cannot be read ({error.strerror}): change its permissions, "
             "or move it away."
         ) from error
-    if here in above:
+    if here in passed:
         return
+    passed.add(here)
     paths = [folder / name for name in names]
-    yield folder, [path for path in paths if path.is_file() or _dangles(path)]
+    yield folder, [path for path in paths if path.is_file() or dangles(path)]
     for path in paths:
-        if path.is_dir():
-            yield from walk(path, above=[*above, here])
+        if path.is_dir() and path.is_symlink():
+            links.append(path)
+        elif path.is_dir():
+            yield from _walk_real(path, passed, links=links)
 
 
 def _inode(path: pathlib.Path) -> tuple[int, int]:
@@ -88,7 +123,8 @@ def _inode(path: pathlib.Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _dangles(path: pathlib.Path) -> bool:
+def dangles(path: pathlib.Path) -> bool:
+    """Whether it is a symbolic link to nothing."""
     return path.is_symlink() and not path.exists()
 
 
@@ -128,7 +164,7 @@ def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.
     for path in members(folder, suffixes):
         stem = _stem(path, folder)
         if stem in files:
-            problems.append(_of_one_name(files[stem], path))
+            problems.append(_of_one_name(files[stem], path, suffixes))
         files[stem] = path
     raise_first(problems)
     return files
@@ -138,16 +174,20 @@ def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
     return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _of_one_name(one: pathlib.Path, other: pathlib.Path) -> str:
+def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]) -> str:
     if one.suffix == other.suffix:
         return (
             f"{other} is there twice, with accents as characters of their own and without, "
             "which look the same: rename one of them."
         )
-    return (
-        f"{other} and {one.name} share a name: if one is the mask of the other, move it to the "
-        "folder of masks; else rename one of them."
-    )
+    if suffixes is MASKS:
+        remedy = "an image has one mask: move one of them out of this folder, or rename it"
+    else:
+        remedy = (
+            "the folder of images has one a name: if one is the mask of the other, move it to "
+            "the folder of masks; else rename one of them"
+        )
+    return f"{other} and {one.name} share a name, and {remedy}."
 
 
 def paired(

@@ -35,7 +35,8 @@ def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 def near_entry(path: pathlib.Path) -> str:
     """What lies beside a missing file or folder and nearly has its name, as a clause, or ""."""
-    found = nearest(path.name, {name: name for name in _entries(path.parent)})
+    others = {name: name for name in _entries(path.parent) if name != path.name}
+    found = nearest(path.name, others)
     return f", but there is {path.parent / found[0]} ({found[1]})" if found else ""
 
 

@@ -64,7 +64,7 @@ def choose(
       InputError: nothing lies under `key`; or several fit, and none has a usual key.
     """
     if key:
-        return _under(names, key)
+        return _under(names, key, is_known)
     known = [place for place in names if is_known(names[place])]
     ranks = {place: _rank(place) for place in known or names}
     first = min(ranks.values())
@@ -95,11 +95,30 @@ def _notes(chosen: str, known: Sequence[str]):
         yield f"state dict taken from {chosen!r}"
 
 
-def _under(names: Mapping[str, Sequence[str]], key: str) -> Chosen:
-    """The state dict whose key is or ends with `key`, or the names that begin with it."""
-    for fits in (lambda p: p == key, lambda p: p.endswith(f".{key}")):
-        if places := [place for place in names if fits(place)]:
-            return Chosen(_only(places, key), notes=(f"state dict taken from {places[0]!r}",))
+def _under(
+    names: Mapping[str, Sequence[str]], key: str, is_known: Callable[[Sequence[str]], bool]
+) -> Chosen:
+    """The state dict whose key is or ends with `key`, or the only one below such a key.
+
+    Else the names that begin with it.
+    """
+    exact = [key] if key in names else [place for place in names if place.endswith(f".{key}")]
+    below = [place for place in names if f".{key}." in f".{place}"]
+    networks = [place for place in below if is_known(names[place])]
+    # A container may count as a state dict by a tensor that it has beside the real one.
+    if networks and not any(is_known(names[place]) for place in exact):
+        return _from(_only(networks, key))
+    if exact:
+        return _from(_only(exact, key))
+    return _with_prefix(names, key, below)
+
+
+def _from(place: str) -> Chosen:
+    return Chosen(place, notes=(f"state dict taken from {place!r}",))
+
+
+def _with_prefix(names: Mapping[str, Sequence[str]], key: str, below: Sequence[str]) -> Chosen:
+    """The names that begin with `key`, in any state dict; else the only place `below` it."""
     pattern = re.compile(rf"((?:.+?\.)??{re.escape(key)}\.).+")
     prefixes = {
         (place, match[1])
@@ -107,6 +126,8 @@ def _under(names: Mapping[str, Sequence[str]], key: str) -> Chosen:
         for match in map(pattern.fullmatch, inside)
         if match
     }
+    if not prefixes and below:
+        return _from(_only(below, key))
     if not prefixes:
         tops = [place for place in names if place] or sorted(
             {name.partition(".")[0] for inside in names.values() for name in inside}
@@ -130,7 +151,7 @@ def _under(names: Mapping[str, Sequence[str]], key: str) -> Chosen:
 def _only(places: Sequence[str], key: str) -> str:
     if len(places) > 1:
         raise InputError(
-            f"holds key={key!r} {len(places)} times: choose among {_listed(places)}"
+            f"holds {len(places)} state dicts under key={key!r}: choose among {_listed(places)}"
         )
     return places[0]
 

@@ -49,6 +49,11 @@ MAGICS = (
         "it is a msgpack file (Flax), which segjax does not read; save it with "
         "segjax.weights.save or as .npz",
     ),
+    (
+        rb"\((dp|lp|i[\w.]+\s)|c[\w.]+\r?\n[\w.]+\r?\n|[}\]]q",
+        "it is an old text pickle (protocol 0 or 1), which segjax does not read; load it in "
+        "Python and save it anew with pickle's protocol=2 or later, or as .npz",
+    ),
     (rb"GGUF", "it is a GGUF file, which segjax does not read; save it as .safetensors"),
     (
         rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!",

@@ -1,7 +1,9 @@
 """A checkpoint of torchvision's, timm's or our own: recognised, renamed, its axes in order."""
 
+import collections
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,14 @@ BACKBONE = "backbone."
 
 COUNTERS = r"(.*\.)?(num_batches_tracked|n_averaged)"
 """What BatchNorm and averaged models count; no network computes with it."""
+
+
+WRAPPER = (
+    r"(?:^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_fpw_module|_checkpoint_wrapped_module)\."
+    r"(?:module\.)?"
+)
+"""What torch.compile, FSDP and checkpointing put before the names of a module that they wrap,
+at any depth, and what DataParallel adds within it."""
 
 
 class Family(NamedTuple):
@@ -92,7 +102,8 @@ class Checkpoint(NamedTuple):
 def is_known(tensors: Iterable[str]) -> bool:
     """Whether `translate` knows the layout of such names."""
     tensors = [*tensors]
-    return any("/" in name for name in tensors) or _recognised(tensors) is not None
+    known = any("/" in name for name in tensors)
+    return known or _recognised(_by_plain_name(tensors)) is not None
 
 
 def translate(
@@ -100,7 +111,8 @@ def translate(
 ) -> Checkpoint | None:
     """The checkpoint by the names of a network with such `shapes`; None for no known layout.
 
-    What wrappers put before each name, such as `module.` and `_orig_mod.`, is left out.
+    What wrappers put before each name, such as `module.`, is left out, and the parts of
+    `WRAPPER` wherever they are, if no other name is then the same.
 
     Raises:
       InputError: the arrays are those of several networks.
@@ -108,31 +120,61 @@ def translate(
     if any("/" in name for name in arrays):
         return Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
     arrays = {n: a for n, a in arrays.items() if not re.fullmatch(COUNTERS, n)}
-    recognised = _recognised(arrays)
+    theirs = _by_plain_name(arrays)
+    recognised = _recognised(theirs)
     if recognised is None:
         return None
     family, prefixes = recognised
     if len(prefixes) > 1:
-        keys = [prefix.rstrip(".") for prefix in prefixes]
+        keys = [_with_wrappers(prefix, theirs).rstrip(".") for prefix in prefixes]
         raise InputError(
             f"holds {len(keys)} networks, under {', '.join(map(repr, keys))}; choose one with "
             f"key={keys[0]!r}."
         )
     prefix = prefixes[0]
-    if all(name.startswith(f"{prefix}{BACKBONE}") for name in arrays):
+    if all(name.startswith(f"{prefix}{BACKBONE}") for name in theirs):
         prefix += BACKBONE  # A backbone alone, without the network around it.
-    inside = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-    outside = tuple(name for name in arrays if not name.startswith(prefix))
-    found = _of_family(inside, family, shapes)
-    how_many = f"{len(inside)} of the {len(arrays)}" if outside else f"all {len(arrays)}"
-    note = f"the prefix {prefix!r} is left out of {how_many} names"
+    inside = {n.removeprefix(prefix): t for n, t in theirs.items() if n.startswith(prefix)}
+    outside = tuple(theirs[name] for name in theirs if not name.startswith(prefix))
+    found = _of_family({name: arrays[t] for name, t in inside.items()}, family, shapes)
+    prefix = _with_wrappers(prefix, theirs)
     return found._replace(
-        names={path: f"{prefix}{name}" for path, name in found.names.items()},
-        unknown=(*(f"{prefix}{name}" for name in found.unknown), *outside),
-        left_out=tuple(f"{prefix}{name}" for name in found.left_out),
-        remarks=(*([note] if prefix else []), *found.remarks),
+        names={path: inside[name] for path, name in found.names.items()},
+        unknown=(*(inside[name] for name in found.unknown), *outside),
+        left_out=tuple(inside[name] for name in found.left_out),
+        remarks=(*_remarks(prefix, tuple(inside.values()), len(arrays)), *found.remarks),
         prefix=prefix,
     )
+
+
+def _by_plain_name(tensors: Iterable[str]) -> dict[str, str]:
+    """{name without the parts of wrappers: name in the file}, where the former is unique."""
+    plain = {name: re.sub(WRAPPER, "", name) for name in tensors}
+    times = collections.Counter(plain.values())
+    return {short if times[short] == 1 else name: name for name, short in plain.items()}
+
+
+def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
+    """The longest beginning of all names in the file that is `prefix` but for wrappers."""
+    inside = [name for plain, name in theirs.items() if plain.startswith(prefix)]
+    common = os.path.commonprefix(inside)
+    heads = [common[: dot.end()] for dot in re.finditer(r"\.", common)]
+    fitting = [head for head in heads if re.sub(WRAPPER, "", head) == prefix]
+    return fitting[-1] if fitting else prefix
+
+
+def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
+    """What is left out of the names in the file of a network's arrays, of `count` arrays."""
+    if prefix:
+        how_many = f"{len(inside)} of the {count}" if len(inside) < count else f"all {count}"
+        yield f"the prefix {prefix!r} is left out of {how_many} names"
+    found = {name: re.findall(WRAPPER, name.removeprefix(prefix)) for name in inside}
+    if parts := sorted({part for each in found.values() for part in each}):
+        wrapped = sum(map(bool, found.values()))
+        yield (
+            f"{', '.join(map(repr, parts))} of wrappers is left out of {wrapped} names, "
+            "wherever it stands"
+        )
 
 
 def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:

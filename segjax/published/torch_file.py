@@ -106,7 +106,13 @@ def _places(
     itemsizes = {storage.key: storage.itemsize for storage in storages}
     places = {}
     for key in keys:
-        (count,) = struct.unpack("<q", file.read(8))
+        counted = file.read(8)
+        if len(counted) < 8:
+            raise InputError(
+                f"it is cut off: {len(places)} of {len(keys)} storages are there; copy or "
+                "download it again"
+            )
+        (count,) = struct.unpack("<q", counted)
         length = max(count, 0) * itemsizes[key]
         places[key] = (file.tell(), length)
         file.seek(length, io.SEEK_CUR)

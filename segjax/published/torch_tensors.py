@@ -129,6 +129,12 @@ def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
             return Unread(f"is a special tensor ({kind}), not a plain one")
         case Named(_, "_reconstruct"), (Named("numpy", "ndarray"), *_):
             return _numpy_array(value.state)
+        # Protocol 5; "K" is C with its axes in another order behind it.
+        case Named(_, "_frombuffer"), (data, dtype, shape, "C" | "F" as order, *_):
+            return _numpy_array((1, shape, dtype, order == "F", data))
+        case Named(_, "_frombuffer"), (data, dtype, shape, "K", tuple(axes)):
+            array = _numpy_array((1, shape, dtype, False, data))
+            return array if isinstance(array, Unread) else array.transpose(axes)
     return None
 
 

@@ -183,6 +183,8 @@ def test_every_class_can_be_named_whatever_its_name_holds(words, kept):
     ("keep", "said"),
     [
         ('"a, b', '--keep "a, b: a quotation mark is not closed; write a name that holds'),
+        ("line\nbreak,c", "--keep line break,c: it has several lines; write a name that holds"),
+        ("c", '" c "'),
         ("cat,", "--keep : there is no such class; near: background, "),
         ("", "--keep : there is no such class; near: background, "),
         ("DOG", '--keep DOG: there is no such class; near: dog, "cat, dog".'),

@@ -106,6 +106,25 @@ def test_names_are_found_in_either_unicode_form_and_near_ones_are_named(here):
         find_sources(["in/A.jpg"], here / "out")
 
 
+@pytest.mark.parametrize(
+    "given", ["in", "in/*.jpg", "in/**/*.jpg", "in/**", "in/b.jpg", "i?/b.jpg"]
+)
+def test_a_link_to_nothing_is_refused_however_it_is_named(here, given):
+    pathlib.Path("in/b.jpg").symlink_to("gone.jpg")
+    pathlib.Path("in/c.txt").symlink_to("gone.txt")
+    with pytest.raises(InputError) as caught:
+        find_sources([given], here / "out")
+    assert str(caught.value).startswith("in/b.jpg is a symbolic link to gone.jpg, which is not")
+    assert "more" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["a" * 5000, "in/" + "a" * 5000 + ".jpg", "a" * 5000 + "*/b"])
+def test_a_name_that_is_too_long_is_refused_in_a_short_line(here, given):
+    with pytest.raises(InputError) as caught:
+        find_sources([given], here / "out")
+    assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+
+
 def test_a_picture_of_several_frames_is_numbered_and_one_of_a_single_frame_is_not(here):
     Image.fromarray(PIXELS).save("one.gif")
     Image.fromarray(PIXELS).save(

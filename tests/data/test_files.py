@@ -49,16 +49,44 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     touch(tmp_path / "store" / "a.jpg", tmp_path / "store" / "b" / "c.jpg")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "one").symlink_to(tmp_path / "store")
-    (tmp_path / "in" / "two").symlink_to("one")
     (tmp_path / "in" / "z.jpg").symlink_to("../store/a.jpg")
-    assert names(tmp_path / "in") == [
-        "one/a.jpg",
-        "one/b/c.jpg",
-        "two/a.jpg",
-        "two/b/c.jpg",
-    ] + ["z.jpg"]
+    assert names(tmp_path / "in") == ["one/a.jpg", "one/b/c.jpg", "z.jpg"]
     (tmp_path / "link").symlink_to("in")
-    assert len(names(tmp_path / "link")) == 5
+    assert len(names(tmp_path / "link")) == 3
+
+
+@pytest.mark.parametrize(
+    ("links", "found"),
+    [
+        ({"one": "real"}, ["real/a.jpg", "real/deep/b.jpg"]),
+        (
+            {"two": "../store", "one": "../store"},
+            ["one/s.jpg", "real/a.jpg", "real/deep/b.jpg"],
+        ),
+        (
+            {"one": "real/deep", "real/z": "../../store", "two": "real/z"},
+            ["real/a.jpg", "real/deep/b.jpg", "real/z/s.jpg"],
+        ),
+    ],
+)
+def test_a_folder_behind_several_ways_counts_once_without_links_if_it_can(
+    links, found, tmp_path
+):
+    touch(tmp_path / "in/real/a.jpg", tmp_path / "in/real/deep/b.jpg", tmp_path / "store/s.jpg")
+    for link, target in links.items():
+        (tmp_path / "in" / link).symlink_to(target)
+    assert names(tmp_path / "in") == found
+
+
+def test_folders_that_all_link_to_each_other_are_walked_once_each(tmp_path):
+    folders = [tmp_path / str(n) for n in range(9)]
+    touch(*(folder / "a.jpg" for folder in folders))
+    for folder in folders:
+        for other in folders:
+            (folder / f"to_{other.name}").symlink_to(other)
+    assert names(tmp_path) == [f"{folder.name}/a.jpg" for folder in folders]
+    given = str(tmp_path / "**" / "**" / "*.jpg")
+    assert len(find_sources([given], tmp_path.parent / "out")) == 9
 
 
 def test_links_back_to_a_folder_above_end(tmp_path):
@@ -187,9 +215,13 @@ def test_two_files_of_one_name_are_told_apart_and_never_to_be_deleted(tmp_path):
     touch(tmp_path / "a.jpg", tmp_path / "a.png")
     with pytest.raises(InputError) as caught:
         by_stem(tmp_path, IMAGES)
-    assert "a.png and a.jpg share a name: if one is the mask of the other, move" in str(
+    assert "a.png and a.jpg share a name, and" in str(caught.value)
+    assert "if one is the mask of the other, move it to the folder of masks" in str(
         caught.value
     )
+    touch(tmp_path / "masks" / "a.png", tmp_path / "masks" / "a.tif")
+    with pytest.raises(InputError, match="share a name, .* one of them out of this folder"):
+        by_stem(tmp_path / "masks", MASKS)
     touch(*(tmp_path / "b" / unicodedata.normalize(f, "é.png") for f in ("NFC", "NFD")))
     with pytest.raises(InputError, match="is there twice, with accents as characters of their"):
         by_stem(tmp_path / "b", IMAGES)

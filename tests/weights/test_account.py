@@ -163,6 +163,34 @@ def test_the_prefix_of_a_wrapper_is_left_out_and_it_is_said(prefix, state, tmp_p
     jax.tree.map(np.testing.assert_array_equal, plain, found)
 
 
+WRAPPERS = {
+    "torch.compile": (r"(layer1\.)", r"\1_orig_mod."),
+    "FSDP": (r"(layer\d\.0\.)", r"\1_fsdp_wrapped_module."),
+    "old FSDP": (r"(layer\d\.)", r"\1_fsdp_wrapped_module._fpw_module."),
+    "checkpointing": (r"(layer\d\.0\.)", r"\1_checkpoint_wrapped_module."),
+    "the backbone": ("^backbone.", "backbone._orig_mod."),
+    "in DDP": ("^backbone.", "backbone._orig_mod.module."),
+    "both": (r"^(.+?)\.(layer\d\.)?", r"module._orig_mod.\1._orig_mod.\2"),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_parts_of_wrappers_are_left_out_wherever_they_stand(wrapper, state, tmp_path):
+    plain, _ = loaded(tmp_path, state, MODEL)
+    wrapped = {re.sub(*WRAPPERS[wrapper], name): array for name, array in state.items()}
+    assert wrapped.keys() != state.keys()
+    found, said = loaded(tmp_path, wrapped, MODEL)
+    assert "of wrappers is left out of" in said[-1]
+    jax.tree.map(np.testing.assert_array_equal, plain, found)
+
+
+def test_a_wrapped_copy_beside_the_same_name_is_unexpected_by_its_own(state, tmp_path):
+    name = "backbone.layer1.0.conv1.weight"
+    copy = name.replace("layer1.", "layer1._orig_mod.")
+    with pytest.raises(InputError, match=rf"1 unexpected: {copy}\."):
+        loaded(tmp_path, {**state, copy: state[name]}, MODEL)
+
+
 @pytest.mark.parametrize("prefix", ["backbone.", "module.model.backbone."])
 def test_a_backbone_alone_may_have_the_name_that_it_has_in_a_network(prefix, tmp_path):
     state = STATE["small"]("resnet50")

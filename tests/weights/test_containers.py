@@ -133,6 +133,30 @@ def test_of_model_and_average_the_usual_is_taken_it_is_said_and_the_other_can_be
     assert weights.Pretrained(str(tmp_path / "a.ckpt"), key="model").key == "model"
 
 
+ONE = np.ones(1, np.float32)
+CONTAINERS = {
+    "alone": lambda: {"module": tensors(1)},
+    "deep": lambda: {"a": {"b": tensors(1)}},
+    "beside a tensor": lambda: {"module": tensors(1), "updates": LIKE["Tensor"](ONE)},
+    "beside moments": lambda: {"module": tensors(1), "opt": {"avg": LIKE["Tensor"](ONE)}},
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_a_key_of_a_container_takes_the_one_network_in_it(container, tmp_path):
+    both = {"model": tensors(), "model_ema": CONTAINERS[container]()}
+    bias, said = loaded(tmp_path, both, key="model_ema")
+    np.testing.assert_array_equal(bias, FIRST + 1)
+    assert said[0].startswith("a.ckpt: state dict taken from 'model_ema.")
+
+
+def test_a_key_of_a_container_of_two_networks_says_which_there_are(tmp_path):
+    both = {"model": tensors(), "ema": {"fast": tensors(), "slow": tensors(1)}}
+    said = "2 state dicts under key='ema': choose among 'ema.fast', 'ema.slow'"
+    with pytest.raises(InputError, match=said):
+        loaded(tmp_path, both, key="ema")
+
+
 def test_an_experiment_sets_the_key_by_name():
     begun = override(load(TINY), "init=segjax.weights.Pretrained('a.ckpt')")
     assert begun.init.key is None
@@ -152,7 +176,7 @@ def test_where_no_key_is_the_usual_one_it_must_be_chosen(tmp_path):
     ):
         loaded(tmp_path, both, key="x")
     with pytest.raises(
-        InputError, match="key='w' 2 times: choose among 'student.w', 'teacher.w'"
+        InputError, match="2 state dicts under key='w': choose among 'student.w', 'teacher.w'"
     ):
         loaded(tmp_path, {name: {"w": t} for name, t in both.items()}, key="w")
 

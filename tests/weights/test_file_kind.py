@@ -1,10 +1,12 @@
 """What is not a weights file is called what it is, in one line with the remedy."""
 
+import collections
 import errno
 import gzip
 import io
 import os
 import pathlib
+import pickle
 import runpy
 import tarfile
 import zipfile
@@ -73,6 +75,10 @@ KINDS = {
         (9000).to_bytes(8, "little") + b'{"a":',
         "it is cut off: 13 bytes, and its list of arrays alone has 9,000",
     ),
+    "a pickle of protocol 0": (pickle.dumps({"a": 1}, 0), "it is an old text pickle"),
+    "a pickle of protocol 1": (pickle.dumps({"a": 1}, 1), "it is an old text pickle"),
+    "an ordered one": (pickle.dumps(collections.OrderedDict(a=1), 0), "an old text pickle"),
+    "a list in it": (pickle.dumps([1, 2], 0), "an old text pickle"),
     "a text": (b"conv1 0.3 0.2", "its content is not of safetensors"),
 }
 

@@ -122,13 +122,16 @@ def test_views_of_one_storage_are_read_with_their_offsets_and_strides(legacy, tm
     assert found["row"].__array_interface__["data"][0] == shared + 18 * 8
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_a_pickle_of_numpys_arrays_is_a_state_dict_too(protocol, tmp_path):
     arrays = {
         "a": np.arange(6, dtype=np.float32).reshape(2, 3),
         "turned": np.asfortranarray(np.arange(6, dtype=">f8").reshape(2, 3)),
         "b": np.array([True, False]),
+        "axes": np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(1, 0, 2),
     }
+    arrays["fixed"] = arrays["a"].copy()
+    arrays["fixed"].flags.writeable = False
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"model": arrays, "args": Hostile("a")}, protocol=protocol))
     found = read_arrays(path)
@@ -165,6 +168,17 @@ def test_a_truncated_file_is_refused(kind, share, tmp_path):
     with pytest.raises(InputError, match=expected) as error:
         read_arrays(path)
     assert share < 0.5 or "cut off" in str(error.value)
+
+
+def test_a_legacy_file_that_ends_between_its_storages_is_called_cut_off(tmp_path):
+    state = {"a": LIKE["Tensor"](np.ones(3, np.float32))}
+    whole = LIKE["saved"](state, legacy=True)
+    path = tmp_path / "a.pth"
+    for left in range(1, 20):
+        path.write_bytes(whole[:-left])
+        with pytest.raises(InputError, match="it is cut off: ") as error:
+            read_arrays(path)
+        assert "unpack" not in str(error.value)
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):
