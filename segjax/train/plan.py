@@ -76,7 +76,7 @@ class Plan:
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
         """This process's share of every batch from `first_step` on."""
-        return _batches(self.experiment, first_step)
+        return _batches(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
         """Scores on the evaluation data, as `evaluation` says."""
@@ -182,7 +182,7 @@ def _known_classes(experiment: Experiment, field: str) -> bool:
 
 
 def _key(batch: Mapping[str, np.ndarray]) -> str:
-    return repr(sorted((signature(batch) or {}).items()))
+    return repr(sorted(signature(batch).items()))
 
 
 def _on_grid(experiment: Experiment, batch: Mapping[str, np.ndarray], traced: "Traced") -> Any:
@@ -263,7 +263,9 @@ def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
 
 
-def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+def _batches(
+    experiment: Experiment, first_step: int, *, channels: int | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     loader = experiment.loader
     return batches(
         experiment.train_data,
@@ -276,6 +278,7 @@ def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.n
         workers=loader.workers,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        channels=channels,
     )
 
 
