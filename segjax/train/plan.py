@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
 from segjax.data.checks import checked_example
@@ -323,9 +324,16 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data = experiment.eval_data
     image = checked_example(data, 0)["image"][None]
-    with _one_line():
-        shape = jax.ShapeDtypeStruct(image.shape, image.dtype)
-        classes = evaluated(experiment).check(variables, shape)
+    try:
+        with _one_line():
+            shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))
+            classes = evaluated(experiment).check(variables, shape)
+    except ScopeParamShapeError as error:
+        channels = image.shape[-1]
+        raise InputError(
+            f"The network's weights do not fit the images of eval_data, which have {channels} "
+            f"channel{'s' * (channels != 1)}: give eval_data images like those of train_data."
+        ) from error
     if classes != len(data.class_names):
         raise InputError(
             f"{type(experiment.model).__name__} tells {classes} classes apart, but eval_data "

@@ -336,6 +336,25 @@ def test_classes_that_differ_are_named_where_they_part():
     )
 
 
+@dataclass(frozen=True)
+class Grey(Own):
+    """Images of one channel, or of any other number, in the other byte order."""
+
+    channels: int = 1
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        image = np.repeat(example["image"][..., :1], self.channels, axis=-1)
+        return {**example, "image": image.astype(">f4")}
+
+
+def test_evaluation_images_of_other_channels_are_refused_in_one_line():
+    with pytest.raises(InputError, match="images of eval_data, which have 1 channel: give"):
+        any_channels = experiment(Own(), Grey(first=9), normalize=Normalize((0.5,), (0.5,)))
+        make_plan(any_channels, note=lambda _: None)
+    assert make_plan(experiment(Own(), Grey(channels=3)), note=lambda _: None).channels == 3
+
+
 def test_a_guess_refuses_nothing_that_the_data_themselves_allow():
     # Without a crop the size is the data's: 76 pixels fit this network, the guess does not.
     valid = UNet(num_classes=2, depth=2, features=4, valid=True)
