@@ -132,6 +132,14 @@ def check_planes(example: Example) -> None:
                 f"{who}: {key!r} must be a NumPy array, got {type(example.get(key)).__name__}; "
                 "let the dataset return np.asarray of it."
             )
+    if "weight" in example:
+        weight = example["weight"]
+        if not isinstance(weight, np.ndarray) or weight.dtype.kind not in "fiub":
+            raise InputError(
+                f"{who}: 'weight' must be a NumPy array of real numbers, got "
+                f"{getattr(weight, 'dtype', type(weight).__name__)}; let the dataset return "
+                "np.asarray(weight, np.float32)."
+            )
     image = example["image"].shape
     if len(image) != 3:
         remedy = "give image[..., None]" if len(image) == 2 else "give one image"

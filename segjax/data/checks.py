@@ -6,7 +6,7 @@ In the loader's threads that takes under 1 ms for 513 × 513 RGB pixels; for 102
 1 ms where they are uint8, and 5 to 10 ms, most of it memory's, where they are float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,52 @@ def check_example(
         _check_weight(who, example["weight"], example["label"])
 
 
+def read_example(dataset: Dataset, index: int) -> Example:
+    """An example of a dataset as it is, once it is known to be one.
+
+    Raises:
+      InputError: it is no mapping with a NumPy image and label and a name.
+    """
+    example = dataset[index]
+    who = f"Example {index} of {type(dataset).__name__}"
+    if not isinstance(example, Mapping):
+        raise InputError(
+            f"{who} is of type {type(example).__name__}: let the dataset return a dictionary "
+            "of 'image', 'label' and 'name'."
+        )
+    for key, kind, what in (
+        ("image", np.ndarray, "a NumPy array"),
+        ("label", np.ndarray, "a NumPy array"),
+        ("name", str, "a str"),
+    ):
+        if key not in example:
+            raise InputError(f"{who} has no {key!r}: let the dataset give it, as {what}.")
+        if not isinstance(example[key], kind):
+            found = type(example[key]).__name__
+            raise InputError(
+                f"{who}: {key!r} must be {what}, got {found}; let the dataset make it one."
+            )
+    return example
+
+
+def check_channels(example: Example, channels: int, *, transformed: bool = False) -> None:
+    """Returns nothing where an image has as many channels as the first one, for the network.
+
+    Raises:
+      InputError: it has others.
+    """
+    found = example["image"].shape[-1]
+    if found != channels:
+        after = " after its transforms" if transformed else ""
+        raise InputError(
+            f"Example {example['name']!r}{after} has {found} channel{'s' * (found != 1)}, the "
+            f"first example {channels}: let the dataset give all images alike."
+        )
+
+
 def checked_example(dataset: Dataset, index: int) -> Example:
     """An example of a dataset as it is, once `check_example` has nothing against it."""
-    example = dataset[index]
+    example = read_example(dataset, index)
     check_example(example, dataset.class_names)
     return example
 

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int, UInt8
 
-from segjax.data.checks import check_example, checked_example
+from segjax.data.checks import check_channels, check_example, checked_example, read_example
 from segjax.errors import InputError
 from segjax.types import Dataset, Example, Transform
 
@@ -34,6 +34,7 @@ def batches(
     workers: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    channels: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of each global batch from `first_step` on, without end.
 
@@ -53,6 +54,7 @@ def batches(
       buffer: batches read ahead in each worker, which bounds memory.
       workers: worker processes with `threads` each; 0 stays in this process. Worker processes
         import what they need, so they cannot use classes that an experiment file defines.
+      channels: what the network was made for; None takes images of any.
 
     Raises:
       InputError: an argument does not fit; and from the batches: `checks.check_example` refuses
@@ -73,7 +75,12 @@ def batches(
         .shuffle()
         .repeat()
         .random_map(
-            partial(_transformed, transforms=tuple(transforms), class_names=dataset.class_names)
+            partial(
+                _transformed,
+                transforms=tuple(transforms),
+                class_names=dataset.class_names,
+                channels=channels,
+            )
         )
         # Grain counts in 64 bits, and batches of one example would be one too many for them.
         # (Further up, it would change the random numbers: they depend on what comes before.)
@@ -112,12 +119,16 @@ def equal_size_batches(
     examples of each size, and 2 · `threads` read ahead.
 
     Raises:
-      InputError: `checks.check_example` refuses an example.
+      InputError: `checks.check_example` refuses an example, or its channels are not as many as
+        the first one's.
     """
     waiting: dict[tuple, list[tuple[int, Example]]] = {}
+    channels = None
     for index, example in _read_ahead(dataset, indices, threads):
         image = example["image"]
-        group = waiting.setdefault((image.shape, image.dtype), [])
+        channels = channels or image.shape[-1]
+        check_channels(example, channels)
+        group = waiting.setdefault((image.shape, image.dtype.name), [])
         group.append((index, example))
         if len(group) == batch_size:
             yield _stack_indexed(group)
@@ -142,7 +153,7 @@ class _Source:
         return len(self.dataset)
 
     def __getitem__(self, index) -> Example:
-        return self.dataset[int(index)]
+        return read_example(self.dataset, int(index))
 
     def __repr__(self) -> str:
         return f"{type(self.dataset).__name__} of {len(self.dataset)} examples"
@@ -154,11 +165,14 @@ def _transformed(
     *,
     transforms: Sequence[Transform],
     class_names: Sequence[str],
+    channels: int | None,
 ) -> Example:
     """The example as the transforms leave it, which may be what makes it fit."""
     for transform in transforms:
         example = transform(example, rng)
     check_example(example, class_names, transformed=bool(transforms))
+    if channels is not None:
+        check_channels(example, channels, transformed=bool(transforms))
     return example
 
 
@@ -166,7 +180,13 @@ def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
     keys = _arrays(examples[0])
     for example in examples[1:]:
         _check_alike(examples[0], example)
-    return {key: np.stack([example[key] for example in examples]) for key in keys}
+    return {key: _stacked(examples, key) for key in keys}
+
+
+def _stacked(examples: Sequence[Example], key: str) -> np.ndarray:
+    """The arrays as one, in this machine's byte order."""
+    array = np.stack([example[key] for example in examples])
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_alike(first: Example, other: Example) -> None:
@@ -178,7 +198,7 @@ def _check_alike(first: Example, other: Example) -> None:
         ("examples of sizes", size, crop),
         ("examples with", lambda e: ", ".join(_arrays(e)), "give all the same arrays"),
         ("examples of shapes", shapes, "let all have one shape"),
-        ("images of", lambda e: e["image"].dtype, "let the dataset give one type"),
+        ("images of", lambda e: e["image"].dtype.name, "let the dataset give one type"),
     ):
         if of(first) != of(other):
             raise InputError(
@@ -223,6 +243,6 @@ def _stack_indexed(group: Sequence[tuple[int, Example]]):
     indices, examples = zip(*group, strict=True)
     return (
         list(indices),
-        np.stack([example["image"] for example in examples]),
-        np.stack([example["label"] for example in examples]),
+        _stacked(examples, "image"),
+        _stacked(examples, "label"),
     )

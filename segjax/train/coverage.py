@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
-from segjax.data.survey import Survey, shared_images, survey
+from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.types import IGNORE, Dataset
@@ -43,21 +44,29 @@ def coverage(experiment: Experiment, *fields: str) -> Coverage:
     for field in fields:
         data = getattr(experiment, field)
         is_final = field == "eval_data" or not experiment.transforms
-        found[field] = survey(data, title=field, check=is_final)
-        lines += _ignored(field, data, found[field])
-        lines += _absent(field, data, found[field])
+        # Several processes must see the same, and the clock of each is its own.
+        seconds = SECONDS if jax.process_count() == 1 else float("inf")
+        found[field] = survey(data, title=field, seconds=seconds, check=is_final)
+        lines += _ignored(field, data, found[field], is_final=is_final)
+        lines += _absent(field, data, found[field], is_final=is_final)
     trained_on, more = _trained_on(experiment, found)
     return Coverage(tuple(f"warning: {line}" for line in (*lines, *more)), trained_on)
 
 
-def _ignored(field: str, data: Dataset, found: Survey) -> list[str]:
-    if any(count for label, count in found.pixels.items() if label != IGNORE):
+def _extent(found: Survey, is_final: bool) -> str:
+    """What was read; transforms may make other labels of it."""
+    return found.extent if is_final else f"{found.extent}, before its transforms"
+
+
+def _ignored(field: str, data: Dataset, found: Survey, *, is_final: bool) -> list[str]:
+    if {label for label, count in found.pixels.items() if count} != {IGNORE}:
         return []
     line = (
-        f"every pixel of the labels in {field} ({found.extent}) is {IGNORE}, which is ignored: "
+        f"every pixel of the labels in {field} ({_extent(found, is_final)}) is {IGNORE}, "
+        "which is ignored: "
         f"{'nothing would be learned' if field == 'train_data' else 'nothing would be scored'}"
     )
-    if found.is_whole:
+    if found.is_whole and is_final:
         raise InputError(f"{line}. Check its masks{_label_map_too(data)}.")
     return [f"{line} from them. Check the masks{_label_map_too(data)}."]
 
@@ -66,7 +75,7 @@ def _label_map_too(data: Dataset) -> str:
     return " and its label_map" if hasattr(data, "label_map") else ""
 
 
-def _absent(field: str, data: Dataset, found: Survey) -> list[str]:
+def _absent(field: str, data: Dataset, found: Survey, *, is_final: bool) -> list[str]:
     names = data.class_names
     absent = found.absent(len(names))
     if not absent or len(absent) == len(names):
@@ -75,7 +84,7 @@ def _absent(field: str, data: Dataset, found: Survey) -> list[str]:
     listed = _listed([f"{i} {names[i]!r}" for i in absent])
     line = (
         f"{'class' if one else 'classes'} {listed} occur{'s' if one else ''} nowhere in the "
-        f"labels of {field} ({found.extent})"
+        f"labels of {field} ({_extent(found, is_final)})"
     )
     if found.ignored:
         line += f"; {_percent(found.ignored)} of their pixels are {IGNORE}, which is ignored"
@@ -146,7 +155,10 @@ def _trained_on(
 
 def _is_same(one: Any, other: Any) -> bool:
     """Whether both are one dataset; what compares element by element is not known to be."""
-    same = one is other or (type(one) is type(other) and one == other)
+    try:
+        same = one is other or (type(one) is type(other) and one == other)
+    except ValueError:
+        return False  # Their arrays do not compare to one truth value.
     return same is True
 
 

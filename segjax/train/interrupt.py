@@ -5,6 +5,7 @@ signal is therefore only noted, and the loop asks between steps whether one has 
 """
 
 import contextlib
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -18,7 +19,13 @@ from tqdm import tqdm
 from segjax.train.checkpoint import last_step
 
 SAVING = "Ctrl-C: the state is saved after this step; press it once more to stop at once."
+STOPPING = "Ctrl-C: the run stops; press it once more to stop at once."
 STATUS = 130
+STOP = 0
+"""What ends the listener; no signal has this number."""
+
+_pipes: set[int] = set()
+"""The ends that signals are written to, which forked processes inherit."""
 
 
 def what_is_left(workdir: pathlib.Path, steps: int) -> str:
@@ -46,6 +53,7 @@ class CtrlC:
 
     def __init__(self, left: Callable[[], str]) -> None:
         self.came = False
+        self.saves = False  # Whether a step is under way, after which the state is saved.
         self._left = left
         self._stops_work = False
 
@@ -55,6 +63,7 @@ class CtrlC:
         self._active = default and jax.process_count() == 1
         if self._active:
             reading, self._writing = os.pipe()
+            _pipes.add(self._writing)
             os.set_blocking(self._writing, False)
             self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
             self._former = signal.signal(signal.SIGINT, self._note)
@@ -66,14 +75,19 @@ class CtrlC:
         if self._active:
             signal.signal(signal.SIGINT, self._former)
             signal.set_wakeup_fd(self._wakeup)
-            os.close(self._writing)
+            # Its end alone would not be seen: a process that was forked may hold it open.
+            os.set_blocking(self._writing, True)
+            os.write(self._writing, bytes([STOP]))
             self._listener.join()
+            _pipes.discard(self._writing)
+            os.close(self._writing)
         if self.came and kind is None:
             raise KeyboardInterrupt  # It came when the block had nothing left to do.
 
     def _note(self, *_) -> None:
         self.came = True
         if self._stops_work:
+            self.saves = False  # The listener may answer after the block has been left.
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
@@ -88,16 +102,35 @@ class CtrlC:
             self._stops_work = False
 
     def _listen(self, reading: int) -> None:
-        """Answers each Ctrl-C until the other end of the pipe is closed."""
-        heard = 0
-        while numbers := os.read(reading, 64):
+        """Answers each Ctrl-C until it is told to stop."""
+        heard, numbers = 0, b""
+        while STOP not in numbers and (numbers := os.read(reading, 64)):
             for _ in range(numbers.count(signal.SIGINT)):
                 heard += 1
                 if heard == 2:
                     _say(f"interrupted: {self._left()}")
+                    _kill_workers()
                     os._exit(STATUS)
-                _say(SAVING)
+                _say(SAVING if self.saves and not self._stops_work else STOPPING)
         os.close(reading)
+
+
+def _kill_workers() -> None:
+    """Ends the processes that read data: they ignore Ctrl-C, and would outlive this one."""
+    with contextlib.suppress(Exception):  # Whatever they are like, this process ends.
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+
+def _leave_pipes_to_the_parent() -> None:
+    """A Ctrl-C reaches forked processes too; through the pipe it would count once more."""
+    if _pipes:
+        signal.set_wakeup_fd(-1)
+    while _pipes:
+        os.close(_pipes.pop())
+
+
+os.register_at_fork(after_in_child=_leave_pipes_to_the_parent)
 
 
 def _say(line: str) -> None:

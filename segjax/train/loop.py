@@ -3,7 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
         # One process writes the rows; where there are several, the others have no log.
-        with RunLog(workdir, first_step=first) if is_main() else nullcontext() as log:
+        rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
+        with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
@@ -53,10 +54,10 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                 # Its evaluation was interrupted, or failed.
                 rows.add_evaluation(first, scores := score(state))
                 checkpoints.add_score(state, mean_iou=metrics.mean_iou(scores.confusion))
-            batches = plan.batches(first)
             for step in range(first, experiment.steps):
                 if ctrl_c.came:
                     break
+                ctrl_c.saves = True
                 state, measured = step_fn(state, _next(batches, rows, checkpoints, state))
                 rows.add(step + 1, measured)
                 evaluate = _is_evaluated(step + 1, experiment)
@@ -155,6 +156,12 @@ def _next(
             f" {kept} Once it is mended, the same command goes on from there." if kept else ""
         )
         raise RunError(f"{error}{remedy}") from error
+    except Exception:
+        # The dataset's or a transform's own error is the user's to see, traceback and all.
+        rows.flush()
+        if jax.process_count() == 1 and (kept := _keep(checkpoints, state)):
+            rows.line(kept)
+        raise
 
 
 def _keep(checkpoints: Checkpoints, state: TrainState) -> str:
@@ -229,6 +236,10 @@ class _Rows:
         if self._log:
             self._log.write(step, numbers)
         self._progress.update(step, numbers)
+
+    def line(self, text: str) -> None:
+        """Says a line of its own, above the progress."""
+        self._progress.line(text)
 
     def add_evaluation(self, step: int, scores: Scores) -> None:
         """Writes the scores of an evaluation."""

@@ -47,7 +47,7 @@ class _Warmed:
         if not 0 <= self.warmup_steps < steps:
             raise InputError(
                 f"optimizer.schedule.warmup_steps={self.warmup_steps} must be at least 0 and "
-                f"below steps={steps}: set both so."
+                f"below steps={steps}: choose warmup_steps below steps."
             )
         rest = self.after_warmup(steps - self.warmup_steps)
         if not self.warmup_steps:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
 from segjax.data.checks import checked_example
@@ -76,7 +77,7 @@ class Plan:
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
         """This process's share of every batch from `first_step` on."""
-        return _batches(self.experiment, first_step)
+        return _batches(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
         """Scores on the evaluation data, as `evaluation` says."""
@@ -184,7 +185,7 @@ def _known_classes(experiment: Experiment, field: str) -> bool:
 
 
 def _key(batch: Mapping[str, np.ndarray]) -> str:
-    return repr(sorted((signature(batch) or {}).items()))
+    return repr(sorted(signature(batch).items()))
 
 
 def _on_grid(experiment: Experiment, batch: Mapping[str, np.ndarray], traced: "Traced") -> Any:
@@ -265,7 +266,9 @@ def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
 
 
-def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+def _batches(
+    experiment: Experiment, first_step: int, *, channels: int | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     loader = experiment.loader
     return batches(
         experiment.train_data,
@@ -278,6 +281,7 @@ def _batches(experiment: Experiment, first_step: int) -> Iterator[dict[str, np.n
         workers=loader.workers,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        channels=channels,
     )
 
 
@@ -322,9 +326,16 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data = experiment.eval_data
     image = checked_example(data, 0)["image"][None]
-    with _one_line():
-        shape = jax.ShapeDtypeStruct(image.shape, image.dtype)
-        classes = evaluated(experiment).check(variables, shape)
+    try:
+        with _one_line():
+            shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))
+            classes = evaluated(experiment).check(variables, shape)
+    except ScopeParamShapeError as error:
+        channels = image.shape[-1]
+        raise InputError(
+            f"The network's weights do not fit the images of eval_data, which have {channels} "
+            f"channel{'s' * (channels != 1)}: give eval_data images like those of train_data."
+        ) from error
     if classes != len(data.class_names):
         raise InputError(
             f"{type(experiment.model).__name__} tells {classes} classes apart, but eval_data "

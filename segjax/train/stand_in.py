@@ -5,7 +5,7 @@ looked for. It is a guess: where the transforms do not fix a size, the size is n
 dataset of the user's own may have any number of channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from segjax.experiment import Experiment
 
 SIZES = ((448, 600), (517, 389))
 """Heights and widths of two images; what comes of both alike does not depend on them."""
+
+CHANNELS = (1, 2, 3, 4)
+"""Numbers of channels that a transform may have been made for."""
 
 Batch = Mapping[str, np.ndarray]
 
@@ -29,26 +32,39 @@ def stand_in(experiment: Experiment) -> tuple[Batch, bool]:
     data = experiment.train_data
     channels = getattr(data, "channels", 3)
     is_known = isinstance(data, FileDataset) or hasattr(data, "channels")
-    found = [_transformed(experiment, (*size, channels), strict=is_known) for size in SIZES]
-    if found[0] is not None and signature(found[0]) == signature(found[1]):
-        return found[0], is_known
+    found = [_transformed(experiment, (*size, channels)) for size in SIZES]
+    if is_known and (error := _about_channels(experiment, found, channels)):
+        raise error
+    batches = [batch for batch in found if not isinstance(batch, Exception)]
+    if len(batches) == len(SIZES) and signature(batches[0]) == signature(batches[1]):
+        return batches[0], is_known
     canvas = getattr(experiment.model, "canvas", lambda *size: size)(64, 64)
     return _batch(_example((*canvas, channels))), False
 
 
-def _transformed(
-    experiment: Experiment, shape: tuple[int, int, int], *, strict: bool
-) -> Batch | None:
-    """One example after all transforms; None where one fails, for which its size may be why."""
+def _about_channels(
+    experiment: Experiment, found: Sequence[Batch | Exception], channels: int
+) -> InputError | None:
+    """The refusal of both sizes, in one line, by transforms that would take other channels.
+
+    Whatever else they refuse, images without an object say, the data themselves may not have.
+    """
+    errors = [error for error in found if isinstance(error, InputError)]
+    if len(errors) < len(found) or len(set(map(str, errors))) > 1:
+        return None
+    others = (_transformed(experiment, (*SIZES[0], n)) for n in CHANNELS if n != channels)
+    return None if all(isinstance(other, Exception) for other in others) else errors[0]
+
+
+def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch | Exception:
+    """One example after all transforms, or the error of the one that fails."""
     example, rng = _example(shape), np.random.default_rng(0)
     try:
         for transform in experiment.transforms:
             example = transform(example, rng)
+        return _batch(example)
     except Exception as error:
-        if strict and isinstance(error, InputError):
-            raise
-        return None
-    return _batch(example)
+        return error
 
 
 def _example(shape: tuple[int, int, int]) -> Mapping[str, Any]:
@@ -61,8 +77,6 @@ def _batch(example: Mapping[str, Any]) -> Batch:
     return {**arrays, "step": np.zeros(1, np.int32)}
 
 
-def signature(batch: Batch | None) -> dict[str, tuple] | None:
+def signature(batch: Batch) -> dict[str, tuple]:
     """{key: (shape of one example, dtype)}: what decides how a batch is traced."""
-    if batch is None:
-        return None
     return {key: (value.shape[1:], str(value.dtype)) for key, value in batch.items()}

@@ -39,6 +39,8 @@ class Drawn:
             image[3, 4, 1] = float(fault)
         elif fault.lstrip("-").isdigit():
             label[0, 0] = int(fault)
+        elif fault == "unreadable":
+            raise OSError(f"the disk of scan {index} is gone")
         elif fault:
             label = {
                 "h w 1": label[..., None],

@@ -6,6 +6,8 @@ import pathlib
 import pytest
 
 from segjax import launch
+from segjax.train import plan
+from segjax.train.coverage import Coverage
 
 FAULTY = pathlib.Path(__file__).with_name("faulty.py")
 
@@ -88,6 +90,18 @@ def test_a_later_example_stops_the_run_by_its_name_and_costs_no_step(tmp_path, c
         assert error.endswith(
             "step 1 is saved. Once it is mended, the same command goes on from there."
         )
+
+
+def test_an_error_of_the_datasets_own_costs_no_step_either(tmp_path, monkeypatch, capfd):
+    # Before step 0 all is well; the disk fails later.
+    monkeypatch.setattr(plan, "coverage", lambda *_: Coverage((), None))
+    settings = ("train_data.fault='unreadable'", "train_data.at=7")
+    arguments = [str(FAULTY), "--workdir", str(tmp_path / "run")]
+    status = launch.main(arguments + [part for s in settings for part in ("--set", s)])
+    said = capfd.readouterr().err
+    assert status == 1 and "OSError: the disk of scan 7 is gone" in said and "Traceback" in said
+    assert "The state of step 1 is saved." in said
+    assert saved_steps(tmp_path / "run") == ["1"]
 
 
 def test_values_that_the_normalisation_makes_infinite_are_named_not_the_rate(tmp_path, capsys):

@@ -44,6 +44,9 @@ FAULTS = [
     ({"image": EXAMPLE["image"].astype(bool)}, "An image is bool"),
     ({"weight": spoilt(np.ones((4, 5)), -2.0)}, "has the pixel weight -2.0"),
     ({"weight": spoilt(np.ones((4, 5)), np.nan)}, "has the pixel weight nan"),
+    ({"weight": np.ones((4, 5)).tolist()}, "'weight' must be a NumPy array .*, got list"),
+    ({"weight": np.ones((4, 5), complex)}, "of real numbers, got complex128"),
+    ({"weight": np.ones((4, 5), object)}, "of real numbers, got object"),
 ]
 
 
@@ -160,6 +163,34 @@ def test_examples_of_two_kinds_cannot_share_a_batch(changed, message):
         InputError, match=rf"^One batch cannot hold {message}.* \(n\d\) and .*n"
     ):
         next(batches(Mine(changed), (), batch_size=8, seed=0, threads=0))
+
+
+def test_byte_orders_share_a_batch_which_has_the_machines_own():
+    data = Mine({"image": np.full((4, 5, 3), 0.5, ">f4"), "label": EXAMPLE["label"] + 0})
+    (_, images, _), *more = equal_size_batches(data, range(8), 8)
+    assert not more and images.dtype.isnative and (images[6] == 0.5).all()
+    for at in (6, None):
+        every = replace(data, at=at) if at else Same(data.changed)
+        batch = next(batches(every, (), batch_size=8, seed=0, threads=0))
+        assert batch["image"].dtype.isnative and batch["image"].max() == 0.5
+
+
+class Same(Mine):
+    """All examples are changed."""
+
+    def __getitem__(self, index):
+        return {**EXAMPLE, "name": f"n{index}", **self.changed}
+
+
+def test_an_image_of_other_channels_is_named_even_alone_in_its_batch():
+    data = Mine({"image": np.zeros((4, 5, 4), np.float32)})
+    message = "^Example 'n6' has 4 channels, the first example 3"
+    with pytest.raises(InputError, match=message):
+        list(equal_size_batches(data, range(8), 1))
+    found = batches(data, (), batch_size=1, seed=0, threads=0, channels=3)
+    with pytest.raises(InputError, match=message):
+        for _ in range(8):
+            next(found)
 
 
 def test_images_of_two_types_are_evaluated_apart():

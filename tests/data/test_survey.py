@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from segjax.data.folder import Folder
-from segjax.data.survey import Survey, shared_images, survey
+from segjax.data.loader import batches, equal_size_batches
+from segjax.data.survey import FILE, Survey, shared_images, survey
+from segjax.errors import InputError
 
 
 @dataclass
@@ -62,7 +64,7 @@ def test_every_label_of_a_folder_is_counted(tmp_path):
 def test_a_folder_is_read_once_and_then_the_cache_answers(tmp_path, monkeypatch):
     dataset = make(tmp_path / "data", [0, 1])
     first = survey(dataset)
-    (kept,) = (tmp_path / "cache").rglob("survey.json")
+    (kept,) = (tmp_path / "cache").rglob(FILE)
     again = Folder(directory=dataset.directory, class_names=dataset.class_names)
     monkeypatch.setattr(Image, "open", None)
     assert survey(again) == first
@@ -90,7 +92,7 @@ IMAGES = '"images": [["d", "0"], ["e", "1"]]'
 def test_a_broken_survey_is_made_anew(tmp_path, text):
     dataset = make(tmp_path / "data", [0, 1])
     first = survey(dataset)
-    (kept,) = (tmp_path / "cache").rglob("survey.json")
+    (kept,) = (tmp_path / "cache").rglob(FILE)
     kept.write_text(text)
     assert survey(dataset) == first
     assert json.loads(kept.read_text())["pixels"] == {"0": 20, "1": 20}
@@ -113,6 +115,56 @@ def test_labels_of_any_integer_type_are_counted_as_they_are():
     dataset = Own(3)
     dataset.first = -1
     assert survey(dataset).pixels == {0: 6, 1: 6, 2: 6}
+
+
+def test_a_label_that_is_no_whole_number_counts_as_no_class():
+    labels = np.array([[np.nan, 0.7, np.inf], [1.0, 0.0, 255.0]])
+    data = Changed({"label": labels})
+    assert survey(data).pixels == {0: 1, 1: 1, 255: 1}
+    assert survey(Changed({"label": labels > 0.5})).pixels == {0: 2, 1: 4}
+    assert survey(Changed({"label": labels.astype(str)})).pixels == {}
+
+
+@dataclass
+class Changed(Own):
+    """One example, which is changed or, by anything but a dictionary, replaced."""
+
+    changed: object = None
+    count: int = 1
+
+    def __init__(self, changed):
+        self.changed, self.asked = changed, []
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        if not isinstance(self.changed, dict):
+            return self.changed
+        return {k: v for k, v in {**example, **self.changed}.items() if v is not ...}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (None, "is of type NoneType: let the dataset return a dictionary"),
+        ((np.zeros((2, 3, 1)), np.zeros((2, 3))), "is of type tuple"),
+        ({"image": ...}, "has no 'image'"),
+        ({"name": ...}, "has no 'name': let the dataset give it, as a str"),
+        ({"name": 3}, "'name' must be a str, got int"),
+        ({"label": [[0]]}, "'label' must be a NumPy array, got list"),
+    ],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        survey,
+        lambda data: next(batches(data, (), batch_size=1, seed=0, threads=0)),
+        lambda data: list(equal_size_batches(data, [0], 1)),
+    ],
+    ids=["survey", "training", "evaluation"],
+)
+def test_what_is_no_example_is_refused_by_its_index_wherever_it_is_read(read, changed, message):
+    with pytest.raises(InputError, match=f"^Example 0 of Changed:? {message}"):
+        read(Changed(changed))
 
 
 def test_equal_images_are_found_by_contents_not_by_name(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segjax.data.folder import Folder
 from segjax.data.prepare import FileDataset
@@ -61,8 +62,9 @@ def experiment(train, evaluated_on=Own(first=20_000), **changes):
     return dataclasses.replace(TINY, train_data=train, eval_data=evaluated_on, **changes)
 
 
-def lines(train, evaluation=Own(first=20_000)):
-    return coverage(experiment(train, evaluation), "train_data", "eval_data").lines
+def lines(train, evaluation=Own(first=20_000), transforms=()):
+    looked_at = experiment(train, evaluation, transforms=transforms)
+    return coverage(looked_at, "train_data", "eval_data").lines
 
 
 def test_data_in_which_every_class_occurs_are_not_talked_about():
@@ -125,7 +127,95 @@ def test_of_a_long_dataset_it_is_said_that_a_sample_was_looked_at():
 )
 def test_labels_that_are_ignored_altogether_are_refused(train, evaluation, message):
     with pytest.raises(InputError, match=message):
-        make_plan(experiment(train, evaluation), note=lambda _: None)
+        make_plan(experiment(train, evaluation, transforms=()), note=lambda _: None)
+
+
+@dataclass(frozen=True)
+class TakeObject:
+    """Makes class 1 of 255, and refuses images without an object."""
+
+    def __call__(self, example, rng):
+        label = np.where(example["label"] == 255, 1, example["label"])
+        if not label.any():
+            raise InputError("No object in the image.")
+        return {**example, "label": label}
+
+
+@pytest.mark.parametrize(("ids", "said"), [((255,), "every pixel"), ((0, 255), "class 1")])
+def test_what_transforms_are_yet_to_change_is_said_and_not_refused(ids, said):
+    found = lines(Own(ids=ids), transforms=(TakeObject(),))
+    assert all("(its 4 examples, before its transforms)" in line for line in found)
+    assert [line.startswith(f"warning: {said}") for line in found] == [True]
+
+
+def test_a_transform_may_refuse_the_made_up_example_for_anything_but_its_channels(tmp_path):
+    data = Folder(directory=str(tmp_path), class_names=("background", "object"))
+    assert check_settings(experiment(data, data, transforms=(TakeObject(),)))
+    check_settings(experiment(data, data, transforms=(RefuseSize(),)))
+
+
+@dataclass(frozen=True)
+class RefuseSize:
+    """Refuses all images but those of one size."""
+
+    def __call__(self, example, rng):
+        if example["label"].shape != (32, 32):
+            raise InputError("Not 32 x 32.")
+        return example
+
+
+@dataclass(frozen=True)
+class Held(Own):
+    """A dataclass that holds an array, of which two have no one truth value."""
+
+    values: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(3))
+
+
+def test_datasets_that_cannot_be_compared_are_told_apart_by_their_images():
+    found = coverage(experiment(Held(), Held()), "train_data", "eval_data")
+    assert found.trained_on == 4
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A dataset of one's own around another."""
+
+    folder: Folder
+    class_names: tuple[str, ...] = ("background", "object")
+
+    def prepare(self):
+        self.folder.prepare()
+
+    def __len__(self):
+        return len(self.folder)
+
+    def __getitem__(self, index):
+        return self.folder[index]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_equal_pixels_are_one_image_however_they_are_stored(wrapped, tmp_path):
+    def folder(name, level):
+        for part, shape in (("images", (8, 8, 3)), ("masks", (8, 8))):
+            (tmp_path / name / part).mkdir(parents=True)
+            values = np.arange(np.prod(shape)) % 2
+            picture = Image.fromarray(values.astype(np.uint8).reshape(shape))
+            picture.save(tmp_path / name / part / "a.png", compress_level=level)
+        data = Folder(directory=str(tmp_path / name), class_names=("background", "object"))
+        data.prepare()
+        return data
+
+    train = folder("one", 0)
+    evaluated = Wrapped(train) if wrapped else folder("other", 9)
+    found = coverage(experiment(train, evaluated), "train_data", "eval_data")
+    assert found.trained_on == 1 and "train_data too" in found.lines[-1]
+
+
+def test_several_processes_stop_reading_by_count_alone(monkeypatch):
+    monkeypatch.setattr("segjax.train.coverage.SECONDS", 0.0)
+    assert "32 of 100 examples" in lines(Own(ids=(0,), count=100))[0]
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    assert "its 100 examples" in lines(Own(ids=(0,), count=100))[0]
 
 
 def test_a_sample_that_is_ignored_altogether_is_only_said():
@@ -244,6 +334,25 @@ def test_classes_that_differ_are_named_where_they_part():
         "eval_data and train_data must have the same classes: class 1 is 'thing' and 'object' "
         "(of 3 and 2)."
     )
+
+
+@dataclass(frozen=True)
+class Grey(Own):
+    """Images of one channel, or of any other number, in the other byte order."""
+
+    channels: int = 1
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        image = np.repeat(example["image"][..., :1], self.channels, axis=-1)
+        return {**example, "image": image.astype(">f4")}
+
+
+def test_evaluation_images_of_other_channels_are_refused_in_one_line():
+    with pytest.raises(InputError, match="images of eval_data, which have 1 channel: give"):
+        any_channels = experiment(Own(), Grey(first=9), normalize=Normalize((0.5,), (0.5,)))
+        make_plan(any_channels, note=lambda _: None)
+    assert make_plan(experiment(Own(), Grey(channels=3)), note=lambda _: None).channels == 3
 
 
 def test_a_guess_refuses_nothing_that_the_data_themselves_allow():

@@ -1,11 +1,14 @@
 """Ctrl-C at marked points of a run: what is saved, what is said, and that it changes no bit."""
 
+import contextlib
+import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import jax
 import numpy as np
@@ -174,9 +177,88 @@ def test_a_second_ctrl_c_ends_the_process_at_once_whatever_it_waits_for():
     assert ended.returncode == 130 and ended.stdout == "still here\n"
     first, second = ended.stderr.splitlines()
     assert (
-        first.startswith("Ctrl-C: the state is saved")
+        first.startswith("Ctrl-C: the run stops; press it once more")
         and second == "interrupted: step 4 is saved."
     )
+
+
+WORKERS = """
+import multiprocessing, signal, sys, threading
+from segjax.data.loader import batches
+from segjax.data.synthetic import Synthetic
+from segjax.train.interrupt import CtrlC
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with CtrlC(str):
+    found = batches(Synthetic(size=16), (), batch_size=2, seed=0, workers=1)
+    next(found)
+    print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    threading.Event().wait()
+"""
+
+
+def test_a_second_ctrl_c_leaves_no_worker_process_behind(tmp_path):
+    with open(tmp_path / "out", "w") as out:  # A pipe would be held open by what is left.
+        ended = subprocess.run([sys.executable, "-c", WORKERS], stdout=out, timeout=120)
+    workers = [int(pid) for pid in (tmp_path / "out").read_text().split()]
+    assert ended.returncode == 130 and workers
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in workers if is_running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended, reaped or not."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"
+
+
+FORKED = """
+import os, signal, sys, time
+from segjax.train.interrupt import CtrlC
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with CtrlC(str):
+        if not (child := os.fork()):
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(600)
+            os._exit(0)
+        time.sleep(1)
+        print("one Ctrl-C of a child is not two of the user", flush=True)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(1)
+except KeyboardInterrupt:
+    print("left the block", flush=True)
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_a_forked_process_neither_holds_the_block_nor_counts_as_a_second_ctrl_c():
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.splitlines()[-1] == "left the block", ended.stderr
+    assert ended.stderr.count("Ctrl-C:") == 1 and "interrupted" not in ended.stderr
+
+
+def test_what_a_ctrl_c_says_is_what_is_done(capfd):
+    def said(saves, *, working=False):
+        with pytest.raises(KeyboardInterrupt), CtrlC(str) as ctrl_c:
+            ctrl_c.saves = saves
+            with ctrl_c.stops_work() if working else contextlib.nullcontext():
+                signal.raise_signal(signal.SIGINT)
+        return capfd.readouterr().err
+
+    assert "state is saved after this step" in said(True)
+    assert "state is saved" not in said(False) + said(True, working=True)
 
 
 def test_outside_the_main_thread_and_where_it_is_ignored_ctrl_c_stays_as_it_is():
