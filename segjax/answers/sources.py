@@ -13,7 +13,7 @@ from segjax.data.files import IMAGES, check_links, of_kind, walk
 from segjax.data.names import inside, near_entry
 from segjax.errors import InputError
 
-PICTURES = (*IMAGES, ".gif")
+PICTURES = IMAGES
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 FILM = "_overlay.mp4"
 """Ends the name of the overlays of a video as a video."""

@@ -3,13 +3,16 @@
 import collections
 import os
 import pathlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
 from segjax.errors import InputError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""What datasets and `predict` read."""
+
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Without loss: a JPEG would change label ids."""
 
@@ -217,6 +220,7 @@ def paired(
             )
         else:
             near = _instead(stem, image_folder, IMAGES, () if stem not in masks else complete)
+            near = _several(stem) or near
             found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
             first = (
                 f"The {found} has no image {image_folder / stem}.* ({' '.join(IMAGES)}){near}: "
@@ -229,6 +233,15 @@ def paired(
             "directory=... (--data)."
         )
     return [Source(printable(stem), images[stem], masks[stem]) for stem in stems]
+
+
+def _several(name: str) -> str:
+    """What is wrong with a listed name that is more than one, as a clause, or ""."""
+    first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
+    odd = name.startswith(('"', "'", "#")) or (
+        str(first) != name and first.suffix.lower() in IMAGES
+    )
+    return "; a list has one name a line, without quotation marks or comments" if odd else ""
 
 
 def _instead(

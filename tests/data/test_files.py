@@ -153,6 +153,16 @@ def test_folders_lists_and_splits_are_found_in_either_unicode_form(tmp_path, mon
     assert [example["name"] for example in data] == ["été/été"]
 
 
+@pytest.mark.parametrize("suffix", IMAGES)
+def test_a_dataset_reads_every_kind_of_picture_that_predict_reads(suffix, tmp_path):
+    for folder, name in (("images", f"a{suffix}"), ("masks", "a.png")):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / folder / name)
+    assert len(find_sources([str(tmp_path / "images")], tmp_path / "out")) == 1
+    data = Folder(directory=str(tmp_path), class_names=("a",))
+    assert [example["name"] for example in data] == ["a"]
+
+
 def test_a_name_that_is_no_text_is_printed_as_escapes(tmp_path):
     touch(*(tmp_path / folder / "caf\udce9.png" for folder in ("images", "masks")))
     (source,) = pairs(tmp_path)
@@ -200,6 +210,9 @@ def test_the_files_of_another_pair_are_no_near_fit(tmp_path):
         ("images/a", "a.png", "images/a.png (in another folder)"),
         ("A", "a.png", "images/a.png (upper and lower case"),
         ("a", "a.heic", "there is a.heic, which is not read"),
+        ("images/a.jpg masks/a", "a.png", "; a list has one name a line, without quotation"),
+        ('"qqqq"', "b.png", "; a list has one name a line, without quotation"),
+        ("# qqqq", "b.png", "; a list has one name a line, without quotation"),
     ],
 )
 def test_a_listed_name_without_image_has_named_what_nearly_fits(listed, image, said, tmp_path):
