@@ -1,4 +1,4 @@
-"""Result rows as JSON lines, and the clock that ends a session in time."""
+"""Result rows as JSON lines, and the clock that ends a measurement in time."""
 
 import json
 import os
@@ -31,9 +31,9 @@ def is_settled(row: Row) -> bool:
 
 
 class Rows:
-    """The rows of one session, appended to a file as they are measured.
+    """The rows of a measurement, appended to a file as they come.
 
-    `done` names files of earlier sessions: what they hold is not measured again, if it was
+    `done` names files of earlier ones: what they hold is not measured again, if it was
     measured on the same `machine` (card, tiny settings or not) and without an error.
     """
 
@@ -80,7 +80,7 @@ def _line(row: Row) -> str:
 
 
 class Clock:
-    """Counts down the time of a session, or of a stage."""
+    """Counts down the time of a measurement, or of a stage."""
 
     def __init__(self, seconds: float):
         self._end = time.monotonic() + seconds

@@ -38,7 +38,7 @@ def test_a_cut_off_line_loses_one_row_and_the_next_row_starts_its_own_line(kit, 
     assert [row["name"] for row in read(file)] == ["a", "c"]
 
 
-def test_rows_of_earlier_sessions_count_as_done_for_the_same_card_and_settings(kit, tmp_path):
+def test_rows_of_earlier_files_count_as_done_for_the_same_card_and_settings(kit, tmp_path):
     Rows = kit("accelerator_rows").Rows
     earlier, now = tmp_path / "earlier.jsonl", tmp_path / "now.jsonl"
     Rows(earlier, machine=MACHINE).write("smoke", "unet", {"ok": True})
