@@ -44,7 +44,7 @@ SPREAD = 0.5
 
 def names(options) -> list[str]:
     """Returns the rows' names."""
-    chosen = ("unet", "deeplab") if options.smoke else FAMILIES
+    chosen = ("unet", "lraspp") if options.smoke else FAMILIES
     return [*(OTHERS[:2] if options.smoke else OTHERS), *chosen]
 
 
