@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-from accelerator_rows import Clock, Rows
-from accelerator_sides import Sides, TimeOver, median
+from accelerator_rows import Clock, Rows, TimeOver
+from accelerator_sides import Sides, median
 from crf_case import crf_case
 
 BATCH = 16

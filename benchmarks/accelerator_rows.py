@@ -79,6 +79,10 @@ def _line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
+class TimeOver(Exception):
+    """The time of a stage is over; the row in hand is measured when the command runs again."""
+
+
 class Clock:
     """Counts down the time of a measurement, or of a stage."""
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from accelerator_rows import Clock
+from accelerator_rows import Clock, TimeOver
 from sides import Side, SideError, SideTimeout
 
 FRACTION = 0.45
@@ -16,10 +16,6 @@ PATIENCE = 150
 
 TURNS = 5
 FULL = "out of memory"
-
-
-class TimeOver(Exception):
-    """The time of the stage is over; the row in hand is lost."""
 
 
 class Sides:

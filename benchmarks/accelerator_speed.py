@@ -8,8 +8,8 @@ import os
 import statistics
 from collections.abc import Iterator
 
-from accelerator_rows import Clock, Rows
-from accelerator_sides import FULL, Sides, TimeOver, median
+from accelerator_rows import Clock, Rows, TimeOver
+from accelerator_sides import FULL, Sides, median
 
 SIDES = ("segjax", "torch compiled", "torch eager")
 

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from accelerator_rows import Clock, Rows
+from accelerator_rows import Clock, Rows, TimeOver
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parents[1] / "experiments"
 RESNET18 = "model.backbone=segjax.backbones.resnet.ResNet18(output_stride=16)"
@@ -79,10 +79,6 @@ def run(left: list[str], options, rows: Rows, clock: Clock) -> Iterator[tuple[st
             return
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             yield name, {"error": f"{type(error).__name__}: {error}"[:300]}
-
-
-class TimeOver(Exception):
-    """The time of the stage is over; the run goes on when the command is given again."""
 
 
 def _network(name: str, data: pathlib.Path, options, clock: Clock) -> dict:

@@ -108,7 +108,9 @@ def test_every_label_of_every_type_is_a_class_or_ignored_or_named(dtype, k):
 
 def test_an_example_without_pixels_is_read():
     empty = {"image": np.zeros((0, 5, 3)), "label": np.zeros((0, 5), int)}
-    check_example({**empty, "weight": np.zeros((0, 5))}, NAMES)
+    assert check_example({**empty, "weight": np.zeros((0, 5))}, NAMES) is None
+    with pytest.raises(InputError, match="the label has shape"):
+        check_example({**empty, "label": np.zeros((0, 4), int)}, NAMES)
 
 
 def test_ignored_pixels_may_have_any_weight():

@@ -113,7 +113,7 @@ def test_files_that_were_touched_are_not_decoded_again(root, monkeypatch):
     data(root).prepare()
     os.utime(root / "masks/0.png", ns=(1, 1))
     monkeypatch.setattr(prepare, "_write", None)
-    data(root).prepare()
+    assert len(data(root)) == COUNT and len(cached()) == 1
 
 
 def test_a_copy_of_the_files_has_the_same_prepared_folder(root, tmp_path):
