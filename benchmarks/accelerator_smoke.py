@@ -142,7 +142,7 @@ def family(name: str) -> dict:
     import jax
     import numpy as np
 
-    from segjax.ops.forms import plain
+    from segjax.ops.dispatch import plain
 
     model = small()["MODELS"][name]
     variables = jax.tree.map(np.asarray, small()["variables_of"](model))
@@ -210,7 +210,7 @@ def programs(model, variables, *, on_cpu: bool = False):
     import numpy as np
 
     from segjax import parallel
-    from segjax.types import AXIS
+    from segjax.contracts import AXIS
 
     data = batch()
     predict = jax.jit(lambda v, x: model.apply(v, x, train=False))
@@ -322,8 +322,8 @@ def exported() -> dict:
     from jax import export
 
     from segjax.evaluate.predictors import WholeImage
-    from segjax.evaluate.serialise import frozen, stablehlo
     from segjax.experiment import UNIT
+    from segjax.export.stablehlo import frozen, stablehlo
 
     model = small()["MODELS"]["deeplab"]
     variables = small()["variables_of"](model)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from segjax import metrics
+from segjax.contracts import IGNORE, Dataset
 from segjax.data.camvid import CamVid
 from segjax.data.synthetic import Synthetic
-from segjax.errors import guarded
-from segjax.types import IGNORE, Dataset
+from segjax.errors import run_command
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """Pixels n × 5, (R, G, B, y, x) in 0 … 1 -> scores n × k; the largest is the prediction."""
@@ -178,4 +178,4 @@ def report(name: str, balanced: bool, scores: tuple[float, float]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_command(main))

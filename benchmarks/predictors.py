@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax import metrics, parallel
-from segjax.errors import guarded
+from segjax.errors import run_command
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import UNIT
@@ -55,7 +55,7 @@ def main() -> int:
     padding.set_defaults(run=lambda arguments: padded(arguments.workdir))
     arguments = parser.parse_args()
     parallel.tune_cpu()
-    return guarded(lambda: arguments.run(arguments))
+    return run_command(lambda: arguments.run(arguments))
 
 
 def network(*, valid: bool = False):

@@ -26,20 +26,20 @@ from segjax.models.fc_densenet import FCDenseNet103
 from segjax.models.fcn import FCN
 from segjax.models.lraspp import LRASPP
 from segjax.models.unet import UNet
-from segjax.ops import convolve, pool, products, transposed, winograd
+from segjax.ops import conv_lowering, pool, tap_matmul, transposed, winograd
 from segjax.ops.conv import conv2d
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
 
 FORMS = {
-    "by_taps": products.by_taps,
-    "depthwise": products.depthwise,
+    "by_taps": tap_matmul.by_taps,
+    "depthwise": tap_matmul.depthwise,
     "winograd": winograd.winograd,
-    "primitive": convolve.plain_form,
-    "as_on_cpu": lambda x, kernel, window: convolve._on_cpu(x.shape, kernel.shape, window)(
+    "primitive": conv_lowering.plain_form,
+    "as_on_cpu": lambda x, kernel, window: conv_lowering._on_cpu(x.shape, kernel.shape, window)(
         x, kernel
     ),
     "tiles": transposed._by_tiles,
@@ -175,7 +175,7 @@ def convolution(x, kernel, form, *, stride=1, padding=0, dilation=1, groups=1):
         return conv2d(x, kernel, groups=groups, **options)
     twice = lambda number: (number, number)
     pads = (twice(padding), twice(padding))
-    window = products.Window(twice(stride), pads, twice(dilation), groups)
+    window = tap_matmul.Window(twice(stride), pads, twice(dilation), groups)
     return FORMS[form](x, kernel, window)
 
 
@@ -184,7 +184,7 @@ def transposed_convolution(x, kernel, form, *, stride=1, padding=0):
     if form is None:
         return conv_transpose2d(x, kernel, stride=stride, padding=padding)
     borders = tuple((size - 1 - padding,) * 2 for size in kernel.shape[:2])
-    window = products.Window((stride, stride), borders, (1, 1), 1)
+    window = tap_matmul.Window((stride, stride), borders, (1, 1), 1)
     return FORMS[form](x, kernel, window)
 
 

@@ -34,7 +34,7 @@ from segjax import losses, parallel  # noqa: E402
 from segjax.backbones.resnet import ResNet50  # noqa: E402
 from segjax.models.deeplab_v3 import DeepLabV3  # noqa: E402
 from segjax.models.unet import UNet  # noqa: E402
-from segjax.ops.forms import plain  # noqa: E402
+from segjax.ops.dispatch import plain  # noqa: E402
 from segjax.train.step import init_state, make_train_step  # noqa: E402
 
 SMALL = pathlib.Path(__file__).parents[1] / "tests" / "models" / "small_networks.py"

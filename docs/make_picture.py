@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from segjax.evaluate.draw import save_png, side_by_side
+from segjax.drawing.overlay import save_png, side_by_side
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.plan import scorer
 from segjax.train.workdir import open_run

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Sequence
 
 from segjax.console import restart_in_utf8
-from segjax.errors import InputError, guarded
+from segjax.errors import InputError, run_command
 
 COMMANDS = {
     "launch": ("segjax.launch", "train, evaluate and report an experiment"),
     "predict": ("segjax.predict", "write masks, and more, for images, folders and videos"),
     "serve": ("segjax.serve", "open a local page to try one or more runs"),
-    "export": ("segjax.export", "write a run's network as one file for other programs"),
+    "export": (
+        "segjax.export.__main__",
+        "write a run's network as one file for other programs",
+    ),
     "explain": ("segjax.explain.__main__", "show what an operation or a network really does"),
 }
 """For each command, the module with its `main` and what it does."""
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Imported only now: the list should appear at once, without loading JAX.
         module, _ = COMMANDS[given[0]]
         return importlib.import_module(module).main(given[1:])
-    return guarded(lambda: _run(given))
+    return run_command(lambda: _run(given))
 
 
 def _run(given: Sequence[str]) -> None:

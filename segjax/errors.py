@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C ended a command that can say what it leaves behind (exit status 130)."""
 
 
-def guarded(
+def run_command(
     command: Callable[[], None], *, interrupted: str = "run the same command again."
 ) -> int:
     """Runs a command; returns 0, or says what was wrong and returns the exit status.

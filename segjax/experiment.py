@@ -13,9 +13,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.contracts import Array, Dataset, Loss, Transform, full_scale
 from segjax.description import describe_lines, replace_at, wrong_types
 from segjax.errors import InputError, UserCodeError
-from segjax.types import Array, Dataset, Loss, Transform, full_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Normalize:
     """Raw images → what the network was trained on: (x / full scale · scale − mean) / std.
 
     The full scale is 255 for uint8, 65535 for uint16 and 1 for floats, which are taken as they
-    come (`segjax.types.FULL_SCALE`); other dtypes are refused.
+    come (`segjax.contracts.FULL_SCALE`); other dtypes are refused.
     `mean` and `std` are one number a channel, or one for all, in the scale after `scale`.
     """
 

@@ -12,8 +12,8 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
-from segjax.types import IGNORE, Example
 
 MOST_LISTED = 8
 

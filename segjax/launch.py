@@ -23,11 +23,11 @@ from segjax import experiment as experiments
 from segjax import parallel
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
-from segjax.errors import InputError, Interrupted, RunError, guarded
+from segjax.contracts import Variables
+from segjax.errors import InputError, Interrupted, RunError, run_command
 from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import Checkpoints, has_checkpoint
-from segjax.train.comparison import (
+from segjax.report.comparison import (
     COMPARISON,
     Run,
     check_variants,
@@ -36,6 +36,7 @@ from segjax.train.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import coverage
 from segjax.train.interrupt import what_is_left
 from segjax.train.log import Progress
@@ -49,9 +50,8 @@ from segjax.train.plan import (
     scorer,
 )
 from segjax.train.results import write_results
-from segjax.train.table import stages, table_lines, write_table
+from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, check_owner, claim, default_workdir
-from segjax.types import Variables
 
 INITIAL = "init"
 """The checkpoint that is none yet: the weights of the experiment's `init`."""
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return guarded(lambda: _run(_parser().parse_args(arguments)))
+    return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -311,7 +311,7 @@ def _evaluate(
 ) -> None:
     experiment, workdir = run.experiment, run.workdir
     check_data(experiment, "eval_data")
-    *earlier, final = stages(experiment)
+    *earlier, final = evaluation_stages(experiment)
     # What is wrong with the last stage should not be found after the first has been scored.
     for _, stage in (*earlier, final) if table else (final,):
         check_evaluation(stage, variables)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from segjax.contracts import IGNORE, Array, Batch
 from segjax.errors import InputError
 from segjax.labels import (
     as_array,
@@ -29,7 +30,6 @@ from segjax.labels import (
     is_traced,
     no_class,
 )
-from segjax.types import IGNORE, Array, Batch
 
 
 def softmax_cross_entropy(

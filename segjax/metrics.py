@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Integer
 
+from segjax.contracts import IGNORE, Array
 from segjax.labels import as_array, as_ids, check_ids, check_same_shape, equals, no_class
-from segjax.types import IGNORE, Array
 
 Confusion = Any
 """k × k counts, row truth and column prediction: NumPy's, JAX's or nested lists."""

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from segjax.contracts import AXIS, Array
 from segjax.errors import InputError
-from segjax.types import AXIS, Array
 
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 

@@ -27,20 +27,20 @@ from datetime import datetime
 from functools import partial
 
 from segjax import parallel
-from segjax.answers.frames import av_library, expected_frames
-from segjax.answers.lists import AREAS, COCO, Areas, Coco, write_lists
-from segjax.answers.options import asked_lists, asked_outputs
-from segjax.answers.outputs import Labelme, Output
-from segjax.answers.record import LINES, RECORD, Record
-from segjax.answers.sources import Source, check_targets, find_sources
-from segjax.answers.summary import report
-from segjax.answers.ways import add_ways, asked_side, asked_way, with_side
-from segjax.answers.work import Entry, Work, write_films
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
-from segjax.errors import guarded
+from segjax.errors import run_command
 from segjax.experiment import Experiment
+from segjax.outputs.frames import av_library, expected_frames
+from segjax.outputs.inputs import Input, check_targets, find_inputs
+from segjax.outputs.kinds import Labelme, Output
+from segjax.outputs.lists import AREAS, COCO, Areas, Coco, write_lists
+from segjax.outputs.options import asked_lists, asked_outputs
+from segjax.outputs.record import LINES, RECORD, Record
+from segjax.outputs.summary import report
+from segjax.outputs.writer import Entry, Writer, write_videos
+from segjax.predictor_options import add_ways, asked_side, asked_way, with_side
 from segjax.train.checkpoint import FOLDER
 from segjax.train.log import Progress
 from segjax.train.trained import load_trained
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         restart_in_utf8()
     kept = "the same command skips what is finished."
-    return guarded(lambda: _run(_parser().parse_args(arguments)), interrupted=kept)
+    return run_command(lambda: _run(_parser().parse_args(arguments)), interrupted=kept)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> None:
     made_by = _made_by(arguments.workdir, experiment, trained.step)
     if (differs := record.begin(made_by, outputs)) is not None:
         print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
-    work = Work(
+    work = Writer(
         classes=partial(trained.predict.classes, trained.variables),
         probabilities=partial(trained.predict, trained.variables),
         channels=trained.channels,
@@ -155,7 +155,7 @@ def _run(arguments: argparse.Namespace) -> None:
     entries = _entries(work, sources)
     about = {
         **made_by,
-        "films": [str(path) for path in write_films(entries, arguments.out, record=record)],
+        "films": [str(path) for path in write_videos(entries, arguments.out, record=record)],
         "lists": write_lists(lists, arguments.out, entries, record=record),
         "seconds": round(time.monotonic() - began, 3),
     }
@@ -174,8 +174,8 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
 
 def _checked_sources(
     arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[Areas | Coco]
-) -> tuple[list[Source], Record]:
-    sources = find_sources(arguments.inputs, arguments.out)
+) -> tuple[list[Input], Record]:
+    sources = find_inputs(arguments.inputs, arguments.out)
     if any(source.is_video for source in sources):
         av_library()
     record = Record(arguments.out)
@@ -208,7 +208,7 @@ def _made_by(workdir: pathlib.Path, experiment: Experiment, step: int) -> dict:
     }
 
 
-def _entries(work: Work, sources: Sequence[Source]) -> list[Entry]:
+def _entries(work: Writer, sources: Sequence[Input]) -> list[Entry]:
     """What became of each image of all sources, in order."""
     total = sum(map(expected_frames, sources))
     progress = Progress("predict", first=0, total=total, unit="image")

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 
 from segjax import parallel
-from segjax.answers.ways import add_ways, asked_side, asked_way
 from segjax.console import program, restart_in_utf8
-from segjax.errors import InputError, guarded
+from segjax.errors import InputError, run_command
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.server import PageServer
 from segjax.page.service import Service
+from segjax.predictor_options import add_ways, asked_side, asked_way
 from segjax.train.workdir import open_run
 
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return guarded(lambda: _run(_parser().parse_args(arguments)))
+    return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

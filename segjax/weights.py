@@ -1,12 +1,11 @@
 """Variables of a network from files and to files, each array checked against the network.
 
 Our own files are `.safetensors` with Flax's names, such as `params/backbone/conv1/kernel`.
-Those of torchvision and timm are read as they were published (`segjax.published`); PyTorch is
+Those of torchvision and timm are read as they were published (`segjax.pretrained`); PyTorch is
 not needed and nothing in a file is run.
 """
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,12 +17,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save as serialize
 
+from segjax.atomic import write_bytes
+from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.published.account import fit
-from segjax.published.files import read_arrays
-from segjax.published.find import find_weights
-from segjax.published.layouts import LAYOUTS, is_known, translate
-from segjax.types import Variables
+from segjax.pretrained.files import read_arrays
+from segjax.pretrained.find import find_weights
+from segjax.pretrained.layouts import LAYOUTS, is_known, translate
+from segjax.pretrained.match import fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,16 +128,10 @@ def load(
 
 def save(path: str | pathlib.Path, variables: Variables, *, description: str = "") -> None:
     """Writes variables as one `.safetensors` file, with a description in its metadata."""
-    path = pathlib.Path(path)
     flat = flatten_dict(dict(variables), sep="/")
     arrays = {name: np.asarray(jax.device_get(a), order="C") for name, a in flat.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        metadata = {"format": "segjax", "description": description}
-        temporary.write_bytes(serialize(arrays, metadata=metadata))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    metadata = {"format": "segjax", "description": description}
+    write_bytes(path, serialize(arrays, metadata=metadata))
 
 
 def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:

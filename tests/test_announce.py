@@ -6,7 +6,7 @@ import pytest
 
 from segjax import announce
 from segjax.announce import LOGGER, announced
-from segjax.errors import guarded
+from segjax.errors import run_command
 
 
 class Terminal(io.StringIO):
@@ -33,7 +33,7 @@ def test_a_command_says_what_takes_long_and_then_how_long_it_took(capsys):
         with announced("Compiling the step"):
             print("work")
 
-    assert guarded(command) == 0
+    assert run_command(command) == 0
     out, err = capsys.readouterr()
     begin, end = err.splitlines()
     assert out == "work\n" and begin == "Compiling the step …"

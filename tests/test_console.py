@@ -9,7 +9,7 @@ import types
 import pytest
 
 from segjax import console
-from segjax.errors import InputError, guarded
+from segjax.errors import InputError, run_command
 
 NAME = "Größe – caf\udce9.png"
 """An umlaut, a dash that Latin-1 lacks, and a byte that is no UTF-8, as Python reads it."""
@@ -18,7 +18,7 @@ NAME = "Größe – caf\udce9.png"
 def printed(monkeypatch, encoding: str, stream: str, command) -> bytes:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, stream, io.TextIOWrapper(raw, encoding=encoding))
-    guarded(command)
+    run_command(command)
     getattr(sys, stream).flush()
     return raw.getvalue()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from segjax import losses
+from segjax.contracts import FULL_SCALE, full_scale
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines, matches, replace_at, wrong_types
 from segjax.errors import InputError
@@ -22,7 +23,6 @@ from segjax.experiment import (
 )
 from segjax.train.optimizer import SGD, Poly
 from segjax.transforms.geometric import RandomCrop, RandomFlip
-from segjax.types import FULL_SCALE, full_scale
 
 
 class Net(nn.Module):

@@ -17,9 +17,9 @@ from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
-from segjax.published.account import fit
-from segjax.published.layouts import translate
-from segjax.train.comparison import check_variants
+from segjax.pretrained.layouts import translate
+from segjax.pretrained.match import fit
+from segjax.report.comparison import check_variants
 from segjax.train.loop import train_step
 from segjax.train.optimizer import paths
 from segjax.train.plan import make_plan

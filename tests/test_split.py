@@ -16,7 +16,7 @@ from segjax.evaluate.windows import OverlapTile
 from segjax.evaluate.wrappers import Flip
 from segjax.models.unet import UNet
 from segjax.ops.conv import conv2d
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 from segjax.train.step import init_state, make_train_step
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "small_networks.py"))

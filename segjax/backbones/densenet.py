@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.backbones.stages import Stage, plan
+from segjax.backbones.output_stride import Stage, plan_stages
+from segjax.contracts import Features
 from segjax.layers.conv import Conv, he_fan_in
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
-from segjax.types import Features
 
 
 class DenseLayer(nn.Module):
@@ -121,7 +121,7 @@ class DenseNet(nn.Module):
         )
         features = {"c1": nn.relu(norm(name="norm0")(stem(image), train=train))}
         x = max_pool(features["c1"], window=3, stride=2, padding=1)
-        for i, stage in enumerate(plan(self.output_stride)):
+        for i, stage in enumerate(plan_stages(self.output_stride)):
             if i > 0:
                 transition = Transition(stage, dtype=self.dtype, name=f"transition{i}")
                 features[f"c{i + 1}"], x = transition(x, train=train)

@@ -13,12 +13,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.backbones.stages import Unit, plan
+from segjax.backbones.output_stride import Unit, plan_stages
+from segjax.contracts import Features
 from segjax.layers.conv import Conv
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
 from segjax.ops.skip import add_skip
-from segjax.types import Features
 
 
 class Bottleneck(nn.Module):
@@ -181,7 +181,7 @@ class ResNet(nn.Module):
             )
         result = []
         for i, (stage, count) in enumerate(
-            zip(plan(self.output_stride), self.stages, strict=True), start=1
+            zip(plan_stages(self.output_stride), self.stages, strict=True), start=1
         ):
             if i in rates:
                 result.append(stage.units_at_rates(count, rates[i]))

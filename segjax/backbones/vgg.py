@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from segjax.backbones.stages import plan
+from segjax.backbones.output_stride import plan_stages
+from segjax.contracts import Features
 from segjax.layers.conv import Conv
 from segjax.layers.norm import BatchNorm
 from segjax.ops.pool import max_pool
-from segjax.types import Features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class VGG(nn.Module):
         Raises:
           ValueError: the output stride is not 8, 16 or 32.
         """
-        pools = plan(self.output_stride, strides=(2, 2, 2))
+        pools = plan_stages(self.output_stride, strides=(2, 2, 2))
         strides = (2, 2, *(pool.stride for pool in pools))
         dilations = (1, 1, 1, *(pool.dilation for pool in pools))
         x, features = image, {}

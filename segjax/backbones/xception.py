@@ -14,10 +14,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.backbones.stages import plan
+from segjax.backbones.output_stride import plan_stages
+from segjax.contracts import Features
 from segjax.layers.conv import ConvNorm, SeparableConv
 from segjax.ops.skip import add_skip
-from segjax.types import Features
 
 _init = nn.initializers.truncated_normal(0.09)
 _conv_norm = partial(ConvNorm, momentum=0.9997, epsilon=1e-3, kernel_init=_init)
@@ -117,7 +117,7 @@ class Xception(nn.Module):
           ValueError: the output stride is not 8, 16 or 32.
         """
         strides = (*(stride for _, stride in self.entry_flow), 1, 2, 1)
-        *entry, middle, exit1, exit2 = plan(self.output_stride, strides=strides, stem=2)
+        *entry, middle, exit1, exit2 = plan_stages(self.output_stride, strides=strides, stem=2)
         run = lambda module, x: module(x, train=train)
         run = nn.remat(run) if self.remat else run
         conv_norm = partial(_conv_norm, dtype=self.dtype)

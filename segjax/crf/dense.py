@@ -24,10 +24,10 @@ from segjax.crf.checks import (
     each,
     traced,
 )
-from segjax.crf.grid import in_taps
 from segjax.crf.kernels import appearance_features, energies, smoothness_filter
 from segjax.crf.lattice import Placed, connect, lattice_filter, place
 from segjax.crf.mean_field import Normalization, Pairwise, mean_field, normalized
+from segjax.crf.spatial_gaussian import in_taps
 from segjax.errors import InputError
 
 CLIP = 1e-5

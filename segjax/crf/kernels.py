@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from segjax.crf.checks import check_energies
-from segjax.crf.grid import grid_filter
 from segjax.crf.mean_field import Filter
+from segjax.crf.spatial_gaussian import grid_filter
 
 
 def energies(

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from segjax.crf.points import Points, find_points, look_up, representatives
-from segjax.crf.rows import Rows, arrange, row_sums, weighted_gather
+from segjax.crf.hash_table import Points, find_points, look_up, representatives
+from segjax.crf.segment_sum import Rows, arrange, row_sums, weighted_gather
 from segjax.crf.simplex import simplex
-from segjax.ops.forms import is_plain, on_cpu
+from segjax.ops.dispatch import is_plain, on_cpu
 
 Linear = Callable[[Array], Array]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.contracts import IGNORE
 from segjax.data.files import IMAGES, by_stem, existing_folder, paired
 from segjax.data.palette import voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
-from segjax.types import IGNORE
 
 NAMES = """
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,

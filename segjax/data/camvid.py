@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.contracts import IGNORE
 from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
-from segjax.types import IGNORE
 
 COLOURS = {
     "Sky": (128, 128, 128),

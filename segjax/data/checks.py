@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from segjax.contracts import IGNORE, Dataset, Example, full_scale
 from segjax.errors import InputError
 from segjax.labels import as_ids, check_planes, equals, listed, no_class
-from segjax.types import IGNORE, Dataset, Example, full_scale
 
 
 def check_example(

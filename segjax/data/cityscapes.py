@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.contracts import IGNORE
 from segjax.data.files import by_stem, existing_folder
 from segjax.data.names import composed
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
 from segjax.errors import InputError
-from segjax.types import IGNORE
 
 CLASSES = {
     "road": (7, (128, 64, 128)),

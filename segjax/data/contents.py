@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+
+from segjax.atomic import write_text
 
 SETTLED = 2_000_000_000
 """Nanoseconds after which a file's times tell a later write from the last one (FAT has 2 s)."""
@@ -77,7 +78,4 @@ def remember(
     lines = {str(path): [stamp, found[path]] for path, stamp in before.items()}
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(suffix=".partial", dir=memo.parent) as partial:
-            whole = pathlib.Path(partial, memo.name)
-            whole.write_text(json.dumps(lines), encoding="utf-8")
-            os.replace(whole, memo)
+        write_text(memo, json.dumps(lines))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.contracts import IGNORE
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
 from segjax.data.label_map import LabelMap, check_label_map
@@ -14,7 +15,6 @@ from segjax.data.names import inside, near_entry
 from segjax.data.palette import palette_of, voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
-from segjax.types import IGNORE
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from segjax.contracts import IGNORE
 from segjax.errors import InputError
-from segjax.types import IGNORE
 
 LabelMap = tuple[tuple[int | str, int], ...]
 """Pairs (which ids of the file, class id or 255); the first pair that fits decides.

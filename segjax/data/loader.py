@@ -17,9 +17,9 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int, UInt8
 
+from segjax.contracts import Dataset, Example, Transform
 from segjax.data.checks import check_channels, check_example, checked_example, read_example
 from segjax.errors import InputError
-from segjax.types import Dataset, Example, Transform
 
 
 def batches(

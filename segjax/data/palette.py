@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.types import IGNORE
+from segjax.contracts import IGNORE
 
 VOID = (224, 224, 192)
 """The colour of ignored pixels: entry 255 of PASCAL VOC's table."""

@@ -28,6 +28,7 @@ import tqdm
 from jaxtyping import UInt8
 from PIL import Image
 
+from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, open_image, pages
@@ -36,7 +37,6 @@ from segjax.data.label_map import LabelMap, classes_of, outside, remedy
 from segjax.data.masks import largest_sample, stored_samples
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
-from segjax.types import Example
 
 VERSION = "2.1.0"
 """Part of every key: raise it when the same files are to be written differently."""

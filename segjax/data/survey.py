@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,9 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segjax.announce import announced
+from segjax.atomic import write_text
+from segjax.contracts import IGNORE, Dataset
 from segjax.data.checks import checked_example, read_example
 from segjax.data.prepare import FileDataset
-from segjax.types import IGNORE, Dataset
 
 FILE = "survey2.json"
 """Raise its number when anything is counted or digested differently."""
@@ -186,14 +186,7 @@ def _kept(path: pathlib.Path, total: int) -> Survey | None:
 def _write(path: pathlib.Path, text: str) -> None:
     """Writes it whole or, where the cache is read-only or full, not at all."""
     with contextlib.suppress(OSError):
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(partial, path)
-        except OSError:
-            os.unlink(partial)
-            raise
+        write_text(path, text)
 
 
 def shared_images(one: Survey, other: Survey) -> list[str]:

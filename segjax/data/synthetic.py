@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from segjax.contracts import Example
 from segjax.data.palette import voc_palette
 from segjax.errors import InputError
-from segjax.types import Example
 
 CLASSES = ("background", "disk", "square", "triangle", "ring", "cross")
 STREAMS = {"train": 0, "val": 1}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from segjax.contracts import IGNORE
 from segjax.data.label_map import LabelMap, classes_of
-from segjax.types import IGNORE
 
 EVERYWHERE = (255, 65535)
 """White whatever the file's depth; 1 may be white too, or class 1."""

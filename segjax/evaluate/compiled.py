@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from segjax.announce import announced
+from segjax.contracts import IGNORE, Array, Variables
 from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
 from segjax.parallel import map_examples, map_images
-from segjax.types import IGNORE, Array, Variables
 
 Images = Shaped[np.ndarray, "b h w c"]
 Probabilities = Float[np.ndarray, "b oh ow k"]
@@ -37,7 +37,7 @@ class HostPredictor(Protocol):
         ...
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel, the first of several; `likeliest` of the call.
+        """The most likely class of every pixel, the first of several: `argmax_labels`.
 
         Raises:
           RunError: a probability is not a number.
@@ -72,7 +72,7 @@ class Compiled:
         return self._run(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel."""
+        """The most likely class of every pixel."""
         # On the device: k class maps of float32 would be the larger transfer by far. A program
         # of its own, because in one with the network XLA might compute other probabilities.
         return _numbers(self._run(variables, images, then=_ranked_on_device))
@@ -113,29 +113,29 @@ class Eager:
         return np.asarray(self._predict(variables, images))
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel."""
-        return likeliest(self(variables, images))
+        """The most likely class of every pixel."""
+        return argmax_labels(self(variables, images))
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes the predictor inside tells apart."""
         return self._inner.check(variables, images)
 
 
-def likeliest(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
+def argmax_labels(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
     """The class of the highest score, the first of several.
 
     Raises:
-      ValueError: there is one class only, which would be the likeliest everywhere.
+      ValueError: there is one class only, which would be the most likely everywhere.
       RunError: a score is not a number.
     """
     return _numbers(_ranked(scores, np))
 
 
 def _ranked(scores: Any, xp: Any) -> Any:
-    """The likeliest class, and 255, which is none, where a score is not a number."""
+    """The most likely class, and 255, which is none, where a score is not a number."""
     if scores.shape[-1] < 2:
         raise ValueError(
-            f"Scores of shape {scores.shape} have one class, which would be the likeliest "
+            f"Scores of shape {scores.shape} have one class, which would be the most likely "
             "everywhere; of a binary task give two: (1 − p, p), or num_classes=2."
         )
     broken = xp.isnan(scores).any(-1)

@@ -12,17 +12,17 @@ import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.evaluate.compiled import (
     HostPredictor,
     Images,
     Labels,
     Probabilities,
-    likeliest,
+    argmax_labels,
     on_host,
 )
 from segjax.evaluate.predictors import Predictor
-from segjax.types import Variables
 
 ROWS = 64
 """That are enlarged at a time: k maps of a large image would not fit into memory."""
@@ -107,12 +107,14 @@ def enlarged(probabilities: Probabilities, size: tuple[int, ...]) -> Iterator[Pr
 
 
 def enlarged_classes(probabilities: Probabilities, size: tuple[int, ...]) -> Labels:
-    """The likeliest class of every pixel of the enlarged probabilities.
+    """The most likely class of every pixel of the enlarged probabilities.
 
     Raises:
       RunError: a probability is not a number.
     """
-    return np.concatenate([likeliest(band) for band in enlarged(probabilities, size)], axis=1)
+    return np.concatenate(
+        [argmax_labels(band) for band in enlarged(probabilities, size)], axis=1
+    )
 
 
 def _taps(old: int, new: int) -> tuple[Shaped[np.ndarray, "n t"], Float[np.ndarray, "n t"]]:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.contracts import Array, Variables
 from segjax.errors import InputError
-from segjax.ops.frame import center_crop, mirror_pad
+from segjax.ops.padding import center_crop, mirror_pad
 from segjax.ops.resize import resize_bilinear
-from segjax.types import Array, Variables
 
 Predictor = Callable[[Variables, Array], Array]
 """(variables, images b h w c as read) -> probabilities b h w k, any h and w; can be traced."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from segjax import metrics
+from segjax.contracts import Dataset, Variables
 from segjax.data.loader import equal_size_batches
 from segjax.evaluate.compiled import HostPredictor, on_host
 from segjax.evaluate.predictors import Predictor
 from segjax.parallel import gather_by_index, sum_over_processes
-from segjax.types import Dataset, Variables
 
 
 @dataclasses.dataclass(frozen=True)

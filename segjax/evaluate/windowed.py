@@ -14,16 +14,16 @@ import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.evaluate.compiled import Images, Labels, Probabilities, likeliest, on_host
-from segjax.types import Variables
+from segjax.evaluate.compiled import Images, Labels, Probabilities, argmax_labels, on_host
 
 MIB = 2**20
 Strip = tuple[int, slice, slice, Float[np.ndarray, "h w k"]]
 """(image, rows, columns, the windows' weighted sums there)."""
 
 
-class Axis(NamedTuple):
+class Tiling(NamedTuple):
     """The windows along one side of an image.
 
     Attributes:
@@ -75,7 +75,7 @@ class Windowed:
     def __init__(
         self,
         predict: Callable,
-        axis: Callable[[int], Axis],
+        axis: Callable[[int], Tiling],
         *,
         weight: Float[np.ndarray, " answered"],
         batch_size: int,
@@ -102,10 +102,10 @@ class Windowed:
         return found
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The likeliest class of every pixel, within the bound on memory."""
+        """The most likely class of every pixel, within the bound on memory."""
         labels = np.empty(images.shape[:3], np.uint8)
         for index, down, across, mean in self._means(variables, images):
-            labels[index, down, across] = likeliest(mean)
+            labels[index, down, across] = argmax_labels(mean)
         return labels
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
@@ -173,7 +173,7 @@ class Windowed:
 
 
 def _added_up(
-    answers: Iterator[np.ndarray], rows: Axis, columns: Axis, stripe: slice
+    answers: Iterator[np.ndarray], rows: Tiling, columns: Tiling, stripe: slice
 ) -> Iterator[tuple[slice, Float[np.ndarray, "h w k"]]]:
     """(rows, their sums) of a stripe, from the top, as soon as no window will change them."""
     sums = None

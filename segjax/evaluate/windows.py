@@ -12,11 +12,11 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
+from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, Images, Labels, Probabilities, on_host
 from segjax.evaluate.predictors import Predictor, WholeImage
-from segjax.evaluate.windowed import Axis, Windowed
-from segjax.types import Variables
+from segjax.evaluate.windowed import Tiling, Windowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SlidingWindow:
             memory=self.memory,
         )
 
-    def axis(self, length: int) -> Axis:
+    def axis(self, length: int) -> Tiling:
         """The windows along a side of so many pixels.
 
         >>> SlidingWindow(size=6, stride=4).axis(11).first
@@ -78,7 +78,7 @@ class SlidingWindow:
         last = length - self.size
         count = -(-last // self._step) + 1
         first = tuple(min(i * self._step, last) for i in range(count))
-        return Axis(length, first if last > 0 else (-(-last // 2),), self.size, self.size)
+        return Tiling(length, first if last > 0 else (-(-last // 2),), self.size, self.size)
 
     def _weight(self) -> np.ndarray:
         if self.blend == "mean":
@@ -123,14 +123,14 @@ class OverlapTile:
         seen, covered, step = self._tile(predict)
         centre = lambda variables, tiles: predict.centre(variables, tiles, (covered, covered))
 
-        def axis(length: int) -> Axis:
+        def axis(length: int) -> Tiling:
             # Of the whole image the network answers for `margin` more pixels on top.
             whole = predict.canvas(length, length)[0]
             start = (seen - covered) // 2 - (whole - length) // 2
             stride = covered // step * step
             count = -(-(length - start - covered) // stride) + 1
             first = tuple(start + i * stride for i in range(max(count, 1)))
-            return Axis(length, first, covered, seen)
+            return Tiling(length, first, covered, seen)
 
         return Windowed(
             centre,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from segjax.console import program, restart_in_utf8
-from segjax.errors import InputError, guarded
+from segjax.errors import InputError, run_command
 
 TOPICS = ("conv", "rates", "skips", "upsampling", "model")
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return guarded(lambda: _run(_parser(given).parse_args(given)))
+    return run_command(lambda: _run(_parser(given).parse_args(given)))
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:

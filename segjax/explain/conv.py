@@ -219,7 +219,7 @@ def _pattern(height: int, width: int) -> np.ndarray:
     return (np.arange(height)[:, None] + 2 * np.arange(width)[None, :] + 1) % 3.0
 
 
-def stages(result: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
+def procedure_arrays(result: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
     """Returns the arrays of the procedure, from the input to what the kernel slides over.
 
     With ones for an image, the zeros in them are those that the procedure puts in.
@@ -247,7 +247,7 @@ def _work(result: dict[str, Any], image: np.ndarray, kernel: np.ndarray) -> dict
     from segjax.ops.matrix import conv_matrix
 
     transposed, dilation = result["transposed"], result["dilation"]
-    arrays = stages(result, image)
+    arrays = procedure_arrays(result, image)
     slid = kernel[::-1, ::-1] if transposed else kernel
     windows = np.lib.stride_tricks.sliding_window_view(arrays[-1], tuple(result["extent"]))
     step = 1 if transposed else result["stride"]

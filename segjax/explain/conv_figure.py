@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from segjax.errors import InputError
-from segjax.explain.conv import stages
 from segjax.explain.conv_text import by, short
 from segjax.explain.figure import (
     EMPTY,
@@ -123,14 +122,17 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
     """
     numbers = result["numbers"]
     image = np.array(numbers["input"]) if numbers else np.ones(result["input"], int)
-    real = [np.where(marks > 0, PLAIN, EMPTY) for marks in stages(result, np.ones(image.shape))]
+    real = [
+        np.where(marks > 0, PLAIN, EMPTY)
+        for marks in procedure_arrays(result, np.ones(image.shape))
+    ]
     largest = max(*real[-1].shape, *result["output"], *result["kernel"])
     if largest > DRAWN:
         raise InputError(
             f"--out draws arrays of up to {DRAWN} x {DRAWN} cells, this one has a side of "
             f"{largest}; give a smaller --size."
         )
-    arrays = [array.astype(image.dtype) for array in stages(result, image)]
+    arrays = [array.astype(image.dtype) for array in procedure_arrays(result, image)]
     kernel = np.array(numbers["kernel"]) if numbers else np.ones(result["kernel"], int)
     output = np.array(numbers["output"]) if numbers else np.ones(result["output"], int)
     picture = _scatter if result["transposed"] else _gather

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from segjax.explain.conv import COLUMNS, LETTERS, ROWS, SIDE, stages
+from segjax.explain.conv import COLUMNS, LETTERS, ROWS, SIDE, procedure_arrays
 
 WIDTH = 96
 """Letters in a line, at most."""
@@ -185,7 +185,7 @@ def _scatter(result: dict[str, Any]) -> list[str]:
 def _real(result: dict[str, Any]) -> list[Any]:
     import numpy as np
 
-    return [marks > 0 for marks in stages(result, np.ones(result["input"]))]
+    return [marks > 0 for marks in procedure_arrays(result, np.ones(result["input"]))]
 
 
 def _checks(numbers: dict[str, Any], product: str, operation: str) -> list[str]:

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from segjax.contracts import Variables
 from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
 from segjax.parallel import data_parallel
 from segjax.train.step import init_state, make_train_step
-from segjax.types import Variables
 
 Size = tuple[int, int]
 Cost = dict[str, float]

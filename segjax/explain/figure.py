@@ -5,7 +5,6 @@ colour alone. Lengths are inches, fonts points; a figure has 150 pixels an inch.
 """
 
 import errno
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from segjax.atomic import atomic_path
 from segjax.errors import InputError
 
 INK, MUTED, LINE, FRAME = "#1e2126", "#5b6068", "#a9aeb6", "#c9cdd3"
@@ -114,14 +114,10 @@ def save(figure: Figure, path: pathlib.Path) -> None:
     Raises:
       InputError: the folder cannot be made or written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with atomic_path(path) as partial:
             figure.savefig(partial, format="png", dpi=_DPI)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise

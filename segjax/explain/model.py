@@ -16,8 +16,8 @@ from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.explain.cost import inference, training_step
-from segjax.explain.field import effective_fields, picture
-from segjax.explain.field_figure import draw_fields
+from segjax.explain.effective_receptive_field import effective_fields, picture
+from segjax.explain.effective_receptive_field_figure import draw_fields
 from segjax.explain.model_text import words
 from segjax.explain.trace import Row, Seen, Trace, trace
 from segjax.ops.conv import pair

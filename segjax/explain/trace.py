@@ -1,7 +1,8 @@
 """A network's layers, their costs and their fields, read from its jaxpr: nothing is run.
 
-The network is traced on shapes alone, in its plain form (`segjax.ops.forms.plain`), and every
-equation is followed by what it does to the image's rows and columns (`segjax.explain.reach`).
+The network is traced on shapes alone, in its plain form (`segjax.ops.dispatch.plain`), and
+every equation is followed by what it does to the image's rows and columns
+(`segjax.explain.jaxpr_receptive_field`).
 """
 
 import dataclasses
@@ -15,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.explain.reach import Reach, reach_of
-from segjax.ops.forms import plain
+from segjax.contracts import Variables
+from segjax.explain.jaxpr_receptive_field import Reach, reach_of
+from segjax.ops.dispatch import plain
 from segjax.ops.receptive_field import Field
-from segjax.types import Variables
 
 LARGEST_CONSTANT = 2**22
 """Elements of the largest array that is worked out while tracing: indices, weights."""

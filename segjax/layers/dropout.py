@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.types import AXIS
+from segjax.contracts import AXIS
 
 
 class Dropout(nn.Module):

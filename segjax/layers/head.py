@@ -10,7 +10,7 @@ from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.dropout import Dropout
 
 
-def hand_over(module: nn.Module, name: str, logits: Float[Array, "b h w k"]) -> None:
+def sow_auxiliary(module: nn.Module, name: str, logits: Float[Array, "b h w k"]) -> None:
     """Sows an auxiliary head's logits into the collection "auxiliary", but not in `init`."""
     if not module.is_initializing():
         newest = lambda _, new: new

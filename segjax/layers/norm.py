@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.types import AXIS
+from segjax.contracts import AXIS
 
 
 class BatchNorm(nn.BatchNorm):

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 
-def run_stage(method: Callable[..., Any], *inputs: Any, remat: bool, **options: Any) -> Any:
+def maybe_remat(method: Callable[..., Any], *inputs: Any, remat: bool, **options: Any) -> Any:
     """Returns `method(*inputs, **options)` of a module, whose names stay as they are.
 
     With `remat` the gradient keeps the inputs alone, and computes anew what lies between them

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import hand_over, head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.head import head_dtype, sow_auxiliary
+from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
 
 # What both networks answer as `label_stride`.
@@ -59,7 +59,7 @@ class DeepLabV1(nn.Module):
         x = maps["c5"]
         if self.average_pool:
             x = nn.avg_pool(x, (3, 3), padding="SAME")  # Zeros outside count, as in Caffe.
-        x = run_stage(self._classifier, x, remat=self.remat, train=train)
+        x = maybe_remat(self._classifier, x, remat=self.remat, train=train)
         if self.multi_scale:
             x = jnp.concatenate([x, *self._side_maps({"c0": image, **maps}, dtype)], axis=-1)
         dtype = at_least_float32(dtype)
@@ -110,7 +110,7 @@ class AtrousScores(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w k"]:
         """Returns scores of the same size."""
         branches = [
-            run_stage(self._branch, x, i=i, remat=self.remat, train=train)
+            maybe_remat(self._branch, x, i=i, remat=self.remat, train=train)
             for i in range(len(self.rates))
         ]
         return reduce(jnp.add, branches)
@@ -175,7 +175,7 @@ class DeepLabV2(nn.Module):
         by_scale = [self._at_scale(scores, image, scale) for scale in self.scales]
         if train and len(self.scales) > 1:
             for scale, logits in zip(self.scales, by_scale, strict=True):
-                hand_over(self, f"scale_{scale:g}", logits)
+                sow_auxiliary(self, f"scale_{scale:g}", logits)
         return reduce(jnp.maximum, by_scale)
 
     def _at_scale(

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, SeparableConv, at_least_float32
-from segjax.layers.head import FCNHead, hand_over, head_dtype
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
 from segjax.layers.pyramid import ASPP
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
 
 
@@ -47,7 +47,7 @@ class DeepLabV3(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size; with `train`, sows the auxiliary head's."""
         features = self.backbone(image, train=train)
-        dtype, run = head_dtype(self), partial(run_stage, remat=self.remat, train=train)
+        dtype, run = head_dtype(self), partial(maybe_remat, remat=self.remat, train=train)
         aspp = ASPP(
             self.rates, features=self.features, dropout=self.dropout, dtype=dtype, name="aspp"
         )
@@ -60,7 +60,7 @@ class DeepLabV3(nn.Module):
         if self.auxiliary and (train or self.is_initializing()):
             head = FCNHead(self.num_classes, dtype=dtype, name="auxiliary_head")
             scores = head(features[self.auxiliary_feature], train=train)
-            hand_over(self, self.auxiliary_feature, self._upsample(scores, image))
+            sow_auxiliary(self, self.auxiliary_feature, self._upsample(scores, image))
         return self._upsample(logits, image)
 
     def _upsample(
@@ -126,7 +126,7 @@ class DeepLabV3Plus(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         features = self.backbone(image, train=train)
-        dtype, run = head_dtype(self), partial(run_stage, remat=self.remat, train=train)
+        dtype, run = head_dtype(self), partial(maybe_remat, remat=self.remat, train=train)
         aspp = ASPP(
             self.rates,
             features=self.features,

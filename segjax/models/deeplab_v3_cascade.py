@@ -7,11 +7,11 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from segjax.backbones.output_stride import Stage
 from segjax.backbones.resnet import ResNet
-from segjax.backbones.stages import Stage
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.head import head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
 
 
@@ -54,7 +54,7 @@ class DeepLabV3Cascade(nn.Module):
             units = stage.units(self.backbone.stages[-1], self.backbone.multi_grid)
             for j, unit in enumerate(units):
                 block = self.backbone.block(width, unit, dtype=dtype, name=f"block{i}_{j}")
-                x = run_stage(block.__call__, x, remat=remat, train=train)
+                x = maybe_remat(block.__call__, x, remat=remat, train=train)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         size = (image.shape[1], image.shape[2])
         return resize_bilinear(logits, size, align_corners=self.align_corners)

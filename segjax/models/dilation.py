@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.remat import run_stage
-from segjax.ops.frame import mirror_pad
+from segjax.layers.remat import maybe_remat
+from segjax.ops.padding import mirror_pad
 from segjax.ops.pool import max_pool
 
 MARGIN = 186
@@ -112,15 +112,15 @@ class Dilation(nn.Module):
         if self.context is None:
             return scores
         context = Context(self.num_classes, self.context, dtype=self.dtype, name="context")
-        return run_stage(context.__call__, scores, remat=self.remat)
+        return maybe_remat(context.__call__, scores, remat=self.remat)
 
     def _front(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
         """Returns the front end's scores of an image with its margin (section 4)."""
         for stage in range(1, 6):
-            x = run_stage(self._stage, x, stage=stage, remat=self.remat)
+            x = maybe_remat(self._stage, x, stage=stage, remat=self.remat)
             if stage <= 3:
                 x = max_pool(x, window=2, stride=2)
-        x = run_stage(self._classifier, x, remat=self.remat, train=train)
+        x = maybe_remat(self._classifier, x, remat=self.remat, train=train)
         init, dtype = nn.initializers.normal(0.001), at_least_float32(self.dtype)
         return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="final")(x)
 

@@ -24,8 +24,8 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.head import head_dtype
-from segjax.layers.remat import run_stage
-from segjax.ops.frame import pad_to_multiple
+from segjax.layers.remat import maybe_remat
+from segjax.ops.padding import pad_to_multiple
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.shuffle import depth_to_space
 
@@ -77,7 +77,7 @@ class DUC(nn.Module):
         factor = stride // self.cell
         padded, crop = pad_to_multiple(image, stride)
         x = self.backbone(padded, train=train)["c5"]
-        scores = run_stage(self._scores, x, factor=factor, remat=self.remat)
+        scores = maybe_remat(self._scores, x, factor=factor, remat=self.remat)
         return crop(resize_bilinear(scores, (padded.shape[1], padded.shape[2])))
 
     def _scores(self, x: Float[Array, "b h w c"], *, factor: int) -> Float[Array, "b oh ow k"]:

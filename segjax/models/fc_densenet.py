@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from segjax.layers.conv import Conv, ConvTranspose, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
-from segjax.layers.remat import run_stage
-from segjax.ops.frame import pad_to_multiple
+from segjax.layers.remat import maybe_remat
+from segjax.ops.padding import pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.skip import concat_skip
 
@@ -55,7 +55,7 @@ class DenseBlock(nn.Module):
         """Returns the layers · growth new channels alone."""
         new = []
         for i in range(self.layers):
-            new.append(run_stage(self._layer, x, *new, i=i, remat=self.remat, train=train))
+            new.append(maybe_remat(self._layer, x, *new, i=i, remat=self.remat, train=train))
         return jnp.concatenate(new, axis=-1)
 
     def _layer(
@@ -154,7 +154,7 @@ class FCDenseNet(nn.Module):
         conv = NormReLUConv(
             x.shape[-1], 1, self.dropout, self.dtype, name=f"transition_down{level}"
         )
-        x = run_stage(conv.__call__, x, remat=self.remat, train=train)
+        x = maybe_remat(conv.__call__, x, remat=self.remat, train=train)
         return max_pool(x, window=2, stride=2)
 
 

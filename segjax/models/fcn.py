@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 from segjax.backbones.vgg import CEIL
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import FCNHead, hand_over, head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
+from segjax.layers.remat import maybe_remat
 from segjax.ops.conv import conv_output_size
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
@@ -96,7 +96,7 @@ class SkipFCN(nn.Module):
         border = (BORDER, BORDER)
         maps = self.backbone(jnp.pad(image, ((0, 0), border, border, (0, 0))), train=train)
         self._check(maps, image.shape[1:3])
-        scores = run_stage(self._classifier, maps["c5"], remat=self.remat, train=train)
+        scores = maybe_remat(self._classifier, maps["c5"], remat=self.remat, train=train)
         for level, scale in zip(_skips(self.stride), self.skip_scales, strict=False):
             scores = _upsample(scores, 2)
             skip = self._score(maps[level] * scale, f"score_pool{level[1]}")
@@ -180,12 +180,12 @@ class FCN(nn.Module):
 
         def logits(x: Float[Array, "b oh ow c"], name: str) -> Array:
             head = FCNHead(self.num_classes, dropout=self.dropout, dtype=dtype, name=name)
-            scores = run_stage(head.__call__, x, remat=self.remat, train=train)
+            scores = maybe_remat(head.__call__, x, remat=self.remat, train=train)
             return resize_bilinear(scores, size)
 
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
-            hand_over(self, "c4", logits(features["c4"], "auxiliary_head"))
+            sow_auxiliary(self, "c4", logits(features["c4"], "auxiliary_head"))
         return logits(features["c5"], "head")
 
     @nn.nowrap

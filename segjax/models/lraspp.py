@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.head import head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
 
@@ -42,7 +42,7 @@ class LRASPP(nn.Module):
         low, high = features[self.low], features[self.high]
         dtype = head_dtype(self)
         cbr = ConvNormReLU(self.features, 1, dtype=dtype, name="cbr")
-        x = run_stage(cbr.__call__, high, remat=self.remat, train=train)
+        x = maybe_remat(cbr.__call__, high, remat=self.remat, train=train)
         scale = Conv(self.features, 1, use_bias=False, dtype=dtype, name="scale")
         x = x * nn.sigmoid(scale(high.mean((1, 2), keepdims=True)))
         x = resize_bilinear(x, (low.shape[1], low.shape[2]))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import ConvNormReLU
-from segjax.layers.head import FCNHead, hand_over, head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
+from segjax.layers.remat import maybe_remat
 from segjax.ops.pool import adaptive_avg_pool
 from segjax.ops.resize import resize_bilinear
 
@@ -68,16 +68,16 @@ class PSPNet(nn.Module):
 
         def logits(x: Float[Array, "b oh ow c"], width: int, name: str) -> Array:
             head = FCNHead(self.num_classes, width, self.dropout, True, dtype=dtype, name=name)
-            scores = run_stage(head.__call__, x, remat=self.remat, train=train)
+            scores = maybe_remat(head.__call__, x, remat=self.remat, train=train)
             return resize_bilinear(scores, size, align_corners=True)
 
         # The head's parameters must exist whatever `train` is at initialisation.
         if self.auxiliary and (train or self.is_initializing()):
             c4 = features["c4"]
-            hand_over(self, "c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
+            sow_auxiliary(self, "c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
         c5 = features["c5"]
         ppm = PyramidPooling(self.bins, dtype=dtype, name="ppm")
-        pyramid = run_stage(ppm.__call__, c5, remat=self.remat, train=train)
+        pyramid = maybe_remat(ppm.__call__, c5, remat=self.remat, train=train)
         return logits(pyramid, c5.shape[-1] // 4, "head")
 
     @nn.nowrap

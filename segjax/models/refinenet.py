@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
 from segjax.layers.head import head_dtype
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.skip import add_skip
@@ -105,7 +105,7 @@ class RefineNet(nn.Module):
         for name in ("c5", "c4", "c3", "c2"):
             width = 2 * self.features if x is None else self.features
             refine = Refine(width, self.pools, dtype=dtype, name=f"refine_{name}")
-            x = run_stage(refine.__call__, maps[name], x, remat=self.remat)
+            x = maybe_remat(refine.__call__, maps[name], x, remat=self.remat)
             if name != "c2":
                 x = self._project(x, dtype, name=f"project_{name}")
         x = Dropout(self.dropout, name="dropout")(x, train=train)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from segjax.layers.conv import Conv, at_least_float32, he_fan_in
 from segjax.layers.norm import BatchNorm
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.pool import max_pool_with_indices, max_unpool
 
 
@@ -41,7 +41,7 @@ class SegNet(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         x, pools, mirrors = image, [], []
-        run = partial(run_stage, self._convs, remat=self.remat, train=train)
+        run = partial(maybe_remat, self._convs, remat=self.remat, train=train)
         for i, widths in enumerate(self.stages, start=1):
             names = [f"conv{i}_{j}" for j in range(1, len(widths) + 1)]
             taken = (x.shape[-1], *widths[:-1])
@@ -89,7 +89,7 @@ class SegNetBasic(nn.Module):
     ) -> Float[Array, "b h w k"]:
         """Returns logits of the image's size."""
         x, pools = local_response_norm(image) if self.response_norm else image, []
-        run = partial(run_stage, self._conv_norm, remat=self.remat, train=train)
+        run = partial(maybe_remat, self._conv_norm, remat=self.remat, train=train)
         for i in range(1, self.depth + 1):
             x = nn.relu(run(x, name=f"conv{i}"))
             size = x.shape[1:3]

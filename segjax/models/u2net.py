@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, at_least_float32
-from segjax.layers.head import hand_over
+from segjax.layers.head import sow_auxiliary
 from segjax.layers.norm import BatchNorm
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
 
@@ -115,7 +115,7 @@ class U2Net(nn.Module):
                 f"{len(self.decoder)}."
             )
         x, stages = image, []
-        run = partial(run_stage, remat=self.remat, train=train)
+        run = partial(maybe_remat, remat=self.remat, train=train)
         for i, sizes in enumerate(self.encoder, start=1):
             stage = self._stage(i, sizes, f"stage{i}")
             x = run(stage.__call__, _pool(x) if i > 1 else x)
@@ -127,7 +127,7 @@ class U2Net(nn.Module):
         sides = [self._side(x, i, image) for i, x in enumerate(stages, start=1)]
         if train and not self.is_initializing():
             for i, side in enumerate(sides, start=1):
-                hand_over(self, f"d{i}", side)
+                sow_auxiliary(self, f"d{i}", side)
         dtype = at_least_float32(self.dtype)
         fusion = Conv(self.num_classes, 1, dtype=dtype, name="outconv")
         return fusion(jnp.concatenate(sides, axis=-1))

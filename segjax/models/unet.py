@@ -12,9 +12,9 @@ from segjax.layers.conv import Conv, at_least_float32, he_fan_in
 from segjax.layers.dropout import Dropout
 from segjax.layers.head import head_dtype
 from segjax.layers.norm import BatchNorm
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 from segjax.layers.up import Up, transposed
-from segjax.ops.frame import center_crop, pad_to_multiple
+from segjax.ops.padding import center_crop, pad_to_multiple
 from segjax.ops.pool import max_pool
 from segjax.ops.shuffle import upsample_nearest
 from segjax.ops.skip import concat_skip
@@ -86,7 +86,7 @@ class UNet(nn.Module):
         return crop(self._network(padded, train=train))
 
     def _network(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
-        skips, run = [], partial(run_stage, remat=self.remat, train=train)
+        skips, run = [], partial(maybe_remat, remat=self.remat, train=train)
         for level in range(self.depth):
             x = run(self._convs, x, level=level, name=f"down{level}")
             skips.append(x)
@@ -207,7 +207,7 @@ class EncoderUNet(nn.Module):
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
             convs = ConvPair(width, False, True, dtype, name=f"up{level}")
-            x = run_stage(convs.__call__, x, remat=self.remat, train=train)
+            x = maybe_remat(convs.__call__, x, remat=self.remat, train=train)
         classifier = Conv(
             self.num_classes,
             3,

@@ -9,8 +9,8 @@ so shifts the grid by a pixel; published weights expect 1 + 1:
 
 from jaxtyping import Array, Float
 
-from segjax.ops.convolve import convolve
-from segjax.ops.products import Window
+from segjax.ops.conv_lowering import convolve
+from segjax.ops.tap_matmul import Window
 
 Pair = int | tuple[int, int]
 """One number for both axes, or (height, width)."""

@@ -8,8 +8,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
 from segjax.ops.conv import Pair, conv_output_size, pair
-from segjax.ops.forms import is_plain
-from segjax.ops.sizes import positions
+from segjax.ops.dispatch import is_plain
+from segjax.ops.symbolic_shapes import positions
 from segjax.parallel import is_splitting
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.sizes import positions
+from segjax.ops.symbolic_shapes import positions
 
 
 def resize_bilinear(

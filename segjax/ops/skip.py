@@ -10,7 +10,7 @@ Either way a part of the gradient arrives at the earlier layer as it left the la
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.ops.frame import center_crop
+from segjax.ops.padding import center_crop
 
 
 def add_skip(

@@ -15,9 +15,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
-from segjax.ops.convolve import convolve, plain_form, rounded_once
-from segjax.ops.forms import is_plain, on_cpu
-from segjax.ops.products import Window, mirrored
+from segjax.ops.conv_lowering import convolve, plain_form, rounded_once
+from segjax.ops.dispatch import is_plain, on_cpu
+from segjax.ops.tap_matmul import Window, mirrored
 
 
 def conv_transpose2d(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.products import Window
+from segjax.ops.tap_matmul import Window
 
 
 def tiles(window: Window, axis: int, size: int) -> int:

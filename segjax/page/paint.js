@@ -21,7 +21,7 @@ function paintMask(out, { pixels, label }, colours, wanted) {
   }
 }
 
-/* As `segjax.evaluate.draw.overlay`, to the pixel: a class whose colour is black, as VOC's
+/* As `segjax.drawing.overlay.overlay`, to the pixel: a class whose colour is black, as VOC's
    background, keeps the image, and each region is edged inside the class of the higher id. */
 function paintOverlay(out, { pixels, width, label }, colours, wanted, opacity) {
   const plain = colours.map((colour) => colour.every((value) => value === 0));

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 from PIL import Image
 
 from segjax.data.images import png
-from segjax.evaluate.composite import blur_background, foreground
-from segjax.evaluate.draw import palette_png
+from segjax.drawing.composite import blur_background, foreground
+from segjax.drawing.overlay import palette_png
 from segjax.page.document import Document
 from segjax.page.limits import Refused
 from segjax.page.service import Result, Service

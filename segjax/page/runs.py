@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from segjax.contracts import Variables
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import Experiment, Wrapper
 from segjax.train.trained import load_trained
-from segjax.types import Variables
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class ServedRun:
     """A trained network with what its answers mean.
 
     Attributes:
@@ -67,7 +67,9 @@ class Run:
         return {"name": self.name, "step": self.step, "classes": classes, "way": way}
 
 
-def load_runs(runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str) -> list[Run]:
+def load_runs(
+    runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str
+) -> list[ServedRun]:
     """The runs of these folders, with their experiments as they are to predict.
 
     Two of one name are told apart by their place.
@@ -85,11 +87,11 @@ def load_runs(runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: st
     ]
 
 
-def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> Run:
+def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
     # The machine may be another than the one that had several devices share an image.
     experiment = dataclasses.replace(experiment, split=(1, 1))
     trained = load_trained(workdir, experiment, checkpoint=checkpoint)
-    return Run(
+    return ServedRun(
         name=workdir.resolve().name,
         step=trained.step,
         channels=trained.channels,

@@ -14,13 +14,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from segjax.data.images import MODES, pixels
+from segjax.drawing.composite import areas
 from segjax.errors import RunError
-from segjax.evaluate.compiled import likeliest
-from segjax.evaluate.composite import areas
+from segjax.evaluate.compiled import argmax_labels
 from segjax.evaluate.longest_side import enlarged_classes, smaller, within
 from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
-from segjax.page.runs import Run
+from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright
 
 MOST_PROGRAMS = 48
@@ -67,7 +67,7 @@ class Service:
     what is being computed, for whoever waits; nothing while nothing is.
     """
 
-    def __init__(self, runs: Sequence[Run], limits: Limits):
+    def __init__(self, runs: Sequence[ServedRun], limits: Limits):
         self.runs, self.limits = tuple(runs), limits
         self._places = threading.BoundedSemaphore(limits.waiting + 1)
         self._turn = threading.Lock()
@@ -145,7 +145,7 @@ class Service:
         for place, run in enumerate(self.runs):
             with self._said(place, seen):
                 probabilities = run.probabilities(as_seen(run.channels))
-            labels.append(likeliest(probabilities))
+            labels.append(argmax_labels(probabilities))
             masks.append(
                 labels[-1] if seen == size else enlarged_classes(probabilities[None], size)[0]
             )

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from segjax.contracts import IGNORE, Dataset
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import InputError
 from segjax.experiment import Experiment
-from segjax.types import IGNORE, Dataset
 
 LISTED = 8
 """Names that a line gives before it counts the others."""

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.contracts import Array, Example
 from segjax.errors import InputError
 from segjax.train.plan import Plan
-from segjax.types import Array, Example
 
 
 def fault_in_batch(plan: Plan, step: int) -> str | None:

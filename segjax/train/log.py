@@ -15,6 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore (made at i
 from tensorboardX.record_writer import RecordWriter
 from tqdm import tqdm
 
+from segjax.atomic import write_text
 from segjax.errors import RunError
 
 METRICS = "metrics.jsonl"
@@ -43,10 +44,7 @@ class RunLog:
     def __init__(self, workdir: pathlib.Path, *, first_step: int):
         rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
         path = workdir / METRICS
-        temporary = path.with_name(f".{METRICS}")
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        temporary.write_text(lines, encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         shutil.rmtree(workdir / EVENTS, ignore_errors=True)
         (workdir / EVENTS).mkdir()
         self._file = path.open("a", encoding="utf-8")

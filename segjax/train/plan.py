@@ -13,6 +13,7 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
+from segjax.contracts import IGNORE, Dataset, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
@@ -24,7 +25,6 @@ from segjax.parallel import check_batch_size
 from segjax.train.coverage import coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state, loss_terms
-from segjax.types import IGNORE, Dataset, Variables
 
 FIRST_BATCHES = 8
 """How many batches without a pixel that counts are looked at before it is said."""

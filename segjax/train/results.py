@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from segjax import weights
+from segjax.atomic import write_text
+from segjax.contracts import Variables
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment, describe
 from segjax.parallel import is_main
+from segjax.report.run_page import ExampleResult, write_report
 from segjax.train.log import read_metrics
-from segjax.train.report import ExampleResult, write_report
-from segjax.train.workdir import EVALUATION, write_text
-from segjax.types import Variables
+from segjax.train.workdir import EVALUATION
 
 REPORT = "report.html"
 WEIGHTS = "model.safetensors"

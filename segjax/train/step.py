@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from segjax.contracts import AXIS, Array, Batch, Loss, Variables
 from segjax.losses import on_logits_grid
-from segjax.types import AXIS, Array, Batch, Loss, Variables
 
 
 @flax.struct.dataclass

@@ -6,17 +6,17 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segjax.atomic import write_text
 from segjax.evaluate.predictors import at_output_stride
 from segjax.evaluate.score import over_classes
 from segjax.experiment import Experiment
 from segjax.train.results import how_evaluated
-from segjax.train.workdir import write_text
 
 EVALUATIONS = "evaluations.json"
 SCORES = ("mean_iou", "pixel_accuracy")
 
 
-def stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
+def evaluation_stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
     """(name, experiment) from the plain network on whole images to the evaluation as it is.
 
     Each changes one thing more: the output stride where `evaluation` has another one than the

@@ -11,12 +11,12 @@ import numpy as np
 from flax.errors import FlaxError
 from jaxtyping import UInt8
 
+from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.plan import evaluated
-from segjax.types import Variables
 
 SIDE = 64
 """Pixels of the image that a network is tried on; nothing is computed."""

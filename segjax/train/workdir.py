@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from segjax import experiment as experiments
+from segjax.atomic import write_bytes, write_text
 from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
@@ -83,7 +84,7 @@ def claim(
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
     head += "" if place is None else f"{_PLACE}{place}\n"
     if source.resolve() != (workdir / SOURCE).resolve():
-        _write(workdir / SOURCE, contents)
+        write_bytes(workdir / SOURCE, contents)
         write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
 
 
@@ -118,17 +119,3 @@ def _after(lines: Sequence[str], head: str, default: str) -> str:
 def _recorded(workdir: pathlib.Path) -> str:
     """The run's description, also where another locale's encoding was once written."""
     return (workdir / DESCRIPTION).read_text(encoding="utf-8", errors="replace")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a UTF-8 file whole or not at all; bytes of names that are not text as escapes."""
-    _write(path, text.encode("utf-8", errors="backslashreplace"))
-
-
-def _write(path: pathlib.Path, contents: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(contents)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

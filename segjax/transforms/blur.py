@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from segjax.contracts import Example
 from segjax.errors import InputError
-from segjax.types import Example
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
+from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
 from segjax.labels import check_planes
-from segjax.types import IGNORE, Example
 
 
 @dataclass(frozen=True)

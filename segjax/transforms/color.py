@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from segjax.contracts import Example, full_scale
 from segjax.errors import InputError
-from segjax.types import Example, full_scale
 
 GREY = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601's luma of red, green, blue."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
+from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.labels import check_planes
-from segjax.types import Example
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from segjax.contracts import IGNORE, Example, full_scale
 from segjax.errors import InputError
 from segjax.labels import check_planes
-from segjax.types import IGNORE, Example, full_scale
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour in 8-bit RGB: what fills the room around images by default."""

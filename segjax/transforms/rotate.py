@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
 from segjax.labels import check_planes
 from segjax.transforms.geometric import MEAN_COLOUR, fill_for
-from segjax.types import IGNORE, Example
 
 
 @dataclass(frozen=True)

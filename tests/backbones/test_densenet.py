@@ -12,7 +12,7 @@ import pytest
 from flax import traverse_util
 
 from segjax.backbones.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent.parent / "models"
 MAKER = runpy.run_path(str(FOLDER / "make_golden_densenet.py"))

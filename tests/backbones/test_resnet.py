@@ -18,7 +18,7 @@ from segjax.backbones.resnet import (
     ResNet101,
     ResNet152,
 )
-from segjax.types import AXIS
+from segjax.contracts import AXIS
 
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 65, 97, 3)), jnp.float32)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segjax.backbones.xception import Xception, Xception41, Xception65, Xception71
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 65, 33, 3)), jnp.float32)
 TINY = partial(

@@ -12,7 +12,7 @@ from segjax import experiment as experiments
 from segjax import launch, predict
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
-from segjax.train.comparison import (
+from segjax.report.comparison import (
     Run,
     check_variants,
     forget_scores,

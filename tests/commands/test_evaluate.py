@@ -13,7 +13,7 @@ from segjax.evaluate.compiled import predictor
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import describe, load, override
 from segjax.train.checkpoint import Checkpoints
-from segjax.train.table import stages
+from segjax.train.table import evaluation_stages
 from segjax.train.workdir import open_run
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
@@ -193,15 +193,15 @@ def test_the_output_stride_has_a_row_of_its_own_where_it_is_another():
     backbone = "segjax.backbones.resnet.ResNet18(output_stride=16)"
     dense = f"segjax.models.deeplab_v3.DeepLabV3({backbone}, 6, rates=(1,))"
     experiment = override(load(TINY), f"model={dense}")
-    built = stages(override(experiment, "evaluation.output_stride=8"))
+    built = evaluation_stages(override(experiment, "evaluation.output_stride=8"))
     assert [name for name, _ in built] == ["whole image", "+ output stride 8"]
     assert [e.evaluation.output_stride for _, e in built] == [None, 8]
-    assert len(stages(override(experiment, "evaluation.output_stride=16"))) == 1
+    assert len(evaluation_stages(override(experiment, "evaluation.output_stride=16"))) == 1
 
 
 def test_stages_change_one_thing_each_and_describe_shows_the_wrappers():
     experiment = override(load(TINY), f"evaluation.predictor={SCALES},{FLIP}")
-    built = stages(experiment)
+    built = evaluation_stages(experiment)
     assert [name for name, _ in built] == ["whole image", "+ MultiScale", "+ Flip"]
     assert built[-1][1] == experiment and built[0][1] == load(TINY)
     lines = describe(experiment).splitlines()
@@ -210,4 +210,4 @@ def test_stages_change_one_thing_each_and_describe_shows_the_wrappers():
     again = override(experiment, "evaluation.predictor.0.combine=max")
     assert again.evaluation.wrappers[0].combine == "max"
     alone = override(load(TINY), f"evaluation.predictor={SCALES}")
-    assert [name for name, _ in stages(alone)] == ["whole image", "+ MultiScale"]
+    assert [name for name, _ in evaluation_stages(alone)] == ["whole image", "+ MultiScale"]

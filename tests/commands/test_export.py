@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax import export, launch
+from segjax import launch
+from segjax.export import __main__ as export
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 BLOCKED = "import sys; sys.modules['segjax'] = sys.modules['flax'] = None\n"
@@ -21,7 +22,7 @@ BLOCKED = "import sys; sys.modules['segjax'] = sys.modules['flax'] = None\n"
 PLAIN = """
 import sys, jax, numpy
 from segjax.evaluate.predictors import WholeImage
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.workdir import open_run
 run = open_run(__import__("pathlib").Path(sys.argv[1]))

@@ -12,12 +12,12 @@ from PIL import Image
 
 from segjax import experiment as experiments
 from segjax import launch, predict
-from segjax.answers import outputs
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.crf import CRF
 from segjax.evaluate.longest_side import LongestSide
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
+from segjax.outputs import kinds
 from segjax.train.checkpoint import Checkpoints
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
@@ -278,19 +278,19 @@ def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
 
 
 def test_an_interrupted_command_goes_on_where_it_stopped(finished, photos, capsys, monkeypatch):
-    out, save = photos.parent / "out", outputs.Overlay.save
+    out, save = photos.parent / "out", kinds.Overlay.save
 
     def interrupted(self, answer, path):
         if "a_overlay.png" not in path.name:
             raise KeyboardInterrupt
         save(self, answer, path)
 
-    monkeypatch.setattr(outputs.Overlay, "save", interrupted)
+    monkeypatch.setattr(kinds.Overlay, "save", interrupted)
     words = (finished, photos, "--out", out, "--overlay", "--areas")
     assert run(capsys, *words)[0] == 130
     first = (out / "a.png").stat().st_mtime_ns
     assert not (out / "areas.csv").exists() and not (out / "below/b_overlay.png").exists()
-    monkeypatch.setattr(outputs.Overlay, "save", save)
+    monkeypatch.setattr(kinds.Overlay, "save", save)
     assert run(capsys, *words)[0] == 0
     assert (out / "a.png").stat().st_mtime_ns == first
     assert (out / "below/b_overlay.png").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.crf import points
+from segjax.crf import hash_table
 from segjax.crf.checks import check_probabilities, checked_rounds, each
 from segjax.crf.dense import (
     Appearance,
@@ -177,7 +177,7 @@ def test_rooms_are_two_an_octave_and_suffice():
 
 
 def test_a_lattice_with_lost_corners_is_an_error_and_no_result(monkeypatch):
-    monkeypatch.setattr(points, "_ROUNDS", 1)
+    monkeypatch.setattr(hash_table, "_ROUNDS", 1)
     with pytest.raises(ValueError, match="incomplete: corners did not find their points"):
         run(PROBABILITIES[:13, :9], IMAGE[:13, :9], iterations=1)
 

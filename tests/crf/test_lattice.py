@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from segjax.crf.exact import gaussian_filter
+from segjax.crf.hash_table import find_points
 from segjax.crf.lattice import build_lattice, lattice_filter, place
 from segjax.crf.mean_field import normalized
-from segjax.crf.points import find_points
 from segjax.crf.simplex import simplex
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 
 def features_of(n, d, spread=2.0, seed=0):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.contracts import Dataset
 from segjax.data.ade20k import ADE20K
 from segjax.errors import InputError
-from segjax.types import Dataset
 
 
 def add(root, ids, *, name="ADE_val_00000001", folder="validation"):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.contracts import Dataset
 from segjax.data.cityscapes import Cityscapes
 from segjax.errors import InputError
-from segjax.types import Dataset
 
 
 def add(root, frame, ids, *, split="val", annotation="gtFine"):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.answers.sources import find_sources
 from segjax.data.files import IMAGES, MASKS, by_stem, members, paired
 from segjax.data.folder import Folder
 from segjax.errors import InputError
+from segjax.outputs.inputs import find_inputs
 
 
 def touch(*paths: pathlib.Path) -> None:
@@ -40,7 +40,7 @@ def test_a_dataset_and_predict_take_the_same_files_of_a_folder(tmp_path):
     touch(elsewhere / "d.png")
     (images / "linked").symlink_to(elsewhere)
     (images / "b" / "back").symlink_to(images)
-    taken = [source.relative for source in find_sources([str(images)], tmp_path / "out")]
+    taken = [source.relative for source in find_inputs([str(images)], tmp_path / "out")]
     assert sorted(by_stem(images, IMAGES).values()) == [images / path for path in taken]
     assert names(images) == ["a.jpg", "b/c.PNG", "linked/d.png"]
 
@@ -86,7 +86,7 @@ def test_folders_that_all_link_to_each_other_are_walked_once_each(tmp_path):
             (folder / f"to_{other.name}").symlink_to(other)
     assert names(tmp_path) == [f"{folder.name}/a.jpg" for folder in folders]
     given = str(tmp_path / "**" / "**" / "*.jpg")
-    assert len(find_sources([given], tmp_path.parent / "out")) == 9
+    assert len(find_inputs([given], tmp_path.parent / "out")) == 9
 
 
 def test_links_back_to_a_folder_above_end(tmp_path):
@@ -158,7 +158,7 @@ def test_a_dataset_reads_every_kind_of_picture_that_predict_reads(suffix, tmp_pa
     for folder, name in (("images", f"a{suffix}"), ("masks", "a.png")):
         (tmp_path / folder).mkdir()
         Image.new("L", (4, 4)).save(tmp_path / folder / name)
-    assert len(find_sources([str(tmp_path / "images")], tmp_path / "out")) == 1
+    assert len(find_inputs([str(tmp_path / "images")], tmp_path / "out")) == 1
     data = Folder(directory=str(tmp_path), class_names=("a",))
     assert [example["name"] for example in data] == ["a"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.contracts import Dataset
 from segjax.data.folder import Folder
 from segjax.errors import InputError
-from segjax.types import Dataset
 
 RAW = runpy.run_path(str(pathlib.Path(__file__).with_name("raw_files.py")))
 NAMES = ("ground", "thing", "other")

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
+from segjax.contracts import Dataset
 from segjax.data.synthetic import CLASSES, Synthetic
 from segjax.errors import InputError
-from segjax.types import Dataset
 
 
 def test_an_example_is_a_function_of_seed_split_and_index():

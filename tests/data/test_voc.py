@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.contracts import Dataset
 from segjax.data import voc
 from segjax.data.voc import VOC
 from segjax.errors import InputError
-from segjax.types import Dataset
 
 STEMS = ("2007_000001", "2007_000002", "2007_000003")
 

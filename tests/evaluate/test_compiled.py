@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import InputError, RunError
-from segjax.evaluate.compiled import Eager, likeliest, on_host
+from segjax.evaluate.compiled import Eager, argmax_labels, on_host
 from segjax.evaluate.longest_side import LongestSide
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
@@ -129,7 +129,7 @@ def test_of_one_class_there_is_no_likeliest():
     with pytest.raises(
         ValueError, match=r"shape \(4, 5, 1\) have one class.*give two: .1 − p, p"
     ):
-        likeliest(np.full((4, 5, 1), 0.3, np.float32))
+        argmax_labels(np.full((4, 5, 1), 0.3, np.float32))
     image = mixed(1)[0][:, :5, :5]
     with pytest.raises(ValueError, match="one class"):
         on_host(by_pixel).classes({"w": np.zeros((3, 1), np.float32)}, image)

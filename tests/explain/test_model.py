@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from segjax.explain import model
-from segjax.explain.field import effective_fields, picture
+from segjax.explain.effective_receptive_field import effective_fields, picture
 from segjax.explain.trace import trace
 from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 

@@ -19,7 +19,7 @@ from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.fcn import FCN
 from segjax.models.pspnet import PSPNet
 from segjax.models.unet import UNet
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 from segjax.ops.pool import max_pool
 from segjax.ops.receptive_field import Layer, receptive_field, window_of
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.layers.conv import Conv, ConvNorm, ConvNormReLU, ConvTranspose, SeparableConv
 from segjax.ops.conv import conv2d
 from segjax.ops.transposed import conv_transpose2d
-from segjax.types import AXIS
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 8, 4)), jnp.float32)
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.layers.dropout import Dropout
-from segjax.types import AXIS
 
 X = jnp.ones((4, 16, 16, 8))
 

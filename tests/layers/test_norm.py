@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.layers.norm import BatchNorm
-from segjax.types import AXIS
 
 X = jnp.asarray(np.random.default_rng(0).normal(3, 2, (4, 3, 2, 5)), jnp.float32)
 

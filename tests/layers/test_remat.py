@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.layers.conv import Conv
-from segjax.layers.remat import run_stage
+from segjax.layers.remat import maybe_remat
 
 
 class _Net(nn.Module):
@@ -16,8 +16,8 @@ class _Net(nn.Module):
     @nn.compact
     def __call__(self, x):
         conv = Conv(3, 3, name="first")
-        x = run_stage(conv.__call__, x, remat=self.remat)
-        return run_stage(self._second, x, None, remat=self.remat, power=2)
+        x = maybe_remat(conv.__call__, x, remat=self.remat)
+        return maybe_remat(self._second, x, None, remat=self.remat, power=2)
 
     def _second(self, x, other, *, power):
         assert other is None

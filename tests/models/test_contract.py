@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.models.segnet import SegNet, SegNetBasic
-from segjax.ops.forms import plain
-from segjax.types import AXIS
+from segjax.ops.dispatch import plain
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).with_name("small_networks.py")))
 MODELS, _init, _variables = SMALL["MODELS"], SMALL["shapes"], SMALL["variables_of"]

@@ -7,6 +7,7 @@ import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet101
 from segjax.backbones.vgg import DEEPLAB, VGG, VGG16, fc_kernel, subsampled_fc
+from segjax.contracts import AXIS
 from segjax.losses import softmax_cross_entropy
 from segjax.models.deeplab import (
     DeepLab4x4,
@@ -16,7 +17,6 @@ from segjax.models.deeplab import (
     DeepLabV2,
 )
 from segjax.train.step import loss_terms
-from segjax.types import AXIS
 
 FULL = VGG16(output_stride=8, pool=DEEPLAB)
 DENSE = VGG(stages=(1, 1, 1, 1, 1), width=4, output_stride=8, pool=DEEPLAB)

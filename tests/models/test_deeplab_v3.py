@@ -8,9 +8,9 @@ import pytest
 
 from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
+from segjax.contracts import AXIS
 from segjax.layers.conv import ConvNormReLU
 from segjax.models.deeplab_v3 import DeepLabV3
-from segjax.types import AXIS
 
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, output_stride=16)
 SMALL = DeepLabV3(RESNET, num_classes=3, rates=(1, 2), features=8)

@@ -7,7 +7,7 @@ import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50
 from segjax.models.deeplab_v3_cascade import DeepLabV3Cascade
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 RESNET = ResNet(stages=(1, 1, 1, 2), block=BasicBlock, width=4, output_stride=32)
 SMALL = DeepLabV3Cascade(RESNET, num_classes=3, output_stride=256)

@@ -8,7 +8,7 @@ import pytest
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
 from segjax.backbones.xception import Xception65
 from segjax.models.deeplab_v3 import DeepLabV3Plus
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, output_stride=16)
 SMALL = DeepLabV3Plus(RESNET, num_classes=3, rates=(2, 4), features=8, low_features=4)

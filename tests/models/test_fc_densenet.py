@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.models.fc_densenet import FCDenseNet, FCDenseNet56, FCDenseNet67, FCDenseNet103
-from segjax.types import AXIS
 
 SMALL = FCDenseNet(num_classes=3, layers=(1, 1, 1), growth=4, features=6)
 

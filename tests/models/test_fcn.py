@@ -7,6 +7,7 @@ import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
 from segjax.backbones.vgg import CEIL, VGG, VGG16
+from segjax.contracts import AXIS
 from segjax.models.fcn import (
     CROPS,
     FCN,
@@ -18,7 +19,6 @@ from segjax.models.fcn import (
     sizes,
 )
 from segjax.ops.resize import resize_bilinear
-from segjax.types import AXIS
 
 VGG4 = VGG(stages=(1, 1, 1, 1, 1), width=4, pool=CEIL)
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, output_stride=8)

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from segjax.backbones.xception import Xception65
 from segjax.models.deeplab_v3 import DeepLabV3Plus
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_deeplab_v3_plus.py"))

@@ -16,7 +16,7 @@ from segjax.backbones.mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from segjax.layers.head import FCNHead
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.lraspp import LRASPP
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_mobilenet_v3.py"))

@@ -16,7 +16,7 @@ from segjax.backbones.resnet import ResNet18, ResNet50, ResNet101
 from segjax.layers.head import FCNHead
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.fcn import FCN
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))

@@ -6,7 +6,7 @@ import pytest
 
 from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.models.lraspp import LRASPP
-from segjax.ops.forms import plain
+from segjax.ops.dispatch import plain
 
 BACKBONE = MobileNetV3Large(output_stride=16)
 

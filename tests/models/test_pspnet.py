@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
+from segjax.contracts import AXIS
 from segjax.layers.head import FCNHead
 from segjax.models.pspnet import PSPNet
-from segjax.types import AXIS
 
 RESNET = ResNet(
     stages=(1, 1, 1, 1), block=BasicBlock, width=8, output_stride=8, uniform_dilation=True

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50, ResNet101
+from segjax.contracts import AXIS
 from segjax.models.refinenet import RefineNet
-from segjax.types import AXIS
 
 IMAGE = jax.ShapeDtypeStruct((1, 33, 47, 3), jnp.float32)
 SMALL = RefineNet(

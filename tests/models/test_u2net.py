@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.contracts import AXIS
 from segjax.models.u2net import U2Net, U2NetP
-from segjax.types import AXIS
 
 SMALL = U2Net(
     num_classes=2,

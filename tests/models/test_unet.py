@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
+from segjax.contracts import AXIS
 from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
-from segjax.types import AXIS
 
 PAPER = UNet(num_classes=2, valid=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from segjax.ops import forms
+from segjax.ops import dispatch
 from segjax.ops.pool import (
     adaptive_avg_pool,
     max_pool,
@@ -23,7 +23,7 @@ WINDOWS = [
 
 
 def _plain(x, **options):
-    with forms.plain():
+    with dispatch.plain():
         return max_pool(x, **options)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segjax.data.palette import palette_of
 from segjax.page.limits import Limits
-from segjax.page.runs import Run
+from segjax.page.runs import ServedRun
 from segjax.page.server import PageServer
 from segjax.page.service import Service
 
@@ -35,13 +35,15 @@ class Brightest:
         return 3
 
 
-def brightest(name="brightest", class_names=("background", "leaf", "sky"), predict=None) -> Run:
+def brightest(
+    name="brightest", class_names=("background", "leaf", "sky"), predict=None
+) -> ServedRun:
     predict = Brightest() if predict is None else predict
-    return Run(name, 7, 3, class_names, palette_of(COLOURS), predict, {})
+    return ServedRun(name, 7, 3, class_names, palette_of(COLOURS), predict, {})
 
 
 @contextlib.contextmanager
-def serving(*runs: Run, host="127.0.0.1", before=lambda server: None, **limits):
+def serving(*runs: ServedRun, host="127.0.0.1", before=lambda server: None, **limits):
     """A server that listens while the block runs; requests are free unless limits say so.
 
     `before` is called with the server when clients can connect, before it answers any.

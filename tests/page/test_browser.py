@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.evaluate.draw import overlay
+from segjax.drawing.overlay import overlay
 from segjax.evaluate.wrappers import Flip
 
 FOLDER = pathlib.Path(__file__).parent

@@ -11,14 +11,15 @@ import pytest
 from jax import export as jax_export
 from PIL import Image
 
-from segjax import export, predict, serve
-from segjax.answers.ways import asked_side, asked_way
+from segjax import predict, serve
 from segjax.data.images import read_image
-from segjax.evaluate.draw import overlay
+from segjax.drawing.overlay import overlay
+from segjax.export import __main__ as export
 from segjax.page import routes
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.service import Service
+from segjax.predictor_options import asked_side, asked_way
 from segjax.train.plan import scorer
 from segjax.train.trained import load_trained
 from segjax.train.workdir import open_run

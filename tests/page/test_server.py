@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.evaluate.composite import blur_background, foreground
+from segjax.drawing.composite import blur_background, foreground
 
 LOCAL = runpy.run_path(str(pathlib.Path(__file__).with_name("local_server.py")))
 ask, brightest, encoded, photo, predict, serving, Brightest, PATIENCE = (

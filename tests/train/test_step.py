@@ -10,6 +10,7 @@ import pytest
 
 from segjax import losses, parallel
 from segjax.backbones.resnet import ResNet
+from segjax.contracts import AXIS
 from segjax.experiment import IMAGENET
 from segjax.layers.conv import Conv
 from segjax.layers.dropout import Dropout
@@ -17,7 +18,6 @@ from segjax.layers.norm import BatchNorm
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.step import TrainState, init_state, make_train_step
-from segjax.types import AXIS
 
 
 class Small(nn.Module):

@@ -16,7 +16,7 @@ from segjax import weights
 from segjax.backbones.resnet import ResNet
 from segjax.errors import InputError
 from segjax.experiment import load, override
-from segjax.published.files import read_arrays
+from segjax.pretrained.files import read_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))

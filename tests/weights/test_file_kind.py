@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import InputError
-from segjax.published.files import read_arrays
+from segjax.pretrained.files import read_arrays
 
 STATE = runpy.run_path(str(pathlib.Path(__file__).with_name("state_dicts.py")))
 
@@ -100,7 +100,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
     def denied(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr("segjax.published.files.kind_of", denied)
+    monkeypatch.setattr("segjax.pretrained.files.kind_of", denied)
     with pytest.raises(
         InputError, match=r"a.pth cannot be read as weights: Permission denied\.$"
     ):

@@ -14,7 +14,7 @@ from segjax import weights
 from segjax.backbones.resnet import ResNet
 from segjax.errors import InputError
 from segjax.models.deeplab_v3 import DeepLabV3
-from segjax.published.files import read_arrays
+from segjax.pretrained.files import read_arrays
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_torch_files.py"))

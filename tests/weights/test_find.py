@@ -13,7 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from segjax import weights
 from segjax.backbones.resnet import ResNet
 from segjax.errors import InputError
-from segjax.published.find import find_weights
+from segjax.pretrained.find import find_weights
 
 FOLDER = pathlib.Path(__file__).parent
 STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from segjax.errors import InputError
-from segjax.published.inert_pickle import Made, Named, Referenced, read_pickle
+from segjax.pretrained.inert_pickle import Made, Named, Referenced, read_pickle
 
 MKDIR = f"c{os.mkdir.__module__}\nmkdir\n".encode()
 

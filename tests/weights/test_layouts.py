@@ -20,7 +20,7 @@ from segjax.models.deeplab import DeepLabV1
 from segjax.models.deeplab_v3 import DeepLabV3
 from segjax.models.fcn import FCN, FCN32s
 from segjax.models.lraspp import LRASPP
-from segjax.published.layouts import translate
+from segjax.pretrained.layouts import translate
 
 FOLDER = pathlib.Path(__file__).parent
 STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))

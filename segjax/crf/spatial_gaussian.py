@@ -1,0 +1,104 @@
+"""The Gaussian filter on the pixel grid: its kernel is a product, so one axis at a time.
+
+No lattice is needed in the plane: the kernel exp(−Δx² / 2σx² − Δy² / 2σy²) is one small matrix
+per axis.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.dispatch import is_plain, on_cpu
+
+_REACH = 5
+"""Standard deviations after which the taps end: what lies beyond is 6e-7 of the sum."""
+
+_MOST_TAPS = 25
+"""To either side. From σ = 6 on the matrices are faster, whatever the size of the image."""
+
+
+def grid_filter(
+    values: Float[Array, "h w k"], widths: tuple[float | Array, float | Array]
+) -> Float[Array, "h w k"]:
+    """Returns Σ_j exp(−(Δx/σx)² / 2 − (Δy/σy)² / 2) v_j for every pixel, itself included.
+
+    Where it is `in_taps` the sum is cut at 5 σ; otherwise it has all its terms.
+
+    Args:
+      values: k numbers a pixel.
+      widths: (σx, σy) in pixels, along the width and along the height.
+    """
+    width, height = widths
+    h, w, _ = values.shape
+    if in_taps((h, w), widths):
+        return _by_taps((float(height), float(width)), values)
+    rows = gaussian_matrix(h, height).astype(values.dtype)
+    columns = gaussian_matrix(w, width).astype(values.dtype)
+    precision = lax.Precision.HIGHEST
+    return jnp.einsum("ij,pq,jqk->ipk", rows, columns, values, precision=precision)
+
+
+def in_taps(size: tuple[int, ...], widths: tuple[Any, ...]) -> bool:
+    """Returns whether h × w pixels are summed tap by tap: on a CPU, at few taps that are known.
+
+    Widths must be numbers up to 5 pixels, and small beside the image.
+    """
+    if not on_cpu() or is_plain() or not all(isinstance(x, int | float) for x in widths):
+        return False
+    reach = [math.ceil(_REACH * x) for x in widths]
+    return max(reach) <= _MOST_TAPS and 4 * reach[1] < size[0] and 4 * reach[0] < size[1]
+
+
+def gaussian_matrix(size: int, width: float | Array) -> Float[Array, "n n"]:
+    """Returns exp(−(i − j)² / 2σ²) for i and j from 0 to size − 1.
+
+    >>> gaussian_matrix(2, 1.0).round(4).tolist()
+    [[1.0, 0.60649...], [0.60649..., 1.0]]
+    """
+    place = jnp.arange(size, dtype=jnp.float32)
+    return jnp.exp(-0.5 * ((place[:, None] - place[None, :]) / width) ** 2)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _by_taps(
+    widths: tuple[float, float], values: Float[Array, "h w k"]
+) -> Float[Array, "h w k"]:
+    """Returns the sum as shifted copies of the values; widths are along h, along w."""
+    h, w, k = values.shape
+    # A step along either axis is a constant distance in memory.
+    along_h = lambda x: _shifted_sum(x, widths[0], axis=0, step=1)
+    along_w = lambda x: _shifted_sum(x, widths[1], axis=1, step=k)
+    # A loop of two: otherwise XLA fuses both, and sums along h again for each tap along w.
+    either = lambda i, x: lax.cond(i == 0, along_h, along_w, x)
+    return lax.fori_loop(0, 2, either, values.reshape(h, w * k)).reshape(h, w, k)
+
+
+# The kernel is symmetric and the image's outside is 0: the filter is its own transpose.
+_by_taps.defvjp(
+    lambda widths, values: (_by_taps(widths, values), None),
+    lambda widths, _, gradient: (_by_taps(widths, gradient),),
+)
+
+
+def _shifted_sum(
+    x: Float[Array, "h l"], width: float, *, axis: int, step: int
+) -> Float[Array, "h l"]:
+    """Returns Σ_t exp(−t² / 2σ²) x shifted by t steps along an axis."""
+    reach = math.ceil(_REACH * width)
+    pads = [(0, 0), (0, 0)]
+    pads[axis] = (reach * step, reach * step)
+    padded = jnp.pad(x, pads)
+
+    def shifted(t: int) -> Float[Array, "h l"]:
+        start = (reach + t) * step
+        return lax.slice_in_dim(padded, start, start + x.shape[axis], axis=axis)
+
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / width) ** 2).astype(np.float32)
+    pairs = (weights[t] * (shifted(t) + shifted(-t)) for t in range(1, reach + 1))
+    return sum(pairs, x)

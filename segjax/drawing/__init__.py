@@ -1,0 +1,1 @@
+"""Predictions as pictures, cut-outs and polygons: NumPy and Pillow, no network."""

@@ -1,0 +1,190 @@
+"""Pictures of labels and predictions: palette PNGs, overlays, comparisons. NumPy and Pillow.
+
+Palettes are 256 × 3: the colour of every label id, row 255 for ignored pixels. Images may be
+uint8, uint16 or float; `as_rgb` says how they become visible.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from segjax.atomic import atomic_path
+from segjax.contracts import IGNORE
+from segjax.labels import as_ids, check_on_image
+
+Image_HWC = Shaped[np.ndarray, "..."]
+"""h w c; what takes labels too raises ValueError, with both shapes, where they differ."""
+
+Label_HW = Any
+"""h w ids 0 … 255: an array of any integers, or nested lists."""
+
+Palette = UInt8[np.ndarray, "256 3"]
+RGB_HW3 = UInt8[np.ndarray, "h w 3"]
+
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+WRONG = np.array([255, 84, 20], np.uint8)
+"""Orange-red on dimmed grey: it differs in brightness too, for those who do not see the hue."""
+
+UNCOUNTED = np.array([150, 150, 150], np.uint8)
+
+
+def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
+    """A single-channel image (mode "P") whose pixel values are the label ids, untouched."""
+    image = Image.fromarray(_ids("label", label))
+    image.putpalette(palette.tobytes(), "RGB")
+    return image
+
+
+def save_png(image: Image.Image, path: str | os.PathLike) -> None:
+    """Writes a PNG that is whole or not there: a temporary file beside it, then a rename."""
+    with atomic_path(path) as partial:
+        image.save(partial, format="PNG")
+
+
+def colour(label: Label_HW, palette: Palette) -> RGB_HW3:
+    """The palette's colour at every pixel."""
+    return palette[_ids("label", label)]
+
+
+def _ids(name: str, label: Label_HW) -> UInt8[np.ndarray, "h w"]:
+    """The label map in 8 bits, which hold each of its ids."""
+    ids = np.asarray(as_ids(name, label))
+    if ids.ndim != 2 or ids.min(initial=0) < 0 or ids.max(initial=0) > 255:
+        raise ValueError(
+            f"A map of labels is h w with ids 0 to 255, but {name} has shape {ids.shape} and "
+            f"ids {ids.min(initial=0)} to {ids.max(initial=0)}."
+        )
+    return ids.astype(np.uint8)
+
+
+def as_rgb(image: Image_HWC) -> RGB_HW3:
+    """The image as a screen shows it.
+
+    uint8 stays as it is and floats within 0 … 1 are scaled by 255. All else (12 bits in
+    uint16, normalised floats) is stretched from its 0.5th to its 99.5th percentile. Fewer than
+    three channels show the first as grey; more (alpha, infrared) show the first three.
+    """
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
+    if image.dtype != np.uint8:
+        image = _to_uint8(image)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    values = np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = 0.0, 1.0
+    if image.dtype.kind != "f" or values.min() < 0 or values.max() > 1:
+        low, high = np.percentile(values, (0.5, 99.5))
+    scaled = (values - low) / max(high - low, 1e-12)
+    return np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+
+
+def overlay(
+    image: Image_HWC,
+    label: Label_HW,
+    palette: Palette,
+    *,
+    opacity: float = 0.5,
+    ignore: int = IGNORE,
+) -> RGB_HW3:
+    """The image tinted with the classes' colours, each region edged by a line one pixel thin.
+
+    The line lies inside the class with the higher id and is a lighter or darker shade of its
+    colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of classes
+    whose colour is black, as VOC's background, keep the image: black has no hue, and as a tint
+    would only darken it.
+
+    Raises:
+      ValueError: image and label differ in size, an id is not 0 … 255, or `opacity` is not
+        within 0 … 1.
+    """
+    check_on_image(image, label=label)
+    label = _ids("label", label)
+    if not 0 <= opacity <= 1:
+        raise ValueError(
+            f"Opacity lies between 0 (image only) and 1 (colour only), got {opacity}."
+        )
+    plain = (label == ignore) | (palette.max(axis=1) == 0)[label]
+    rgb = as_rgb(image)
+    mixed = (1 - opacity) * rgb + opacity * palette[label]
+    tinted = np.where(plain[..., None], rgb, np.rint(mixed).astype(np.uint8))
+    return np.where(_edges(label, plain)[..., None], _shades(palette)[label], tinted)
+
+
+def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """Pixels beside a lower class; those that keep the image rank below all classes."""
+    rank_HW = np.where(plain, -1, label.astype(np.int16))
+    padded = np.pad(rank_HW, 1, mode="edge")
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    return rank_HW > np.minimum.reduce(neighbours)
+
+
+def _shades(palette: np.ndarray) -> np.ndarray:
+    """Every colour moved halfway to white if it is dark, to black if it is bright."""
+    dark = palette @ LUMINANCE < 128
+    return (palette // 2 + np.where(dark, 127, 0)[:, None]).astype(np.uint8)
+
+
+def errors(
+    image: Image_HWC, label: Label_HW, prediction: Label_HW, *, ignore: int = IGNORE
+) -> RGB_HW3:
+    """The image dimmed to grey, with wrong pixels orange and ignored ones flat grey.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
+    check_on_image(image, label=label, prediction=prediction)
+    label, prediction = _ids("label", label), _ids("prediction", prediction)
+    dimmed = (0.45 * (as_rgb(image) @ LUMINANCE)).astype(np.uint8)
+    picture = np.repeat(dimmed[..., None], 3, axis=-1)
+    picture[label != prediction] = WRONG
+    picture[label == ignore] = UNCOUNTED
+    return picture
+
+
+def panels(
+    image: Image_HWC,
+    label: Label_HW,
+    prediction: Label_HW,
+    palette: Palette,
+    *,
+    ignore: int = IGNORE,
+) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
+    """Four pictures of one size: image, overlay of the truth, of the prediction, errors.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
+    check_on_image(image, label=label, prediction=prediction)
+    rgb = as_rgb(image)
+    return (
+        rgb,
+        overlay(rgb, label, palette, ignore=ignore),
+        overlay(rgb, prediction, palette, ignore=ignore),
+        errors(rgb, label, prediction, ignore=ignore),
+    )
+
+
+def side_by_side(
+    image: Image_HWC,
+    label: Label_HW,
+    prediction: Label_HW,
+    palette: Palette,
+    *,
+    ignore: int = IGNORE,
+    gap: int = 4,
+) -> UInt8[np.ndarray, "h w4 3"]:
+    """`panels` in one row, h × (4 w + 3 gap), with white between them.
+
+    Raises:
+      ValueError: the three differ in size, or an id is not 0 … 255.
+    """
+    pictures = panels(image, label, prediction, palette, ignore=ignore)
+    white = np.full((image.shape[0], gap, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (picture, white)]
+    return np.concatenate(row[:-1], axis=1)

@@ -1,0 +1,1 @@
+"""A run's network as one file for programs without segjax."""

@@ -1,0 +1,89 @@
+"""Which form of an operation runs: its one plain primitive, or an equal and faster one.
+
+XLA's convolutions are good on GPUs and TPUs; on a CPU their gradients and their grouped and
+transposed kinds fall up to a hundred times behind matrix products that give the same numbers.
+So on a CPU, and only there, `segjax.ops` writes convolutions as products, equal up to rounding,
+and gives the value and each of the two gradients its own form (`with_custom_gradients`).
+
+The backend is asked while a function is traced. What is traced on a CPU for another platform
+(an export) should be traced under `plain()`. Where several devices share an image, operations
+are plain too: XLA's partitioner knows how to cut those.
+"""
+
+import contextlib
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+
+import jax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from segjax.parallel import is_splitting
+
+_PLAIN = ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Inside, operations are traced as plain primitives: the oracle of the fast forms.
+
+    Holds for tracing only and for this thread: what JAX has traced before (`jit`, `scan`,
+    `checkpoint` of the same function) keeps its form.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
+def is_plain() -> bool:
+    """Returns whether operations are to be traced as plain primitives."""
+    return _PLAIN.get() or is_splitting()
+
+
+def on_cpu() -> bool:
+    """Returns whether what is traced now will run on a CPU, unless its user places it."""
+    device = getattr(jax.config, "jax_default_device", None)  # A type checker does not see it.
+    if device is None:
+        return jax.default_backend() == "cpu"
+    return (device if isinstance(device, str) else device.platform) == "cpu"
+
+
+def with_custom_gradients(
+    value: Callable[[Array, Array], Array],
+    gradient_by_x: Callable[[Array, Array], Array],
+    gradient_by_kernel: Callable[[Array, Array], Array],
+) -> Callable[[Array, Array], Array]:
+    """Returns `value(x, kernel)`, linear in both, with gradients that are written by hand.
+
+    Unlike `jax.custom_vjp`'s they can be differentiated again, and forward mode works: the
+    derivative along x is the transpose of its gradient, which reverse mode transposes back.
+
+    Args:
+      value: (x, kernel) → y.
+      gradient_by_x: (gradient by y, kernel) → gradient by x.
+      gradient_by_kernel: (x, gradient by y) → gradient by the kernel.
+    """
+
+    @jax.custom_jvp
+    def product(x, kernel):
+        return value(x, kernel)
+
+    def derivative(primals, tangents):
+        """Returns y and its derivative along the tangents, which may be symbolic zeros."""
+        (x, kernel), (dx, dkernel) = primals, tangents
+        y = product(x, kernel)
+        terms = []
+        if not isinstance(dx, SymbolicZero):
+            along = jax.linear_transpose(lambda g: gradient_by_x(g, kernel), y)
+            terms += along(dx)
+        if not isinstance(dkernel, SymbolicZero):
+            along = jax.linear_transpose(lambda g: gradient_by_kernel(x, g), y)
+            terms += along(dkernel)
+        return y, functools.reduce(operator.add, terms)
+
+    product.defjvp(derivative, symbolic_zeros=True)
+    return product

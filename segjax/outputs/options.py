@@ -1,0 +1,191 @@
+"""Options in words → outputs: class names, numbers, colours and pictures, all checked."""
+
+import argparse
+import csv
+import difflib
+import io
+import math
+import pathlib
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+from PIL import ImageColor
+
+from segjax.data.contents import digest
+from segjax.data.images import read_image
+from segjax.data.names import composed, inside
+from segjax.errors import InputError
+from segjax.outputs.kinds import (
+    Background,
+    Blur,
+    CutOut,
+    Labelme,
+    Mask,
+    Output,
+    Overlay,
+    Probabilities,
+)
+from segjax.outputs.lists import Areas, Coco
+
+BACKGROUND = "background"
+"""The class of this name is kept only where it is asked for, and has no regions in COCO."""
+
+TOLERANCE = 1.0
+
+
+def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> list[Output]:
+    """The kinds of files that the command's options ask for; the mask is always the first.
+
+    Raises:
+      InputError: an option's value cannot be used, or nothing asked for uses it.
+    """
+    outputs: list[Output] = [Mask()]
+    if options.overlay:
+        outputs.append(Overlay())
+    if options.probabilities:
+        outputs.append(Probabilities())
+    if options.blur is not None or options.background is not None or options.cut_out:
+        outputs += _kept_outputs(options, _kept_classes(class_names, options.keep))
+    elif options.keep is not None:
+        raise InputError("--keep names what --blur, --background or --cut-out keep; give one.")
+    if options.labelme:
+        outputs.append(Labelme(_background_class(class_names), _tolerance(options)))
+    return outputs
+
+
+def asked_lists(
+    options: argparse.Namespace, class_names: tuple[str, ...]
+) -> list[Areas | Coco]:
+    """The lists of all images that the command's options ask for.
+
+    COCO's has no regions of the background, which is what it has no regions of.
+
+    Raises:
+      InputError: an option's value cannot be used, or nothing asked for uses it.
+    """
+    lists: list[Areas | Coco] = []
+    if options.areas:
+        lists.append(Areas(class_names))
+    tolerance = _tolerance(options)
+    if options.coco:
+        background = _background_class(class_names)
+        regions = (index for index in range(len(class_names)) if index != background)
+        lists.append(Coco(class_names, tuple(regions), tolerance))
+    return lists
+
+
+def _kept_outputs(options: argparse.Namespace, kept: tuple[int, ...]) -> list[Output]:
+    outputs: list[Output] = []
+    if options.blur is not None:
+        sigma = _number(options.blur, "--blur", "a number of pixels above 0, such as 8")
+        if sigma <= 0:
+            raise InputError(f"--blur {options.blur}: give a number of pixels above 0.")
+        outputs.append(Blur(kept, sigma))
+    if options.background is not None:
+        outputs.append(_background(kept, options.background))
+    if options.cut_out:
+        outputs.append(CutOut(kept))
+    return outputs
+
+
+def _tolerance(options: argparse.Namespace) -> float:
+    """Pixels by which outlines of polygons are simplified."""
+    if options.tolerance is None:
+        return TOLERANCE
+    if not (options.coco or options.labelme):
+        raise InputError(
+            "--tolerance simplifies the polygons of --coco or --labelme; give one."
+        )
+    pixels = _number(options.tolerance, "--tolerance", "a number of pixels, 0 or more")
+    if pixels < 0:
+        raise InputError(
+            f"--tolerance {options.tolerance}: give a number of pixels, 0 or more."
+        )
+    return pixels
+
+
+def _number(text: str, option: str, wanted: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{option} {text}: give {wanted}.")
+    return number
+
+
+def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
+    """Ids of the classes that the `--keep` options name; None: all but background."""
+    if given is None:
+        background = _background_class(class_names)
+        if background is None:
+            raise InputError(
+                f"No class is called {BACKGROUND}: say by --keep which ones to keep, of "
+                f"{_listed(class_names)}."
+            )
+        return tuple(index for index in range(len(class_names)) if index != background)
+    ids: dict[str, int] = {}
+    for index, name in enumerate(class_names):
+        ids.setdefault(composed(name), index)
+    return tuple(sorted({ids[name] for text in given for name in _names(text, ids)}))
+
+
+def _names(text: str, known: Collection[str]) -> list[str]:
+    """The class names in one `--keep`: itself, if a class is called so, or a list as in CSV."""
+    if composed(text) in known:
+        return [composed(text)]
+    try:
+        (fields,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        lines = text.splitlines()
+        wrong = "it has several lines" if len(lines) > 1 else "a quotation mark is not closed"
+        raise InputError(
+            f"--keep {' '.join(lines)}: {wrong}; write a name that holds commas or "
+            'quotation marks as in CSV, "a, ""b""", or alone.'
+        ) from None
+    return [_known(composed(name), known) for name in fields or [""]]
+
+
+def _known(name: str, known: Collection[str]) -> str:
+    for exact in (name, name.strip()):
+        if exact in known:
+            return exact
+    by_case = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.strip().casefold(), by_case, n=3, cutoff=0.5)
+    raise InputError(
+        f"--keep {name.strip()}: there is no such class; near: "
+        f"{_listed([by_case[other] for other in near] or known)}."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names as `--keep` takes them, with quotation marks where one holds a comma or such."""
+
+    def field(name: str) -> str:
+        text = io.StringIO()
+        quoting = csv.QUOTE_MINIMAL if name == name.strip() else csv.QUOTE_ALL
+        csv.writer(text, lineterminator="", quoting=quoting).writerow([name])
+        return text.getvalue()
+
+    return ", ".join(map(field, names))
+
+
+def _background_class(class_names: Sequence[str]) -> int | None:
+    """The id of the class called background, or None."""
+    return class_names.index(BACKGROUND) if BACKGROUND in class_names else None
+
+
+def _background(kept: tuple[int, ...], given: str) -> Background:
+    path = inside(pathlib.Path(), given)
+    if path.is_file():
+        picture = read_image(path, channels=3)
+        named = (str(path.resolve()), digest(picture.tobytes())[:16])
+        return Background(kept, named, picture)
+    try:
+        colour = ImageColor.getrgb(given)[:3]
+    except ValueError:
+        raise InputError(
+            f"--background {given} is no file, and no colour such as white, '#20a0ff' or "
+            "'rgb(32, 160, 255)'."
+        ) from None
+    return Background(kept, (given, ""), np.array(colour, np.uint8).reshape(1, 1, 3))

@@ -1,0 +1,283 @@
+"""A checkpoint of torchvision's, timm's or our own: recognised, renamed, its axes in order."""
+
+import collections
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.pretrained import backbone_names as names
+from segjax.pretrained.fc_layers import fc_layers
+from segjax.pretrained.head_names import HEADS
+
+BACKBONE = "backbone."
+"""Where torchvision's segmentation networks keep theirs."""
+
+COUNTERS = r"(.*\.)?(num_batches_tracked|n_averaged)"
+"""What BatchNorm and averaged models count; no network computes with it."""
+
+
+WRAPPER = (
+    r"(?:^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_fpw_module|_checkpoint_wrapped_module)\."
+    r"(?:module\.)?"
+)
+"""What torch.compile, FSDP and checkpointing put before the names of a module that they wrap,
+at any depth, and what DataParallel adds within it."""
+
+
+class Family(NamedTuple):
+    """A family of backbones as torchvision, timm or both publish it."""
+
+    name: str
+    mark: str  # A regular expression of a module that no family above it has.
+    rename: names.Rename
+    classifier: str  # A regular expression of the modules that only classify.
+    remark: str = ""  # What whoever uses such a checkpoint should know.
+
+
+FAMILIES = (
+    Family("ResNet", r"layer1\.0\.conv1", names.resnet, "fc"),
+    Family(
+        "DenseNet",
+        r"features\.denseblock1\.denselayer1\.conv\.?1",
+        names.densenet,
+        "classifier",
+    ),
+    Family(
+        "torchvision's MobileNetV3",
+        r"(features\.)?1\.block\.0\.0",
+        names.mobilenet_v3,
+        r"classifier\.[03]",
+    ),
+    Family(
+        "timm's MobileNetV3",
+        r"blocks\.0\.0\.conv_dw",
+        names.timm_mobilenet_v3,
+        "conv_head|classifier",
+        "timm trains MobileNetV3 with BatchNorm's epsilon at 1e-5, the backbone has "
+        "torchvision's 1e-3: fine-tune before you compare",
+    ),
+    Family(
+        "timm's Xception",
+        r"blocks\.0\.stack\.conv1\.conv_dw",
+        names.timm_xception,
+        r"head\.fc",
+    ),
+    Family(
+        "VGG",
+        r"features\.0",
+        names.vgg,
+        r"classifier\.[036]|pre_logits\.fc[12]|head\.fc",
+    ),
+)
+
+
+class Checkpoint(NamedTuple):
+    """Arrays by our paths, such as `params/backbone/conv1/kernel`.
+
+    Attributes:
+      layout: what it was recognised as.
+      arrays: with our order of axes.
+      names: what the file calls them.
+      unknown: names in the file that stand for nothing here.
+      classifies: a classification network, of which the backbone is of use.
+      left_out: the names in the file of what only classifies in it.
+      remarks: what its user should know, one line each.
+      prefix: what stands before each name in the file.
+    """
+
+    layout: str
+    arrays: dict[str, np.ndarray]
+    names: dict[str, str]
+    unknown: tuple[str, ...] = ()
+    classifies: bool = False
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+def is_known(tensors: Iterable[str]) -> bool:
+    """Whether `translate` knows the layout of such names."""
+    tensors = [*tensors]
+    known = any("/" in name for name in tensors)
+    return known or _recognised(_by_plain_name(tensors)) is not None
+
+
+def translate(
+    arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+) -> Checkpoint | None:
+    """The checkpoint by the names of a network with such `shapes`; None for no known layout.
+
+    What wrappers put before each name, such as `module.`, is left out, and the parts of
+    `WRAPPER` wherever they are, if no other name is then the same.
+
+    Raises:
+      InputError: the arrays are those of several networks.
+    """
+    if any("/" in name for name in arrays):
+        return Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
+    arrays = {n: a for n, a in arrays.items() if not re.fullmatch(COUNTERS, n)}
+    theirs = _by_plain_name(arrays)
+    recognised = _recognised(theirs)
+    if recognised is None:
+        return None
+    family, prefixes = recognised
+    if len(prefixes) > 1:
+        keys = [_with_wrappers(prefix, theirs).rstrip(".") for prefix in prefixes]
+        raise InputError(
+            f"holds {len(keys)} networks, under {', '.join(map(repr, keys))}; choose one with "
+            f"key={keys[0]!r}."
+        )
+    prefix = prefixes[0]
+    if all(name.startswith(f"{prefix}{BACKBONE}") for name in theirs):
+        prefix += BACKBONE  # A backbone alone, without the network around it.
+    inside = {n.removeprefix(prefix): t for n, t in theirs.items() if n.startswith(prefix)}
+    outside = tuple(theirs[name] for name in theirs if not name.startswith(prefix))
+    found = _of_family({name: arrays[t] for name, t in inside.items()}, family, shapes)
+    prefix = _with_wrappers(prefix, theirs)
+    return found._replace(
+        names={path: inside[name] for path, name in found.names.items()},
+        unknown=(*(inside[name] for name in found.unknown), *outside),
+        left_out=tuple(inside[name] for name in found.left_out),
+        remarks=(*_remarks(prefix, tuple(inside.values()), len(arrays)), *found.remarks),
+        prefix=prefix,
+    )
+
+
+def _by_plain_name(tensors: Iterable[str]) -> dict[str, str]:
+    """{name without the parts of wrappers: name in the file}, where the former is unique."""
+    plain = {name: re.sub(WRAPPER, "", name) for name in tensors}
+    times = collections.Counter(plain.values())
+    return {short if times[short] == 1 else name: name for name, short in plain.items()}
+
+
+def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
+    """The longest beginning of all names in the file that is `prefix` but for wrappers."""
+    inside = [name for plain, name in theirs.items() if plain.startswith(prefix)]
+    common = os.path.commonprefix(inside)
+    heads = [common[: dot.end()] for dot in re.finditer(r"\.", common)]
+    fitting = [head for head in heads if re.sub(WRAPPER, "", head) == prefix]
+    return fitting[-1] if fitting else prefix
+
+
+def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
+    """What is left out of the names in the file of a network's arrays, of `count` arrays."""
+    if prefix:
+        how_many = f"{len(inside)} of the {count}" if len(inside) < count else f"all {count}"
+        yield f"the prefix {prefix!r} is left out of {how_many} names"
+    found = {name: re.findall(WRAPPER, name.removeprefix(prefix)) for name in inside}
+    if parts := sorted({part for each in found.values() for part in each}):
+        wrapped = sum(map(bool, found.values()))
+        yield (
+            f"{', '.join(map(repr, parts))} of wrappers is left out of {wrapped} names, "
+            "wherever it stands"
+        )
+
+
+def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
+    """The family of a network, and what stands before its modules' names.
+
+    Several networks have several prefixes; one without a prefix contains the others.
+    """
+    modules = _modules(tensors)
+    for family in FAMILIES:
+        mark = re.compile(rf"((?:.+?\.)??)(?:{re.escape(BACKBONE)})?(?:{family.mark})")
+        prefixes = sorted({match[1] for match in map(mark.fullmatch, modules) if match})
+        if prefixes:
+            return family, [""] if "" in prefixes else prefixes
+    return None
+
+
+def _of_family(
+    arrays: Mapping[str, np.ndarray], family: Family, shapes: Mapping[str, tuple[int, ...]]
+) -> Checkpoint:
+    """The checkpoint of arrays with nothing before their names."""
+    backbone = [n.removeprefix(BACKBONE) for n in arrays if n.startswith(BACKBONE)]
+    modules = _modules(backbone or arrays)
+    root = "backbone/" if any(path.startswith("params/backbone/") for path in shapes) else ""
+    paths = {module: f"{root}{path}" for module, path in family.rename(modules).items()}
+    if backbone:
+        return _segmentation(arrays, family, paths)
+    return _classification(arrays, family, paths, shapes)
+
+
+def _segmentation(
+    arrays: Mapping[str, np.ndarray], family: Family, paths: Mapping[str, str]
+) -> Checkpoint:
+    others = _modules(name for name in arrays if not name.startswith(BACKBONE))
+    head, table = next((HEADS[mark] for mark in HEADS if mark in others), ("a head", ()))
+    paths = {f"{BACKBONE}{module}": path for module, path in paths.items()}
+    found, unknown = _renamed(arrays, paths | names.by_table(table, others))
+    layout = f"torchvision's {head} on {family.name.split()[-1]}"
+    return _checkpoint(layout, found)._replace(unknown=tuple(unknown))
+
+
+def _classification(
+    arrays: Mapping[str, np.ndarray],
+    family: Family,
+    paths: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Checkpoint:
+    found, others = _renamed(arrays, paths)
+    if family.rename is names.vgg:
+        found |= fc_layers(arrays, shapes)
+    used = {name for name, _ in found.values()}
+    classifier = [n for n in others if re.fullmatch(family.classifier, n.rpartition(".")[0])]
+    return _checkpoint(family.name, found)._replace(
+        classifies=True,
+        remarks=(family.remark,) if family.remark else (),
+        unknown=tuple(name for name in others if name not in classifier),
+        left_out=tuple(name for name in classifier if name not in used),
+    )
+
+
+def _checkpoint(layout: str, found: Mapping[str, tuple[str, np.ndarray]]) -> Checkpoint:
+    arrays = {path: array for path, (_, array) in found.items()}
+    return Checkpoint(layout, arrays, {path: name for path, (name, _) in found.items()})
+
+
+def _modules(tensors: Iterable[str]) -> dict[str, set[str]]:
+    modules: dict[str, set[str]] = {}
+    for tensor in tensors:
+        module, _, leaf = tensor.rpartition(".")
+        modules.setdefault(module, set()).add(leaf)
+    return modules
+
+
+_LEAVES = {
+    "bias": "params/{}/bias",
+    "running_mean": "batch_stats/{}/mean",
+    "running_var": "batch_stats/{}/var",
+}
+
+
+def _renamed(
+    arrays: Mapping[str, np.ndarray], paths: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, np.ndarray]], list[str]]:
+    """{our path: (their name, array)}, and the names that have none, or one that is taken."""
+    found, others = {}, []
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        weight = "params/{}/scale" if array.ndim == 1 else "params/{}/kernel"
+        form = weight if leaf == "weight" else _LEAVES.get(leaf)
+        path = form.format(paths[module]) if module in paths and form else None
+        if path is None or path in found:
+            others.append(name)
+        else:
+            found[path] = (name, _our_axes(array))
+    return found, others
+
+
+def _our_axes(array: np.ndarray) -> np.ndarray:
+    """PyTorch's o i h w → h w i o, and i o h w of transposed convolutions → h w o i."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+
+LAYOUTS = (
+    f"torchvision's segmentation networks, {', '.join(family.name for family in FAMILIES)}, "
+    "and segjax's own"
+)
+"""What is recognised, in words."""

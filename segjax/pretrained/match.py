@@ -1,0 +1,203 @@
+"""Every array of a checkpoint against every variable of a network: what fits, what does not."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.pretrained.layouts import Checkpoint
+
+CLASSIFIERS = (
+    r"params/(?:.+/)?(\w*classifier|score_\w+|fc8\w*|c\d|branch_\d|conv1_1_D)/(kernel|bias)"
+)
+"""The layers with outputs for each class."""
+
+AUXILIARY = r"\w+/(auxiliary_head\w*)/.*"
+NOT_FINITE = "with values that are not finite"
+NAMED = 12
+"""Names of each kind that an error lists."""
+
+Wanted = Mapping[str, Any]
+"""{path: shape and dtype} of a network's variables."""
+
+
+class Fitted(NamedTuple):
+    """What of a checkpoint a network takes.
+
+    Attributes:
+      arrays: by path, in the network's dtypes.
+      fresh: the paths that the network itself must initialise.
+      notes: what a user should know of it, one line each.
+    """
+
+    arrays: dict[str, np.ndarray]
+    fresh: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def fit(
+    checkpoint: Checkpoint, wanted: Wanted, *, allow: Sequence[str] = (), seed: int = 0
+) -> Fitted:
+    """Takes from a checkpoint what a network wants.
+
+    Classifiers with another number of classes, and all but the backbone where the checkpoint is
+    of a classification network, are left to the network; an auxiliary head that the network was
+    built without is left out. All else that does not fit must be allowed.
+
+    Args:
+      checkpoint: what `translate` returned.
+      wanted: the network's variables.
+      allow: regular expressions of names that may be missing, unexpected or of another shape.
+      seed: what is initialised starts from it; for the notes.
+
+    Raises:
+      InputError: names that are not allowed, or an expression that allows nothing.
+    """
+    found, heads = _without_auxiliary(checkpoint.arrays, wanted)
+    other = [p for p in wanted if p in found and not _fits(found[p], wanted[p])]
+    resized = [p for p in other if _only_classes_differ(p, found[p], wanted[p])]
+    new = [p for p in wanted if p not in found and _is_behind_the_backbone(p, checkpoint)]
+    values = {p: _cast(found[p], wanted[p]) for p in wanted if p in found and p not in other}
+    misfits = {
+        "missing": [p for p in wanted if p not in found and p not in new],
+        "unexpected": [
+            *(checkpoint.names[p] for p in found if p not in wanted),
+            *checkpoint.unknown,
+        ],
+        "of another shape": [p for p in other if p not in resized],
+        NOT_FINITE: [p for p, array in values.items() if not np.isfinite(array).all()],
+    }
+    allowed = _allowed(misfits, allow)
+    refused = {kind: [n for n in ns if n not in allowed] for kind, ns in misfits.items()}
+    if any(refused.values()):
+        raise InputError(_complaint(checkpoint, refused, found, wanted))
+    kept = {p: array for p, array in values.items() if p not in allowed}
+    return Fitted(
+        kept,
+        tuple(p for p in wanted if p not in kept),
+        (
+            *_backbone_notes(checkpoint, new, seed),
+            *_classifier_notes(resized, found, wanted, seed),
+            *(f"{head} left out: the model is built without it" for head in heads),
+            *([f"allowed not to fit: {_listed(sorted(allowed))}"] if allowed else []),
+        ),
+    )
+
+
+def _without_auxiliary(
+    arrays: Mapping[str, np.ndarray], wanted: Wanted
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays without auxiliary heads that the network has not, and these heads' names."""
+    heads = {path: match[1] for path in arrays if (match := re.fullmatch(AUXILIARY, path))}
+    ours = {match[1] for path in wanted if (match := re.fullmatch(AUXILIARY, path))}
+    left_out = {path: head for path, head in heads.items() if head not in ours}
+    kept = {path: array for path, array in arrays.items() if path not in left_out}
+    return kept, sorted({*left_out.values()})
+
+
+def _fits(array: np.ndarray, leaf: Any) -> bool:
+    return array.shape == leaf.shape and jnp.issubdtype(array.dtype, jnp.floating)
+
+
+def _cast(array: np.ndarray, leaf: Any) -> np.ndarray:
+    # What is too large for the network's dtype becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        return np.asarray(array, leaf.dtype, order="C")
+
+
+def _only_classes_differ(path: str, array: np.ndarray, leaf: Any) -> bool:
+    named = re.fullmatch(CLASSIFIERS, path) is not None
+    differ = array.shape != leaf.shape and array.shape[:-1] == leaf.shape[:-1]
+    return named and array.ndim > 0 and differ
+
+
+def _is_behind_the_backbone(path: str, checkpoint: Checkpoint) -> bool:
+    has_backbone = any("/backbone/" in known for known in checkpoint.arrays)
+    return checkpoint.classifies and has_backbone and path.split("/")[1] != "backbone"
+
+
+def _allowed(misfits: Mapping[str, Sequence[str]], allow: Sequence[str]) -> set[str]:
+    names = {name for kind in misfits.values() for name in kind}
+    allowed = set()
+    for pattern in allow:
+        try:
+            fitting = {name for name in names if re.search(pattern, name)}
+        except re.error as error:
+            raise InputError(
+                f"allow: {pattern!r} is no regular expression: {error}."
+            ) from error
+        if not fitting:
+            raise InputError(f"allow: {pattern!r} fits no name that needs it; leave it out.")
+        allowed |= fitting
+    return allowed
+
+
+def _complaint(
+    checkpoint: Checkpoint,
+    refused: Mapping[str, Sequence[str]],
+    found: Mapping[str, np.ndarray],
+    wanted: Wanted,
+) -> str:
+    """One line with what is refused by name, and the remedy."""
+
+    def described(path: str) -> str:
+        array, name = found[path], checkpoint.names[path]
+        there = path if name == path else f"{path} ({name})"
+        dtype = "" if jnp.issubdtype(array.dtype, jnp.floating) else f"{array.dtype} "
+        return f"{there} is {dtype}{array.shape} there, {wanted[path].shape} in the model"
+
+    def counted(path: str) -> str:
+        array, name = _cast(found[path], wanted[path]), checkpoint.names[path]
+        there = path if name == path else f"{path} ({name})"
+        return f"{there} has {np.sum(~np.isfinite(array))} of {array.size}"
+
+    show = {"of another shape": described, NOT_FINITE: counted}
+    parts = {
+        kind: f"{len(names)} {kind}: {_listed([*map(show.get(kind, str), sorted(names))])}"
+        for kind, names in refused.items()
+        if names
+    }
+    if [*parts] == [NOT_FINITE]:
+        return (
+            f"holds weights that are not finite (NaN or infinite). {parts[NOT_FINITE]}. Take "
+            "an earlier checkpoint, or name in allow=(...) what is to start from the seed."
+        )
+    prefix, outside = checkpoint.prefix, refused["unexpected"]
+    hint = ""
+    if any(not name.startswith(prefix) for name in outside):
+        key = prefix.rstrip(".")
+        hint = f", or take what lies under {key!r} alone with key={key!r}"
+    return (
+        f"is for another network ({checkpoint.layout} layout). {'; '.join(parts.values())}. "
+        f"Build the model that it is for, name in allow=(...) what may differ{hint}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _backbone_notes(checkpoint: Checkpoint, new: Sequence[str], seed: int) -> Iterable[str]:
+    yield from checkpoint.remarks
+    if checkpoint.left_out:
+        yield f"{_listed(checkpoint.left_out)} left out: the model does not classify images"
+    if new:
+        parts = sorted({path.split("/")[1] for path in new})
+        yield (
+            f"backbone from a classification checkpoint ({checkpoint.layout}); "
+            f"the rest is new, from seed {seed}: {_listed(parts)}"
+        )
+
+
+def _classifier_notes(
+    resized: Sequence[str], found: Mapping[str, np.ndarray], wanted: Wanted, seed: int
+) -> Iterable[str]:
+    layers = {path.rpartition("/")[0].removeprefix("params/"): path for path in resized}
+    for layer, path in sorted(layers.items()):
+        before, after = found[path].shape[-1], wanted[path].shape[-1]
+        what = "outputs" if "branch" in layer else "classes"
+        yield f"{layer} re-initialised from seed {seed}: {before} → {after} {what}"

@@ -1,0 +1,198 @@
+"""What a pickle says of a tensor of PyTorch's or an array of NumPy's → an array."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.errors import InputError
+from segjax.pretrained.inert_pickle import Made, Named, Referenced
+
+_DTYPES = {
+    "float64": np.dtype("<f8"),
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype(jnp.bfloat16),
+    "float8_e4m3fn": np.dtype(jnp.float8_e4m3fn),
+    "float8_e5m2": np.dtype(jnp.float8_e5m2),
+    "complex64": np.dtype("<c8"),
+    "complex128": np.dtype("<c16"),
+    "int64": np.dtype("<i8"),
+    "int32": np.dtype("<i4"),
+    "int16": np.dtype("<i2"),
+    "int8": np.dtype("i1"),
+    "uint8": np.dtype("u1"),
+    "uint16": np.dtype("<u2"),
+    "uint32": np.dtype("<u4"),
+    "uint64": np.dtype("<u8"),
+    "bool": np.dtype("?"),
+}
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "UntypedStorage": "uint8",
+    # Quantised: their bytes are counted, their values are not read.
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
+}
+
+
+class Storage(NamedTuple):
+    """The elements that one or more tensors are views of."""
+
+    key: str
+    dtype: str
+    count: int
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return _DTYPES[self.dtype].itemsize
+
+
+class Tensor(NamedTuple):
+    """A view of a storage; offset and strides count elements of `dtype`."""
+
+    storage: Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Unread(NamedTuple):
+    """A tensor of a kind that is not read."""
+
+    reason: str
+
+
+def storage_of(reference: Referenced) -> Storage | None:
+    """The storage that an external reference of PyTorch's stands for; None for another."""
+    match reference.identifier:
+        case ("storage", Named(_, kind), str(key), _, int(count), *view) if kind in _STORAGES:
+            return None if any(view) else Storage(key, _STORAGES[kind], count)
+    return None
+
+
+def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
+    """What a value of a pickle is as a tensor; None where it is something else."""
+    if not isinstance(value, Made):
+        return None
+    match value.maker, value.arguments:
+        case Named("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), (
+            inner,
+            *_,
+        ):
+            return tensor_of(inner)
+        case Named("torch._tensor", "_rebuild_from_type_v2"), (Named() as maker, _, args, *_):
+            return tensor_of(Made(maker, args))
+        case Named("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2"), (
+            Referenced() as reference,
+            int(offset),
+            tuple(shape),
+            tuple(strides),
+            *_,
+        ):
+            storage = storage_of(reference)
+            if storage is None:
+                return Unread("is a view in a form that segjax does not read")
+            return Tensor(storage, storage.dtype, offset, shape, strides)
+        case Named("torch._utils", "_rebuild_tensor_v3"), (
+            Referenced() as reference,
+            int(offset),
+            tuple(shape),
+            tuple(strides),
+            _,
+            _,
+            Named("torch", dtype),
+            *_,
+        ):
+            storage = storage_of(reference)
+            if storage is None or dtype not in _DTYPES:
+                return Unread(f"is of torch.{dtype}, which segjax does not read")
+            return Tensor(storage, dtype, offset, shape, strides)
+        case Named("torch._utils", name), _ if name.startswith("_rebuild_"):
+            kind = name.removeprefix("_rebuild_")
+            return Unread(f"is a special tensor ({kind}), not a plain one")
+        case Named(_, "_reconstruct"), (Named("numpy", "ndarray"), *_):
+            return _numpy_array(value.state)
+        # Protocol 5; "K" is C with its axes in another order behind it.
+        case Named(_, "_frombuffer"), (data, dtype, shape, "C" | "F" as order, *_):
+            return _numpy_array((1, shape, dtype, order == "F", data))
+        case Named(_, "_frombuffer"), (data, dtype, shape, "K", tuple(axes)):
+            array = _numpy_array((1, shape, dtype, False, data))
+            return array if isinstance(array, Unread) else array.transpose(axes)
+    return None
+
+
+def _numpy_array(state: Any) -> np.ndarray | Unread:
+    match state:
+        case (
+            _,
+            tuple(shape),
+            Made(Named(_, "dtype"), (str(code), *_), state=(_, str(order), *_)),
+            fortran,
+            data,
+        ):
+            raw = _bytes_of(data)
+            if raw is not None and re.fullmatch(r"[fiu][1248]|b1", code):
+                order = order if order in "<>" else "|"
+                flat = np.frombuffer(raw, np.dtype(f"{order}{code}"))
+                return flat.reshape(shape, order="F" if fortran else "C")
+    return Unread("is an array of NumPy's that is not of plain numbers")
+
+
+def _bytes_of(data: Any) -> bytes | None:
+    match data:
+        case bytes() | bytearray():
+            return bytes(data)
+        # How Python 3 writes bytes in a pickle that Python 2 can read.
+        case Made(Named("_codecs", "encode"), (str(text), *_)):
+            return text.encode("latin-1")
+    return None
+
+
+def array_of(
+    name: str, tensor: Tensor | np.ndarray | Unread, data: Callable[[str], bytes]
+) -> np.ndarray:
+    """A tensor's elements, once shape and strides are known to stay within its storage.
+
+    Args:
+      name: of the tensor, for what is raised.
+      tensor: what `tensor_of` returned.
+      data: a storage's bytes.
+
+    Raises:
+      InputError: the storage has other elements, or the tensor is of a kind that is not read.
+    """
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    if isinstance(tensor, Unread):
+        raise InputError(f"{name} {tensor.reason}; save it as a plain tensor")
+    storage, _, offset, shape, strides = tensor
+    raw = data(storage.key)
+    dtype = _DTYPES[tensor.dtype]
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    count = len(raw) // dtype.itemsize
+    inside = min((offset, *shape, *strides)) >= 0 and (0 in shape or last < count)
+    if len(raw) != storage.count * storage.itemsize or not inside:
+        raise InputError(
+            f"storage {storage.key} does not have the {storage.count} elements of {name}; the "
+            "file is damaged or incomplete: copy or download it again"
+        )
+    flat = np.frombuffer(raw, dtype, count)
+    bytes_apart = [s * dtype.itemsize for s in strides]
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, bytes_apart, writeable=False)

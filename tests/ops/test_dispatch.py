@@ -1,0 +1,293 @@
+"""Every fast form equals the plain primitive: values, both gradients, and their gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from segjax.contracts import AXIS
+from segjax.ops import conv_lowering
+from segjax.ops.conv import conv2d, pair
+from segjax.ops.conv_lowering import plain_form
+from segjax.ops.dispatch import plain, with_custom_gradients
+from segjax.ops.tap_matmul import (
+    Window,
+    by_taps,
+    depthwise,
+    depthwise_kernel_gradient,
+    kernel_gradient,
+)
+from segjax.ops.transposed import conv_transpose2d
+from segjax.ops.winograd import winograd
+from segjax.parallel import data_parallel
+
+# name: (height, width), kernel h w i o, options, the form of the value on a CPU
+CONVOLUTIONS = {
+    "1x1": ((5, 4), (1, 1, 6, 4), {}, by_taps),
+    "1x1 stride 2, padded": ((5, 4), (1, 1, 6, 4), {"stride": 2, "padding": 1}, by_taps),
+    "wide 3x3": ((7, 6), (3, 3, 96, 104), {"padding": 1}, winograd),
+    "wide 3x3 unpadded": ((8, 7), (3, 3, 96, 96), {}, winograd),
+    "wide 3x3 rate 3": ((13, 12), (3, 3, 96, 96), {"padding": 3, "dilation": 3}, winograd),
+    "wide 3x3 rates 2, 1": (
+        (9, 7),
+        (3, 3, 96, 96),
+        {"padding": (2, 0), "dilation": (2, 1)},
+        winograd,
+    ),
+    "wide 3x3 mostly padding": (
+        (9, 8),
+        (3, 3, 96, 96),
+        {"padding": 6, "dilation": 6},
+        by_taps,
+    ),
+    "only the centre tap lives": (
+        (9, 8),
+        (3, 3, 7, 5),
+        {"padding": 36, "dilation": 36},
+        by_taps,
+    ),
+    "pads to cut": ((3, 4), (3, 3, 7, 5), {"padding": 2, "dilation": 3}, by_taps),
+    "a column of taps lives": (
+        (17, 8),
+        (3, 3, 7, 5),
+        {"padding": 9, "dilation": 9},
+        plain_form,
+    ),
+    "narrow 3x3 stride 2": ((9, 8), (3, 3, 5, 7), {"padding": 1, "stride": 2}, plain_form),
+    "wide 3x3 stride 2": ((7, 6), (3, 3, 96, 64), {"padding": 1, "stride": 2}, plain_form),
+    "stem 7x7 stride 2": ((13, 12), (7, 7, 3, 8), {"padding": 3, "stride": 2}, plain_form),
+    "even kernel, odd pads": ((6, 5), (2, 4, 3, 4), {"padding": (0, 1)}, plain_form),
+    "depthwise": ((7, 6), (3, 3, 1, 8), {"padding": 1, "groups": 8}, depthwise),
+    "depthwise stride 2 rate 2": (
+        (9, 8),
+        (3, 3, 1, 8),
+        {"padding": 2, "stride": 2, "dilation": 2, "groups": 8},
+        depthwise,
+    ),
+    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, by_taps),
+    "grouped, narrow": ((7, 6), (3, 3, 4, 6), {"padding": 1, "groups": 2}, by_taps),
+    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, plain_form),
+}
+TRANSPOSED = {
+    "tiles that touch": ((4, 3), (2, 2, 5, 4), {"stride": 2}),
+    "tiles that overlap": ((4, 3), (4, 4, 5, 4), {"stride": 2, "padding": 1}),
+    "kernel no multiple of the stride": (
+        (4, 3),
+        (3, 5, 5, 4),
+        {"stride": (2, 3), "padding": (1, 2), "output_padding": (1, 2)},
+    ),
+    "kernel smaller than the stride": (
+        (4, 3),
+        (2, 2, 5, 4),
+        {"stride": 3, "output_padding": 2},
+    ),
+    "stride 1": ((5, 4), (3, 3, 5, 4), {"padding": 1}),
+    "stride 1, dilated": ((6, 5), (3, 3, 5, 4), {"padding": 1, "dilation": 2}),
+    "grouped tiles": ((4, 3), (4, 4, 3, 4), {"stride": 2, "padding": 1, "groups": 2}),
+    "dilated and strided": ((4, 3), (3, 3, 5, 4), {"stride": 2, "dilation": 2}),
+}
+SETTINGS = [
+    *(pytest.param(conv2d, *c[:3], id=name) for name, c in CONVOLUTIONS.items()),
+    *(pytest.param(conv_transpose2d, *c, id=name) for name, c in TRANSPOSED.items()),
+]
+
+
+def _arrays(operation, size, kernel, options, dtype=jnp.float32):
+    """Returns an input of two images, a kernel, and a function that applies the options."""
+    rng = np.random.default_rng(0)
+    channels = (
+        kernel[3] if operation is conv_transpose2d else kernel[2] * options.get("groups", 1)
+    )
+    x = rng.standard_normal((2, *size, channels))
+    weights = rng.standard_normal(kernel) / np.sqrt(np.prod(kernel[:3]))
+    function = functools.partial(operation, **options)
+    return jnp.asarray(x, dtype), jnp.asarray(weights, dtype), function
+
+
+def _plainly(function):
+    def wrapped(*arguments):
+        with plain():
+            return function(*arguments)
+
+    return wrapped
+
+
+def _difference(ours, theirs):
+    """Returns the largest difference of two trees' arrays, as parts of each one's largest."""
+    worst = 0.0
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        worst = max(worst, float(jnp.abs(a - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-6)))
+    return worst
+
+
+def _all_derivatives(function):
+    """Returns (x, kernel) → value, both gradients, the derivative along (x, kernel)."""
+
+    def derive(x, kernel):
+        y, pull_back = jax.vjp(function, x, kernel)
+        cotangent = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+        along = jax.jvp(function, (x, kernel), (x * 2, kernel))[1]
+        # Every precision holds these cotangents exactly.
+        cotangent = cotangent.astype(jnp.bfloat16).astype(y.dtype)
+        return y, pull_back(cotangent), along
+
+    return derive
+
+
+def _second(function):
+    """Returns (x, kernel) → the gradients of a function of the gradients."""
+
+    def of_gradients(x, kernel):
+        gradients = jax.grad(lambda *a: jnp.sin(function(*a)).sum(), (0, 1))(x, kernel)
+        return sum((g * jnp.cos(g)).sum() for g in gradients)
+
+    return jax.grad(of_gradients, (0, 1))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_shape_takes_the_form_that_the_table_names(name):
+    (height, width), kernel, options, form = CONVOLUTIONS[name]
+    x, weights, _ = _arrays(conv2d, (height, width), kernel, options)
+    dilation = pair(options.get("dilation", 1))
+    pads = tuple((p, p) for p in pair(options.get("padding", 0)))
+    window = Window(pair(options.get("stride", 1)), pads, dilation, options.get("groups", 1))
+    weights, window = conv_lowering._without_dead_taps(x, weights, window)
+    assert conv_lowering._form_on_cpu(x.shape, weights.shape, window) is form
+
+
+@pytest.mark.parametrize(("operation", "size", "kernel", "options"), SETTINGS)
+def test_value_gradients_and_tangents_equal_the_plain_ones(operation, size, kernel, options):
+    x, weights, function = _arrays(operation, size, kernel, options)
+    ours = jax.jit(_all_derivatives(function))(x, weights)
+    theirs = jax.jit(_plainly(_all_derivatives(function)))(x, weights)
+    assert _difference(ours, theirs) <= 3e-6
+
+
+@pytest.mark.parametrize(("operation", "size", "kernel", "options"), SETTINGS)
+def test_bfloat16_is_rounded_once(operation, size, kernel, options):
+    x, weights, function = _arrays(operation, size, kernel, options, jnp.bfloat16)
+    ours = jax.jit(_all_derivatives(function))(x, weights)
+    exact = jax.jit(_plainly(_all_derivatives(function)))(
+        *(a.astype(jnp.float32) for a in (x, weights))
+    )
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
+        assert a.dtype == jnp.bfloat16
+        b, allowed = np.asarray(b), 1e-5 * np.abs(b).max()
+        assert (np.abs(np.asarray(a, np.float32) - b) <= 2**-8 * np.abs(b) + allowed).all()
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (conv2d, "1x1"),
+        (conv2d, "wide 3x3 rate 3"),
+        (conv2d, "wide 3x3 mostly padding"),
+        (conv2d, "narrow 3x3 stride 2"),
+        (conv2d, "depthwise"),
+        (conv2d, "grouped"),
+        (conv_transpose2d, "tiles that overlap"),
+        (conv_transpose2d, "stride 1"),
+    ],
+)
+def test_second_gradients_equal_the_plain_ones(operation, name):
+    table = CONVOLUTIONS if operation is conv2d else TRANSPOSED
+    x, weights, function = _arrays(operation, *table[name][:3])
+    ours = jax.jit(_second(function))(x, weights)
+    assert _difference(ours, jax.jit(_plainly(_second(function)))(x, weights)) <= 3e-5
+
+
+@pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
+def test_vmap_over_inputs_and_over_kernels_equals_a_loop(name):
+    x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
+    both = jax.jit(jax.vmap(_all_derivatives(function)))
+    ours = both(jnp.stack([x, 2 * x]), jnp.stack([weights, -weights]))
+    one = jax.jit(_plainly(_all_derivatives(function)))
+    loop = [one(x, weights), one(2 * x, -weights)]
+    assert _difference(ours, jax.tree.map(lambda a, b: jnp.stack([a, b]), *loop)) <= 3e-6
+
+
+@pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
+def test_four_devices_get_the_plain_gradients(name):
+    x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
+    loss = lambda weights, x: jnp.sin(function(x, weights)).sum()
+
+    def step(weights, x):
+        gradient = jax.lax.psum(jax.grad(loss)(weights, x), AXIS)
+        return gradient, jnp.float32(0)
+
+    sharded = jnp.stack([x, x[::-1], -x, x + 1])
+    theirs = jax.jit(_plainly(jax.grad(loss)))(weights, sharded.reshape(-1, *x.shape[1:]))
+    ours, _ = data_parallel(step)(weights + 0, sharded)
+    assert _difference(ours, theirs) <= 3e-6
+
+
+@pytest.mark.parametrize("name", ["wide 3x3 rate 3", "wide 3x3 mostly padding", "depthwise"])
+def test_an_image_split_over_devices_gets_the_plain_gradients(name):
+    size, kernel, options, _ = CONVOLUTIONS[name]
+    x, weights, function = _arrays(conv2d, (16, size[1]), kernel, options)
+    mesh = Mesh(np.array(jax.devices()[:2]), ("rows",))
+    split = jax.device_put(x, NamedSharding(mesh, PartitionSpec(None, "rows")))
+    ours = jax.jit(_all_derivatives(function))(split, weights)
+    assert _difference(ours, jax.jit(_plainly(_all_derivatives(function)))(x, weights)) <= 3e-6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("by_kernel", "groups"), [(kernel_gradient, 1), (depthwise_kernel_gradient, 5)]
+)
+def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
+    x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5 // groups, 5), {"groups": groups})
+    window = Window((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
+    y, pull_back = jax.vjp(lambda k: plain_form(x, k, window), weights)
+    cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    assert _difference(by_kernel(x, cotangent, (3, 3), window), pull_back(cotangent)[0]) <= 1e-6
+
+
+def test_in_float64_winograd_differs_by_rounding_alone():
+    with jax.enable_x64(True):
+        x, weights, _ = _arrays(conv2d, (12, 11), (3, 3, 8, 8), {}, jnp.float64)
+        window = Window((1, 1), ((2, 2), (2, 2)), (2, 2))
+        difference = winograd(x, weights, window) - plain_form(x, weights, window)
+        assert np.abs(difference).max() < 1e-13
+
+
+def test_a_bilinear_function_uses_the_gradients_that_it_is_given():
+    twice = lambda a, b: 2 * a * b
+    function = with_custom_gradients(jnp.multiply, twice, twice)
+    gradients = jax.grad(function, (0, 1))(jnp.float32(3), jnp.float32(5))
+    assert [float(g) for g in gradients] == [10, 6]
+
+
+@pytest.mark.parametrize("operation", [conv2d, conv_transpose2d])
+def test_two_dtypes_are_an_error_that_names_them(operation):
+    x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((2, 2, 2, 2), jnp.float32)
+    with pytest.raises(ValueError, match="one dtype, got bfloat16 and float32; convert"):
+        operation(x, kernel, stride=2)
+
+
+def test_inside_plain_a_convolution_is_one_primitive():
+    x, weights, function = _arrays(conv2d, *CONVOLUTIONS["wide 3x3"][:3])
+    names = lambda f: [e.primitive.name for e in jax.make_jaxpr(f)(x, weights).eqns]
+    assert names(_plainly(function)) == ["conv_general_dilated"]
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(function)(x, weights))
+
+
+@pytest.mark.parametrize(
+    ("operation", "table", "name", "has", "has_not"),
+    [
+        (conv2d, CONVOLUTIONS, "depthwise", "scan[", "conv_general_dilated"),
+        (conv2d, CONVOLUTIONS, "wide 3x3", "dot_general", "conv_general_dilated"),
+        (conv_transpose2d, TRANSPOSED, "tiles that overlap", "pad[", "lhs_dilation=(2, 2)"),
+    ],
+)
+def test_gradients_take_their_own_forms(operation, table, name, has, has_not):
+    x, weights, function = _arrays(operation, *table[name][:3])
+    loss = lambda x, weights: jnp.sin(function(x, weights)).sum()
+    text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, weights))
+    assert has in text and has_not not in text
+    plain = str(jax.make_jaxpr(_plainly(jax.grad(loss, (0, 1))))(x, weights))
+    assert has_not in plain
