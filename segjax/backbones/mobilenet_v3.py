@@ -18,7 +18,7 @@ from segjax.ops.skip import add_skip
 _conv_norm = partial(ConvNorm, momentum=0.99, epsilon=1e-3)
 
 
-class BlockSpec(NamedTuple):
+class Row(NamedTuple):
     """A block's row in tables 1 and 2."""
 
     kernel_size: int
@@ -30,36 +30,36 @@ class BlockSpec(NamedTuple):
 
 
 LARGE = (
-    BlockSpec(3, 16, 16, False, False, 1),
-    BlockSpec(3, 64, 24, False, False, 2),
-    BlockSpec(3, 72, 24, False, False, 1),
-    BlockSpec(5, 72, 40, True, False, 2),
-    BlockSpec(5, 120, 40, True, False, 1),
-    BlockSpec(5, 120, 40, True, False, 1),
-    BlockSpec(3, 240, 80, False, True, 2),
-    BlockSpec(3, 200, 80, False, True, 1),
-    BlockSpec(3, 184, 80, False, True, 1),
-    BlockSpec(3, 184, 80, False, True, 1),
-    BlockSpec(3, 480, 112, True, True, 1),
-    BlockSpec(3, 672, 112, True, True, 1),
-    BlockSpec(5, 672, 160, True, True, 2),
-    BlockSpec(5, 960, 160, True, True, 1),
-    BlockSpec(5, 960, 160, True, True, 1),
+    Row(3, 16, 16, False, False, 1),
+    Row(3, 64, 24, False, False, 2),
+    Row(3, 72, 24, False, False, 1),
+    Row(5, 72, 40, True, False, 2),
+    Row(5, 120, 40, True, False, 1),
+    Row(5, 120, 40, True, False, 1),
+    Row(3, 240, 80, False, True, 2),
+    Row(3, 200, 80, False, True, 1),
+    Row(3, 184, 80, False, True, 1),
+    Row(3, 184, 80, False, True, 1),
+    Row(3, 480, 112, True, True, 1),
+    Row(3, 672, 112, True, True, 1),
+    Row(5, 672, 160, True, True, 2),
+    Row(5, 960, 160, True, True, 1),
+    Row(5, 960, 160, True, True, 1),
 )
 """Table 1."""
 
 SMALL = (
-    BlockSpec(3, 16, 16, True, False, 2),
-    BlockSpec(3, 72, 24, False, False, 2),
-    BlockSpec(3, 88, 24, False, False, 1),
-    BlockSpec(5, 96, 40, True, True, 2),
-    BlockSpec(5, 240, 40, True, True, 1),
-    BlockSpec(5, 240, 40, True, True, 1),
-    BlockSpec(5, 120, 48, True, True, 1),
-    BlockSpec(5, 144, 48, True, True, 1),
-    BlockSpec(5, 288, 96, True, True, 2),
-    BlockSpec(5, 576, 96, True, True, 1),
-    BlockSpec(5, 576, 96, True, True, 1),
+    Row(3, 16, 16, True, False, 2),
+    Row(3, 72, 24, False, False, 2),
+    Row(3, 88, 24, False, False, 1),
+    Row(5, 96, 40, True, True, 2),
+    Row(5, 240, 40, True, True, 1),
+    Row(5, 240, 40, True, True, 1),
+    Row(5, 120, 48, True, True, 1),
+    Row(5, 144, 48, True, True, 1),
+    Row(5, 288, 96, True, True, 2),
+    Row(5, 576, 96, True, True, 1),
+    Row(5, 576, 96, True, True, 1),
 )
 """Table 2."""
 
@@ -84,7 +84,7 @@ class InvertedResidual(nn.Module):
     Where `dilation` is above 1 the depthwise convolution has it in place of the stride.
     """
 
-    row: BlockSpec
+    row: Row
     dilation: int = 1
     dtype: Any = jnp.float32
 
@@ -137,7 +137,7 @@ class MobileNetV3(nn.Module):
     gradient, for less memory.
     """
 
-    rows: tuple[BlockSpec, ...] = LARGE
+    rows: tuple[Row, ...] = LARGE
     output_stride: int = 32
     reduced_tail: bool = False
     dtype: Any = jnp.float32
@@ -172,7 +172,7 @@ class MobileNetV3(nn.Module):
         return {**features, "c5": nn.hard_swish(last(x, train=train))}
 
 
-def _with_half_a_tail(rows: tuple[BlockSpec, ...]) -> tuple[BlockSpec, ...]:
+def _with_half_a_tail(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Returns the rows, those of the last stage with half the channels that come after it."""
     first, *others = (row._replace(features=row.features // 2) for row in rows[-3:])
     return (*rows[:-3], first, *(row._replace(expanded=row.expanded // 2) for row in others))

@@ -19,7 +19,7 @@ from segjax.explain.cost import inference, training_step
 from segjax.explain.effective_receptive_field import effective_fields, picture
 from segjax.explain.effective_receptive_field_figure import draw_fields
 from segjax.explain.model_text import words
-from segjax.explain.trace import Row, Seen, Trace, trace
+from segjax.explain.trace import LayerRow, Seen, Trace, trace
 from segjax.ops.conv import pair
 from segjax.transforms.geometric import RandomCrop, Resize
 
@@ -150,7 +150,7 @@ def facts(
     }
 
 
-def _scores(traced: Trace) -> Row:
+def _scores(traced: Trace) -> LayerRow:
     """The last convolution or product: the logits before they are brought to the image."""
     upsampling = ("resize", "transposed")
     found = [row for row in traced.rows if not row.operation.startswith(upsampling)]
@@ -159,7 +159,7 @@ def _scores(traced: Trace) -> Row:
     return found[-1]
 
 
-def _layer(row: Row) -> dict[str, Any]:
+def _layer(row: LayerRow) -> dict[str, Any]:
     return {
         "path": row.path,
         "operation": row.operation,

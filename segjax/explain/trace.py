@@ -28,7 +28,7 @@ Seen = tuple[Reach, Reach]
 """What an array sees of the image's rows and of its columns."""
 
 
-class Row(NamedTuple):
+class LayerRow(NamedTuple):
     """A convolution, a pooling or a matrix product, in the order of execution.
 
     Attributes:
@@ -58,7 +58,7 @@ class Trace(NamedTuple):
       unused: parameters of modules that are not used in evaluation.
     """
 
-    rows: list[Row]
+    rows: list[LayerRow]
     answer: Seen
     shape: tuple[int, int, int]
     unused: dict[str, int]
@@ -110,7 +110,7 @@ class _Walk:
     """
 
     modules: Mapping[str, int]
-    rows: list[Row] = dataclasses.field(default_factory=list)
+    rows: list[LayerRow] = dataclasses.field(default_factory=list)
     touched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def through(self, jaxpr: Any, consts: Sequence, inputs: Sequence, scope: str) -> list:
@@ -145,7 +145,9 @@ class _Walk:
         if found is None:
             return
         words, cost = found
-        row = Row(path, words, _map_shape(equation.outvars[0].aval.shape, seen), 0, cost, seen)
+        row = LayerRow(
+            path, words, _map_shape(equation.outvars[0].aval.shape, seen), 0, cost, seen
+        )
         if words == "resize" and self.rows and self.rows[-1][:2] == row[:2]:
             # The second matrix of one interpolation: rows first, then columns.
             row = row._replace(multiply_adds=cost + self.rows.pop().multiply_adds)
@@ -164,7 +166,7 @@ class _Walk:
         fallback = None if before is None or not self.rows else max(before - 1, 0)
         return next(own, fallback)
 
-    def owned_rows(self) -> list[Row]:
+    def owned_rows(self) -> list[LayerRow]:
         """The rows with their parameters."""
         counts = [0] * len(self.rows)
         for module, count in self.modules.items():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from segjax.backbones.mobilenet_v3 import (
-    BlockSpec,
     MobileNetV3,
     MobileNetV3Large,
     MobileNetV3Small,
+    Row,
 )
 from segjax.ops.dispatch import plain
 
@@ -19,12 +19,12 @@ IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 65, 33, 3)), jnp.fl
 TINY = partial(
     MobileNetV3,
     rows=(
-        BlockSpec(3, 16, 8, True, False, 2),
-        BlockSpec(3, 24, 8, False, True, 2),
-        BlockSpec(5, 16, 8, False, False, 2),
-        BlockSpec(5, 16, 16, True, True, 2),
-        BlockSpec(3, 32, 16, False, True, 1),
-        BlockSpec(3, 32, 16, False, True, 1),
+        Row(3, 16, 8, True, False, 2),
+        Row(3, 24, 8, False, True, 2),
+        Row(5, 16, 8, False, False, 2),
+        Row(5, 16, 16, True, True, 2),
+        Row(3, 32, 16, False, True, 1),
+        Row(3, 32, 16, False, True, 1),
     ),
 )
 
