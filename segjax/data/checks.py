@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segjax.contracts import IGNORE, Dataset, Example, full_scale
+from segjax.contracts import IGNORE, Dataset, Example, LabelledDataset, full_scale
 from segjax.errors import InputError
 from segjax.labels import as_ids, check_planes, equals, listed, no_class
 
@@ -83,7 +83,7 @@ def check_channels(example: Example, channels: int, *, transformed: bool = False
         )
 
 
-def checked_example(dataset: Dataset, index: int) -> Example:
+def checked_example(dataset: LabelledDataset, index: int) -> Example:
     """An example of a dataset as it is, once `check_example` has nothing against it."""
     example = read_example(dataset, index)
     check_example(example, dataset.class_names)

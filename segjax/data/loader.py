@@ -17,13 +17,13 @@ import numpy as np
 from absl import flags
 from jaxtyping import Int, UInt8
 
-from segjax.contracts import Dataset, Example, Transform
+from segjax.contracts import Dataset, Example, LabelledDataset, Transform
 from segjax.data.checks import check_channels, check_example, checked_example, read_example
 from segjax.errors import InputError
 
 
 def batches(
-    dataset: Dataset,
+    dataset: LabelledDataset,
     transforms: Sequence[Transform],
     *,
     batch_size: int,

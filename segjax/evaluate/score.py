@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segjax import metrics
-from segjax.contracts import Dataset, Variables
+from segjax.contracts import LabelledDataset, Variables
 from segjax.data.loader import equal_size_batches
 from segjax.evaluate.compiled import HostPredictor, on_host
 from segjax.evaluate.predictors import Predictor
@@ -33,7 +33,7 @@ class Scorer:
     """Scores variables on a dataset, whose images are not resized."""
 
     def __init__(
-        self, predict: Predictor | HostPredictor, dataset: Dataset, *, batch_size: int
+        self, predict: Predictor | HostPredictor, dataset: LabelledDataset, *, batch_size: int
     ):
         self._dataset, self._batch_size = dataset, batch_size
         self._predict = on_host(predict)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax.contracts import IGNORE, Dataset
+from segjax.contracts import IGNORE, LabelledDataset
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import InputError
 from segjax.experiment import Experiment
@@ -58,7 +58,7 @@ def _extent(found: Survey, is_final: bool) -> str:
     return found.extent if is_final else f"{found.extent}, before its transforms"
 
 
-def _ignored(field: str, data: Dataset, found: Survey, *, is_final: bool) -> list[str]:
+def _ignored(field: str, data: LabelledDataset, found: Survey, *, is_final: bool) -> list[str]:
     if {label for label, count in found.pixels.items() if count} != {IGNORE}:
         return []
     line = (
@@ -71,11 +71,11 @@ def _ignored(field: str, data: Dataset, found: Survey, *, is_final: bool) -> lis
     return [f"{line} from them. Check the masks{_label_map_too(data)}."]
 
 
-def _label_map_too(data: Dataset) -> str:
+def _label_map_too(data: LabelledDataset) -> str:
     return " and its label_map" if hasattr(data, "label_map") else ""
 
 
-def _absent(field: str, data: Dataset, found: Survey, *, is_final: bool) -> list[str]:
+def _absent(field: str, data: LabelledDataset, found: Survey, *, is_final: bool) -> list[str]:
     names = data.class_names
     absent = found.absent(len(names))
     if not absent or len(absent) == len(names):
@@ -100,7 +100,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def _meant(field: str, data: Dataset, absent: Sequence[int], found: Survey) -> str:
+def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Survey) -> str:
     """The remedy where 255 may be a missing class, as in masks of 0 and 255.
 
     It may where one class alone is missing, or where one alone is there.

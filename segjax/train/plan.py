@@ -13,7 +13,8 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.contracts import IGNORE, Dataset, Variables
+from segjax.conformity import canvas, check_dataset, check_grid, check_model, label_stride
+from segjax.contracts import IGNORE, LabelledDataset, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
@@ -68,7 +69,7 @@ class Plan:
         return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
 
     def _canvas(self) -> tuple[int, int]:
-        return getattr(self.experiment.model, "canvas", lambda *size: size)(64, 64)
+        return canvas(self.experiment.model, 64, 64)
 
     def state_shapes(self) -> TrainState:
         """The state's shapes; nothing is computed."""
@@ -156,6 +157,9 @@ def check_settings(experiment: Experiment) -> dict[str, "Traced"]:
         the experiment alone shows it; no data are touched.
     """
     check_batch_size(experiment.batch_size, split=experiment.split)
+    check_model(experiment.model)
+    for field in ("train_data", "eval_data"):
+        check_dataset(getattr(experiment, field), LabelledDataset, field=field)
     for field in ("eval_data", "train_data"):
         if _known_classes(experiment, field):
             _check_classes(experiment, field, getattr(experiment, field))
@@ -190,7 +194,7 @@ def _key(batch: Mapping[str, np.ndarray]) -> str:
 
 def _on_grid(experiment: Experiment, batch: Mapping[str, np.ndarray], traced: "Traced") -> Any:
     """The batch's labels and weights where the network answers."""
-    stride = getattr(experiment.model, "label_stride", 1)
+    stride = label_stride(experiment.model)
     here = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
     return on_logits_grid(here, traced.grid, stride=stride)
 
@@ -235,7 +239,7 @@ def check_data(experiment: Experiment, *fields: str) -> None:
         _check_classes(experiment, field, data)
 
 
-def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
+def _check_classes(experiment: Experiment, field: str, data: LabelledDataset) -> None:
     ours, theirs = data.class_names, experiment.train_data.class_names
     if ours != theirs:
         raise InputError(
@@ -251,7 +255,7 @@ def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
         raise InputError(
             f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of them."
         )
-    wanted = getattr(experiment.model, "num_classes", len(ours))
+    wanted = experiment.model.num_classes
     if wanted != len(ours):
         raise InputError(
             f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
@@ -303,6 +307,7 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
             jax.random.key(0), image, train=False
         )
         assert isinstance(logits, jax.Array)
+        check_grid(experiment.model, image.shape[1:3], logits.shape[1:3])
         loss_terms(experiment.model, experiment.loss, logits, {}, batch)
         return variables, logits
 
@@ -326,6 +331,11 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data = experiment.eval_data
     image = checked_example(data, 0)["image"][None]
+    if image.shape[-1] != data.channels:
+        raise InputError(
+            f"eval_data.channels={data.channels}, but its first image has {image.shape[-1]}; "
+            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+        )
     try:
         with _one_line():
             shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from segjax.conformity import label_stride
 from segjax.contracts import AXIS, Array, Batch, Loss, Variables
 from segjax.losses import on_logits_grid
 
@@ -116,7 +117,7 @@ def loss_terms(
 
     Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
     """
-    stride = getattr(model, "label_stride", 1)
+    stride = label_stride(model)
     grid = lambda scores: (scores.shape[1], scores.shape[2])
     at = lambda scores: on_logits_grid(batch, grid(scores), stride=stride)
     terms = dict(loss(logits, at(logits)))
