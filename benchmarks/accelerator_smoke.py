@@ -236,14 +236,13 @@ def training_step(model, variables):
     import optax
 
     from segjax import losses
+    from segjax.tasks import dense
     from segjax.train.step import init_state, make_train_step
 
     optimizer = optax.chain(optax.trace(decay=0.0), optax.scale(-1.0))
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optimizer,
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
     return step, init_state(jax.tree.map(jnp.array, variables), optimizer)

@@ -31,6 +31,7 @@ from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
+from segjax.tasks import dense
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
 
@@ -216,9 +217,9 @@ def training(case):
     optimizer = SGD(Constant(1e-3), momentum=0.9, weight_decay=1e-4).build(
         100, variables["params"]
     )
-    step = make_train_step(
-        model, losses.softmax_cross_entropy, optimizer, normalize=lambda image: image
-    )
+    loss = losses.softmax_cross_entropy
+    objective = dense.objective(model, loss, normalize=lambda image: image)
+    step = make_train_step(objective, optimizer)
     label = np.random.default_rng(0).integers(0, case["classes"], case["image"][:3], np.uint8)
     train = parallel.data_parallel(step)
     state = parallel.replicate(init_state(variables, optimizer))

@@ -35,6 +35,7 @@ from segjax.backbones.resnet import ResNet50  # noqa: E402
 from segjax.models.deeplab_v3 import DeepLabV3  # noqa: E402
 from segjax.models.unet import UNet  # noqa: E402
 from segjax.ops.dispatch import plain  # noqa: E402
+from segjax.tasks import dense  # noqa: E402
 from segjax.train.step import init_state, make_train_step  # noqa: E402
 
 SMALL = pathlib.Path(__file__).parents[1] / "tests" / "models" / "small_networks.py"
@@ -83,10 +84,8 @@ def gradients(model, variables, size: tuple[int, int], split: tuple[int, int]):
     labels = rng.integers(0, 3, (4, *size)).astype(np.uint8)
     labels[0, : size[0] // 2] = 255
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optax.sgd(1.0),
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
     before = jax.tree.map(np.asarray, variables["params"])

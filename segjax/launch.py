@@ -25,7 +25,6 @@ from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.contracts import Variables
 from segjax.errors import InputError, Interrupted, RunError, run_command
-from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
 from segjax.report.comparison import (
     COMPARISON,
@@ -36,6 +35,8 @@ from segjax.report.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import coverage
 from segjax.train.interrupt import what_is_left
@@ -49,7 +50,7 @@ from segjax.train.plan import (
     make_plan,
     scorer,
 )
-from segjax.train.results import write_results
+from segjax.train.results import evaluation_of, write_results
 from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, check_owner, claim, default_workdir
 
@@ -264,7 +265,7 @@ def _restored(run: Run, which: str) -> tuple[int, Variables]:
         return checkpoints.restore_variables(which)
 
 
-def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
+def _train(plan: Plan, workdir: pathlib.Path) -> Metric | None:
     try:
         return train(plan, workdir, quiet=not parallel.is_main())
     except InputError as error:
@@ -304,7 +305,7 @@ def _evaluate(
     run: Run,
     step: int,
     variables: Variables,
-    last: Scores | None,
+    last: Metric | None,
     *,
     table: bool,
     trained_on: int | None,
@@ -318,16 +319,15 @@ def _evaluate(
     _forget(run)
     rows = []
     for name, stage in earlier if table else ():
-        scores = _score(stage, scorer(stage), variables)
-        names = experiment.eval_data.class_names
-        rows.append((name, stage, summary(scores, names, step=step)))
+        scores = _score(stage, scorer(stage), variables).scores()
+        rows.append((name, stage, evaluation_of(stage, scores, step=step)))
         _write_table(workdir, rows)
     score = scorer(experiment)
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
-    scores = last if fresh and last else _score(experiment, score, variables)
+    metric = last if fresh and last else _score(experiment, score, variables)
     evaluation = write_results(
-        workdir, experiment, score, scores, variables, step=step, trained_on=trained_on
+        workdir, experiment, score, metric, variables, step=step, trained_on=trained_on
     )
     if table:
         rows.append((final[0], experiment, evaluation))
@@ -335,7 +335,7 @@ def _evaluate(
         _note("\n".join(table_lines(rows)))
     if run.place is not None and parallel.is_main():
         save_predictions(workdir, experiment, score, variables)
-    shown = scores_line(evaluation) or "no score, since no pixel of their labels counts"
+    shown = metric.line(evaluation) or "no score, since no pixel of their labels counts"
     _note(f"step {step}, {evaluation['images']} images: {shown}")
     _note(f"report: {workdir / 'report.html'}")
 
@@ -350,7 +350,7 @@ def _write_table(workdir: pathlib.Path, rows: list) -> None:
         write_table(workdir, rows)
 
 
-def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scores:
+def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Metric:
     progress = Progress(experiment.name, first=0, total=0, quiet=not parallel.is_main())
     return score(
         variables,

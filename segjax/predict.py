@@ -24,7 +24,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
 from segjax import parallel
 from segjax.console import program, restart_in_utf8
@@ -35,8 +34,7 @@ from segjax.experiment import Experiment
 from segjax.outputs.frames import av_library, expected_frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
 from segjax.outputs.kinds import Labelme, Output
-from segjax.outputs.lists import AREAS, COCO, Areas, Coco, write_lists
-from segjax.outputs.options import asked_lists, asked_outputs
+from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
@@ -132,8 +130,8 @@ def _run(arguments: argparse.Namespace) -> None:
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
     class_names = tuple(experiment.eval_data.class_names)
-    outputs = asked_outputs(arguments, class_names)
-    lists = asked_lists(arguments, class_names)
+    outputs = experiment.task.outputs(arguments, experiment.eval_data)
+    lists = experiment.task.lists(arguments, experiment.eval_data)
     sources, record = _checked_sources(arguments, outputs, lists)
     parallel.describe_devices()
     trained = load_trained(arguments.workdir, experiment, checkpoint=arguments.checkpoint)
@@ -141,8 +139,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if (differs := record.begin(made_by, outputs)) is not None:
         print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
     work = Writer(
-        classes=partial(trained.predict.classes, trained.variables),
-        probabilities=partial(trained.predict, trained.variables),
+        answer=trained.answer,
         channels=trained.channels,
         out=arguments.out,
         outputs=outputs,
@@ -173,7 +170,7 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
 
 
 def _checked_sources(
-    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[Areas | Coco]
+    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[ImageList]
 ) -> tuple[list[Input], Record]:
     sources = find_inputs(arguments.inputs, arguments.out)
     if any(source.is_video for source in sources):

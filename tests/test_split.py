@@ -17,6 +17,7 @@ from segjax.evaluate.wrappers import Flip
 from segjax.models.unet import UNet
 from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
+from segjax.tasks import dense
 from segjax.train.step import init_state, make_train_step
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "small_networks.py"))
@@ -30,10 +31,8 @@ BATCH = {"image": IMAGES, "label": LABELS, "step": np.zeros(4, np.int32)}
 
 def _step(model):
     return make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optax.sgd(1.0),
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
 

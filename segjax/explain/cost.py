@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from segjax.contracts import Variables
-from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
 from segjax.parallel import data_parallel
@@ -31,11 +30,12 @@ def training_step(
     variables = _variables(experiment, size, channels)
     optimizer = experiment.optimizer.build(experiment.steps, variables["params"])
     state = jax.eval_shape(lambda v: init_state(v, optimizer, ema=experiment.ema), variables)
+    objective = experiment.task.objective(
+        experiment.model, experiment.loss, normalize=experiment.normalize
+    )
     step = make_train_step(
-        experiment.model,
-        experiment.loss,
+        objective,
         optimizer,
-        normalize=experiment.normalize,
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
@@ -56,8 +56,12 @@ def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
     Raises:
       ValueError: the network does not take such an image.
     """
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = jax.jit(WholeImage(model, experiment.normalize))
+    network = experiment.task.network(
+        experiment.model,
+        normalize=experiment.normalize,
+        output_stride=experiment.evaluation.output_stride,
+    )
+    predict = jax.jit(network)
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
     return _cost(predict, _variables(experiment, size, channels), image)
 

@@ -16,14 +16,13 @@ import numpy as np
 
 from segjax.atomic import atomic_path, write_text
 from segjax.contracts import Variables
-from segjax.drawing.overlay import panels
 from segjax.errors import InputError
-from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment, describe
 from segjax.report.curves import FEWEST_TO_SMOOTH, chart, percent, running_median, series
-from segjax.report.examples import ExampleResult, panel, shrunk
+from segjax.report.examples import panel
 from segjax.report.run_page import page, section
 from segjax.report.svg import Line
+from segjax.tasks.scorer import Scorer
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
 
@@ -319,17 +318,14 @@ def _grid(runs: Sequence[Run]) -> str:
 
 def _example(index: int, runs: Sequence[Run]) -> str:
     data = runs[0].experiment.eval_data
-    example, palette = data[index], data.palette
+    example = data[index]
     pictures: list[tuple[str, np.ndarray]] = []
     for run in runs:
         with np.load(run.workdir / PREDICTIONS) as saved:
             prediction = saved[str(index)]
-        whole = ExampleResult(
-            example["name"], None, example["image"], example["label"], prediction
-        )
-        shown = panels(*shrunk(whole, LONGEST_SIDE), palette)
-        pictures = pictures or [("Image", shown[0]), ("Truth", shown[1])]
-        pictures.append((run.experiment.name, shown[2]))
+        shown = run.experiment.task.panels(example, prediction, data, longest=LONGEST_SIDE)
+        pictures = pictures or [*shown.given]
+        pictures += [(run.experiment.name, picture.rgb) for picture in shown.predicted]
     name = escape(example["name"])
     figures = "".join(panel(picture, escape(title), name) for title, picture in pictures)
     columns = (

@@ -5,6 +5,7 @@ One function opens it for all of them, so that they answer alike.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -37,6 +38,11 @@ class Trained:
     step: int
     variables: Variables
     predict: HostPredictor
+
+    def answer(self, image: np.ndarray, soft: bool) -> tuple[Any, np.ndarray | None]:
+        """(what is saved of an image h w c, its probabilities where `soft` asks for them)."""
+        task = self.experiment.task
+        return task.answer(self.predict, self.variables, image, soft=soft)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -86,8 +92,6 @@ def _check(trained: Trained, workdir: pathlib.Path) -> None:
         raise InputError(f"{workdir}: {error}") from error
     except ValueError:
         return  # It takes no image of this size; of others it will be told one by one.
-    if found != len(trained.class_names):
-        raise InputError(
-            f"{workdir}: the network tells {found} classes apart, the data name "
-            f"{len(trained.class_names)}."
-        )
+    experiment = trained.experiment
+    who = f"{workdir}: {type(experiment.model).__name__}"
+    experiment.task.check_outputs(found, experiment.eval_data, who=who)

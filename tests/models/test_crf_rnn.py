@@ -16,6 +16,7 @@ from segjax.evaluate.compiled import predictor
 from segjax.experiment import CAFFE, IMAGENET, SIGNED, UNIT, load
 from segjax.models.crf_rnn import CRFRNN, picture
 from segjax.models.unet import UNet
+from segjax.tasks import dense
 from segjax.train.plan import make_plan
 from segjax.train.step import init_state, make_train_step
 
@@ -67,7 +68,8 @@ def test_outside_training_it_is_the_layer_with_more_rounds_on_the_networks_score
 
 def test_steps_train_the_network_and_the_crf_together(variables):
     optimizer = optax.sgd(0.1)
-    step = make_train_step(MODEL, losses.softmax_cross_entropy, optimizer, normalize=IMAGENET)
+    objective = dense.objective(MODEL, losses.softmax_cross_entropy, normalize=IMAGENET)
+    step = make_train_step(objective, optimizer)
     run = parallel.over_devices(step)
     state = parallel.replicate(init_state(variables, optimizer))
     before, found = jax.tree.map(np.asarray, variables["params"]), []

@@ -16,6 +16,7 @@ from segjax.layers.conv import Conv
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
 from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.tasks import dense
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.step import TrainState, init_state, make_train_step
 
@@ -50,10 +51,8 @@ def state_and_step(*, ema: float | None = None, dtype: Any = jnp.float32, make=S
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
     optimizer = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=IMAGENET),
         optimizer,
-        normalize=IMAGENET,
         auxiliary_weight=0.4,
         ema=ema,
         seed=3,
