@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from segjax import parallel
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
@@ -40,6 +39,7 @@ from segjax.outputs.options import asked_lists, asked_outputs
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
+from segjax.parallel import cluster
 from segjax.predictor_options import add_ways, asked_side, asked_way, with_side
 from segjax.train.checkpoint import FOLDER
 from segjax.train.log import Progress
@@ -128,14 +128,14 @@ def _above_zero(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
     class_names = tuple(experiment.eval_data.class_names)
     outputs = asked_outputs(arguments, class_names)
     lists = asked_lists(arguments, class_names)
     sources, record = _checked_sources(arguments, outputs, lists)
-    parallel.describe_devices()
+    cluster.describe_devices()
     trained = load_trained(arguments.workdir, experiment, checkpoint=arguments.checkpoint)
     made_by = _made_by(arguments.workdir, experiment, trained.step)
     if (differs := record.begin(made_by, outputs)) is not None:

@@ -11,7 +11,7 @@ from segjax.contracts import Dataset, Variables
 from segjax.data.loader import equal_size_batches
 from segjax.evaluate.compiled import HostPredictor, on_host
 from segjax.evaluate.predictors import Predictor
-from segjax.parallel import gather_by_index, sum_over_processes
+from segjax.parallel.sums import gather_by_index, sum_over_processes
 
 
 @dataclasses.dataclass(frozen=True)

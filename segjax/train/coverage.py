@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from segjax.contracts import IGNORE, Dataset
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.parallel.cluster import is_alone
 
 LISTED = 8
 """Names that a line gives before it counts the others."""
@@ -45,7 +45,7 @@ def coverage(experiment: Experiment, *fields: str) -> Coverage:
         data = getattr(experiment, field)
         is_final = field == "eval_data" or not experiment.transforms
         # Several processes must see the same, and the clock of each is its own.
-        seconds = SECONDS if jax.process_count() == 1 else float("inf")
+        seconds = SECONDS if is_alone() else float("inf")
         found[field] = survey(data, title=field, seconds=seconds, check=is_final)
         lines += _ignored(field, data, found[field], is_final=is_final)
         lines += _absent(field, data, found[field], is_final=is_final)

@@ -21,7 +21,8 @@ from segjax.evaluate.compiled import HostPredictor, predictor
 from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment
 from segjax.losses import on_logits_grid
-from segjax.parallel import check_batch_size
+from segjax.parallel.cluster import process_share
+from segjax.parallel.sharing import check_batch_size
 from segjax.train.coverage import coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state, loss_terms
@@ -270,6 +271,7 @@ def _batches(
     experiment: Experiment, first_step: int, *, channels: int | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     loader = experiment.loader
+    process_index, process_count = process_share()
     return batches(
         experiment.train_data,
         experiment.transforms,
@@ -279,8 +281,8 @@ def _batches(
         threads=loader.threads,
         buffer=loader.buffer,
         workers=loader.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=process_index,
+        process_count=process_count,
         channels=channels,
     )
 

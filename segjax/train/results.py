@@ -11,7 +11,7 @@ from segjax.atomic import write_text
 from segjax.contracts import Variables
 from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment, describe
-from segjax.parallel import is_main
+from segjax.parallel.cluster import is_main
 from segjax.report.run_page import ExampleResult, write_report
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
