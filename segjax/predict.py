@@ -25,7 +25,6 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from segjax import parallel
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
@@ -38,6 +37,7 @@ from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
+from segjax.parallel import cluster
 from segjax.predictor_options import add_ways, asked_side, asked_way, with_side
 from segjax.train.checkpoint import FOLDER
 from segjax.train.log import Progress
@@ -126,14 +126,14 @@ def _above_zero(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
     class_names = tuple(experiment.eval_data.class_names)
     outputs = experiment.task.outputs(arguments, experiment.eval_data)
     lists = experiment.task.lists(arguments, experiment.eval_data)
     sources, record = _checked_sources(arguments, outputs, lists)
-    parallel.describe_devices()
+    cluster.describe_devices()
     trained = load_trained(arguments.workdir, experiment, checkpoint=arguments.checkpoint)
     made_by = _made_by(arguments.workdir, experiment, trained.step)
     if (differs := record.begin(made_by, outputs)) is not None:

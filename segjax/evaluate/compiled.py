@@ -20,7 +20,8 @@ from segjax.announce import announced
 from segjax.contracts import IGNORE, Array, Variables
 from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
-from segjax.parallel import map_examples, map_images
+from segjax.parallel.data import map_examples
+from segjax.parallel.spatial import map_images
 
 Images = Shaped[np.ndarray, "b h w c"]
 Probabilities = Float[np.ndarray, "b oh ow k"]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from segjax.contracts import Variables
 from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
-from segjax.parallel import data_parallel
+from segjax.parallel.cluster import local_device_count
+from segjax.parallel.data import data_parallel
 from segjax.train.step import init_state, make_train_step
 
 Size = tuple[int, int]
@@ -40,7 +41,7 @@ def training_step(
         ema=experiment.ema,
         seed=experiment.seed,
     )
-    devices = jax.local_device_count()
+    devices = local_device_count()
     share = (devices, batch_size // devices)
     batch = {
         "image": jax.ShapeDtypeStruct((*share, *size, channels), jnp.uint8),

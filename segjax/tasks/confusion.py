@@ -7,7 +7,7 @@ import numpy as np
 
 from segjax import metrics
 from segjax.contracts import Example
-from segjax.parallel import gather_by_index, sum_over_processes
+from segjax.parallel.sums import gather_by_index, sum_over_processes
 from segjax.report.score import Score
 from segjax.tasks.task import Metric
 

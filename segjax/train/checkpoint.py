@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import InputError, RunError
-from segjax.parallel import is_main, wait_for_all
+from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.train.step import TrainState
 
 FOLDER = "checkpoints"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.experiment import Experiment
+from segjax.parallel.cluster import is_alone
 
 LISTED = 8
 """Names that a line gives before it counts the others."""
@@ -44,7 +44,7 @@ def coverage(experiment: Experiment, *fields: str) -> Coverage:
         data = getattr(experiment, field)
         transformed = field == "train_data" and bool(experiment.transforms)
         # Several processes must see the same, and the clock of each is its own.
-        seconds = SECONDS if jax.process_count() == 1 else float("inf")
+        seconds = SECONDS if is_alone() else float("inf")
         check = None if transformed else partial(task.check_example, data=data)
         found[field] = survey(data, title=field, seconds=seconds, check=check)
         lines += task.coverage(data, found[field], field=field, transformed=transformed)

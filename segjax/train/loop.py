@@ -14,7 +14,9 @@ import numpy as np
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
-from segjax.parallel import is_main, over_devices, replicate
+from segjax.parallel.cluster import is_alone, is_main, process_share
+from segjax.parallel.data import replicate
+from segjax.parallel.sharing import over_devices
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints
@@ -96,7 +98,7 @@ def _announced_once(step_fn: Callable) -> Callable:
 
 
 def train_step(plan: Plan) -> Callable:
-    """The step of a plan's experiment, for `parallel.over_devices`."""
+    """The step of a plan's experiment, for `over_devices`."""
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -129,7 +131,7 @@ def _score(
         with ctrl_c.stops_work():
             return scorer(
                 jax.device_get(state.variables),
-                share=(jax.process_index(), jax.process_count()),
+                share=process_share(),
                 progress=progress.evaluating,
             )
     except KeyboardInterrupt:
@@ -154,7 +156,7 @@ def _next(
     except InputError as error:
         rows.flush()
         # The other processes know nothing of it, and saving would wait for them.
-        kept = _keep(checkpoints, state) if jax.process_count() == 1 else ""
+        kept = _keep(checkpoints, state) if is_alone() else ""
         remedy = (
             f" {kept} Once it is mended, the same command goes on from there." if kept else ""
         )
@@ -162,7 +164,7 @@ def _next(
     except Exception:
         # The dataset's or a transform's own error is the user's to see, traceback and all.
         rows.flush()
-        if jax.process_count() == 1 and (kept := _keep(checkpoints, state)):
+        if is_alone() and (kept := _keep(checkpoints, state)):
             rows.line(kept)
         raise
 

@@ -19,7 +19,8 @@ from segjax.data.loader import batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
-from segjax.parallel import check_batch_size
+from segjax.parallel.cluster import process_share
+from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
 from segjax.train.coverage import coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
@@ -226,6 +227,7 @@ def _batches(
     experiment: Experiment, first_step: int, *, channels: int | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     loader = experiment.loader
+    process_index, process_count = process_share()
     return batches(
         experiment.train_data,
         experiment.transforms,
@@ -235,8 +237,8 @@ def _batches(
         threads=loader.threads,
         buffer=loader.buffer,
         workers=loader.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=process_index,
+        process_count=process_count,
         channels=channels,
         check=partial(experiment.task.check_example, data=experiment.train_data),
     )

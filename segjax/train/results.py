@@ -11,7 +11,7 @@ from segjax import weights
 from segjax.atomic import write_text
 from segjax.contracts import Variables
 from segjax.experiment import Experiment, describe
-from segjax.parallel import is_main
+from segjax.parallel.cluster import is_main
 from segjax.report.examples import Example, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
 from segjax.tasks.scorer import Scorer
