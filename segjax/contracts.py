@@ -1,7 +1,7 @@
 """Names of the arrays and callables that cross modules."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -50,8 +50,24 @@ Features = Mapping[str, Array]
 Batch = Mapping[str, Array]
 """`image` b h w c, `label` b h w, `step` b, and what transforms add (`weight` b h w)."""
 
-Loss = Callable[[Array, Batch], Mapping[str, tuple[Array, Array]]]
-"""(logits b h w k, batch on their grid) -> {term: (total, weight)}, sums over valid pixels."""
+Terms = Mapping[str, tuple[Array, Array]]
+"""{term: (total, weight)}, sums over what counts: the loss adds up total / weight of each term,
+both summed over all devices first. A term `auxiliary/…` counts `auxiliary_weight` times."""
+
+Loss = Callable[[Array, Batch], Terms]
+"""(logits b h w k, batch on their grid) -> terms, sums over valid pixels."""
+
+Objective = Callable[[Variables, Batch, Array], tuple[Terms, Mapping[str, Any]]]
+"""(variables, batch, key) -> (terms, new batch statistics): forward pass and loss of a device's
+share of a batch. Weights do not depend on parameters; no collectives but BatchNorm's own."""
+
+
+class Traced(NamedTuple):
+    """What a network is on examples of one shape: its variables' shapes, its output's h × w."""
+
+    variables: Any
+    grid: tuple[int, int]
+
 
 Example = Mapping[str, Any]
 """`image` h w c (uint8, uint16 or float32), `label` h w (integers), `name`; NumPy."""

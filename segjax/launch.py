@@ -20,13 +20,13 @@ import jax
 import numpy as np
 
 from segjax import experiment as experiments
-from segjax import parallel
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.contracts import Variables
 from segjax.errors import InputError, Interrupted, RunError, run_command
-from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
+from segjax.parallel import cluster
+from segjax.parallel.sums import sum_over_processes
 from segjax.report.comparison import (
     COMPARISON,
     Run,
@@ -36,6 +36,8 @@ from segjax.report.comparison import (
     save_predictions,
     write_comparison,
 )
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import coverage
 from segjax.train.interrupt import what_is_left
@@ -49,7 +51,7 @@ from segjax.train.plan import (
     make_plan,
     scorer,
 )
-from segjax.train.results import write_results
+from segjax.train.results import evaluation_of, write_results
 from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, check_owner, claim, default_workdir
 
@@ -101,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> None:
     _check_options(arguments)
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     runs = _runs(arguments)
     if arguments.describe:
         texts = [experiments.describe(run.experiment, short=True) for run in runs]
@@ -109,9 +111,9 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)
-    parallel.initialize()
-    devices = parallel.describe_devices()
-    if not parallel.is_main():
+    cluster.initialize()
+    devices = cluster.describe_devices()
+    if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     source = arguments.experiment.read_bytes()
     if runs[0].place is None:
@@ -130,7 +132,7 @@ def _run(arguments: argparse.Namespace) -> None:
             _note(f"{run.workdir}: done before")
         elif not _attempt(run, arguments, source, devices):
             failed.append(str(run.workdir))
-    if parallel.is_main():
+    if cluster.is_main():
         write_comparison(_root(runs), _root(runs).name, runs)
     _note(f"comparison: {_root(runs) / COMPARISON}")
     if failed:
@@ -153,8 +155,8 @@ def _root(runs: Sequence[Run]) -> pathlib.Path:
 
 def _is_finished(run: Run, arguments: argparse.Namespace) -> bool:
     """Whether there is nothing to do; the main process decides for all."""
-    done = parallel.is_main() and arguments.checkpoint == "best" and is_finished(run)
-    return bool(parallel.sum_over_processes(np.array(int(done))))
+    done = cluster.is_main() and arguments.checkpoint == "best" and is_finished(run)
+    return bool(sum_over_processes(np.array(int(done))))
 
 
 def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
@@ -189,7 +191,7 @@ def _attempt(run: Run, arguments: argparse.Namespace, source: bytes, devices: st
     try:
         _complete(run, arguments, source, devices)
     except Exception as error:
-        if jax.process_count() > 1:
+        if not cluster.is_alone():
             raise  # The other processes wait in this run's collectives.
         if not isinstance(error, (InputError, RunError)):
             traceback.print_exc()
@@ -242,7 +244,7 @@ def _covered(experiment: Experiment) -> int | None:
 
 
 def _claim(run: Run, arguments: argparse.Namespace, source: bytes) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         claim(
             run.workdir,
             run.experiment,
@@ -251,7 +253,7 @@ def _claim(run: Run, arguments: argparse.Namespace, source: bytes) -> None:
             settings=run.settings,
             place=run.place,
         )
-    parallel.wait_for_all("claimed")
+    cluster.wait_for_all("claimed")
 
 
 def _restored(run: Run, which: str) -> tuple[int, Variables]:
@@ -264,9 +266,9 @@ def _restored(run: Run, which: str) -> tuple[int, Variables]:
         return checkpoints.restore_variables(which)
 
 
-def _train(plan: Plan, workdir: pathlib.Path) -> Scores | None:
+def _train(plan: Plan, workdir: pathlib.Path) -> Metric | None:
     try:
-        return train(plan, workdir, quiet=not parallel.is_main())
+        return train(plan, workdir, quiet=not cluster.is_main())
     except InputError as error:
         # What is found now was not found before work started: the run has failed.
         raise RunError(str(error)) from error
@@ -304,7 +306,7 @@ def _evaluate(
     run: Run,
     step: int,
     variables: Variables,
-    last: Scores | None,
+    last: Metric | None,
     *,
     table: bool,
     trained_on: int | None,
@@ -318,49 +320,48 @@ def _evaluate(
     _forget(run)
     rows = []
     for name, stage in earlier if table else ():
-        scores = _score(stage, scorer(stage), variables)
-        names = experiment.eval_data.class_names
-        rows.append((name, stage, summary(scores, names, step=step)))
+        scores = _score(stage, scorer(stage), variables).scores()
+        rows.append((name, stage, evaluation_of(stage, scores, step=step)))
         _write_table(workdir, rows)
     score = scorer(experiment)
     # The best checkpoint is often the one that training has just evaluated.
     fresh = last is not None and step == experiment.steps
-    scores = last if fresh and last else _score(experiment, score, variables)
+    metric = last if fresh and last else _score(experiment, score, variables)
     evaluation = write_results(
-        workdir, experiment, score, scores, variables, step=step, trained_on=trained_on
+        workdir, experiment, score, metric, variables, step=step, trained_on=trained_on
     )
     if table:
         rows.append((final[0], experiment, evaluation))
         _write_table(workdir, rows)
         _note("\n".join(table_lines(rows)))
-    if run.place is not None and parallel.is_main():
+    if run.place is not None and cluster.is_main():
         save_predictions(workdir, experiment, score, variables)
-    shown = scores_line(evaluation) or "no score, since no pixel of their labels counts"
+    shown = metric.line(evaluation) or "no score, since no pixel of their labels counts"
     _note(f"step {step}, {evaluation['images']} images: {shown}")
     _note(f"report: {workdir / 'report.html'}")
 
 
 def _forget(run: Run) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         forget_scores(run)
 
 
 def _write_table(workdir: pathlib.Path, rows: list) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         write_table(workdir, rows)
 
 
-def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scores:
-    progress = Progress(experiment.name, first=0, total=0, quiet=not parallel.is_main())
+def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Metric:
+    progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
     return score(
         variables,
-        share=(jax.process_index(), jax.process_count()),
+        share=cluster.process_share(),
         progress=progress.evaluating,
     )
 
 
 def _note(text: str) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         print(text, flush=True)
 
 

@@ -18,8 +18,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save as serialize
 
 from segjax.atomic import write_bytes
-from segjax.conformity import canvas, classifiers, declares
-from segjax.contracts import Model, Variables
+from segjax.conformity import canvas, classifiers, num_classes
+from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.pretrained.files import read_arrays
 from segjax.pretrained.find import find_weights
@@ -121,7 +121,7 @@ def load(
             checkpoint,
             wanted,
             classifiers=classifiers(model),
-            num_classes=model.num_classes if declares(model, Model) else None,
+            num_classes=num_classes(model),
             allow=allow,
             seed=seed,
         )

@@ -33,16 +33,31 @@ def test_ops_know_no_flax():
     assert not [p for p in FILES if p.parent.name == "ops" and "flax" in roots(p)]
 
 
-def test_devices_are_mapped_over_in_one_file_only():
-    words = {"pmap", "shard_map", "Mesh", "make_mesh"}
-    users = [
-        path.name
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Attribute) and node.attr in words)
-        or (isinstance(node, ast.Name) and node.id in words)
-    ]
-    assert set(users) == {"parallel.py"}
+def users(words: set[str], *, of: str | None = None) -> set[str]:
+    """The packages, or files above them, where a name or an attribute `of.word` occurs."""
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in words:
+                named = of is None or getattr(node.value, "id", "") == of
+            elif isinstance(node, ast.ImportFrom):
+                named = node.module == of and bool({a.name for a in node.names} & words)
+            else:
+                named = of is None and isinstance(node, ast.Name) and node.id in words
+            if named:
+                found.add(path.relative_to(ROOT).parts[0])
+    return found
+
+
+def test_devices_are_mapped_over_in_one_package_only():
+    assert users({"pmap", "shard_map", "Mesh", "make_mesh"}) == {"parallel"}
+
+
+def test_one_package_alone_asks_jax_for_devices_and_processes():
+    counts = {"process_count", "device_count", "local_device_count"}
+    assert users({"process_index", "devices", "local_devices"} | counts, of="jax") == {
+        "parallel"
+    }
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=str)

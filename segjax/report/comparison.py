@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segjax.atomic import atomic_path, write_text
+from segjax.conformity import labelled
 from segjax.contracts import Variables
-from segjax.drawing.overlay import panels
 from segjax.errors import InputError
-from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment, describe
 from segjax.report.curves import FEWEST_TO_SMOOTH, chart, percent, running_median, series
-from segjax.report.examples import ExampleResult, panel, shrunk
+from segjax.report.examples import panel
 from segjax.report.run_page import page, section
 from segjax.report.svg import Line
+from segjax.tasks.scorer import Scorer
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
 
@@ -91,7 +91,7 @@ def _check_comparable(experiment: Experiment, first: Experiment, where: str) -> 
             f"{where}: the name {experiment.name!r} cannot be a folder's; take letters, digits "
             "and _ . + - only."
         )
-    ours, theirs = experiment.eval_data.class_names, first.eval_data.class_names
+    ours, theirs = (labelled(e.eval_data).class_names for e in (experiment, first))
     if tuple(ours) != tuple(theirs):
         raise InputError(
             f"{where}: {name!r} has the classes {', '.join(ours)}, {first.name!r} has "
@@ -207,7 +207,7 @@ def _variant(name: str, group: Sequence[Run]) -> dict[str, Any]:
         "steps": [score["step"] for score in scores],
         "failed": [run.experiment.seed for run in group if run not in done],
     }
-    variant["classes"] = len(group[0].experiment.eval_data.class_names)
+    variant["classes"] = len(labelled(group[0].experiment.eval_data).class_names)
     variant["classes_in_mean_iou"] = [
         score.get("classes_in_mean_iou", variant["classes"]) for score in scores
     ]
@@ -319,17 +319,14 @@ def _grid(runs: Sequence[Run]) -> str:
 
 def _example(index: int, runs: Sequence[Run]) -> str:
     data = runs[0].experiment.eval_data
-    example, palette = data[index], data.palette
+    example = data[index]
     pictures: list[tuple[str, np.ndarray]] = []
     for run in runs:
         with np.load(run.workdir / PREDICTIONS) as saved:
             prediction = saved[str(index)]
-        whole = ExampleResult(
-            example["name"], None, example["image"], example["label"], prediction
-        )
-        shown = panels(*shrunk(whole, LONGEST_SIDE), palette)
-        pictures = pictures or [("Image", shown[0]), ("Truth", shown[1])]
-        pictures.append((run.experiment.name, shown[2]))
+        shown = run.experiment.task.panels(example, prediction, data, longest=LONGEST_SIDE)
+        pictures = pictures or [*shown.given]
+        pictures += [(run.experiment.name, picture.rgb) for picture in shown.predicted]
     name = escape(example["name"])
     figures = "".join(panel(picture, escape(title), name) for title, picture in pictures)
     columns = (

@@ -24,14 +24,19 @@ CHANNELS = (1, 2, 3, 4)
 Batch = Mapping[str, np.ndarray]
 
 
-def stand_in(experiment: Experiment) -> tuple[Batch, bool]:
+def stand_in(experiment: Experiment) -> tuple[Batch, bool] | None:
     """(a batch of one example, whether training is certain to see one of its shape).
+
+    None where the experiment's task cannot make an example up.
 
     Raises:
       InputError: a transform refuses the number of channels that the dataset has.
     """
     data = experiment.train_data
     channels = data.channels
+    example = experiment.task.stand_in((64, 64, channels), data)
+    if example is None:
+        return None
     found = [_transformed(experiment, (*size, channels)) for size in SIZES]
     if error := _about_channels(experiment, found, channels):
         raise error
@@ -39,8 +44,8 @@ def stand_in(experiment: Experiment) -> tuple[Batch, bool]:
     if len(batches) == len(SIZES) and signature(batches[0]) == signature(batches[1]):
         # A dataset of one's own may have more entries, or images of another dtype.
         return batches[0], isinstance(data, FileDataset)
-    size = canvas(experiment.model, 64, 64)
-    return _batch(_example((*size, channels))), False
+    example = experiment.task.stand_in((*canvas(experiment.model, 64, 64), channels), data)
+    return _batch(example or {}), False
 
 
 def _about_channels(
@@ -59,18 +64,14 @@ def _about_channels(
 
 def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch | Exception:
     """One example after all transforms, or the error of the one that fails."""
-    example, rng = _example(shape), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     try:
+        example = experiment.task.stand_in(shape, experiment.train_data) or {}
         for transform in experiment.transforms:
             example = transform(example, rng)
         return _batch(example)
     except Exception as error:
         return error
-
-
-def _example(shape: tuple[int, int, int]) -> Mapping[str, Any]:
-    label = np.zeros(shape[:2], np.uint8)
-    return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
 
 
 def _batch(example: Mapping[str, Any]) -> Batch:

@@ -5,12 +5,14 @@ One function opens it for all of them, so that they answer alike.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 from flax.errors import FlaxError
 from jaxtyping import UInt8
 
+from segjax.conformity import labelled
 from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
@@ -38,15 +40,20 @@ class Trained:
     variables: Variables
     predict: HostPredictor
 
+    def answer(self, image: np.ndarray, soft: bool) -> tuple[Any, np.ndarray | None]:
+        """(what is saved of an image h w c, its probabilities where `soft` asks for them)."""
+        task = self.experiment.task
+        return task.answer(self.predict, self.variables, image, soft=soft)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the label ids."""
-        return tuple(self.experiment.eval_data.class_names)
+        return tuple(labelled(self.experiment.eval_data).class_names)
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
         """Colours by label id."""
-        return self.experiment.eval_data.palette
+        return labelled(self.experiment.eval_data).palette
 
     @property
     def channels(self) -> int:
@@ -86,8 +93,6 @@ def _check(trained: Trained, workdir: pathlib.Path) -> None:
         raise InputError(f"{workdir}: {error}") from error
     except ValueError:
         return  # It takes no image of this size; of others it will be told one by one.
-    if found != len(trained.class_names):
-        raise InputError(
-            f"{workdir}: the network tells {found} classes apart, the data name "
-            f"{len(trained.class_names)}."
-        )
+    experiment = trained.experiment
+    who = f"{workdir}: {type(experiment.model).__name__}"
+    experiment.task.check_outputs(found, experiment.eval_data, who=who)

@@ -32,6 +32,7 @@ class Own:
     first: int = 0
     class_names: tuple[str, ...] = ("background", "object")
     size: int = 32
+    channels = 3
 
     @property
     def palette(self):
