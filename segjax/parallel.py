@@ -91,6 +91,16 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
+def is_alone() -> bool:
+    """Whether no other process takes part in the run."""
+    return jax.process_count() == 1
+
+
+def process_share() -> tuple[int, int]:
+    """(i, n): this process is the i-th of n, from 0."""
+    return jax.process_index(), jax.process_count()
+
+
 def check_batch_size(batch_size: int, *, split: tuple[int, int] = (1, 1)) -> None:
     """Raises InputError unless the devices, or their groups that share images, divide a batch.
 
