@@ -19,11 +19,11 @@ from segjax.experiment import describe, load, load_all
 from segjax.parallel.data import data_parallel, shard
 from segjax.pretrained.layouts import translate
 from segjax.pretrained.match import fit
-from segjax.report.comparison import check_variants
 from segjax.train.loop import train_step
 from segjax.train.optimizer import paths
 from segjax.train.plan import make_plan
 from segjax.train.step import init_state
+from segjax.train.variants import check_variants
 from segjax.transforms.geometric import MirrorPad, RandomCrop
 from segjax.weights import Pretrained, flat_shapes, save, variable_shapes
 

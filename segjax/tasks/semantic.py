@@ -71,6 +71,10 @@ class Semantic(Task):
         """A confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
 
+    def scored(self, data: Dataset) -> str:
+        """The classes, in their order."""
+        return f"the classes {', '.join(data.class_names)}"
+
     def check_settings(
         self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]
     ) -> None:

@@ -177,6 +177,10 @@ class Task(abc.ABC):
         """For each of the images b h w c what the metric takes; here the maps themselves."""
         return [*predictor(variables, images)]
 
+    def scored(self, data: Dataset) -> str:
+        """What the scores are of, in words, such as the classes: equal where runs compare."""
+        return type(self).__name__
+
     def check_settings(
         self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]
     ) -> None:
