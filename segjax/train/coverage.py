@@ -114,9 +114,9 @@ def uncounted_batches(
     if counts(batch):
         return None
     return (
-        f"warning: no pixel counts in the first {most} batches: what the transforms leave of "
-        "the labels is ignored (255, or of weight 0) wherever the network answers. Check the "
-        "crop and its fill."
+        f"warning: no pixel counts in the first {most} batches: wherever the network answers, "
+        "what the transforms leave is ignored (255, or of weight 0). Check the crop and its "
+        "fill."
     )
 
 

@@ -130,7 +130,7 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.place is not None:
         save_predictions(workdir, experiment, own, variables)
-    shown = metric.line(evaluation) or "no score, since no pixel of their labels counts"
+    shown = metric.line(evaluation) or "no score, since no pixel counts"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")
 

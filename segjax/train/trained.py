@@ -45,16 +45,6 @@ class Trained:
         return task.answer(self.predict, self.variables, image, soft=soft)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the label ids."""
-        return tuple(self.experiment.eval_data.class_names)
-
-    @property
-    def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Colours by label id."""
-        return self.experiment.eval_data.palette
-
-    @property
     def channels(self) -> int:
         """Of the network's images: 3 are RGB, 1 is grey."""
         return channels(self.experiment)
