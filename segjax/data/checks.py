@@ -25,8 +25,8 @@ class CheckExample(Protocol):
         ...
 
 
-def class_map_check(dataset: Dataset) -> CheckExample:
-    """`check_example` with a dataset's own class names."""
+def class_map_check(dataset: Any) -> CheckExample:
+    """`check_example` with the class names of a `LabelledDataset`."""
     return partial(check_example, class_names=dataset.class_names)
 
 

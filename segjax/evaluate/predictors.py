@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.conformity import canvas, label_stride
 from segjax.contracts import Array, Variables
 from segjax.errors import InputError
 from segjax.ops.padding import center_crop, mirror_pad
@@ -54,7 +55,7 @@ class WholeImage:
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """What the network must see to answer for height × width pixels."""
-        return getattr(self.model, "canvas", lambda *same: same)(height, width)
+        return canvas(self.model, height, width)
 
     def centre(
         self, variables: Variables, image: Array, size: tuple[int, int]
@@ -66,7 +67,7 @@ class WholeImage:
         """
         logits = self.model.apply(variables, self.normalize(image), train=False)
         assert isinstance(logits, jax.Array)
-        logits = _at_every_pixel(logits, size, getattr(self.model, "label_stride", 1))
+        logits = _at_every_pixel(logits, size, label_stride(self.model))
         return self.activation(center_crop(logits, size).astype(jnp.float32))
 
 

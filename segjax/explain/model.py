@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--batch {batch} must be at least 1.")
     if arguments.image is not None and arguments.out is None:
         raise InputError(f"--image {arguments.image} is only for a figure: add --out FILE.png.")
-    channels = getattr(experiment.train_data, "channels", 3)
+    channels = experiment.train_data.channels
     photo = arguments.out and picture(arguments.image, size, channels=channels)
     _note(f"tracing {type(experiment.model).__name__} at {size[0]}x{size[1]}")
     traced = trace(experiment.model, size, channels=channels)

@@ -23,7 +23,7 @@ import jax
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
 from segjax.console import program, restart_in_utf8
-from segjax.contracts import Dataset
+from segjax.contracts import LabelledDataset
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -228,7 +228,7 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
     return list(dict.fromkeys(names))
 
 
-def _check_images(data: Dataset) -> None:
+def _check_images(data: LabelledDataset) -> None:
     """Raises InputError where a dataset of the user's own does not give uint8 images.
 
     Normalisation goes by the type: a run on float32 would see other numbers in uint8.

@@ -5,7 +5,7 @@ Both give numbers that look like results, so they are said before the first step
 
 from collections.abc import Sequence
 
-from segjax.contracts import IGNORE, Dataset
+from segjax.contracts import IGNORE, LabelledDataset
 from segjax.data.survey import Survey
 from segjax.errors import InputError
 
@@ -18,7 +18,9 @@ def _extent(found: Survey, transformed: bool) -> str:
     return f"{found.extent}, before its transforms" if transformed else found.extent
 
 
-def all_ignored(data: Dataset, found: Survey, *, field: str, transformed: bool) -> list[str]:
+def all_ignored(
+    data: LabelledDataset, found: Survey, *, field: str, transformed: bool
+) -> list[str]:
     """A line where every pixel that was seen is ignored; see `Task.coverage`.
 
     Raises:
@@ -36,11 +38,13 @@ def all_ignored(data: Dataset, found: Survey, *, field: str, transformed: bool) 
     return [f"{line} from them. Check the masks{_label_map_too(data)}."]
 
 
-def _label_map_too(data: Dataset) -> str:
+def _label_map_too(data: LabelledDataset) -> str:
     return " and its label_map" if hasattr(data, "label_map") else ""
 
 
-def absent_classes(data: Dataset, found: Survey, *, field: str, transformed: bool) -> list[str]:
+def absent_classes(
+    data: LabelledDataset, found: Survey, *, field: str, transformed: bool
+) -> list[str]:
     """A line about the classes of which there is no pixel; see `Task.coverage`."""
     names = data.class_names
     absent = found.absent(len(names))
@@ -66,7 +70,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def _meant(field: str, data: Dataset, absent: Sequence[int], found: Survey) -> str:
+def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Survey) -> str:
     """The remedy where 255 may be a missing class, as in masks of 0 and 255.
 
     It may where one class alone is missing, or where one alone is there.

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.conformity import check_grid, label_stride
 from segjax.contracts import Array, Batch, Loss, Objective, Traced
 from segjax.losses import on_logits_grid
 
@@ -48,7 +49,7 @@ def loss_terms(
 
 def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batch:
     """The batch with its labels and weights where the network answers, h × w of its logits."""
-    return on_logits_grid(batch, grid, stride=getattr(model, "label_stride", 1))
+    return on_logits_grid(batch, grid, stride=label_stride(model))
 
 
 def trace(
@@ -70,6 +71,7 @@ def trace(
         image = normalize(one["image"])
         logits, variables = model.init_with_output(jax.random.key(0), image, train=False)
         assert isinstance(logits, jax.Array)
+        check_grid(model, *((x.shape[1], x.shape[2]) for x in (image, logits)))
         loss_terms(model, loss, logits, {}, one)
         return variables, logits
 

@@ -10,7 +10,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.contracts import IGNORE, Array, Batch, Dataset, Example, Loss, Traced, Variables
+from segjax.contracts import (
+    IGNORE,
+    Array,
+    Batch,
+    Example,
+    LabelledDataset,
+    Loss,
+    Model,
+    Traced,
+    Variables,
+)
 from segjax.data.checks import check_example
 from segjax.data.survey import Survey
 from segjax.errors import InputError
@@ -42,6 +52,7 @@ class Semantic(Task):
     Datasets give `label` h w, class ids or 255, and name their classes and colours.
     """
 
+    dataset_kind = LabelledDataset
     examples_note = (
         "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
         "Under Errors, orange is a wrong pixel and flat grey one that does not count. The "
@@ -67,16 +78,16 @@ class Semantic(Task):
         probabilities = predictor(variables, image[None])[0]
         return argmax_labels(probabilities), probabilities
 
-    def metric(self, data: Dataset) -> ConfusionMetric:
+    def metric(self, data: LabelledDataset) -> ConfusionMetric:
         """A confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
 
-    def scored(self, data: Dataset) -> str:
+    def scored(self, data: LabelledDataset) -> str:
         """The classes, in their order."""
         return f"the classes {', '.join(data.class_names)}"
 
     def check_settings(
-        self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]
+        self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
     ) -> None:
         """Raises InputError where the classes do not fit, if they are known without files."""
         for field in datasets:
@@ -84,7 +95,7 @@ class Semantic(Task):
                 self.check_data(model, datasets, field=field)
 
     def check_data(
-        self, model: nn.Module, datasets: Mapping[str, Dataset], *, field: str
+        self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
     ) -> None:
         """Returns nothing where a dataset has the training set's classes and the network's.
 
@@ -108,7 +119,7 @@ class Semantic(Task):
                 f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of "
                 "them."
             )
-        wanted = getattr(model, "num_classes", len(ours))
+        wanted = model.num_classes
         if wanted != len(ours):
             raise InputError(
                 f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
@@ -116,12 +127,12 @@ class Semantic(Task):
             )
 
     def check_example(
-        self, example: Example, data: Dataset, *, transformed: bool = False
+        self, example: Example, data: LabelledDataset, *, transformed: bool = False
     ) -> None:
         """Raises InputError unless image, class ids and weights fit one another."""
         check_example(example, data.class_names, transformed=transformed)
 
-    def check_outputs(self, count: int, data: Dataset, *, who: str) -> None:
+    def check_outputs(self, count: int, data: LabelledDataset, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
         if count != len(data.class_names):
             raise InputError(
@@ -130,7 +141,7 @@ class Semantic(Task):
             )
 
     def coverage(
-        self, data: Dataset, found: Survey, *, field: str, transformed: bool
+        self, data: LabelledDataset, found: Survey, *, field: str, transformed: bool
     ) -> Sequence[str]:
         """Lines about classes that no label has, and about labels that are ignored."""
         return [
@@ -145,13 +156,13 @@ class Semantic(Task):
         weight = np.asarray(here.get("weight", 1.0))
         return bool(((np.asarray(here["label"]) != IGNORE) & (weight > 0)).any())
 
-    def stand_in(self, shape: tuple[int, int, int], data: Dataset) -> Example:
+    def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
         """A black image of background."""
         label = np.zeros(shape[:2], np.uint8)
         return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
 
     def sections(
-        self, metric: Metric, scores: Mapping[str, Any], data: Dataset
+        self, metric: Metric, scores: Mapping[str, Any], data: LabelledDataset
     ) -> Sequence[Section]:
         """Scores by class, and confusions."""
         assert isinstance(metric, ConfusionMetric)
@@ -163,7 +174,7 @@ class Semantic(Task):
         )
 
     def panels(
-        self, example: Example, prediction: Any, data: Dataset, *, longest: int
+        self, example: Example, prediction: Any, data: LabelledDataset, *, longest: int
     ) -> Panels:
         """Image, truth, prediction and errors."""
         return class_map_panels(
@@ -175,16 +186,16 @@ class Semantic(Task):
             longest=longest,
         )
 
-    def outputs(self, options: argparse.Namespace, data: Dataset) -> list[Output]:
+    def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """A palette PNG of class ids, and what else the options ask for."""
         return asked_outputs(options, tuple(data.class_names))
 
-    def lists(self, options: argparse.Namespace, data: Dataset) -> list[ImageList]:
+    def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
         """Areas by class, and COCO's annotations."""
         return asked_lists(options, tuple(data.class_names))
 
 
-def _are_known(*datasets: Dataset) -> bool:
+def _are_known(*datasets: LabelledDataset) -> bool:
     """Whether the classes of datasets are known without their files."""
     try:
         return all(data.class_names for data in datasets)

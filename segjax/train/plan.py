@@ -13,6 +13,7 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
+from segjax.conformity import canvas, check_dataset, check_model
 from segjax.contracts import Dataset, Traced, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
@@ -68,7 +69,7 @@ class Plan:
         return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
 
     def _canvas(self) -> tuple[int, int]:
-        return getattr(self.experiment.model, "canvas", lambda *size: size)(64, 64)
+        return canvas(self.experiment.model, 64, 64)
 
     def state_shapes(self) -> TrainState:
         """The state's shapes; nothing is computed."""
@@ -157,6 +158,9 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
         the experiment alone shows it; no data are touched.
     """
     check_batch_size(experiment.batch_size, split=experiment.split)
+    check_model(experiment.model)
+    for field, data in _datasets(experiment).items():
+        check_dataset(data, experiment.task.dataset_kind, field=field)
     experiment.task.check_settings(experiment.model, experiment.loss, _datasets(experiment))
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
@@ -267,6 +271,11 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data, task = experiment.eval_data, experiment.task
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
+    if image.shape[-1] != data.channels:
+        raise InputError(
+            f"eval_data.channels={data.channels}, but its first image has {image.shape[-1]}; "
+            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+        )
     try:
         with _one_line():
             shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax.errors import FlaxError
-from jaxtyping import UInt8
 
 from segjax.contracts import Variables
 from segjax.errors import InputError
@@ -51,8 +50,8 @@ class Trained:
 
 
 def channels(experiment: Experiment) -> int:
-    """The channels of an experiment's images; RGB where its dataset does not say."""
-    return getattr(experiment.eval_data, "channels", 3)
+    """The channels of an experiment's images."""
+    return experiment.eval_data.channels
 
 
 def load_trained(workdir: pathlib.Path, experiment: Experiment, *, checkpoint: str) -> Trained:
