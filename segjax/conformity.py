@@ -78,7 +78,7 @@ def lacking(value: object, contract: type) -> str | None:
     return f"{type(value).__name__} has no {', '.join(names)}; write {remedies}"
 
 
-def check_dataset(data: object, contract: type = Dataset, *, field: str) -> None:
+def check_dataset(data: object, contract: type, *, field: str) -> None:
     """Nothing where a dataset has all that `Dataset` or an extension of it asks for.
 
     Raises:

@@ -34,6 +34,7 @@ class Own:
     first: int = 0
     class_names: tuple[str, ...] = ("background", "object")
     size: int = 32
+    channels = 3
 
     @property
     def palette(self):
@@ -184,6 +185,7 @@ class Wrapped:
 
     folder: Folder
     class_names: tuple[str, ...] = ("background", "object")
+    channels = 3
 
     def prepare(self):
         self.folder.prepare()
