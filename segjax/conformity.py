@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeGuard, TypeVar
 
-from segjax.contracts import Backbone, Classifier, Dataset, Framed, Model, Strided
+from segjax.contracts import Backbone, Classifier, Framed, Model, Strided
 from segjax.errors import InputError
 
 Contract = TypeVar("Contract")

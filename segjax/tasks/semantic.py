@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -62,6 +62,9 @@ class Semantic(Task):
     def activation(self, logits: Array) -> Array:
         """Probabilities, by the softmax over classes."""
         return softmax_probabilities(logits)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Accepts every wrapper: they are made for class probabilities."""
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
