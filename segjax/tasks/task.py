@@ -100,12 +100,10 @@ class Metric(abc.ABC):
 class Task(abc.ABC):
     """What a network is for. Subclasses are frozen dataclasses whose fields describe the run.
 
-    `examples_note` explains the pictures of images in a report; `dataset_kind` is the protocol
-    that its datasets must have.
+    `examples_note` explains the pictures of images in a report.
     """
 
     examples_note: ClassVar[str] = ""
-    dataset_kind: ClassVar[type] = Dataset
 
     @abc.abstractmethod
     def metric(self, data: Dataset) -> Metric:
