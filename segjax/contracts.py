@@ -53,9 +53,6 @@ Batch = Mapping[str, Array]
 Loss = Callable[[Array, Batch], Mapping[str, tuple[Array, Array]]]
 """(logits b h w k, batch on their grid) -> {term: (total, weight)}, sums over valid pixels."""
 
-PredictFn = Callable[[Array], Array]
-"""image b h w c, any h and w -> probabilities b h w k."""
-
 Example = Mapping[str, Any]
 """`image` h w c (uint8, uint16 or float32), `label` h w (integers), `name`; NumPy."""
 
