@@ -192,12 +192,13 @@ def measure(file: str, data: str, settings: list[str]) -> None:
     """Prints the seconds of a step of an experiment, loading included."""
     from segjax import experiment as experiments
     from segjax.parallel import over_devices, replicate, tune_cpu
+    from segjax.settings import directory_settings
     from segjax.train.loop import train_step
     from segjax.train.plan import make_plan
 
     tune_cpu()
     experiment = experiments.load(file)
-    for setting in (*experiments.directory_settings(experiment, data), *settings):
+    for setting in (*directory_settings(experiment, data), *settings):
         experiment = experiments.override(experiment, setting)
     plan = make_plan(experiment, note=lambda _: None)
     step = over_devices(train_step(plan), split=experiment.split)
