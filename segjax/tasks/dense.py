@@ -52,7 +52,7 @@ def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batc
     return on_logits_grid(batch, grid, stride=label_stride(model))
 
 
-def trace(
+def trace_example(
     model: nn.Module,
     loss: Loss,
     batch: Mapping[str, np.ndarray],
