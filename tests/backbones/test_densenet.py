@@ -55,6 +55,7 @@ def test_parameters_at_output_stride_8_are_as_many_as_torchvisions_at_32(densene
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
 
 
+@pytest.mark.slow
 def test_every_level_of_densenet_121_returns_what_torchvisions_returns():
     x, model = jnp.asarray(MAKER["image"]()), DenseNet121()
     with plain():  # Compiles faster.

@@ -40,7 +40,10 @@ def _tensor(name, shape):
     return jnp.asarray(fill(name, (outputs, inner, height, width)).transpose(2, 3, 1, 0))
 
 
-@pytest.fixture(scope="module", params=list(MAKER["FILES"]))
+@pytest.fixture(
+    scope="module",
+    params=["separable_16", pytest.param("ordinary_8", marks=pytest.mark.slow)],
+)
 def both(request):
     """The golden arrays and ours."""
     options = dict(MAKER["FILES"][request.param])
