@@ -20,11 +20,10 @@ from typing import Any
 
 import jax
 
-from segjax import parallel
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
 from segjax.console import program, restart_in_utf8
-from segjax.contracts import Dataset
+from segjax.contracts import LabelledDataset
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -42,6 +41,7 @@ from segjax.export.stablehlo import (
     reason,
     stablehlo,
 )
+from segjax.parallel import cluster
 from segjax.train.trained import load_trained
 from segjax.train.workdir import open_run
 
@@ -111,13 +111,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     out, size = arguments.out, _size(arguments.size)
     _check_out(out)
     platforms = _platforms(arguments.platforms, out, size)
     experiment = open_run(arguments.workdir)
     _check_images(experiment.eval_data)
-    parallel.describe_devices()
+    cluster.describe_devices()
     trained = load_trained(
         arguments.workdir,
         # The machine that runs the file is another than the one that trained.
@@ -228,7 +228,7 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
     return list(dict.fromkeys(names))
 
 
-def _check_images(data: Dataset) -> None:
+def _check_images(data: LabelledDataset) -> None:
     """Raises InputError where a dataset of the user's own does not give uint8 images.
 
     Normalisation goes by the type: a run on float32 would see other numbers in uint8.
