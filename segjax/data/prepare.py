@@ -331,6 +331,6 @@ def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int])
     if label != image:
         raise InputError(
             f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
-            f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): mend "
-            "the pair, or leave it out."
+            f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
+            "mend the pair, or leave it out."
         )

@@ -128,6 +128,13 @@ def test_one_class_has_one_plane(root):
         check(data, {stem: planes[..., 1:] for stem, planes in PLANES.items()})
 
 
+def test_the_one_mask_file_of_a_class_may_be_saved_in_equal_colours(root):
+    for stem, planes in PLANES.items():
+        save(root / f"cup/{stem}.png", np.repeat(planes[..., 1:], 3, axis=-1))
+    data = folder(root, class_names=("cup",), masks=("cup",))
+    check(data, {stem: planes[..., 1:] for stem, planes in PLANES.items()})
+
+
 def test_a_label_map_leads_to_0_1_and_255_in_every_plane(root):
     for stem, planes in PLANES.items():
         for k, name in enumerate(NAMES):
