@@ -4,7 +4,15 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeGuard, TypeVar
 
-from segjax.contracts import Backbone, Classifier, Dataset, Framed, Model, Strided
+from segjax.contracts import (
+    Backbone,
+    Classifier,
+    Dataset,
+    Framed,
+    LabelledDataset,
+    Model,
+    Strided,
+)
 from segjax.errors import InputError
 
 Contract = TypeVar("Contract")
@@ -37,6 +45,11 @@ def canvas(model: object, height: int, width: int) -> tuple[int, int]:
 def classifiers(model: object) -> tuple[str, ...]:
     """Paths of a model's layers whose shapes depend on its classes; () where it names none."""
     return model.classifiers if declares(model, Classifier) else ()
+
+
+def num_classes(model: object) -> int | None:
+    """How many classes a model tells apart; None where it does not say, as backbones."""
+    return model.num_classes if declares(model, Model) else None
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:
@@ -78,14 +91,25 @@ def lacking(value: object, contract: type) -> str | None:
     return f"{type(value).__name__} has no {', '.join(names)}; write {remedies}"
 
 
-def check_dataset(data: object, contract: type, *, field: str) -> None:
-    """Nothing where a dataset has all that `Dataset` or an extension of it asks for.
+def check_dataset(data: object, *, field: str) -> None:
+    """Nothing where a dataset has all that every task asks for.
 
     Raises:
       InputError: members are missing; they are named, with what to write.
     """
-    if reason := lacking(data, contract):
+    if reason := lacking(data, Dataset):
         raise InputError(f"{field}: {reason}.")
+
+
+def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
+    """The dataset itself, which has class names and colours too.
+
+    Raises:
+      InputError: members are missing; they are named, with what to write.
+    """
+    if declares(data, LabelledDataset):
+        return data
+    raise InputError(f"{field}: {lacking(data, LabelledDataset)}.")
 
 
 def check_model(model: object, *, field: str = "model") -> None:

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from segjax.contracts import Array, LabelledDataset, Loss, Transform, full_scale
+from segjax.contracts import Array, Dataset, Loss, Transform, full_scale
 from segjax.description import describe_lines, replace_at, wrong_types
 from segjax.errors import InputError, UserCodeError
 from segjax.tasks.semantic import Semantic
@@ -190,8 +190,8 @@ class Experiment:
 
     name: str
     model: nn.Module
-    train_data: LabelledDataset
-    eval_data: LabelledDataset
+    train_data: Dataset
+    eval_data: Dataset
     loss: Loss
     optimizer: Optimizer
     batch_size: int

@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from segjax.conformity import labelled
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
@@ -129,7 +130,7 @@ def _run(arguments: argparse.Namespace) -> None:
     cluster.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
-    class_names = tuple(experiment.eval_data.class_names)
+    class_names = tuple(labelled(experiment.eval_data).class_names)
     outputs = experiment.task.outputs(arguments, experiment.eval_data)
     lists = experiment.task.lists(arguments, experiment.eval_data)
     sources, record = _checked_sources(arguments, outputs, lists)
@@ -146,7 +147,7 @@ def _run(arguments: argparse.Namespace) -> None:
         frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
-        palette=experiment.eval_data.palette,
+        palette=labelled(experiment.eval_data).palette,
         limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)

@@ -18,8 +18,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save as serialize
 
 from segjax.atomic import write_bytes
-from segjax.conformity import canvas, classifiers, declares
-from segjax.contracts import Model, Variables
+from segjax.conformity import canvas, classifiers, num_classes
+from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.pretrained.files import read_arrays
 from segjax.pretrained.find import find_weights
@@ -121,7 +121,7 @@ def load(
             checkpoint,
             wanted,
             classifiers=classifiers(model),
-            num_classes=_classes(model),
+            num_classes=num_classes(model),
             allow=allow,
             seed=seed,
         )
@@ -141,10 +141,6 @@ def save(path: str | pathlib.Path, variables: Variables, *, description: str = "
     arrays = {name: np.asarray(jax.device_get(a), order="C") for name, a in flat.items()}
     metadata = {"format": "segjax", "description": description}
     write_bytes(path, serialize(arrays, metadata=metadata))
-
-
-def _classes(model: object) -> int | None:
-    return model.num_classes if declares(model, Model) else None
 
 
 def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:

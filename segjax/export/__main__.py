@@ -22,8 +22,9 @@ import jax
 
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
+from segjax.conformity import labelled
 from segjax.console import program, restart_in_utf8
-from segjax.contracts import LabelledDataset
+from segjax.contracts import Dataset
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -228,7 +229,7 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
     return list(dict.fromkeys(names))
 
 
-def _check_images(data: LabelledDataset) -> None:
+def _check_images(data: Dataset) -> None:
     """Raises InputError where a dataset of the user's own does not give uint8 images.
 
     Normalisation goes by the type: a run on float32 would see other numbers in uint8.
@@ -265,7 +266,8 @@ def _about(
     experiment: Experiment, output: str, sides: list[int | str], channels: int
 ) -> dict[str, Any]:
     """What a program must know of the file: input, output, classes, where it comes from."""
-    names = experiment.eval_data.class_names
+    data = labelled(experiment.eval_data)
+    names = data.class_names
     classes = output == "classes"
     return {
         "segjax": _version(),
@@ -280,7 +282,7 @@ def _about(
             "dtype": "uint8" if classes else "float32",
         },
         "class_names": list(names),
-        "palette": experiment.eval_data.palette[: len(names)].tolist(),
+        "palette": data.palette[: len(names)].tolist(),
     }
 
 

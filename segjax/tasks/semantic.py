@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.conformity import check_model, labelled
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -52,7 +53,6 @@ class Semantic(Task):
     Datasets give `label` h w, class ids or 255, and name their classes and colours.
     """
 
-    dataset_kind = LabelledDataset
     examples_note = (
         "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
         "Under Errors, orange is a wrong pixel and flat grey one that does not count. The "
@@ -62,6 +62,9 @@ class Semantic(Task):
     def activation(self, logits: Array) -> Array:
         """Probabilities, by the softmax over classes."""
         return softmax_probabilities(logits)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Accepts every wrapper: they are made for class probabilities."""
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
@@ -89,7 +92,13 @@ class Semantic(Task):
     def check_settings(
         self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
     ) -> None:
-        """Raises InputError where the classes do not fit, if they are known without files."""
+        """Raises InputError where parts lack what the task reads of them, or classes differ.
+
+        Classes are looked at if they are known without files.
+        """
+        check_model(model)
+        for field, data in datasets.items():
+            labelled(data, field=field)
         for field in datasets:
             if _are_known(datasets[field], datasets["train_data"]):
                 self.check_data(model, datasets, field=field)

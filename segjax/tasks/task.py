@@ -19,7 +19,9 @@ from segjax.data.checks import check_image
 from segjax.data.survey import Survey
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, wrapped
+from segjax.evaluate.crf import CRF
 from segjax.evaluate.predictors import WholeImage, at_output_stride
+from segjax.evaluate.wrappers import MultiScale
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.report.examples import Panels
@@ -98,12 +100,10 @@ class Metric(abc.ABC):
 class Task(abc.ABC):
     """What a network is for. Subclasses are frozen dataclasses whose fields describe the run.
 
-    `examples_note` explains the pictures of images in a report; `dataset_kind` is the protocol
-    that its datasets must have.
+    `examples_note` explains the pictures of images in a report.
     """
 
     examples_note: ClassVar[str] = ""
-    dataset_kind: ClassVar[type] = Dataset
 
     @abc.abstractmethod
     def metric(self, data: Dataset) -> Metric:
@@ -170,8 +170,24 @@ class Task(abc.ABC):
           InputError: the network has no such output stride, the task cannot use a wrapper, a
             wrapper cannot stand where it is, or the devices cannot be grouped so.
         """
+        for wrapper in wrappers:
+            self.check_wrapper(wrapper)
         network = self.network(model, normalize=normalize, output_stride=output_stride)
         return wrapped(network, wrappers, split=split)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Returns nothing where the task's maps can go through a wrapper of its predictor.
+
+        Raises:
+          InputError: the wrapper is for probabilities of classes that exclude one another, and
+            the maps are not said to be such.
+        """
+        is_maximum = isinstance(wrapper, MultiScale) and wrapper.combine == "max"
+        if isinstance(wrapper, CRF) or is_maximum:
+            raise InputError(
+                f"evaluation.predictor: {wrapper!r} is for classes that exclude one another, "
+                f"which those of task={type(self).__name__} do not; leave it out."
+            )
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray

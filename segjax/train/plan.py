@@ -13,7 +13,7 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset, check_model
+from segjax.conformity import canvas, check_dataset
 from segjax.contracts import Dataset, Traced, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
@@ -158,9 +158,8 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
         the experiment alone shows it; no data are touched.
     """
     check_batch_size(experiment.batch_size, split=experiment.split)
-    check_model(experiment.model)
     for field, data in _datasets(experiment).items():
-        check_dataset(data, experiment.task.dataset_kind, field=field)
+        check_dataset(data, field=field)
     experiment.task.check_settings(experiment.model, experiment.loss, _datasets(experiment))
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
