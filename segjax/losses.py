@@ -287,12 +287,14 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     valid-convolution U-Net answers for the centre of its input).
 
     Args:
-      batch: `label` b H W, `weight` b H W if present; other entries pass through.
+      batch: `label` b H W, or b H W k of k planes, and `weight`, which is either as well, if
+        present; other entries pass through.
       size: (h, w) of the logits.
       stride: pixels of the image from one score to the next.
 
     Raises:
-      ValueError: the logits are larger than the labels, or a map is not b H W like the other.
+      ValueError: the logits are larger than the labels, a map is neither b H W nor b H W k, or
+        two maps differ in b, H, W or, where both have planes, in k.
 
     >>> label = jnp.arange(25).reshape(1, 5, 5)
     >>> on_logits_grid({"label": label}, (3, 3))["label"].tolist()
@@ -301,11 +303,15 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     [[[0, 2, 4], [10, 12, 14], [20, 22, 24]]]
     """
     maps = {key: as_array(batch[key]) for key in ("label", "weight") if key in batch}
-    check_same_shape(**maps)
+    # A map without planes holds for each plane of the other.
+    shared = min((np.ndim(value) for value in maps.values()), default=0)
+    if len({np.shape(value)[:shared] for value in maps.values()}) > 1:
+        check_same_shape(**maps)
     for key, value in maps.items():
-        if np.ndim(value) != 3:
+        if np.ndim(value) not in (3, 4):
             raise ValueError(
-                f"The {key} has shape {np.shape(value)}; it must be b h w, one number a pixel."
+                f"The {key} has shape {np.shape(value)}; it must be b h w, one number a pixel, "
+                "or b h w k, one a pixel and plane."
             )
     moved = {key: _centre(value[:, ::stride, ::stride], size) for key, value in maps.items()}
     return {**batch, **moved}
