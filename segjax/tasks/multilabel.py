@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from segjax import threshold_metrics
-from segjax.conformity import has_planes
+from segjax.conformity import check_model, has_planes, labelled
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -62,11 +62,10 @@ class Multilabel(Task):
     threshold: float = 0.5
     saliency: bool = False
 
-    dataset_kind = LabelledDataset
     examples_note = (
         "Tints are classes, edged by a line; where they overlap, the tints mix. Under Errors, "
-        "orange is a pixel at which a class is wrong and flat grey one that does not count. The "
-        "score is of the single image."
+        "orange is a pixel at which a class is wrong and flat grey one that does not count. "
+        "The score is of the single image."
     )
 
     def __post_init__(self) -> None:
@@ -112,6 +111,9 @@ class Multilabel(Task):
         self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
     ) -> None:
         """Raises InputError where loss, network or classes are for exclusive classes."""
+        check_model(model)
+        for field, data in datasets.items():
+            labelled(data, field=field)
         if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
             name = getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
