@@ -11,6 +11,7 @@ from segjax.contracts import (
     Framed,
     LabelledDataset,
     Model,
+    Planed,
     Strided,
 )
 from segjax.errors import InputError
@@ -50,6 +51,11 @@ def classifiers(model: object) -> tuple[str, ...]:
 def num_classes(model: object) -> int | None:
     """How many classes a model tells apart; None where it does not say, as backbones."""
     return model.num_classes if declares(model, Model) else None
+
+
+def has_planes(data: object) -> bool:
+    """Whether a dataset's labels have a plane a class, h w k: not unless it says so."""
+    return declares(data, Planed) and data.has_planes
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:

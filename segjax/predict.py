@@ -147,7 +147,7 @@ def _run(arguments: argparse.Namespace) -> None:
         frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
-        palette=trained.palette,
+        palette=labelled(experiment.eval_data).palette,
         limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -133,3 +134,34 @@ def test_a_call_that_opens_text_is_known(code, text):
 def test_no_file_is_called_after_nothing():
     refused = {"utils", "common", "helpers", "base", "misc"}
     assert not [p for p in FILES if p.stem in refused]
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    lines = (node for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    return {id(line.value) for line in lines if isinstance(line.value, ast.Constant)}
+
+
+def words(path: pathlib.Path) -> set[str]:
+    """Every name and every text of a module's code, docstrings left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped, found = docstrings(tree), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.alias(name=word):
+                found.add(word)
+            case ast.arg(arg=word) | ast.keyword(arg=str(word)):
+                found.add(word)
+            case ast.Constant(value=str(word)) if id(node) not in skipped:
+                found.add(word)
+    return found
+
+
+def test_training_knows_no_task():
+    tasks = re.compile("softmax|sigmoid|confusion|label|class_name|palette|iou|argmax")
+    users = {
+        path.name: sorted(filter(tasks.search, words(path)))
+        for path in FILES
+        if path.parent.name == "train"
+    }
+    assert len(users) > 15
+    assert not {name: found for name, found in users.items() if found}

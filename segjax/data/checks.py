@@ -25,10 +25,9 @@ class CheckExample(Protocol):
         ...
 
 
-def class_map_check(dataset: Dataset) -> CheckExample:
-    """`check_example` with a dataset's own class names."""
-    # Whoever reads examples without a check of their own says that labels are classes.
-    return partial(check_example, class_names=dataset.class_names)  # type: ignore[attr-defined]
+def class_map_check(dataset: Any) -> CheckExample:
+    """`check_example` with the class names of a `LabelledDataset`."""
+    return partial(check_example, class_names=dataset.class_names)
 
 
 def check_image(example: Example, *, transformed: bool = False) -> None:
@@ -71,6 +70,48 @@ def check_example(
 def _who(example: Example, transformed: bool) -> str:
     after = " after its transforms" if transformed else ""
     return f"Example {example.get('name', '(without a name)')!r}{after}"
+
+
+def check_plane_example(
+    example: Example, names: Sequence[str], *, transformed: bool = False
+) -> None:
+    """Returns nothing where an example of planes can be trained on and scored.
+
+    Args:
+      example: `image` h w c, `label` h w k of 0, 1 and 255, and `weight` h w or h w k where
+        there is one.
+      names: one a plane.
+      transformed: whether transforms have been applied, for the message.
+
+    Raises:
+      InputError: names the example and what is wrong.
+    """
+    check_image(example, transformed=transformed)
+    who, label, image = _who(example, transformed), example["label"], example["image"]
+    wanted = (*image.shape[:2], len(names))
+    if label.shape != wanted:
+        raise InputError(
+            f"{who} has a label of shape {label.shape} for an image {image.shape} and the "
+            f"{len(names)} class(es) {', '.join(names)}; it must be h w k, here {wanted}: a "
+            f"plane of 0, 1 and {IGNORE} for each."
+        )
+    if label.dtype.kind not in "iub":
+        raise InputError(f"{who}: the planes of its label are {label.dtype}; give integers.")
+    wrong = label[(label != 0) & (label != 1) & (label != IGNORE)]
+    if wrong.size:
+        raise InputError(
+            f"{who} has the values {listed(wrong)} in its label's planes, which hold 0, 1 and "
+            f"{IGNORE} (= ignored): map others to these in the dataset."
+        )
+    if "weight" in example:
+        weight = example["weight"]
+        if np.shape(weight) not in (wanted[:2], wanted):
+            raise InputError(
+                f"{who}: the weight map has shape {np.shape(weight)}; it must be h w, here "
+                f"{wanted[:2]}, or h w k, here {wanted}."
+            )
+        full = weight if weight.ndim == 3 else weight[..., None]
+        _check_weight(who, np.broadcast_to(full, wanted), label)
 
 
 def read_example(dataset: Dataset, index: int) -> Example:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax.conformity import check_grid, label_stride
-from segjax.contracts import Array, Batch, Loss, Objective, Traced
+from segjax.contracts import IGNORE, Array, Batch, Loss, Objective, Traced
 from segjax.losses import on_logits_grid
 
 
@@ -52,7 +52,17 @@ def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batc
     return on_logits_grid(batch, grid, stride=label_stride(model))
 
 
-def trace(
+def any_counts(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> bool:
+    """Whether a pixel of a batch, where the network answers, adds to the loss."""
+    maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
+    here = {k: np.asarray(v) for k, v in batch_on_grid(model, maps, grid).items()}
+    label, weight = here["label"], here.get("weight", np.ones(()))
+    if 0 < weight.ndim < label.ndim:
+        weight = weight[..., None]
+    return bool(((label != IGNORE) & (weight > 0)).any())
+
+
+def trace_example(
     model: nn.Module,
     loss: Loss,
     batch: Mapping[str, np.ndarray],
@@ -63,7 +73,6 @@ def trace(
 
     Raises:
       ValueError: one of them refuses it.
-      InputError: the logits do not lie where the network says.
     """
 
     def trial():
@@ -72,8 +81,7 @@ def trace(
         image = normalize(one["image"])
         logits, variables = model.init_with_output(jax.random.key(0), image, train=False)
         assert isinstance(logits, jax.Array)
-        (_, h, w, _), (_, height, width, _) = logits.shape, image.shape
-        check_grid(model, (height, width), (h, w))
+        check_grid(model, *((x.shape[1], x.shape[2]) for x in (image, logits)))
         loss_terms(model, loss, logits, {}, one)
         return variables, logits
 

@@ -2,15 +2,14 @@
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import numpy as np
 
-from segjax.conformity import check_model, labelled
+from segjax.conformity import check_model, has_planes, labelled
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -18,6 +17,7 @@ from segjax.contracts import (
     Example,
     LabelledDataset,
     Loss,
+    Model,
     Traced,
     Variables,
 )
@@ -62,6 +62,9 @@ class Semantic(Task):
         """Probabilities, by the softmax over classes."""
         return softmax_probabilities(logits)
 
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Accepts every wrapper: they are made for class probabilities."""
+
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> np.ndarray:
@@ -81,8 +84,12 @@ class Semantic(Task):
         """A confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
 
+    def scored(self, data: LabelledDataset) -> str:
+        """The classes, in their order."""
+        return f"the classes {', '.join(data.class_names)}"
+
     def check_settings(
-        self, model: nn.Module, loss: Loss, datasets: Mapping[str, LabelledDataset]
+        self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
     ) -> None:
         """Raises InputError where parts lack what the task reads of them, or classes differ.
 
@@ -96,13 +103,18 @@ class Semantic(Task):
                 self.check_data(model, datasets, field=field)
 
     def check_data(
-        self, model: nn.Module, datasets: Mapping[str, LabelledDataset], *, field: str
+        self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
     ) -> None:
         """Returns nothing where a dataset has the training set's classes and the network's.
 
         Raises:
           InputError: they differ, there is one class alone, or more than labels can hold.
         """
+        if has_planes(datasets[field]):
+            raise InputError(
+                f"{field} gives a plane a class, so that classes may overlap: use "
+                "task=segjax.tasks.multilabel.Multilabel(), or one mask of class ids."
+            )
         ours, theirs = datasets[field].class_names, datasets["train_data"].class_names
         if ours != theirs:
             raise InputError(
@@ -152,10 +164,7 @@ class Semantic(Task):
 
     def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
         """Whether a pixel of a batch, on the grid of the logits, adds to the loss."""
-        maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
-        here = dense.batch_on_grid(model, maps, traced.grid)
-        weight = np.asarray(here.get("weight", 1.0))
-        return bool(((np.asarray(here["label"]) != IGNORE) & (weight > 0)).any())
+        return dense.any_counts(model, batch, traced.grid)
 
     def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
         """A black image of background."""

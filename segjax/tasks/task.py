@@ -19,7 +19,9 @@ from segjax.data.checks import check_image
 from segjax.data.survey import Survey
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, wrapped
+from segjax.evaluate.crf import CRF
 from segjax.evaluate.predictors import WholeImage, at_output_stride
+from segjax.evaluate.wrappers import MultiScale
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.report.examples import Panels
@@ -136,7 +138,7 @@ class Task(abc.ABC):
         Raises:
           ValueError: one of them refuses it.
         """
-        return dense.trace(model, loss, batch, normalize=normalize)
+        return dense.trace_example(model, loss, batch, normalize=normalize)
 
     def network(
         self,
@@ -168,14 +170,34 @@ class Task(abc.ABC):
           InputError: the network has no such output stride, the task cannot use a wrapper, a
             wrapper cannot stand where it is, or the devices cannot be grouped so.
         """
+        for wrapper in wrappers:
+            self.check_wrapper(wrapper)
         network = self.network(model, normalize=normalize, output_stride=output_stride)
         return wrapped(network, wrappers, split=split)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Returns nothing where the task's maps can go through a wrapper of its predictor.
+
+        Raises:
+          InputError: the wrapper is for probabilities of classes that exclude one another, and
+            the maps are not said to be such.
+        """
+        is_maximum = isinstance(wrapper, MultiScale) and wrapper.combine == "max"
+        if isinstance(wrapper, CRF) or is_maximum:
+            raise InputError(
+                f"evaluation.predictor: {wrapper!r} is for classes that exclude one another, "
+                f"which those of task={type(self).__name__} do not; leave it out."
+            )
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> Sequence[Any]:
         """For each of the images b h w c what the metric takes; here the maps themselves."""
         return [*predictor(variables, images)]
+
+    def scored(self, data: Dataset) -> str:
+        """What the scores are of, in words, such as the classes: equal where runs compare."""
+        return type(self).__name__
 
     def check_settings(
         self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]

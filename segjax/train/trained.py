@@ -10,9 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.errors import FlaxError
-from jaxtyping import UInt8
 
-from segjax.conformity import labelled
 from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
@@ -44,16 +42,6 @@ class Trained:
         """(what is saved of an image h w c, its probabilities where `soft` asks for them)."""
         task = self.experiment.task
         return task.answer(self.predict, self.variables, image, soft=soft)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the label ids."""
-        return tuple(labelled(self.experiment.eval_data).class_names)
-
-    @property
-    def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Colours by label id."""
-        return labelled(self.experiment.eval_data).palette
 
     @property
     def channels(self) -> int:

@@ -35,6 +35,7 @@ def _torchvisions(path):
     return FILL["dotted"](("features", module, path[-1]))
 
 
+@pytest.mark.slow
 def test_every_level_of_densenet_121_returns_what_torchvisions_returns():
     x, model = jnp.asarray(MAKER["image"]()), DenseNet121()
     with plain():  # Compiles faster.

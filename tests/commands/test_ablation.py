@@ -12,13 +12,10 @@ from segjax import experiment as experiments
 from segjax import launch, predict
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
-from segjax.report.comparison import (
-    Run,
-    check_variants,
-    forget_scores,
-    is_finished,
-    write_comparison,
-)
+from segjax.train.ablation_results import write_ablation_results
+from segjax.train.predictions import forget_predictions, is_finished
+from segjax.train.run import runs_of_file
+from segjax.train.variants import check_variants
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 SOURCE = '''"""A list of experiments: two variants, one of them with two seeds."""
@@ -121,10 +118,9 @@ def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, liste
     root = tmp_path / "list"
     shutil.copytree(compared, root)
     (root / "narrow/seed1/predictions.npz").unlink()
-    runs = [
-        Run(e, root / f) for e, f in zip(experiments.load_all(listed)[0], FOLDERS, strict=True)
-    ]
-    narrow = write_comparison(root, "list", runs)["variants"][0]
+    runs = runs_of_file(listed, workdir=root)
+    assert [run.workdir for run in runs] == [root / folder for folder in FOLDERS]
+    narrow = write_ablation_results(root, runs)["variants"][0]
     assert (narrow["seeds"], narrow["failed"]) == ([0], [1])
     assert "1 (1 failed)" in (root / "comparison.html").read_text()
 
@@ -148,13 +144,13 @@ def test_a_failing_run_does_not_stop_the_next_and_the_status_is_1(tmp_path, caps
 def test_scores_of_another_evaluation_are_not_taken_for_this_ones(compared, listed, tmp_path):
     root = tmp_path / "list"
     shutil.copytree(compared, root)
-    run = Run(experiments.load_all(listed)[0][2], root / "wide/seed0")
-    assert is_finished(run)
-    smaller = dataclasses.replace(run.experiment.evaluation, batch_size=1)
-    changed = dataclasses.replace(run.experiment, evaluation=smaller)
-    assert not is_finished(run._replace(experiment=changed))
-    forget_scores(run)
-    assert not is_finished(run)
+    workdir, experiment = root / "wide/seed0", experiments.load_all(listed)[0][2]
+    assert is_finished(workdir, experiment)
+    smaller = dataclasses.replace(experiment.evaluation, batch_size=1)
+    changed = dataclasses.replace(experiment, evaluation=smaller)
+    assert not is_finished(workdir, changed)
+    forget_predictions(workdir)
+    assert not is_finished(workdir, experiment)
 
 
 def test_evaluate_scores_every_run_again_with_the_checkpoint_that_is_named(

@@ -8,6 +8,10 @@ import pytest
 from segjax.data.loader import batches, equal_size_batches
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
+from segjax.transforms.border import BorderWeights
+from segjax.transforms.entries import Declare
+from segjax.transforms.geometric import RandomCrop, RandomScale
+from segjax.transforms.kinds import Nearest
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,11 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_worker_processes_change_nothing():
     dataset = Synthetic(size=16)
-    expected = take(3, dataset, transforms=(), first_step=2)
-    found = take(3, dataset, transforms=(), first_step=2, workers=2)
+    # What is declared of an entry reaches the worker's transforms too.
+    declared = Declare("weight", Nearest())
+    transforms = (declared, BorderWeights(), RandomScale(1.1, 1.5), RandomCrop(20))
+    expected = take(3, dataset, transforms=transforms, first_step=2)
+    found = take(3, dataset, transforms=transforms, first_step=2, workers=2)
     assert_equal(found, expected)
     assert all(type(value) is np.ndarray for batch in found for value in batch.values())
 
@@ -177,9 +184,9 @@ def test_the_loader_leaves_no_thread_behind():
 def test_equal_sizes_are_grouped_and_each_index_comes_once():
     dataset = Numbers(11, sizes=((2, 3), (4, 5), (2, 3)))
     groups = list(equal_size_batches(dataset, range(1, 11), 3, threads=2))
-    for indices, images, labels in groups:
+    for indices, images, examples in groups:
         assert images.shape == (len(indices), *images.shape[1:3], 1)
-        assert labels.shape == images.shape[:3]
+        assert {example["label"].shape for example in examples} == {images.shape[1:3]}
         assert images[:, 0, 0, 0].tolist() == list(indices)
     assert sorted(i for indices, _, _ in groups for i in indices) == list(range(1, 11))
     assert [len(indices) for indices, _, _ in groups] == [3, 3, 3, 1]

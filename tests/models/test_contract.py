@@ -60,6 +60,7 @@ def test_an_images_logits_do_not_depend_on_its_neighbours_in_the_batch(evaluated
     np.testing.assert_allclose(swapped[::-1], logits, atol=1e-5 * np.abs(logits).max())
 
 
+@pytest.mark.slow_but("lraspp", "fcn8s", "segnet_basic", "unet")
 def test_bfloat16_logits_are_float32_and_close(evaluated):
     model, variables, logits = evaluated
     if hasattr(model, "backbone"):
@@ -94,6 +95,7 @@ def _gradient(model, variables):
     return gradient(variables["params"], rest, IMAGE[None])
 
 
+@pytest.mark.slow_but("lraspp", "fcn8s", "segnet_basic", "unet")
 def test_a_gradient_reaches_every_parameter(evaluated):
     found = _gradient(*evaluated[:2])
     dead = [path for path, leaf in jax.tree.leaves_with_path(found) if not np.abs(leaf).max()]
@@ -133,6 +135,7 @@ def test_recomputing_changes_no_name_and_is_in_the_gradient(model):
     assert "differentiated=True" in text
 
 
+@pytest.mark.slow_but("unet")
 @pytest.mark.parametrize("name", ["fc_densenet", "segnet", "unet"])
 def test_recomputing_changes_neither_gradients_nor_dropout(name):
     model, variables = MODELS[name], _variables(MODELS[name])

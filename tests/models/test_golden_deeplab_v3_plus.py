@@ -24,7 +24,10 @@ def _filled(model):
     return BY_NAME(jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False)))
 
 
-@pytest.fixture(scope="module", params=list(MAKER["FILES"]))
+@pytest.fixture(
+    scope="module",
+    params=["separable_16", pytest.param("ordinary_8", marks=pytest.mark.slow)],
+)
 def both(request):
     """The golden arrays and ours."""
     options = dict(MAKER["FILES"][request.param])

@@ -101,7 +101,11 @@ def _golden(name):
         return dict(file)
 
 
-@pytest.fixture(scope="module", params=[ResNet50, ResNet101], ids=["resnet50", "resnet101"])
+@pytest.fixture(
+    scope="module",
+    params=[ResNet50, pytest.param(ResNet101, marks=pytest.mark.slow)],
+    ids=["resnet50", "resnet101"],
+)
 def answers(request):
     """torchvision's answers with a ResNet, and ours."""
     name = {ResNet50: "resnet50", ResNet101: "resnet101"}[request.param]

@@ -91,6 +91,7 @@ def service(workdir):
     return page(workdir)
 
 
+@pytest.mark.slow_but("a JPEG that a camera turned", "alpha")
 @pytest.mark.parametrize("kind", IMAGES)
 def test_the_page_saves_the_file_that_predict_writes(kind, workdir, service, tmp_path):
     path, out = IMAGES[kind](tmp_path), tmp_path / "out"
@@ -110,7 +111,7 @@ def test_the_page_saves_the_file_that_predict_writes(kind, workdir, service, tmp
         ("--side", "20"),
         ("--flip", "--scales", "0.5,1"),
         ("--window", "16"),
-        ("--window", "16", "--side", "25", "--crf"),
+        pytest.param(("--window", "16", "--side", "25", "--crf"), marks=pytest.mark.slow),
         ("--pad-to-multiple", "32"),
     ],
     ids=" ".join,

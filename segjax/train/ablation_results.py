@@ -1,0 +1,112 @@
+"""What an ablation leaves behind, read from its runs: `comparison.json`, `comparison.html`."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from segjax.atomic import write_text
+from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.tasks.task import Metric
+from segjax.train.log import read_metrics
+from segjax.train.predictions import has_predictions, prediction_of, shown_images
+from segjax.train.run import Run
+from segjax.train.variants import COMPARISON, TABLE, differing_fields
+from segjax.train.workdir import EVALUATION
+
+LONGEST_SIDE = 320
+"""Of the pictures, in pixels."""
+
+
+def write_ablation_results(root: pathlib.Path, runs: Sequence[Run]) -> dict[str, Any]:
+    """Writes the table and the page of all runs into `root`; returns the table.
+
+    Runs without scores, which failed, are counted and left out of the means.
+    """
+    groups = _by_variant(runs)
+    fields = differing_fields([group[0].experiment for group in groups])
+    read = [_read(group, told) for group, told in zip(groups, fields, strict=True)]
+    table = {"variants": [entry for entry, _ in read]}
+    write_text(root / TABLE, json.dumps(table, indent=2) + "\n")
+    metric = _metric(runs[0])
+    write_comparison(
+        root / COMPARISON,
+        title=root.name,
+        columns={name: metric.shown[name] for name in metric.logged},
+        variants=[variant for _, variant in read],
+        images=_images([run for run in runs if has_predictions(run.workdir)]),
+    )
+    return table
+
+
+def _metric(run: Run) -> Metric:
+    return run.experiment.task.metric(run.experiment.eval_data)
+
+
+def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.experiment.name, []).append(run)
+    return list(groups.values())
+
+
+def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any], Variant]:
+    """A variant's entry in the table, and what the page shows of it."""
+    done = [run for run in group if has_predictions(run.workdir)]
+    evaluations = [
+        json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
+    ]
+    metric = _metric(group[0])
+    variant = Variant(
+        name=group[0].experiment.name,
+        fields=fields,
+        seeds=tuple(run.experiment.seed for run in done),
+        failed=tuple(run.experiment.seed for run in group if run not in done),
+        scores={
+            name: Values(
+                tuple(scores[name] for scores in evaluations),
+                remark=metric.remark(name, *evaluations),
+            )
+            for name in metric.logged
+        },
+        histories=tuple(read_metrics(run.workdir) for run in done),
+    )
+    entry: dict[str, Any] = {
+        "name": variant.name,
+        "seeds": [*variant.seeds],
+        "steps": [scores["step"] for scores in evaluations],
+        "failed": [*variant.failed],
+    }
+    for name, values in variant.scores.items():
+        entry[name] = {
+            "values": [*values.values],
+            "mean": values.mean,
+            "std": values.std,
+            "remark": values.remark.strip(),
+        }
+    return {**entry, "fields": fields}, variant
+
+
+def _images(runs: Sequence[Run]) -> list[ComparedImage]:
+    """Each shown image with its truth and the prediction of each variant's first run."""
+    firsts = [group[0] for group in _by_variant(runs)]
+    return (
+        [_image(index, firsts) for index in shown_images(firsts[0].experiment)]
+        if firsts
+        else []
+    )
+
+
+def _image(index: int, runs: Sequence[Run]) -> ComparedImage:
+    data = runs[0].experiment.eval_data
+    example = data[index]
+    pictures: list[tuple[str, np.ndarray]] = []
+    for run in runs:
+        prediction = prediction_of(run.workdir, index)
+        task = run.experiment.task
+        panels = task.panels(example, prediction, data, longest=LONGEST_SIDE)
+        pictures = pictures or [*panels.given]
+        pictures += [(run.experiment.name, picture.rgb) for picture in panels.predicted]
+    return ComparedImage(example["name"], pictures)

@@ -1,0 +1,70 @@
+"""Completes a run: trains it from where it stands, then evaluates and reports it."""
+
+import pathlib
+from collections.abc import Callable
+from functools import partial
+
+from segjax.errors import InputError, RunError
+from segjax.parallel import cluster
+from segjax.tasks.task import Metric
+from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.evaluation import restored_variables, save_evaluation
+from segjax.train.interrupt import what_is_left
+from segjax.train.loop import train
+from segjax.train.plan import Plan, make_plan
+from segjax.train.predictions import forget_predictions
+from segjax.train.run import Run, claim_run, interruptible
+
+
+def complete_run(
+    run: Run, *, checkpoint: str = "best", note: Callable[[str], None] = print
+) -> None:
+    """Trains the steps that a run lacks, evaluates a checkpoint and writes the results.
+
+    Args:
+      run: the run.
+      checkpoint: which is evaluated: "best", "last" or a step.
+      note: takes each line about the data, the weights and the scores.
+
+    Raises:
+      InputError: something is wrong with the experiment, the data or the folder; nothing has
+        been written then.
+      RunError: the run failed.
+      Interrupted: Ctrl-C; the state was saved where one process trains.
+    """
+    experiment, workdir = run.experiment, run.workdir
+    with interruptible(run, partial(what_is_left, workdir, experiment.steps)):
+        plan = _checked_plan(run, note)
+        devices = cluster.describe_devices()
+        note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
+        claim_run(run)
+        forget_predictions(workdir)
+        last = _trained(plan, workdir)
+        step, variables = restored_variables(run, checkpoint)
+        save_evaluation(
+            run,
+            step,
+            variables,
+            trained_on=plan.trained_on,
+            note=note,
+            # The best checkpoint is often the one that training has just evaluated.
+            metric=last if step == experiment.steps else None,
+        )
+
+
+def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
+    resume = has_checkpoint(run.workdir)
+    plan = make_plan(run.experiment, resume=resume, note=note)
+    if resume:
+        with Checkpoints(run.workdir, read_only=True) as checkpoints:
+            checkpoints.check(plan.state_shapes())
+    return plan
+
+
+def _trained(plan: Plan, workdir: pathlib.Path) -> Metric | None:
+    """The metric of the last step, where they were computed now."""
+    try:
+        return train(plan, workdir, quiet=not cluster.is_main())
+    except InputError as error:
+        # It was not found before work started: the run has failed.
+        raise RunError(str(error)) from error

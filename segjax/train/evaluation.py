@@ -1,0 +1,145 @@
+"""Evaluates a run: restores a checkpoint, scores it and writes what a run leaves behind."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from segjax.contracts import Variables
+from segjax.errors import InputError
+from segjax.experiment import Experiment
+from segjax.parallel import cluster
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
+from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.coverage import data_coverage
+from segjax.train.log import Progress
+from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
+from segjax.train.predictions import forget_predictions, save_predictions
+from segjax.train.results import REPORT, evaluation_of, write_results
+from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.table import evaluation_stages, table_lines, write_table
+from segjax.train.workdir import DESCRIPTION
+
+INITIAL = "init"
+"""The name of the weights before the first step, which no checkpoint holds."""
+
+
+def evaluate_run(
+    run: Run,
+    *,
+    checkpoint: str = "best",
+    table: bool = False,
+    note: Callable[[str], None] = print,
+) -> None:
+    """Scores a checkpoint of a run and writes its results again; nothing is trained.
+
+    Args:
+      run: the run.
+      checkpoint: "best", "last", a step, or `INITIAL`: the weights of the experiment's `init`.
+      table: also score the evaluation as its wrappers join one by one.
+      note: takes each line about the data and the scores.
+
+    Raises:
+      InputError: the checkpoint, the data or the evaluation is wrong.
+      Interrupted: Ctrl-C.
+    """
+    with interruptible(run, lambda: "the same command evaluates again, from the first image."):
+        experiment = run.experiment
+        if checkpoint == INITIAL:
+            trained_on = _trained_on(experiment, note)
+            step, variables = 0, initial_variables(experiment, note=note)
+            if not (run.workdir / DESCRIPTION).is_file():
+                claim_run(run)
+        else:
+            step, variables = restored_variables(run, checkpoint)
+            trained_on = _trained_on(experiment, note)
+        save = partial(save_evaluation, run, step, variables, trained_on=trained_on, note=note)
+        save(stages=evaluation_stages(experiment)) if table else save()
+
+
+def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:
+    """How many images of the evaluation data are training images; None if not known.
+
+    `note` takes the warnings about the data.
+    """
+    check_data(experiment, "eval_data")
+    found = data_coverage(experiment, "eval_data")
+    for line in found.lines:
+        note(line)
+    return found.trained_on
+
+
+def restored_variables(run: Run, checkpoint: str) -> tuple[int, Variables]:
+    """(step, variables) of a run's checkpoint "best", "last" or of a step.
+
+    Raises:
+      InputError: there is no such checkpoint.
+    """
+    if run.experiment.init is not None and not has_checkpoint(run.workdir):
+        raise InputError(
+            f"{run.workdir} holds no checkpoint; train the run first, or evaluate the weights "
+            "that it starts from: --evaluate --checkpoint init."
+        )
+    with Checkpoints(run.workdir, read_only=True) as checkpoints:
+        return checkpoints.restore_variables(checkpoint)
+
+
+def save_evaluation(
+    run: Run,
+    step: int,
+    variables: Variables,
+    *,
+    trained_on: int | None,
+    note: Callable[[str], None],
+    metric: Metric | None = None,
+    stages: Sequence[tuple[str, Experiment]] = (),
+) -> None:
+    """Scores the variables of a step and writes the run's results.
+
+    Args:
+      run: the run.
+      step: of the variables.
+      variables: of the experiment's network.
+      trained_on: images of the evaluation data that are training images; None if not known.
+      note: takes the lines about the scores.
+      metric: of these variables, where they have been scored already.
+      stages: (name, experiment) of a table's rows, the last one the run's own experiment;
+        without them there is no table.
+
+    Raises:
+      InputError: the network or a stage cannot be evaluated; nothing has been written then.
+    """
+    experiment, workdir = run.experiment, run.workdir
+    check_data(experiment, "eval_data")
+    # What is wrong with the last stage should not be found after the first has been scored.
+    for stage in [stage for _, stage in stages] or [experiment]:
+        check_evaluation(stage, variables)
+    forget_predictions(workdir)
+    rows = []
+    for name, stage in stages[:-1]:
+        scores = _score(stage, scorer(stage), variables).scores()
+        rows.append((name, stage, evaluation_of(stage, scores, step=step)))
+        _write_table(run, rows)
+    own = scorer(experiment)
+    metric = _score(experiment, own, variables) if metric is None else metric
+    evaluation = write_results(
+        workdir, experiment, own, metric, variables, step=step, trained_on=trained_on
+    )
+    if stages:
+        rows.append((stages[-1][0], experiment, evaluation))
+        _write_table(run, rows)
+        note("\n".join(table_lines(rows)))
+    if run.place is not None:
+        save_predictions(workdir, experiment, own, variables)
+    shown = metric.line(evaluation) or "no score, since no pixel counts"
+    note(f"step {step}, {evaluation['images']} images: {shown}")
+    note(f"report: {workdir / REPORT}")
+
+
+def _write_table(run: Run, rows: Sequence) -> None:
+    if cluster.is_main():
+        write_table(run.workdir, rows)
+
+
+def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Metric:
+    progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
+    return score(variables, share=cluster.process_share(), progress=progress.evaluating)

@@ -1,0 +1,72 @@
+"""Predictions of a run of an ablation on a few images, the same for every run of it.
+
+They are written last, with the description of their experiment: a folder that holds them holds
+the scores of that experiment too.
+"""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from segjax.atomic import atomic_path
+from segjax.contracts import Variables
+from segjax.experiment import Experiment, describe
+from segjax.parallel.cluster import is_main
+from segjax.tasks.scorer import Scorer
+from segjax.train.log import read_metrics
+
+PREDICTIONS = "predictions.npz"
+DESCRIBED = "description"
+
+
+def shown_images(experiment: Experiment) -> list[int]:
+    """Indices of the images that a comparison shows, spread over the evaluation data."""
+    total, count = len(experiment.eval_data), experiment.evaluation.examples
+    return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
+
+
+def save_predictions(
+    workdir: pathlib.Path, experiment: Experiment, scorer: Scorer, variables: Variables
+) -> None:
+    """Writes the predictions on the shown images, whole or not at all; by the main process."""
+    if not is_main():
+        return
+    arrays: dict[str, Any] = {DESCRIBED: np.array(describe(experiment))}
+    for index in shown_images(experiment):
+        example = experiment.eval_data[index]
+        arrays[str(index)] = scorer.predictions(variables, example["image"][None])[0]
+    with atomic_path(workdir / PREDICTIONS) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def has_predictions(workdir: pathlib.Path) -> bool:
+    """Whether the folder has scores and predictions that belong together."""
+    return (workdir / PREDICTIONS).is_file()
+
+
+def prediction_of(workdir: pathlib.Path, index: int) -> np.ndarray:
+    """The saved prediction on the image of this index."""
+    with np.load(workdir / PREDICTIONS) as saved:
+        return saved[str(index)]
+
+
+def forget_predictions(workdir: pathlib.Path) -> None:
+    """Removes the predictions, whose scores are about to be replaced; by the main process.
+
+    So a process that is killed while it replaces them leaves no mixture of old and new.
+    """
+    if is_main():
+        (workdir / PREDICTIONS).unlink(missing_ok=True)
+
+
+def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
+    """Whether the folder has the best scores of this very experiment after its last step."""
+    if not has_predictions(workdir):
+        return False
+    with np.load(workdir / PREDICTIONS) as saved:
+        described = str(saved[DESCRIBED])
+    rows = read_metrics(workdir)
+    primary = experiment.task.metric(experiment.eval_data).primary
+    last = max((row["step"] for row in rows if primary in row), default=0)
+    return described == describe(experiment) and last == experiment.steps
