@@ -13,10 +13,10 @@ import time
 import jax
 import numpy as np
 import pytest
+from segjax.evaluate.score import Scorer
 
 from segjax import launch
 from segjax.data.synthetic import Synthetic
-from segjax.evaluate.score import Scorer
 from segjax.train import loop, plan
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.interrupt import CtrlC, what_is_left
