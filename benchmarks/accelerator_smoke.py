@@ -209,15 +209,15 @@ def programs(model, variables, *, on_cpu: bool = False):
     import jax
     import numpy as np
 
-    from segjax import parallel
     from segjax.contracts import AXIS
+    from segjax.parallel.sharing import over_devices
 
     data = batch()
     predict = jax.jit(lambda v, x: model.apply(v, x, train=False))
     step, _ = training_step(model, variables)
     # `pmap` takes the default platform; with an axis of length one it is the same step.
     mapped = jax.jit(jax.vmap(step, in_axes=(None, 0), axis_name=AXIS))
-    run = parallel.over_devices(step)
+    run = over_devices(step)
 
     def take():
         _, state = training_step(model, variables)
@@ -236,14 +236,13 @@ def training_step(model, variables):
     import optax
 
     from segjax import losses
+    from segjax.tasks import dense
     from segjax.train.step import init_state, make_train_step
 
     optimizer = optax.chain(optax.trace(decay=0.0), optax.scale(-1.0))
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optimizer,
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
     return step, init_state(jax.tree.map(jnp.array, variables), optimizer)
@@ -268,7 +267,8 @@ def in_parts() -> dict:
     import jax
     import numpy as np
 
-    from segjax import parallel
+    from segjax.parallel.sharing import over_devices
+    from segjax.parallel.spatial import spatial_parallel
 
     model = small()["MODELS"]["deeplab_plus"]
     variables = jax.tree.map(np.asarray, small()["variables_of"](model))
@@ -277,7 +277,7 @@ def in_parts() -> dict:
     step, _ = training_step(model, variables)
     found = []
     with jax.default_matmul_precision("highest"):
-        for run in (parallel.over_devices(step), parallel.spatial_parallel(step, split)):
+        for run in (over_devices(step), spatial_parallel(step, split)):
             _, state = training_step(model, variables)
             found.append(of_step(*run(state, batch())))
     whole, parts = (one["gradients"] for one in found)
@@ -295,9 +295,9 @@ def repeated() -> dict:
     import jax.numpy as jnp
     import numpy as np
 
-    from segjax import parallel
     from segjax.backbones.resnet import ResNet50
     from segjax.models.deeplab_v3 import DeepLabV3
+    from segjax.parallel.sharing import over_devices
 
     model = DeepLabV3(ResNet50(output_stride=8, dtype=jnp.bfloat16), 21, rates=(12, 24, 36))
     rng = np.random.default_rng(0)
@@ -308,7 +308,7 @@ def repeated() -> dict:
     }
     init = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))
     variables = jax.device_get(init(jnp.zeros((1, 65, 65, 3))))
-    run = parallel.over_devices(training_step(model, variables)[0])
+    run = over_devices(training_step(model, variables)[0])
     first, second = (of_step(*run(training_step(model, variables)[1], data)) for _ in "12")
     equal = jax.tree.map(np.array_equal, first, second)
     same = all(map(bool, jax.tree.leaves(equal)))

@@ -191,7 +191,9 @@ def _scores(work: pathlib.Path) -> dict:
 def measure(file: str, data: str, settings: list[str]) -> None:
     """Prints the seconds of a step of an experiment, loading included."""
     from segjax import experiment as experiments
-    from segjax.parallel import over_devices, replicate, tune_cpu
+    from segjax.parallel.cluster import tune_cpu
+    from segjax.parallel.data import replicate
+    from segjax.parallel.sharing import over_devices
     from segjax.settings import directory_settings
     from segjax.train.loop import train_step
     from segjax.train.plan import make_plan

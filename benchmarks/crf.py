@@ -77,9 +77,10 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parsed()
-    from segjax import metrics, parallel
+    from segjax import metrics
+    from segjax.parallel import cluster
 
-    parallel.tune_cpu()  # As the commands do.
+    cluster.tune_cpu()  # As the commands do.
     from segjax.data.voc import VOC
 
     data = VOC(split="val", directory=arguments.data)

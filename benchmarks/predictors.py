@@ -21,12 +21,13 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
-from segjax import metrics, parallel
+from segjax import metrics
 from segjax.errors import run_command
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import UNIT
 from segjax.models.unet import UNet
+from segjax.parallel import cluster
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.plan import check_data, evaluated
 from segjax.train.workdir import open_run
@@ -54,7 +55,7 @@ def main() -> int:
     padding.add_argument("workdir", type=pathlib.Path)
     padding.set_defaults(run=lambda arguments: padded(arguments.workdir))
     arguments = parser.parse_args()
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     return run_command(lambda: arguments.run(arguments))
 
 

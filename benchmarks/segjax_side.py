@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from crf_case import crf_case
 
-from segjax import losses, parallel
+from segjax import losses
 from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import ResNet50, ResNet101
 from segjax.crf.dense import dense_crf
@@ -31,6 +31,9 @@ from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
+from segjax.parallel import cluster
+from segjax.parallel.data import data_parallel, replicate, shard
+from segjax.tasks import dense
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
 
@@ -50,7 +53,7 @@ FORMS = {
 
 
 def main() -> None:
-    parallel.tune_cpu()  # As the commands do.
+    cluster.tune_cpu()  # As the commands do.
     work = None
     for line in sys.stdin:
         case = json.loads(line)
@@ -216,15 +219,15 @@ def training(case):
     optimizer = SGD(Constant(1e-3), momentum=0.9, weight_decay=1e-4).build(
         100, variables["params"]
     )
-    step = make_train_step(
-        model, losses.softmax_cross_entropy, optimizer, normalize=lambda image: image
-    )
+    loss = losses.softmax_cross_entropy
+    objective = dense.objective(model, loss, normalize=lambda image: image)
+    step = make_train_step(objective, optimizer)
     label = np.random.default_rng(0).integers(0, case["classes"], case["image"][:3], np.uint8)
-    train = parallel.data_parallel(step)
-    state = parallel.replicate(init_state(variables, optimizer))
+    train = data_parallel(step)
+    state = replicate(init_state(variables, optimizer))
     # On the device once, as a prefetched batch would be; only the step's number changes.
-    data = parallel.shard({"image": image, "label": label})
-    at = lambda step: parallel.shard({"step": np.full(len(image), step, np.int32)})
+    data = shard({"image": image, "label": label})
+    at = lambda step: shard({"step": np.full(len(image), step, np.int32)})
     data, taken = jax.device_put(data), 0
     program = Program(train, state, {**data, **at(0)})
 

@@ -30,11 +30,14 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
 
-from segjax import losses, parallel  # noqa: E402
+from segjax import losses  # noqa: E402
 from segjax.backbones.resnet import ResNet50  # noqa: E402
 from segjax.models.deeplab_v3 import DeepLabV3  # noqa: E402
 from segjax.models.unet import UNet  # noqa: E402
 from segjax.ops.dispatch import plain  # noqa: E402
+from segjax.parallel.sharing import over_devices  # noqa: E402
+from segjax.parallel.spatial import map_images  # noqa: E402
+from segjax.tasks import dense  # noqa: E402
 from segjax.train.step import init_state, make_train_step  # noqa: E402
 
 SMALL = pathlib.Path(__file__).parents[1] / "tests" / "models" / "small_networks.py"
@@ -83,16 +86,14 @@ def gradients(model, variables, size: tuple[int, int], split: tuple[int, int]):
     labels = rng.integers(0, 3, (4, *size)).astype(np.uint8)
     labels[0, : size[0] // 2] = 255
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optax.sgd(1.0),
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
     before = jax.tree.map(np.asarray, variables["params"])
     state = init_state(jax.tree.map(jnp.array, variables), optax.sgd(1.0))
     with plain():
-        after, _ = parallel.over_devices(step, split=split)(
+        after, _ = over_devices(step, split=split)(
             state, {"image": images, "label": labels, "step": np.zeros(4, np.int32)}
         )
     return jax.tree.map(lambda old, new: old - np.asarray(new), before, after.params)
@@ -114,7 +115,7 @@ def memory(size: tuple[int, int], split: tuple[int, int]) -> None:
         for parts in ((1, 1), split):
             # One image for each group of devices.
             images = np.zeros((4 // (parts[0] * parts[1]), *size, 3), np.float32)
-            parallel.map_images(predict, parts)(variables, images)
+            map_images(predict, parts)(variables, images)
             used = re.search(r"Total bytes: (\d+)", dumped("*memory-usage-report.txt"))
             mib = int(used[1]) / 2**20 if used else float("nan")
             print(f"  shared by {parts}: {mib:.0f} MiB on each device", flush=True)

@@ -1,7 +1,7 @@
 """Names of the arrays and callables that cross modules."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -50,11 +50,24 @@ Features = Mapping[str, Array]
 Batch = Mapping[str, Array]
 """`image` b h w c, `label` b h w, `step` b, and what transforms add (`weight` b h w)."""
 
-Loss = Callable[[Array, Batch], Mapping[str, tuple[Array, Array]]]
-"""(logits b h w k, batch on their grid) -> {term: (total, weight)}, sums over valid pixels."""
+Terms = Mapping[str, tuple[Array, Array]]
+"""{term: (total, weight)}, sums over what counts: the loss adds up total / weight of each term,
+both summed over all devices first. A term `auxiliary/…` counts `auxiliary_weight` times."""
 
-PredictFn = Callable[[Array], Array]
-"""image b h w c, any h and w -> probabilities b h w k."""
+Loss = Callable[[Array, Batch], Terms]
+"""(logits b h w k, batch on their grid) -> terms, sums over valid pixels."""
+
+Objective = Callable[[Variables, Batch, Array], tuple[Terms, Mapping[str, Any]]]
+"""(variables, batch, key) -> (terms, new batch statistics): forward pass and loss of a device's
+share of a batch. Weights do not depend on parameters; no collectives but BatchNorm's own."""
+
+
+class Traced(NamedTuple):
+    """What a network is on examples of one shape: its variables' shapes, its output's h × w."""
+
+    variables: Any
+    grid: tuple[int, int]
+
 
 Example = Mapping[str, Any]
 """`image` h w c (uint8, uint16 or float32), `label` h w (integers), `name`; NumPy."""
@@ -63,17 +76,79 @@ Transform = Callable[[Example, np.random.Generator], Example]
 
 
 @runtime_checkable
-class Dataset(Protocol):
-    """Examples by index, with what their labels mean."""
+class Backbone(Protocol):
+    """image b h w c -> `Features`: a Linen module that other networks read as `backbone`."""
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name a class, in the order of the label ids 0 … k − 1."""
+    def output_stride(self) -> int:
+        """Pixels of the image between two of c5: a field, so that `clone` can change it."""
         ...
 
     @property
-    def palette(self) -> np.ndarray:
-        """Colours by label id, 256 × 3, uint8; row 255 is the colour of ignored pixels."""
+    def dtype(self) -> Any:
+        """Of what is computed; heads take it where they have none of their own."""
+        ...
+
+    def __call__(self, image: Array, *, train: bool) -> Features:
+        """c1 … c5."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """image b h w c, normalised -> logits b h w k of the same size: a Linen module.
+
+    A model whose logits do not have the image's size says so in `label_stride` (`Strided`) or
+    in `canvas` (`Framed`), and one whose weights may be loaded for other classes names its
+    `classifiers` (`Classifier`); `segjax.conformity` reads these, and checks what is missing.
+    """
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart: k of its logits."""
+        ...
+
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits b h w k."""
+        ...
+
+
+class Strided(Protocol):
+    """A model whose scores lie apart: DeepLab v1 and v2, which are trained on that grid."""
+
+    @property
+    def label_stride(self) -> int:
+        """Pixels from one score to the next; the first is the first pixel's."""
+        ...
+
+
+class Framed(Protocol):
+    """A model that answers for the centre of its image: the valid-convolution U-Net."""
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """The smallest image whose logits cover height × width pixels."""
+        ...
+
+
+class Classifier(Protocol):
+    """A model that can start from the weights of one with other classes."""
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The modules or parameters whose shapes depend on `num_classes`.
+
+        By their paths, such as "head/classifier"; what lies below a path belongs to it.
+        """
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Examples by index."""
+
+    @property
+    def channels(self) -> int:
+        """Of every image: 3 are RGB, 1 is grey."""
         ...
 
     def prepare(self) -> None:
@@ -87,3 +162,18 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Example: ...
+
+
+@runtime_checkable
+class LabelledDataset(Dataset, Protocol):
+    """Examples whose labels are classes, with what these mean."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name a class, in the order of the label ids 0 … k − 1."""
+        ...
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Colours by label id, 256 × 3, uint8; row 255 is the colour of ignored pixels."""
+        ...

@@ -17,6 +17,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from segjax.conformity import lacking, members, missing
 from segjax.errors import InputError
 from segjax.literals import folded, shortened, spread
 
@@ -305,16 +306,21 @@ def _is_instance(value: Any, cls: Any) -> bool:
         return True
     if getattr(cls, "_is_protocol", False):
         # isinstance would evaluate the properties, and a dataset's may read files.
-        members = [
-            m for m in vars(cls) if not m.startswith("_") or m in ("__call__", "__len__")
-        ]
-        return all(hasattr(type(value), m) for m in members)
+        return not missing(value, cls)
     return isinstance(value, cls)
 
 
 def type_name(hint: Any) -> str:
     """An annotation as a reader would write it."""
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _mismatch(value: Any, hint: Any) -> str:
+    """What is wrong with a value; where part of a contract is missing, what to write."""
+    is_protocol = getattr(hint, "_is_protocol", False)
+    if is_protocol and len(missing(value, hint)) < len(members(hint)):
+        return str(lacking(value, hint))
+    return f"expected {type_name(hint)}, got {_brief(value)}"
 
 
 def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
@@ -327,7 +333,7 @@ def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
         for name in fields(value):
             item, hint = getattr(value, name), annotated.get(name, Any)
             if not matches(item, hint):
-                yield f"{path}{name}: expected {type_name(hint)}, got {_brief(item)}"
+                yield f"{path}{name}: {_mismatch(item, hint)}"
             if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
                 yield (
                     f"{path}{name}: {_leaf(item)} has no name to describe it by; use a "

@@ -20,6 +20,8 @@ from segjax.normalize import UNIT as UNIT
 from segjax.normalize import Normalize as Normalize
 from segjax.settings import describe as describe
 from segjax.settings import override as override
+from segjax.tasks.semantic import Semantic
+from segjax.tasks.task import Task
 
 
 def _at_least(part: Any, least: int, *names: str) -> None:
@@ -119,6 +121,7 @@ class Experiment:
       model: a Linen module, `(image b h w c, *, train) -> logits b h w k`.
       train_data, eval_data: datasets with the same classes.
       loss: sums over valid pixels (`segjax.losses`).
+      task: what the network is for: how it is trained, scored and shown (`segjax.tasks`).
       optimizer: a printable description (`segjax.train.optimizer`).
       batch_size: examples in a step, over all devices.
       steps: the length of the run.
@@ -131,7 +134,7 @@ class Experiment:
       split: rows × columns of devices that share each image, where one has too little memory
         for it; the groups of them share the batch.
       checkpoint_every: steps between checkpoints.
-      keep: latest checkpoints that are kept, beside the best by mIoU.
+      keep: latest checkpoints that are kept, beside the best by the task's primary score.
       log_every: steps between lines of `metrics.jsonl`.
     """
 
@@ -149,6 +152,7 @@ class Experiment:
     auxiliary_weight: float = 0.4
     ema: float | None = None
     seed: int = 0
+    task: Task = Semantic()
     evaluation: Evaluation = Evaluation()
     loader: Loader = Loader()
     split: tuple[int, int] = (1, 1)
@@ -169,9 +173,12 @@ class Experiment:
 
 TRAJECTORY = (
     *("model", "normalize", "init", "train_data", "transforms", "loss", "optimizer"),
-    *("batch_size", "steps", "seed", "auxiliary_weight", "ema"),
+    *("batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
+
+UNSAID = {"task": "segjax.tasks.semantic.Semantic()"}
+"""What a description means that does not have the field, since it was the only choice."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")
 """Fields of datasets that say where the same examples lie, or which are refused."""
@@ -230,8 +237,8 @@ def checked(experiment: Experiment, where: str) -> Experiment:
 def trajectory(description: str) -> dict[str, str]:
     """The lines of a description that decide the parameters, as {path: value}.
 
-    Descriptions for people, which `describe` shortens, are not read. A field that is None
-    counts as unset: so a run from before the field was there goes on.
+    Descriptions for people, which `describe` shortens, are not read. A field that is None, or
+    `UNSAID`, counts as unset: so a run from before the field was there goes on.
     """
     lines = (line.split(" = ", 1) for line in description.splitlines() if " = " in line)
     return {
@@ -239,5 +246,6 @@ def trajectory(description: str) -> dict[str, str]:
         for path, value in lines
         if path.split(".")[0] in TRAJECTORY
         and value != "None"
+        and UNSAID.get(path) != value
         and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
     }

@@ -14,11 +14,11 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from segjax import parallel
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
 from segjax.experiment import describe
+from segjax.parallel import cluster
 from segjax.train.ablation import complete_ablation, evaluate_ablation
 from segjax.train.completion import complete_run
 from segjax.train.evaluation import INITIAL, evaluate_run
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> None:
     _check_options(arguments)
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     runs = runs_of_file(
         arguments.experiment,
         workdir=arguments.workdir,
@@ -82,9 +82,9 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)
-    parallel.initialize()
-    parallel.describe_devices()  # A platform that is not there is said before any work.
-    if not parallel.is_main():
+    cluster.initialize()
+    cluster.describe_devices()  # A platform that is not there is said before any work.
+    if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     is_list = runs[0].place is not None
     options = {"checkpoint": arguments.checkpoint, "note": _note}
@@ -104,7 +104,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 
 def _note(text: str) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         print(text, flush=True)
 
 

@@ -24,9 +24,8 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
-from segjax import parallel
+from segjax.conformity import labelled
 from segjax.console import program, restart_in_utf8
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
@@ -35,11 +34,11 @@ from segjax.experiment import Experiment
 from segjax.outputs.frames import av_library, expected_frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
 from segjax.outputs.kinds import Labelme, Output
-from segjax.outputs.lists import AREAS, COCO, Areas, Coco, write_lists
-from segjax.outputs.options import asked_lists, asked_outputs
+from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
+from segjax.parallel import cluster
 from segjax.predictor_options import add_ways, asked_side, asked_way, with_side
 from segjax.train.checkpoint import FOLDER
 from segjax.train.log import Progress
@@ -128,28 +127,27 @@ def _above_zero(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
-    class_names = tuple(experiment.eval_data.class_names)
-    outputs = asked_outputs(arguments, class_names)
-    lists = asked_lists(arguments, class_names)
+    class_names = tuple(labelled(experiment.eval_data).class_names)
+    outputs = experiment.task.outputs(arguments, experiment.eval_data)
+    lists = experiment.task.lists(arguments, experiment.eval_data)
     sources, record = _checked_sources(arguments, outputs, lists)
-    parallel.describe_devices()
+    cluster.describe_devices()
     trained = load_trained(arguments.workdir, experiment, checkpoint=arguments.checkpoint)
     made_by = _made_by(arguments.workdir, experiment, trained.step)
     if (differs := record.begin(made_by, outputs)) is not None:
         print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
     work = Writer(
-        classes=partial(trained.predict.classes, trained.variables),
-        probabilities=partial(trained.predict, trained.variables),
+        answer=trained.answer,
         channels=trained.channels,
         out=arguments.out,
         outputs=outputs,
         frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
-        palette=trained.palette,
+        palette=labelled(experiment.eval_data).palette,
         limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)
@@ -173,7 +171,7 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
 
 
 def _checked_sources(
-    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[Areas | Coco]
+    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[ImageList]
 ) -> tuple[list[Input], Record]:
     sources = find_inputs(arguments.inputs, arguments.out)
     if any(source.is_video for source in sources):

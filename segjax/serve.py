@@ -13,13 +13,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from segjax import parallel
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.server import PageServer
 from segjax.page.service import Service
+from segjax.parallel import cluster
 from segjax.predictor_options import add_ways, asked_side, asked_way
 from segjax.train.workdir import open_run
 
@@ -62,13 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     limits = _limits(arguments)
     runs = [
         (workdir, asked_way(open_run(workdir), arguments)) for workdir in arguments.workdirs
     ]
     with _bound(arguments.host, arguments.port) as server:
-        parallel.describe_devices()
+        cluster.describe_devices()
         service = Service(load_runs(runs, checkpoint=arguments.checkpoint), limits)
         _listen(server)
         for run in service.runs:

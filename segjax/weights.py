@@ -18,6 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save as serialize
 
 from segjax.atomic import write_bytes
+from segjax.conformity import canvas, classifiers, num_classes
 from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.pretrained.files import read_arrays
@@ -81,8 +82,9 @@ def load(
     """All variables of `model`: from a file, and what the file cannot have, from a seed.
 
     The file is one that `save` wrote, or torchvision's or timm's; a classification checkpoint
-    goes into the model's backbone. A classifier for another number of classes starts from the
-    seed, and an auxiliary head that the model was built without is left out; `note` says so.
+    goes into the model's backbone. The model's `classifiers`, where the file's are for another
+    number of classes, start from the seed, and an auxiliary head that the model was built
+    without is left out; `note` says so.
     A state dict may lie within what a training script saved, and its names may have a prefix
     of wrappers (`module.`, `_orig_mod.`, `model.`); `note` says which was taken and left out.
 
@@ -115,7 +117,14 @@ def load(
                 "has no layout that segjax knows: its arrays are "
                 f"{', '.join(sorted(arrays)[:5]) or 'none'}. Known: {LAYOUTS}."
             )
-        fitted = fit(checkpoint, wanted, allow=allow, seed=seed)
+        fitted = fit(
+            checkpoint,
+            wanted,
+            classifiers=classifiers(model),
+            num_classes=num_classes(model),
+            allow=allow,
+            seed=seed,
+        )
     except InputError as error:
         raise InputError(f"{path} {error}") from None
     for line in (*notes, *fitted.notes):
@@ -163,6 +172,5 @@ def _initialised(
 
 
 def _init(model: nn.Module, channels: int, seed: int) -> Any:
-    canvas = getattr(model, "canvas", lambda height, width: (height, width))
-    image = jnp.zeros((1, *canvas(64, 64), channels))
+    image = jnp.zeros((1, *canvas(model, 64, 64), channels))
     return model.init(jax.random.key(seed), image, train=False)

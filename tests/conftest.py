@@ -20,7 +20,7 @@ import jax
 import jaxtyping
 import pytest
 
-from segjax.parallel import tune_cpu
+from segjax.parallel.cluster import tune_cpu
 
 # As the commands do: a test's own process computes the same bits as those that it starts,
 # whatever ran in it before.

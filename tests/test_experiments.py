@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from segjax import parallel
 from segjax.backbones.vgg import CEIL, VGG16
 from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
+from segjax.parallel.data import data_parallel, shard
 from segjax.pretrained.layouts import translate
 from segjax.pretrained.match import fit
 from segjax.train.loop import train_step
@@ -195,8 +195,8 @@ def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
     variables = jax.tree_util.tree_map_with_path(_drawn, plan.shapes)
     state = init_state(variables, plan.optimizer, ema=plan.experiment.ema)
     batches = plan.batches(0)
-    step = parallel.data_parallel(train_step(plan))
-    after, metrics = step(jax.tree.map(np.array, state), parallel.shard(next(batches)))
+    step = data_parallel(train_step(plan))
+    after, metrics = step(jax.tree.map(np.array, state), shard(next(batches)))
     batches.close()
     assert metrics["finite"] and 0 < metrics["loss"] < 100
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), after.params, variables["params"])

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -33,16 +34,31 @@ def test_ops_know_no_flax():
     assert not [p for p in FILES if p.parent.name == "ops" and "flax" in roots(p)]
 
 
-def test_devices_are_mapped_over_in_one_file_only():
-    words = {"pmap", "shard_map", "Mesh", "make_mesh"}
-    users = [
-        path.name
-        for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Attribute) and node.attr in words)
-        or (isinstance(node, ast.Name) and node.id in words)
-    ]
-    assert set(users) == {"parallel.py"}
+def users(words: set[str], *, of: str | None = None) -> set[str]:
+    """The packages, or files above them, where a name or an attribute `of.word` occurs."""
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in words:
+                named = of is None or getattr(node.value, "id", "") == of
+            elif isinstance(node, ast.ImportFrom):
+                named = node.module == of and bool({a.name for a in node.names} & words)
+            else:
+                named = of is None and isinstance(node, ast.Name) and node.id in words
+            if named:
+                found.add(path.relative_to(ROOT).parts[0])
+    return found
+
+
+def test_devices_are_mapped_over_in_one_package_only():
+    assert users({"pmap", "shard_map", "Mesh", "make_mesh"}) == {"parallel"}
+
+
+def test_one_package_alone_asks_jax_for_devices_and_processes():
+    counts = {"process_count", "device_count", "local_device_count"}
+    assert users({"process_index", "devices", "local_devices"} | counts, of="jax") == {
+        "parallel"
+    }
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=str)
@@ -118,3 +134,34 @@ def test_a_call_that_opens_text_is_known(code, text):
 def test_no_file_is_called_after_nothing():
     refused = {"utils", "common", "helpers", "base", "misc"}
     assert not [p for p in FILES if p.stem in refused]
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    lines = (node for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    return {id(line.value) for line in lines if isinstance(line.value, ast.Constant)}
+
+
+def words(path: pathlib.Path) -> set[str]:
+    """Every name and every text of a module's code, docstrings left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped, found = docstrings(tree), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.alias(name=word):
+                found.add(word)
+            case ast.arg(arg=word) | ast.keyword(arg=str(word)):
+                found.add(word)
+            case ast.Constant(value=str(word)) if id(node) not in skipped:
+                found.add(word)
+    return found
+
+
+def test_training_knows_no_task():
+    tasks = re.compile("softmax|sigmoid|confusion|label|class_name|palette|iou|argmax")
+    users = {
+        path.name: sorted(filter(tasks.search, words(path)))
+        for path in FILES
+        if path.parent.name == "train"
+    }
+    assert len(users) > 15
+    assert not {name: found for name, found in users.items() if found}

@@ -1,12 +1,14 @@
-"""How processes and devices are found; the steps themselves are tested where they are built."""
+"""How processes join, count and add up; the steps are tested where they are built."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from segjax import parallel
+from segjax.parallel import cluster
+from segjax.parallel.sums import gather_by_index, sum_over_processes
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -28,13 +30,13 @@ def test_only_versions_that_were_tried_are_tuned_and_the_users_word_stays(
     monkeypatch.delenv("XLA_FLAGS")
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     assert os.environ.get("XLA_FLAGS") == flags
 
 
 def test_xla_knows_the_flag_and_computes_with_it():
     code = (
-        "from segjax import parallel; parallel.tune_cpu()\n"
+        "from segjax.parallel.cluster import tune_cpu; tune_cpu()\n"
         "import jax.numpy as jnp, os; from segjax.ops.conv import conv2d\n"
         "y = conv2d(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3, 2)))\n"
         "print(os.environ['XLA_FLAGS'], y.sum())"
@@ -44,3 +46,61 @@ def test_xla_knows_the_flag_and_computes_with_it():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert FLAG in done.stdout and done.stdout.endswith(f" {float(2 * 2 * 2 * 27)}\n")
+
+
+@pytest.fixture
+def others(monkeypatch):
+    """Has this process gather with others: a list of the arrays that they hold, as bytes."""
+    held: list[np.ndarray] = []
+
+    def gather(mine: np.ndarray) -> np.ndarray:
+        assert mine.dtype == np.uint8  # Whatever has more bits JAX would round or cut.
+        return np.stack([mine, *(each.reshape(-1).view(np.uint8) for each in held)])
+
+    monkeypatch.setattr("jax.process_count", lambda: 1 + len(held))
+    monkeypatch.setattr("jax.experimental.multihost_utils.process_allgather", gather)
+    return held
+
+
+def test_integers_of_several_processes_add_up_to_the_last_unit(others):
+    mine = np.array([[2**62, 2**53 + 1], [-7, 2**31 - 1]])
+    others += [np.array([[2**61, 2], [-(2**40), 1]]), np.array([[1, 2**53], [5, 2**31]])]
+    total = sum_over_processes(mine)
+    assert total.dtype == np.int64
+    expected = [[2**62 + 2**61 + 1, 2**54 + 3], [-(2**40) - 2, 2**32]]
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_floats_of_several_processes_add_up_in_64_bits(others):
+    mine = np.array([1 / 3, 2.0**-60, 1e300])
+    others += [np.array([1e-9, 1.0, 1.0]), np.array([np.pi, -1.0, np.nan])]
+    total = sum_over_processes(mine)
+    assert total.dtype == np.float64
+    np.testing.assert_array_equal(total, (mine + others[0]) + others[1])
+
+
+def test_single_numbers_and_every_second_of_an_array_add_up(others):
+    others += [np.array(2)]
+    assert sum_over_processes(np.array(40)) == 42
+    others[:] = [np.ones(3, np.int64)]
+    np.testing.assert_array_equal(sum_over_processes(np.arange(6)[::2]), [1, 3, 5])
+
+
+def test_numbers_by_index_come_from_the_process_that_has_them_in_all_their_bits(others):
+    others += [np.array([0.0, 1 / 7, 0.0])]
+    assert gather_by_index({0: 1 / 3, 2: 2 / 3}, 3) == {0: 1 / 3, 1: 1 / 7, 2: 2 / 3}
+
+
+def test_alone_nothing_is_gathered(monkeypatch):
+    monkeypatch.delattr("jax.experimental.multihost_utils.process_allgather")
+    counts = np.array([[3, 2**62]])
+    assert sum_over_processes(counts) is counts
+    assert gather_by_index({1: 0.5}, 2) == {1: 0.5}
+
+
+def test_a_process_knows_its_share_of_the_work(monkeypatch):
+    assert cluster.process_share() == (0, 1) and cluster.is_alone() and cluster.is_main()
+    monkeypatch.setattr("jax.process_index", lambda: 2)
+    monkeypatch.setattr("jax.process_count", lambda: 3)
+    assert cluster.process_share() == (2, 3)
+    assert not cluster.is_alone() and not cluster.is_main()

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from segjax import losses, parallel
+from segjax import losses
 from segjax.errors import InputError
 from segjax.evaluate.compiled import predictor
 from segjax.evaluate.windows import OverlapTile
@@ -17,6 +17,9 @@ from segjax.evaluate.wrappers import Flip
 from segjax.models.unet import UNet
 from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
+from segjax.parallel.sharing import check_batch_size, over_devices
+from segjax.parallel.spatial import map_images
+from segjax.tasks import dense
 from segjax.train.step import init_state, make_train_step
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).parent / "models" / "small_networks.py"))
@@ -30,10 +33,8 @@ BATCH = {"image": IMAGES, "label": LABELS, "step": np.zeros(4, np.int32)}
 
 def _step(model):
     return make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=lambda image: image),
         optax.sgd(1.0),
-        normalize=lambda image: image,
         auxiliary_weight=0.4,
     )
 
@@ -44,7 +45,7 @@ def _taken(model, split):
     before = jax.tree.map(np.asarray, variables)
     state = init_state(jax.tree.map(jnp.array, variables), optax.sgd(1.0))
     with plain():  # As images in parts are computed; the fast forms round otherwise.
-        after, measured = parallel.over_devices(_step(model), split=split)(state, BATCH)
+        after, measured = over_devices(_step(model), split=split)(state, BATCH)
     gradient = jax.tree.map(
         lambda old, new: old - np.asarray(new), before["params"], after.params
     )
@@ -89,31 +90,31 @@ def test_each_device_holds_a_part_and_only_borders_are_exchanged():
         jax.debug.inspect_array_sharding(x, callback=seen.append)
         return conv2d(conv2d(x, kernel, padding=1), kernel, padding=2, dilation=2)
 
-    result = parallel.map_images(function, (2, 2))(kernel, np.asarray(image))
+    result = map_images(function, (2, 2))(kernel, np.asarray(image))
     np.testing.assert_allclose(result, jax.jit(function)(kernel, image), atol=1e-3)
     assert seen[0].shard_shape((1, 64, 64, 8)) == (1, 32, 32, 8)
 
 
 def test_a_map_smaller_than_the_group_of_devices_is_not_cut():
     ones = jnp.ones((1, 1, 1, 1))
-    run = parallel.map_images(lambda kernel, x: conv2d(x[:, :1, :1], kernel) + 0 * x, (4, 1))
+    run = map_images(lambda kernel, x: conv2d(x[:, :1, :1], kernel) + 0 * x, (4, 1))
     assert run(ones, np.full((1, 3, 2, 1), 5.0, np.float32)).ravel().tolist() == [5.0] * 6
 
 
 @pytest.mark.parametrize("split", [(3, 1), (2, 4), (8, 1)], ids=str)
 def test_devices_that_cannot_be_grouped_are_refused(split):
     with pytest.raises(InputError, match=f"{split[0]} x {split[1]} devices .* there are 4"):
-        parallel.over_devices(lambda state, batch: (state, {}), split=split)
+        over_devices(lambda state, batch: (state, {}), split=split)
 
 
 def test_a_batch_is_divided_by_groups():
-    parallel.check_batch_size(2, split=(2, 1))
+    check_batch_size(2, split=(2, 1))
     with pytest.raises(InputError, match="batch_size=3.* 2 groups .* use 2 or 4"):
-        parallel.check_batch_size(3, split=(2, 1))
+        check_batch_size(3, split=(2, 1))
 
 
 def test_maps_of_another_size_than_the_shared_image_are_refused():
-    run = parallel.map_images(lambda _, x: x[:, 2:-2, 2:-2], (2, 2))
+    run = map_images(lambda _, x: x[:, 2:-2, 2:-2], (2, 2))
     with pytest.raises(ValueError, match=r"\(9, 9\) that devices share .* got \(5, 5\)"):
         run({}, np.ones((1, 9, 9, 1), np.float32))
 

@@ -7,13 +7,41 @@ In the loader's threads that takes under 1 ms for 513 × 513 RGB pixels; for 102
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from segjax.contracts import IGNORE, Dataset, Example, full_scale
 from segjax.errors import InputError
 from segjax.labels import as_ids, check_planes, equals, listed, no_class
+
+
+class CheckExample(Protocol):
+    """What refuses an example that cannot be trained on or scored, with an `InputError`."""
+
+    def __call__(self, example: Example, /, *, transformed: bool = False) -> None:
+        """Returns nothing where it can; `transformed` is for the message."""
+        ...
+
+
+def class_map_check(dataset: Any) -> CheckExample:
+    """`check_example` with the class names of a `LabelledDataset`."""
+    return partial(check_example, class_names=dataset.class_names)
+
+
+def check_image(example: Example, *, transformed: bool = False) -> None:
+    """Returns nothing where an example's image is h w c, of a known dtype, and finite.
+
+    Raises:
+      InputError: names the example and what is wrong.
+    """
+    image = example["image"]
+    if image.ndim != 3:
+        raise InputError(
+            f"{_who(example, transformed)}: the image has shape {image.shape}, not h w c."
+        )
+    _check_finite(_who(example, transformed), image)
 
 
 def check_example(
@@ -32,12 +60,16 @@ def check_example(
         are not finite.
     """
     check_planes(example)
-    after = " after its transforms" if transformed else ""
-    who = f"Example {example.get('name', '(without a name)')!r}{after}"
+    who = _who(example, transformed)
     _check_label(who, example["label"], len(class_names))
     _check_finite(who, example["image"])
     if "weight" in example:
         _check_weight(who, example["weight"], example["label"])
+
+
+def _who(example: Example, transformed: bool) -> str:
+    after = " after its transforms" if transformed else ""
+    return f"Example {example.get('name', '(without a name)')!r}{after}"
 
 
 def read_example(dataset: Dataset, index: int) -> Example:
@@ -83,10 +115,10 @@ def check_channels(example: Example, channels: int, *, transformed: bool = False
         )
 
 
-def checked_example(dataset: Dataset, index: int) -> Example:
-    """An example of a dataset as it is, once `check_example` has nothing against it."""
+def checked_example(dataset: Dataset, index: int, check: CheckExample) -> Example:
+    """An example of a dataset as it is, once `check` has nothing against it."""
     example = read_example(dataset, index)
-    check_example(example, dataset.class_names)
+    check(example)
     return example
 
 

@@ -15,10 +15,16 @@ from itertools import islice
 import grain.python as grain
 import numpy as np
 from absl import flags
-from jaxtyping import Int, UInt8
+from jaxtyping import Shaped
 
 from segjax.contracts import Dataset, Example, Transform
-from segjax.data.checks import check_channels, check_example, checked_example, read_example
+from segjax.data.checks import (
+    CheckExample,
+    check_channels,
+    checked_example,
+    class_map_check,
+    read_example,
+)
 from segjax.errors import InputError
 
 
@@ -35,6 +41,7 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     channels: int | None = None,
+    check: CheckExample | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of each global batch from `first_step` on, without end.
 
@@ -55,10 +62,11 @@ def batches(
       workers: worker processes with `threads` each; 0 stays in this process. Worker processes
         import what they need, so they cannot use classes that an experiment file defines.
       channels: what the network was made for; None takes images of any.
+      check: refuses what cannot be trained on; None: `checks.check_example`.
 
     Raises:
-      InputError: an argument does not fit; and from the batches: `checks.check_example` refuses
-        an example as the transforms leave it, or the examples of a batch differ in size, keys
+      InputError: an argument does not fit; and from the batches: `check` refuses an example as
+        the transforms leave it, or the examples of a batch differ in size, keys
         or image type.
     """
     if batch_size < 1 or batch_size % process_count:
@@ -78,7 +86,7 @@ def batches(
             partial(
                 _transformed,
                 transforms=tuple(transforms),
-                class_names=dataset.class_names,
+                check=check or class_map_check(dataset),
                 channels=channels,
             )
         )
@@ -104,27 +112,28 @@ def batches(
 
 
 def equal_size_batches(
-    dataset: Dataset, indices: Sequence[int], batch_size: int, *, threads: int = 4
-) -> Iterator[
-    tuple[
-        list[int],
-        UInt8[np.ndarray, "b h w c"],
-        Int[np.ndarray, "b h w"],
-    ]
-]:
-    """(indices, images, labels) of up to `batch_size` examples of one size, each index once.
+    dataset: Dataset,
+    indices: Sequence[int],
+    batch_size: int,
+    *,
+    threads: int = 4,
+    check: CheckExample | None = None,
+) -> Iterator[tuple[tuple[int, ...], Shaped[np.ndarray, "b h w c"], tuple[Example, ...]]]:
+    """(indices, images, examples) of up to `batch_size` examples of one size, each index once.
 
     No image is padded, so its prediction cannot depend on its neighbours in the batch. Batches
     come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
     examples of each size, and 2 · `threads` read ahead.
 
     Raises:
-      InputError: `checks.check_example` refuses an example, or its channels are not as many as
-        the first one's.
+      InputError: `check`, by default `checks.check_example`, refuses an example, or its
+        channels are not as many as the first one's.
     """
     waiting: dict[tuple, list[tuple[int, Example]]] = {}
     channels = None
-    for index, example in _read_ahead(dataset, indices, threads):
+    for index, example in _read_ahead(
+        dataset, indices, threads, check or class_map_check(dataset)
+    ):
         image = example["image"]
         channels = channels or image.shape[-1]
         check_channels(example, channels)
@@ -164,13 +173,13 @@ def _transformed(
     rng: np.random.Generator,
     *,
     transforms: Sequence[Transform],
-    class_names: Sequence[str],
+    check: CheckExample,
     channels: int | None,
 ) -> Example:
     """The example as the transforms leave it, which may be what makes it fit."""
     for transform in transforms:
         example = transform(example, rng)
-    check_example(example, class_names, transformed=bool(transforms))
+    check(example, transformed=bool(transforms))
     if channels is not None:
         check_channels(example, channels, transformed=bool(transforms))
     return example
@@ -227,11 +236,11 @@ def _closing(pipeline) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _read_ahead(
-    dataset: Dataset, indices: Sequence[int], threads: int
+    dataset: Dataset, indices: Sequence[int], threads: int, check: CheckExample
 ) -> Iterator[tuple[int, Example]]:
     remaining = iter(indices)
     with ThreadPoolExecutor(threads) as pool:
-        submit = lambda index: (index, pool.submit(checked_example, dataset, index))
+        submit = lambda index: (index, pool.submit(checked_example, dataset, index, check))
         pending = deque(map(submit, islice(remaining, 2 * threads)))
         while pending:
             index, future = pending.popleft()
@@ -241,8 +250,4 @@ def _read_ahead(
 
 def _stack_indexed(group: Sequence[tuple[int, Example]]):
     indices, examples = zip(*group, strict=True)
-    return (
-        list(indices),
-        _stacked(examples, "image"),
-        _stacked(examples, "label"),
-    )
+    return indices, _stacked(examples, "image"), examples

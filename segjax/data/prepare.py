@@ -75,6 +75,11 @@ class FileDataset:
     `_recipe`.
     """
 
+    @property
+    def channels(self) -> int:
+        """RGB, but for a dataset that says otherwise."""
+        return 3
+
     def _sources(self) -> Sequence[Source]:
         """All examples, in order, or `InputError`."""
         raise NotImplementedError

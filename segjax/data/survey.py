@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ import numpy as np
 from segjax.announce import announced
 from segjax.atomic import write_text
 from segjax.contracts import IGNORE, Dataset
-from segjax.data.checks import checked_example, read_example
+from segjax.data.checks import CheckExample, checked_example, read_example
 from segjax.data.prepare import FileDataset
 
 FILE = "survey2.json"
@@ -78,13 +77,13 @@ def survey(
     title: str = "the data",
     most: int = MOST,
     seconds: float = SECONDS,
-    check: bool = False,
+    check: CheckExample | None = None,
 ) -> Survey:
     """What a prepared dataset holds; of one without files at most so many examples are read.
 
     Where reading takes longer than `seconds`, what was read by then must do; one part at least
-    is read. `title` names the dataset where it takes long. `check` holds what is read against
-    `checks.check_example`; examples that transforms are yet to change may not pass.
+    is read. `title` names the dataset where it takes long. `check` is held against what is
+    read; without it, as where transforms are yet to change the examples, nothing is.
 
     Raises:
       InputError: an example does not pass, or is none.
@@ -94,7 +93,9 @@ def survey(
             return _of_files(dataset)
         total = len(dataset)
         indices = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
-        read = partial(checked_example if check else read_example, dataset)
+        read = lambda index: (
+            checked_example(dataset, index, check) if check else read_example(dataset, index)
+        )
         look = lambda index: _looked_at(read(int(index)))
         return _gathered(_spread(look, indices.tolist(), seconds), total)
 

@@ -52,6 +52,11 @@ class Synthetic:
         """PASCAL VOC's colours."""
         return voc_palette()
 
+    @property
+    def channels(self) -> int:
+        """The images are RGB."""
+        return 3
+
     def prepare(self) -> None:
         """Nothing to find: images are drawn when asked for."""
 

@@ -20,7 +20,8 @@ from segjax.announce import announced
 from segjax.contracts import IGNORE, Array, Variables
 from segjax.errors import InputError, RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
-from segjax.parallel import map_examples, map_images
+from segjax.parallel.data import map_examples
+from segjax.parallel.spatial import map_images
 
 Images = Shaped[np.ndarray, "b h w c"]
 Probabilities = Float[np.ndarray, "b oh ow k"]
@@ -178,11 +179,23 @@ def predictor(
       InputError: the network has no such output stride, a wrapper cannot stand where it is, or
         the devices cannot be grouped so.
     """
-    found: Any = WholeImage(at_output_stride(model, output_stride), normalize)
+    network = WholeImage(at_output_stride(model, output_stride), normalize)
+    return wrapped(network, wrappers, split=split)
+
+
+def wrapped(
+    network: Predictor, wrappers: Sequence[Callable], *, split: tuple[int, int] = (1, 1)
+) -> HostPredictor:
+    """A network in its wrappers, the first the nearest to it; see `predictor`.
+
+    Raises:
+      InputError: a wrapper cannot stand where it is, or the devices cannot be grouped so.
+    """
+    found: Any = network
     if split != (1, 1):
         found = Compiled(found, split=split)
     for wrapper in wrappers:
-        wrapped = wrapper(found)
-        outside = isinstance(found, HostPredictor) and not isinstance(wrapped, HostPredictor)
-        found = Eager(wrapped, found) if outside else wrapped
+        outer = wrapper(found)
+        outside = isinstance(found, HostPredictor) and not isinstance(outer, HostPredictor)
+        found = Eager(outer, found) if outside else outer
     return on_host(found)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.conformity import canvas, label_stride
 from segjax.contracts import Array, Variables
 from segjax.errors import InputError
 from segjax.ops.padding import center_crop, mirror_pad
@@ -17,17 +18,33 @@ Predictor = Callable[[Variables, Array], Array]
 """(variables, images b h w c as read) -> probabilities b h w k, any h and w; can be traced."""
 
 
+def softmax_probabilities(logits: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+    """Probabilities of k ≥ 2 classes that exclude one another.
+
+    Raises:
+      InputError: there is one class alone.
+    """
+    if logits.shape[-1] < 2:
+        raise InputError(
+            "The network has one class, whose softmax is 1 at every pixel; give a binary task "
+            "two, background and object (num_classes=2), or train one output plane with "
+            "task=segjax.tasks.multilabel.Multilabel()."
+        )
+    return jax.nn.softmax(logits)
+
+
 @dataclasses.dataclass(frozen=True)
 class WholeImage:
     """The predictor that sends the whole image through the network at once.
 
     A network whose answer is smaller than its input, the valid-convolution U-Net, sees the
     image with mirrored borders. Scores that lie `label_stride` pixels apart, DeepLab v1's and
-    v2's, are interpolated.
+    v2's, are interpolated. `activation` makes probabilities of float32 scores.
     """
 
     model: nn.Module
     normalize: Callable[[Array], Array]
+    activation: Callable[[Array], Array] = softmax_probabilities
 
     def __call__(self, variables: Variables, image: Array) -> Float[Array, "b h w k"]:
         """Probabilities of every pixel of images of one size."""
@@ -38,7 +55,7 @@ class WholeImage:
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """What the network must see to answer for height × width pixels."""
-        return getattr(self.model, "canvas", lambda *same: same)(height, width)
+        return canvas(self.model, height, width)
 
     def centre(
         self, variables: Variables, image: Array, size: tuple[int, int]
@@ -46,17 +63,12 @@ class WholeImage:
         """Probabilities of the middle `size` of images that fill its canvas.
 
         Raises:
-          InputError: the network tells no classes apart, since it has one alone.
+          InputError: the activation refuses the network's scores.
         """
         logits = self.model.apply(variables, self.normalize(image), train=False)
         assert isinstance(logits, jax.Array)
-        if logits.shape[-1] < 2:
-            raise InputError(
-                f"{type(self.model).__name__} has one class, whose probability is 1 at every "
-                "pixel; give a binary task two: background and object (num_classes=2)."
-            )
-        logits = _at_every_pixel(logits, size, getattr(self.model, "label_stride", 1))
-        return jax.nn.softmax(center_crop(logits, size).astype(jnp.float32))
+        logits = _at_every_pixel(logits, size, label_stride(self.model))
+        return self.activation(center_crop(logits, size).astype(jnp.float32))
 
 
 def _halves(total: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from segjax.errors import InputError
-from segjax.explain.conv import procedure_arrays
+from segjax.explain.conv_geometry import procedure_arrays
 from segjax.explain.conv_text import by, short
 from segjax.explain.figure import (
     EMPTY,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from segjax.explain.conv import COLUMNS, LETTERS, ROWS, SIDE, procedure_arrays
+from segjax.explain.conv_geometry import COLUMNS, LETTERS, ROWS, SIDE, procedure_arrays
 
 WIDTH = 96
 """Letters in a line, at most."""

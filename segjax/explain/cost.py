@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from segjax.contracts import Variables
-from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
-from segjax.parallel import data_parallel
+from segjax.parallel.cluster import local_device_count
+from segjax.parallel.data import data_parallel
 from segjax.train.step import init_state, make_train_step
 
 Size = tuple[int, int]
@@ -31,16 +31,17 @@ def training_step(
     variables = _variables(experiment, size, channels)
     optimizer = experiment.optimizer.build(experiment.steps, variables["params"])
     state = jax.eval_shape(lambda v: init_state(v, optimizer, ema=experiment.ema), variables)
+    objective = experiment.task.objective(
+        experiment.model, experiment.loss, normalize=experiment.normalize
+    )
     step = make_train_step(
-        experiment.model,
-        experiment.loss,
+        objective,
         optimizer,
-        normalize=experiment.normalize,
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
     )
-    devices = jax.local_device_count()
+    devices = local_device_count()
     share = (devices, batch_size // devices)
     batch = {
         "image": jax.ShapeDtypeStruct((*share, *size, channels), jnp.uint8),
@@ -56,8 +57,12 @@ def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
     Raises:
       ValueError: the network does not take such an image.
     """
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = jax.jit(WholeImage(model, experiment.normalize))
+    network = experiment.task.network(
+        experiment.model,
+        normalize=experiment.normalize,
+        output_stride=experiment.evaluation.output_stride,
+    )
+    predict = jax.jit(network)
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
     return _cost(predict, _variables(experiment, size, channels), image)
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
+from segjax.conformity import canvas
 from segjax.contracts import Array, Variables
 from segjax.data.images import pixels, read_image
 from segjax.data.synthetic import Synthetic
@@ -67,7 +68,7 @@ def effective_fields(
 
 def _start(model: nn.Module, channels: int) -> Callable[[Array], Variables]:
     """Key → random weights."""
-    size = getattr(model, "canvas", lambda *same: same)(64, 64)
+    size = canvas(model, 64, 64)
     start = lambda key: model.init(key, jnp.zeros((1, *size, channels)), train=False)
     return jax.jit(start, compiler_options=QUICK)
 

@@ -18,8 +18,7 @@ from segjax.atomic import atomic_path
 from segjax.errors import InputError
 
 INK, MUTED, LINE, FRAME = "#1e2126", "#5b6068", "#a9aeb6", "#c9cdd3"
-ORANGE, SKY, GREEN, YELLOW = "#e69f00", "#56b4e9", "#009e73", "#f0e442"
-BLUE, VERMILION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
+ORANGE, GREEN, BLUE, VERMILION = "#e69f00", "#009e73", "#0072b2", "#d55e00"
 
 PLAIN, EMPTY, READ, READ_EMPTY = 0, 1, 2, 3
 """How `grid` marks a cell: a value, a zero that was put in, and either of them where it takes

@@ -11,7 +11,6 @@ from typing import Any
 import jax.numpy as jnp
 
 from segjax import experiment as experiments
-from segjax import parallel
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
 from segjax.experiment import Experiment
@@ -21,6 +20,8 @@ from segjax.explain.effective_receptive_field_figure import draw_fields
 from segjax.explain.model_text import words
 from segjax.explain.trace import LayerRow, Seen, Trace, trace
 from segjax.ops.conv import pair
+from segjax.parallel import cluster
+from segjax.parallel.sharing import check_batch_size
 from segjax.transforms.geometric import RandomCrop, Resize
 
 NETWORKS = 3
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
       InputError: an argument or the experiment does not fit.
       ValueError: the network does not take an image of this size.
     """
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     experiment = experiments.load(arguments.experiment)
     for setting in arguments.set:
         experiment = experiments.override(experiment, setting)
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--batch {batch} must be at least 1.")
     if arguments.image is not None and arguments.out is None:
         raise InputError(f"--image {arguments.image} is only for a figure: add --out FILE.png.")
-    channels = getattr(experiment.train_data, "channels", 3)
+    channels = experiment.train_data.channels
     photo = arguments.out and picture(arguments.image, size, channels=channels)
     _note(f"tracing {type(experiment.model).__name__} at {size[0]}x{size[1]}")
     traced = trace(experiment.model, size, channels=channels)
@@ -113,8 +114,8 @@ def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
 def _compiled(
     experiment: Experiment, size: tuple[int, int], channels: int, batch: int
 ) -> dict[str, Any]:
-    devices = parallel.describe_devices()
-    parallel.check_batch_size(batch)
+    devices = cluster.describe_devices()
+    check_batch_size(batch)
     _note(f"compiling a training step of {batch} images for {devices} (not run)")
     step = training_step(experiment, size=size, channels=channels, batch_size=batch)
     _note("compiling inference of one image (not run)")

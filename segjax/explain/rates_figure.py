@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from segjax.explain.figure import FRAME, INK, MUTED, axes_at, new_figure, save, write
-from segjax.explain.rates import share, shortened
+from segjax.explain.rates_text import share, shortened
 
 COLUMNS = 3
 """Fields in a row."""

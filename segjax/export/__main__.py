@@ -20,9 +20,9 @@ from typing import Any
 
 import jax
 
-from segjax import parallel
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
+from segjax.conformity import labelled
 from segjax.console import program, restart_in_utf8
 from segjax.contracts import Dataset
 from segjax.data.prepare import FileDataset
@@ -42,6 +42,7 @@ from segjax.export.stablehlo import (
     reason,
     stablehlo,
 )
+from segjax.parallel import cluster
 from segjax.train.trained import load_trained
 from segjax.train.workdir import open_run
 
@@ -111,13 +112,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    parallel.tune_cpu()
+    cluster.tune_cpu()
     out, size = arguments.out, _size(arguments.size)
     _check_out(out)
     platforms = _platforms(arguments.platforms, out, size)
     experiment = open_run(arguments.workdir)
     _check_images(experiment.eval_data)
-    parallel.describe_devices()
+    cluster.describe_devices()
     trained = load_trained(
         arguments.workdir,
         # The machine that runs the file is another than the one that trained.
@@ -265,7 +266,8 @@ def _about(
     experiment: Experiment, output: str, sides: list[int | str], channels: int
 ) -> dict[str, Any]:
     """What a program must know of the file: input, output, classes, where it comes from."""
-    names = experiment.eval_data.class_names
+    data = labelled(experiment.eval_data)
+    names = data.class_names
     classes = output == "classes"
     return {
         "segjax": _version(),
@@ -280,7 +282,7 @@ def _about(
             "dtype": "uint8" if classes else "float32",
         },
         "class_names": list(names),
-        "palette": experiment.eval_data.palette[: len(names)].tolist(),
+        "palette": data.palette[: len(names)].tolist(),
     }
 
 

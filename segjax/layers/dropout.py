@@ -13,7 +13,7 @@ class Dropout(nn.Module):
 
     The mask of an example is drawn from the rng "dropout" (the same on every device) and the
     example's position in the global batch, so that one device or four take the same step. Like
-    BatchNorm it trains only under `segjax.parallel.over_devices`. (Srivastava et al., 2014.)
+    BatchNorm it trains only under `parallel.sharing.over_devices`. (Srivastava et al., 2014.)
     """
 
     rate: float

@@ -13,7 +13,7 @@ class BatchNorm(nn.BatchNorm):
     """Linen's with torchvision's numbers, synchronised over devices (Ioffe and Szegedy, 2015).
 
     `train=True` normalises by the batch's statistics and so works only under
-    `segjax.parallel.over_devices`, one device included; elsewhere JAX reports an unbound axis.
+    `parallel.sharing.over_devices`, one device included; elsewhere JAX reports an unbound axis.
     Statistics and parameters are float32 whatever `dtype` is. The running variance is the
     biased one; PyTorch's is n / (n − 1) times as large.
     """

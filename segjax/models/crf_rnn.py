@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from segjax.conformity import canvas, classifiers
 from segjax.crf.layer import CRFAsRNN
 from segjax.normalize import Normalize
 
@@ -34,6 +35,17 @@ class CRFRNN(nn.Module):
     def num_classes(self) -> int:
         """The network's."""
         return self.network.num_classes  # type: ignore[attr-defined]
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The network's, and the CRF's weights and compatibilities of classes."""
+        names = ("smoothness_weight", "appearance_weight", "compatibility")
+        return (*classifiers(self.network), *(f"crf/{name}" for name in names))
+
+    @nn.nowrap
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the network's."""
+        return canvas(self.network, height, width)
 
     def setup(self) -> None:
         """Puts the network's variables beside the CRF's."""

@@ -50,6 +50,8 @@ class DeepLabV1(nn.Module):
 
     label_stride = _pixels_between_scores
 
+    classifiers = ("fc8",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
@@ -150,6 +152,13 @@ class DeepLabV2(nn.Module):
     remat: bool = False
 
     label_stride = _pixels_between_scores
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        branches = range(len(self.rates))
+        names = [f"c{i}" if self.hidden is None else f"fc8_{i + 1}" for i in branches]
+        return tuple(f"aspp/{name}" for name in names)
 
     @nn.compact
     def __call__(

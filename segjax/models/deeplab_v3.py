@@ -41,6 +41,11 @@ class DeepLabV3(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        return ("classifier", *(["auxiliary_head/classifier"] if self.auxiliary else []))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
@@ -119,6 +124,8 @@ class DeepLabV3Plus(nn.Module):
     align_corners: bool = True
     dtype: Any = None
     remat: bool = False
+
+    classifiers = ("classifier",)
 
     @nn.compact
     def __call__(

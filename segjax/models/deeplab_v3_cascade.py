@@ -35,6 +35,8 @@ class DeepLabV3Cascade(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    classifiers = ("classifier",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

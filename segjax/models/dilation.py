@@ -103,6 +103,11 @@ class Dilation(nn.Module):
     # Not a field: the published network has no other.
     label_stride = 8
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The front end's scores, and the context module, whose maps are all scores."""
+        return ("final", *([] if self.context is None else ["context"]))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

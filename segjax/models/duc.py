@@ -60,6 +60,11 @@ class DUC(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        return tuple(f"branch_{i}" for i in range(len(self.rates)))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

@@ -90,6 +90,8 @@ class FCDenseNet(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    classifiers = ("classifier",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

@@ -84,6 +84,11 @@ class SkipFCN(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        return ("score_fr", *(f"score_pool{level[1]}" for level in _skips(self.stride)))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
@@ -168,6 +173,11 @@ class FCN(nn.Module):
     dropout: float = 0.1
     dtype: Any = None
     remat: bool = False
+
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        return ("head/classifier", *(["auxiliary_head/classifier"] if self.auxiliary else []))
 
     @nn.compact
     def __call__(

@@ -33,6 +33,8 @@ class LRASPP(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    classifiers = ("low_classifier", "high_classifier")
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

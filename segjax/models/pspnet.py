@@ -57,6 +57,11 @@ class PSPNet(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The layers with outputs for each class."""
+        return ("head/classifier", *(["auxiliary_head/classifier"] if self.auxiliary else []))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

@@ -91,6 +91,8 @@ class RefineNet(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    classifiers = ("classifier",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

@@ -35,6 +35,8 @@ class SegNet(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    classifiers = ("conv1_1_D",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
@@ -82,6 +84,8 @@ class SegNetBasic(nn.Module):
     response_norm: bool = True
     dtype: Any = jnp.float32
     remat: bool = False
+
+    classifiers = ("conv_classifier",)
 
     @nn.compact
     def __call__(

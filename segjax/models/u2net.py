@@ -100,6 +100,11 @@ class U2Net(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The fusion and the side outputs."""
+        return ("outconv", *(f"side{i}" for i in range(1, len(self.encoder) + 1)))
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool

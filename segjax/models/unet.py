@@ -70,6 +70,8 @@ class UNet(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
+    classifiers = ("classifier",)
+
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
@@ -183,6 +185,8 @@ class EncoderUNet(nn.Module):
     features: tuple[int, ...] = (256, 128, 64, 32, 16)
     dtype: Any = None
     remat: bool = False
+
+    classifiers = ("classifier",)
 
     @nn.compact
     def __call__(

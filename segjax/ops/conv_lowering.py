@@ -23,7 +23,7 @@ from segjax.ops.tap_matmul import (
     live_taps,
 )
 from segjax.ops.winograd import tiles, winograd
-from segjax.parallel import placed
+from segjax.parallel.spatial import placed
 
 
 def convolve(

@@ -20,7 +20,7 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from segjax.parallel import is_splitting
+from segjax.parallel.spatial import is_splitting
 
 _PLAIN = ContextVar("plain", default=False)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Real
 from segjax.ops.conv import Pair, conv_output_size, pair
 from segjax.ops.dispatch import is_plain
 from segjax.ops.symbolic_shapes import positions
-from segjax.parallel import is_splitting
+from segjax.parallel.spatial import is_splitting
 
 
 def max_pool(

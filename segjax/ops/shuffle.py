@@ -47,28 +47,6 @@ def depth_to_space(
     return blocks.reshape(b, h * factor, w * factor, channels // factor**2)
 
 
-def space_to_depth(
-    x: Shaped[Array, "b h w c"], factor: int, *, order: str = "torch"
-) -> Shaped[Array, "b oh ow o"]:
-    """Returns `x` with each block of factor × factor pixels laid out as channels of one pixel.
-
-    The inverse of `depth_to_space` with the same order.
-
-    Raises:
-      ValueError: a side is not divisible by the factor, or the order is another word.
-    """
-    _check(order, factor)
-    b, h, w, channels = x.shape
-    if h % factor or w % factor:
-        raise ValueError(
-            f"{h}×{w} pixels do not make blocks of {factor}×{factor}; pad both sides to a "
-            f"multiple of {factor} (ops.frame.pad_to_multiple)."
-        )
-    blocks = x.reshape(b, h // factor, factor, w // factor, factor, channels)
-    axes = (0, 1, 3, 5, 2, 4) if order == "torch" else (0, 1, 3, 2, 4, 5)
-    return blocks.transpose(axes).reshape(b, h // factor, w // factor, channels * factor**2)
-
-
 def _check(order: str, factor: int) -> None:
     if order not in ("torch", "tensorflow"):
         raise ValueError(f'The order must be "torch" or "tensorflow", got {order!r}.')

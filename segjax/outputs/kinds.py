@@ -1,9 +1,9 @@
 """What can be written of a predicted image: one frozen dataclass for each kind of file.
 
 A kind has the `suffix` of its file's name, says by `soft` whether it needs probabilities, and
-has `save(prediction, path)`, which writes a file whole or not at all, under any name in its
-folder. `edited` says that people change such files by hand. Its fields are all that decides the
-file beside the prediction, so that two equal kinds write equal files.
+has `save(prediction, path)`, which writes a file that is whole or not there, under any name in
+its folder. `edited` says that people change such files by hand. Its fields are all that decides
+the file beside the prediction, so that two equal kinds write equal files.
 """
 
 import dataclasses

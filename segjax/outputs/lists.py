@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, TextIO
+from typing import Any, ClassVar, Protocol, TextIO
 
 import numpy as np
 
@@ -21,6 +21,16 @@ COCO = "annotations.json"
 
 Masks = Iterable[tuple[Entry, pathlib.Path]]
 """What became of an image, and its mask's file."""
+
+
+class ImageList(Protocol):
+    """A list of all images' predictions."""
+
+    file: ClassVar[str]
+
+    def write(self, path: pathlib.Path, masks: Masks) -> None:
+        """Writes the file, whole or not at all."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Coco:
 
 
 def write_lists(
-    lists: Sequence[Areas | Coco],
+    lists: Sequence[ImageList],
     out: pathlib.Path,
     entries: Sequence[Entry],
     *,

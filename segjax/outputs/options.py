@@ -25,7 +25,7 @@ from segjax.outputs.kinds import (
     Overlay,
     Probabilities,
 )
-from segjax.outputs.lists import Areas, Coco
+from segjax.outputs.lists import Areas, Coco, ImageList
 
 BACKGROUND = "background"
 """The class of this name is kept only where it is asked for, and has no regions in COCO."""
@@ -53,9 +53,7 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
     return outputs
 
 
-def asked_lists(
-    options: argparse.Namespace, class_names: tuple[str, ...]
-) -> list[Areas | Coco]:
+def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> list[ImageList]:
     """The lists of all images that the command's options ask for.
 
     COCO's has no regions of the background, which is what it has no regions of.
@@ -63,7 +61,7 @@ def asked_lists(
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
     """
-    lists: list[Areas | Coco] = []
+    lists: list[ImageList] = []
     if options.areas:
         lists.append(Areas(class_names))
     tolerance = _tolerance(options)

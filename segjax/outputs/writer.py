@@ -10,7 +10,6 @@ import numpy as np
 from segjax.atomic import atomic_path
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.errors import InputError, RunError
-from segjax.evaluate.compiled import argmax_labels
 from segjax.outputs.frames import frames, video_rate
 from segjax.outputs.inputs import FILM, Input
 from segjax.outputs.kinds import Frame, Output, Overlay, Prediction
@@ -56,8 +55,7 @@ class Writer:
     """What is done with every image.
 
     Attributes:
-      classes: image b h w c → class ids b h w.
-      probabilities: image b h w c → b h w k.
+      answer: (image h w c, whether probabilities are needed) → (class ids h w, those or None).
       channels: of the network's images.
       out: the folder for all files.
       outputs: kinds of files, the mask first.
@@ -67,8 +65,7 @@ class Writer:
       limit: on the size of images.
     """
 
-    classes: Callable[[np.ndarray], np.ndarray]
-    probabilities: Callable[[np.ndarray], np.ndarray]
+    answer: Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray | None]]
     channels: int
     out: pathlib.Path
     outputs: Sequence[Output]
@@ -156,12 +153,7 @@ class Writer:
     def _predict(
         self, source: Input, frame: int | None, kinds: Iterable[Output], image: np.ndarray
     ) -> Prediction:
-        probabilities = None
-        if any(kind.soft for kind in kinds):
-            probabilities = self.probabilities(image[None])[0]
-            label = argmax_labels(probabilities)
-        else:
-            label = self.classes(image[None])[0]
+        label, probabilities = self.answer(image, any(kind.soft for kind in kinds))
         base = self.out / source.base(frame)
         return Prediction(
             image=image,

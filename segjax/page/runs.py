@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from segjax.conformity import labelled
 from segjax.contracts import Variables
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
@@ -90,13 +91,14 @@ def load_runs(
 def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
     # The machine may be another than the one that had several devices share an image.
     experiment = dataclasses.replace(experiment, split=(1, 1))
+    data = labelled(experiment.eval_data)
     trained = load_trained(workdir, experiment, checkpoint=checkpoint)
     return ServedRun(
         name=workdir.resolve().name,
         step=trained.step,
         channels=trained.channels,
-        class_names=trained.class_names,
-        palette=trained.palette,
+        class_names=tuple(data.class_names),
+        palette=data.palette,
         predict=trained.predict,
         variables=trained.variables,
         wrappers=experiment.evaluation.wrappers,

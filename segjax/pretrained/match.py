@@ -10,11 +10,6 @@ import numpy as np
 from segjax.errors import InputError
 from segjax.pretrained.layouts import Checkpoint
 
-CLASSIFIERS = (
-    r"params/(?:.+/)?(\w*classifier|score_\w+|fc8\w*|c\d|branch_\d|conv1_1_D)/(kernel|bias)"
-)
-"""The layers with outputs for each class."""
-
 AUXILIARY = r"\w+/(auxiliary_head\w*)/.*"
 NOT_FINITE = "with values that are not finite"
 NAMED = 12
@@ -39,7 +34,13 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    checkpoint: Checkpoint, wanted: Wanted, *, allow: Sequence[str] = (), seed: int = 0
+    checkpoint: Checkpoint,
+    wanted: Wanted,
+    *,
+    classifiers: Sequence[str] = (),
+    num_classes: int | None = None,
+    allow: Sequence[str] = (),
+    seed: int = 0,
 ) -> Fitted:
     """Takes from a checkpoint what a network wants.
 
@@ -50,6 +51,8 @@ def fit(
     Args:
       checkpoint: what `translate` returned.
       wanted: the network's variables.
+      classifiers: the paths of its layers whose shapes depend on its classes.
+      num_classes: of the network; for the notes.
       allow: regular expressions of names that may be missing, unexpected or of another shape.
       seed: what is initialised starts from it; for the notes.
 
@@ -58,7 +61,9 @@ def fit(
     """
     found, heads = _without_auxiliary(checkpoint.arrays, wanted)
     other = [p for p in wanted if p in found and not _fits(found[p], wanted[p])]
-    resized = [p for p in other if _only_classes_differ(p, found[p], wanted[p])]
+    resized = [
+        p for p in other if _is_of(p, classifiers) and _only_classes_differ(found[p], wanted[p])
+    ]
     new = [p for p in wanted if p not in found and _is_behind_the_backbone(p, checkpoint)]
     values = {p: _cast(found[p], wanted[p]) for p in wanted if p in found and p not in other}
     misfits = {
@@ -80,7 +85,7 @@ def fit(
         tuple(p for p in wanted if p not in kept),
         (
             *_backbone_notes(checkpoint, new, seed),
-            *_classifier_notes(resized, found, wanted, seed),
+            *_classifier_notes(resized, found, wanted, num_classes, seed),
             *(f"{head} left out: the model is built without it" for head in heads),
             *([f"allowed not to fit: {_listed(sorted(allowed))}"] if allowed else []),
         ),
@@ -108,10 +113,24 @@ def _cast(array: np.ndarray, leaf: Any) -> np.ndarray:
         return np.asarray(array, leaf.dtype, order="C")
 
 
-def _only_classes_differ(path: str, array: np.ndarray, leaf: Any) -> bool:
-    named = re.fullmatch(CLASSIFIERS, path) is not None
-    differ = array.shape != leaf.shape and array.shape[:-1] == leaf.shape[:-1]
-    return named and array.ndim > 0 and differ
+def _is_of(path: str, layers: Sequence[str]) -> bool:
+    """Whether a variable, such as params/head/classifier/bias, belongs to one of the layers."""
+    below = path.partition("/")[2]
+    return any(below == layer or below.startswith(f"{layer}/") for layer in layers)
+
+
+def _only_classes_differ(array: np.ndarray, leaf: Any) -> bool:
+    """Whether a classifier's array has outputs for other classes, and is alike otherwise.
+
+    The inputs of one that reads scores, as in U²-Net's fusion, are in proportion to the classes
+    too.
+    """
+    if array.ndim != len(leaf.shape) or array.ndim == 0 or array.shape[-1] == leaf.shape[-1]:
+        return False
+    if array.ndim == 1 or array.shape[:-1] == leaf.shape[:-1]:
+        return True
+    (*sides, inputs, outputs), (*our_sides, our_inputs, our_outputs) = array.shape, leaf.shape
+    return sides == our_sides and inputs * our_outputs == our_inputs * outputs
 
 
 def _is_behind_the_backbone(path: str, checkpoint: Checkpoint) -> bool:
@@ -194,10 +213,14 @@ def _backbone_notes(checkpoint: Checkpoint, new: Sequence[str], seed: int) -> It
 
 
 def _classifier_notes(
-    resized: Sequence[str], found: Mapping[str, np.ndarray], wanted: Wanted, seed: int
+    resized: Sequence[str],
+    found: Mapping[str, np.ndarray],
+    wanted: Wanted,
+    num_classes: int | None,
+    seed: int,
 ) -> Iterable[str]:
     layers = {path.rpartition("/")[0].removeprefix("params/"): path for path in resized}
     for layer, path in sorted(layers.items()):
         before, after = found[path].shape[-1], wanted[path].shape[-1]
-        what = "outputs" if "branch" in layer else "classes"
+        what = "classes" if after == num_classes else "outputs"
         yield f"{layer} re-initialised from seed {seed}: {before} → {after} {what}"

@@ -32,7 +32,16 @@ def class_tables(
     class_names: Sequence[str],
     palette: np.ndarray,
 ) -> str:
-    """IoU by class, the highest first and absent classes last, in one table or two."""
+    """IoU by class, the highest first and absent classes last, in one table or two.
+
+    Raises:
+      ValueError: the matrix does not fit the names, or the palette is not 256 × 3.
+    """
+    k = len(class_names)
+    if confusion.shape != (k, k):
+        raise ValueError(f"{k} class names need a {k} × {k} matrix, got {confusion.shape}.")
+    if palette.shape != (256, 3):
+        raise ValueError(f"A palette has a colour for each of 256 labels, got {palette.shape}.")
     names, values = numbered(class_names), [iou.get(name) for name in class_names]
     rank = [-value if is_number(value) else np.inf for value in values]
     rows = [

@@ -20,6 +20,7 @@ from segjax.report.curves import (
 )
 from segjax.report.examples import panel
 from segjax.report.run_page import page, section
+from segjax.report.score import Score
 from segjax.report.svg import Line, number
 
 MOST_COLUMNS = 6
@@ -34,25 +35,9 @@ SPREAD = (
 )
 
 
-class Column(NamedTuple):
-    """A score that the page shows: a column of its table, and the first one a chart.
-
-    Attributes:
-      key: of the score in a variant's `scores`, and of its value in a history's rows.
-      title: "Mean IoU".
-      is_share: whether it is shown in per cent.
-      higher_is_better: whether the best variant is the one of the highest mean.
-    """
-
-    key: str
-    title: str
-    is_share: bool = True
-    higher_is_better: bool = True
-
-
 @dataclasses.dataclass(frozen=True)
-class Score:
-    """A score of a variant: its finished runs' values, None where a run has none.
+class Values:
+    """A variant's values of a score: those of its finished runs, None where a run has none.
 
     `remark` follows the mean in the table, such as " over 18 of 21 classes".
     """
@@ -85,7 +70,7 @@ class Variant:
       fields: {path: value} of the fields in which the variants differ, the same for all.
       seeds: of its finished runs.
       failed: seeds of the others.
-      scores: {key of a column: score}.
+      scores: {name of a column: its runs' values}.
       histories: of each finished run the rows of `metrics.jsonl`.
     """
 
@@ -93,7 +78,7 @@ class Variant:
     fields: Mapping[str, str]
     seeds: Sequence[int]
     failed: Sequence[int]
-    scores: Mapping[str, Score]
+    scores: Mapping[str, Values]
     histories: Sequence[Rows]
 
 
@@ -108,18 +93,18 @@ def write_comparison(
     path: str | os.PathLike,
     *,
     title: str,
-    columns: Sequence[Column],
+    columns: Mapping[str, Score],
     variants: Sequence[Variant],
     images: Sequence[ComparedImage],
 ) -> None:
     """Writes the page whole or not at all, replacing an earlier one.
 
-    The first of the columns ranks the variants.
+    `columns` are scores by name, with how people read them; the first ranks the variants.
     """
     runs = sum(len(variant.seeds) + len(variant.failed) for variant in variants)
     body = [
         section("Scores", SPREAD, _table(variants, columns)),
-        section("Training", "", _curves(variants, columns[0])),
+        section("Training", "", _curves(variants, columns)),
         section("The same images", "Predictions of each variant's first run.", _grid(images)),
     ]
     head = (
@@ -129,23 +114,26 @@ def write_comparison(
     write_text(path, page(title, head, "".join(body)))
 
 
-def _ranked(variants: Sequence[Variant], column: Column) -> list[Variant]:
-    """The variants from the best mean to the worst, those without a score last."""
+def _ranked(variants: Sequence[Variant], columns: Mapping[str, Score]) -> list[Variant]:
+    """The variants from the best mean of the first column to the worst, unscored ones last."""
+    key, score = next(iter(columns.items()))
+    sign = -1 if score.higher_is_better else 1
 
     def rank(variant: Variant) -> tuple[bool, float]:
-        mean = variant.scores[column.key].mean
-        sign = -1 if column.higher_is_better else 1
+        mean = variant.scores[key].mean
         return mean is None, sign * (mean or 0.0)
 
     return sorted(variants, key=rank)
 
 
-def _table(variants: Sequence[Variant], columns: Sequence[Column]) -> str:
+def _table(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
     fields = list(variants[0].fields)
     heads = ["Variant", *(path.removeprefix("model.") for path in fields), "Seeds"]
-    heads += [f"{column.title} %" if column.is_share else column.title for column in columns]
+    heads += [
+        f"{score.title} %" if score.is_share else score.title for score in columns.values()
+    ]
     names = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    best = _ranked(variants, columns[0])[0].scores[columns[0].key].mean
+    best = _ranked(variants, columns)[0].scores[next(iter(columns))].mean
     rows = "".join(_row(variant, columns, best) for variant in variants)
     return (
         '<div class="scroll"><table aria-label="Scores by variant"><thead><tr>'
@@ -153,38 +141,39 @@ def _table(variants: Sequence[Variant], columns: Sequence[Column]) -> str:
     )
 
 
-def _row(variant: Variant, columns: Sequence[Column], best: float | None) -> str:
+def _row(variant: Variant, columns: Mapping[str, Score], best: float | None) -> str:
     seeds = f"{len(variant.seeds)}"
     if variant.failed:
         seeds += f" ({len(variant.failed)} failed)"
     cells = [f"<td>{escape(cell)}</td>" for cell in (*variant.fields.values(), seeds)]
-    for column in columns:
-        score = variant.scores[column.key]
-        is_best = column is columns[0] and best is not None and score.mean == best
+    for place, (name, score) in enumerate(columns.items()):
+        values = variant.scores[name]
+        is_best = place == 0 and best is not None and values.mean == best
         mark = ' class="value"' if is_best else ""
-        cells.append(f"<td{mark}>{_shown(score, column)}{escape(score.remark)}</td>")
+        cells.append(f"<td{mark}>{_shown(values, score)}{escape(values.remark)}</td>")
     return f'<tr><th scope="row">{escape(variant.name)}</th>{"".join(cells)}</tr>'
 
 
-def _shown(score: Score, column: Column) -> str:
-    if score.mean is None:
+def _shown(values: Values, score: Score) -> str:
+    if values.mean is None:
         return "–"
     text: Callable[[float], str] = (
-        (lambda x: f"{100 * x:.2f}") if column.is_share else (lambda x: f"{x:.4g}")
+        (lambda x: f"{100 * x:.2f}") if score.is_share else (lambda x: f"{x:.4g}")
     )
-    return text(score.mean) + (f" ± {text(score.std)}" if score.std is not None else "")
+    return text(values.mean) + (f" ± {text(values.std)}" if values.std is not None else "")
 
 
-def _curves(variants: Sequence[Variant], column: Column) -> str:
+def _curves(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
     """The evaluations and the loss over the steps, each variant's mean over its seeds."""
-    best = {variant.name for variant in _ranked(variants, column)[:MOST_LINES]}
+    key, score = next(iter(columns.items()))
+    best = {variant.name for variant in _ranked(variants, columns)[:MOST_LINES]}
     drawn = [variant for variant in variants if variant.name in best]
     only = (
         f" The {MOST_LINES} best variants of {len(variants)}."
         if len(drawn) < len(variants)
         else ""
     )
-    scores = list(_mean_lines(drawn, column.key, dots=True))
+    scores = list(_mean_lines(drawn, key, dots=True))
     losses = [
         dataclasses.replace(line, y=running_median(line.y))
         if len(line.y) >= FEWEST_TO_SMOOTH
@@ -192,10 +181,10 @@ def _curves(variants: Sequence[Variant], column: Column) -> str:
         for line in _mean_lines(drawn, "loss")
     ]
     charts = chart(
-        f"{column.title} on the evaluation set",
+        f"{score.title} on the evaluation set",
         scores,
-        f"{'Higher' if column.higher_is_better else 'Lower'} is better.{only}",
-        y_format=percent if column.is_share else number,
+        f"{'Higher' if score.higher_is_better else 'Lower'} is better.{only}",
+        y_format=percent if score.is_share else number,
     ) + chart("Loss", losses, f"Running median; lower is better.{only}")
     return f'<div class="charts">{charts}</div>'
 

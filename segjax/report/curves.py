@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from segjax.report.score import Score
 from segjax.report.svg import Line, line_chart, number
 
 Rows = Sequence[Mapping[str, Any]]
@@ -30,9 +31,12 @@ SMALL = {
 SMALL_SIZE = (330, 170)
 
 
-def curves(history: Rows, step: float | None) -> str:
-    """The charts that the rows allow; `step` marks the evaluated checkpoint in the scores."""
-    large = _loss(history) + _scores(history, step)
+def curves(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
+    """The charts that the rows allow; `step` marks the evaluated checkpoint in the scores.
+
+    `shown` says how the rows' scores are read, the most important first.
+    """
+    large = _loss(history) + _scores(history, step, shown)
     small = "".join(_small(history, key, *texts) for key, texts in SMALL.items())
     if not large + small:
         return '<p class="note">No training history: this run was only evaluated.</p>'
@@ -104,19 +108,27 @@ def _without_spikes(lines: list[Line]) -> tuple[float, float]:
     return min(lows, default=0.0), max(tops, default=1.0)
 
 
-def _scores(history: Rows, step: float | None) -> str:
-    x, y, _ = series(history, "mean_iou")
+def _scores(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
+    """One chart of the primary score, and of the others of its kind."""
+    key, score = next(iter(shown.items()))
+    x, y, _ = series(history, key)
     if not len(x):
         return ""
-    lines = [Line("mean IoU", x, y, dots=True)]
-    accuracy_x, accuracy_y, _ = series(history, "pixel_accuracy")
-    if len(accuracy_x):
-        lines.append(Line("pixel accuracy", accuracy_x, accuracy_y, "line-2", dots=True))
-    best = y.argmax()
-    caption = f"Higher is better. Best mean IoU: {100 * y[best]:.2f} % at step {x[best]:,.0f}."
+    lines = [Line(score.name, x, y, dots=True)]
+    for other, how in shown.items():
+        steps, values, _ = series(history, other)
+        if other != key and how.is_share == score.is_share and len(steps):
+            style = f"line-{1 + len(lines)}"
+            lines.append(Line(how.name, steps, values, style, dots=True))
+    best = y.argmax() if score.higher_is_better else y.argmin()
+    caption = (
+        f"{'Higher' if score.higher_is_better else 'Lower'} is better. "
+        f"Best {score.name}: {score.text(y[best])} at step {x[best]:,.0f}."
+    )
     marker = (step, "this report") if is_number(step) else None
+    y_format = percent if score.is_share else number
     return chart(
-        "Scores on the evaluation set", lines, caption, y_format=percent, marker=marker
+        "Scores on the evaluation set", lines, caption, y_format=y_format, marker=marker
     )
 
 

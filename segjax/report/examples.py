@@ -3,14 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from segjax.contracts import IGNORE
-from segjax.drawing.overlay import as_rgb, panels
-from segjax.labels import check_on_image
-from segjax.report.class_scores import swatch
+from segjax.drawing.overlay import as_rgb
 from segjax.report.curves import is_number
 from segjax.report.svg import data_uri
 
@@ -21,70 +19,93 @@ LONGEST_WIDE_SIDE = 560
 TINY = 128
 """Up to this side pictures are lossless, and enlarged in blocks."""
 
-TITLES = ("Image", "Truth", "Prediction", "Errors")
+
+class Picture(NamedTuple):
+    """A caption and pixels h w 3."""
+
+    title: str
+    rgb: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class ExampleResult:
-    """One evaluated image: `image` h w c, `label` and `prediction` h w with ids 0 … 254 or 255.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Panels:
+    """An evaluated image as pictures of one size.
 
-    `iou` is the mean IoU of this image alone, None where no pixel counts.
-
-    Raises:
-      ValueError: the three differ in size.
+    Attributes:
+      given: the image, and its truth where that can be drawn.
+      predicted: what the network makes of it, where that can be drawn.
+      more: what follows from both, such as the errors.
+      legend: what the colours mean, as HTML.
     """
 
+    given: tuple[Picture, ...]
+    predicted: tuple[Picture, ...] = ()
+    more: tuple[Picture, ...] = ()
+    legend: str = ""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All of them, in the order of a report."""
+        return (*self.given, *self.predicted, *self.more)
+
+    @classmethod
+    def of_image(cls, image: np.ndarray, *, longest: int) -> "Panels":
+        """The image alone, with sides up to `longest`."""
+        return cls((Picture("Image", shrunk(as_rgb(image), longest)),))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """One evaluated image: its name, its score in words, and its pictures."""
+
     name: str
-    iou: float | None
-    image: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
-
-    def __post_init__(self) -> None:
-        check_on_image(self.image, label=self.label, prediction=self.prediction)
+    score: str
+    panels: Panels
 
 
-def gallery(
-    examples: Sequence[ExampleResult], class_names: Sequence[str], palette: np.ndarray
-) -> str:
-    """One row of four pictures an example, with the classes that occur in it."""
-    return "".join(_example(example, class_names, palette) for example in examples)
+def longest_side(height: int, width: int) -> int:
+    """Up to how many pixels a report shows an image of this size."""
+    return LONGEST_WIDE_SIDE if _is_wide(height, width) else LONGEST_SIDE
 
 
-def _example(example: ExampleResult, class_names: Sequence[str], palette: np.ndarray) -> str:
-    height, width = example.label.shape
-    wide = width >= 1.75 * height
-    image, label, prediction = shrunk(example, LONGEST_WIDE_SIDE if wide else LONGEST_SIDE)
-    pictures = panels(image, label, prediction, palette)
-    score = f"{100 * example.iou:.1f} %" if is_number(example.iou) else "–"
+def _is_wide(height: int, width: int) -> bool:
+    return width >= 1.75 * height
+
+
+def gallery(examples: Sequence[Example], *, score: str) -> str:
+    """One row of pictures an example; `score` names what their scores are."""
+    return "".join(_example(example, score) for example in examples)
+
+
+def _example(example: Example, score: str) -> str:
+    pictures = example.panels.pictures
+    height, width = pictures[0].rgb.shape[:2]
     name = escape(example.name)
     return (
         f'<article class="example"><header><h3>{name}</h3>'
-        f"<p>mean IoU <b>{score}</b></p></header>"
-        f'<div class="panels{" wide" if wide else ""}">'
-        + "".join(panel(*pair, name) for pair in zip(pictures, TITLES, strict=True))
-        + f"</div>{_legend(example, class_names, palette)}</article>"
+        f"<p>{escape(score)} <b>{example.score}</b></p></header>"
+        f'<div class="panels{" wide" if _is_wide(height, width) else ""}">'
+        + "".join(panel(picture.rgb, escape(picture.title), name) for picture in pictures)
+        + f"</div>{example.panels.legend}</article>"
     )
 
 
-def shrunk(example: ExampleResult, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, label, prediction with sides up to `longest`: shrunk first, so that lines stay."""
-    height, width = example.label.shape
+def score_text(value: float | None, *, is_share: bool) -> str:
+    """A single image's score: "83.2 %", "0.012", or a dash where it has none."""
+    if not is_number(value):
+        return "–"
+    return f"{100 * value:.1f} %" if is_share else f"{value:.3g}"
+
+
+def shrunk(picture: np.ndarray, longest: int, *, nearest: bool = False) -> np.ndarray:
+    """A picture h w or h w 3 of 8 bits, its sides at most `longest`; ids take the `nearest`."""
+    height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    rgb, label, prediction = (
-        as_rgb(example.image),
-        example.label.astype(np.uint8),
-        example.prediction.astype(np.uint8),
-    )
     if scale == 1:
-        return rgb, label, prediction
-    nearest = Image.Resampling.NEAREST
-    return (
-        np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS)),
-        np.asarray(Image.fromarray(label).resize(size, nearest)),
-        np.asarray(Image.fromarray(prediction).resize(size, nearest)),
-    )
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    kind = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize(size, kind))
 
 
 def panel(picture: np.ndarray, title: str, name: str) -> str:
@@ -96,14 +117,3 @@ def panel(picture: np.ndarray, title: str, name: str) -> str:
         f'<figure><img{" class=tiny" if tiny else ""} src="{address}" width="{width}" '
         f'height="{height}" alt="{title} of {name}"><figcaption>{title}</figcaption></figure>'
     )
-
-
-def _legend(example: ExampleResult, class_names: Sequence[str], palette: np.ndarray) -> str:
-    counted = example.label != IGNORE
-    present = np.union1d(example.label[counted], example.prediction[counted])
-    items = (
-        f"<li>{swatch(palette[i])}{escape(class_names[i])}</li>"
-        for i in map(int, present)
-        if 0 <= i < len(class_names)
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'

@@ -7,44 +7,37 @@ security policy forbids the rest.
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from segjax.atomic import write_text
-from segjax.evaluate.score import over_classes
-from segjax.report.class_scores import class_tables, confusions
 from segjax.report.curves import curves, is_number
-from segjax.report.examples import ExampleResult, gallery
+from segjax.report.examples import Example, gallery
+from segjax.report.score import Score
 from segjax.report.style import STYLE
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-SCORES = {
-    "mean_iou": "Mean IoU",
-    "mean_iou_over_true_classes": "Mean IoU of true classes",
-    "pixel_accuracy": "Pixel accuracy",
-    "mean_accuracy": "Mean accuracy",
-    "frequency_weighted_iou": "Frequency-weighted IoU",
-}
 
-CONVENTION = (
-    "Mean IoU of one confusion matrix over the whole set; classes absent from truth and "
-    "prediction are left out, and ignored pixels are not counted. A class that is predicted "
-    "but has no truth counts as 0; mean IoU of true classes leaves it out."
-)
+class Section(NamedTuple):
+    """A part of a page: heading, remark and content, all three markup."""
 
-CLASSES = (
-    "From the highest IoU to the lowest. Recall is the share of a class's pixels that is "
-    "found, precision the share of what is predicted that is right, pixels its share of the "
-    "truth."
-)
+    heading: str
+    note: str
+    content: str
 
-EXAMPLES = (
-    "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
-    "Under Errors, orange is a wrong pixel and flat grey one that does not count. The score is "
-    "of the single image, over the classes that occur in its truth or prediction."
-)
+
+class Scores(NamedTuple):
+    """How the entries of `evaluation.json` are shown.
+
+    Attributes:
+      shown: {entry: how people read it}, the most important first.
+      remarks: {entry: what is said behind its name}, such as " over 18 of 21 classes".
+      convention: of what they are scores.
+    """
+
+    shown: Mapping[str, Score]
+    remarks: Mapping[str, str]
+    convention: str
 
 
 def write_report(
@@ -54,42 +47,28 @@ def write_report(
     description: str,
     history: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any],
-    confusion: np.ndarray,
-    class_names: Sequence[str],
-    palette: np.ndarray,
-    worst: Sequence[ExampleResult] = (),
-    best: Sequence[ExampleResult] = (),
+    scores: Scores,
+    sections: Sequence[Section] = (),
+    worst: Sequence[Example] = (),
+    best: Sequence[Example] = (),
+    examples_note: str = "",
 ) -> None:
     """Writes the page whole or not at all, replacing an earlier one.
 
     `history` is the rows of `metrics.jsonl`, training and evaluation mixed, in which keys may
     miss and values may be None or not finite; `evaluation` is the content of `evaluation.json`;
-    `confusion` is k × k, row truth and column prediction; `palette` is 256 × 3, uint8.
-
-    Raises:
-      ValueError: the matrix does not fit the names, or the palette is not 256 × 3.
+    `sections` stand between the curves and the images.
     """
-    k = len(class_names)
-    if confusion.shape != (k, k):
-        raise ValueError(f"{k} class names need a {k} × {k} matrix, got {confusion.shape}.")
-    if palette.shape != (256, 3):
-        raise ValueError(f"A palette has a colour for each of 256 labels, got {palette.shape}.")
-    sections = [
-        section("Training", "", curves(history, evaluation.get("step"))),
-        section(
-            "Classes",
-            CLASSES,
-            class_tables(evaluation.get("iou") or {}, confusion, class_names, palette),
-        ),
-        section("Confusions", "", confusions(confusion, class_names, palette)),
-    ]
+    step, primary = evaluation.get("step"), next(iter(scores.shown.values())).name
+    parts = [Section("Training", "", curves(history, step, scores.shown)), *sections]
     for heading, examples in (("Worst images", worst), ("Best images", best)):
         if examples:
-            sections.append(section(heading, EXAMPLES, gallery(examples, class_names, palette)))
-    sections.append(
-        section("Description", "All that decides this run's numbers.", _pre(description))
+            parts.append(Section(heading, examples_note, gallery(examples, score=primary)))
+    parts.append(
+        Section("Description", "All that decides this run's numbers.", _pre(description))
     )
-    write_text(path, page(title, _headline(title, evaluation), "".join(sections)))
+    body = "".join(section(*part) for part in parts)
+    write_text(path, page(title, _headline(title, evaluation, scores), body))
 
 
 def section(heading: str, note: str, inner: str) -> str:
@@ -103,24 +82,23 @@ def _pre(description: str) -> str:
     return f"<details>{summary}<pre>{escape(description)}</pre></details>"
 
 
-def _headline(title: str, evaluation: Mapping[str, Any]) -> str:
-    scores = "".join(
+def _headline(title: str, evaluation: Mapping[str, Any], scores: Scores) -> str:
+    primary = next(iter(scores.shown))
+    figures = "".join(
         _figure(
-            name,
+            score.title,
             evaluation.get(key),
-            "%",
-            main=key == "mean_iou",
-            note=over_classes(key, evaluation),
+            is_share=score.is_share,
+            main=key == primary,
+            note=scores.remarks.get(key, ""),
         )
-        for key, name in SCORES.items()
-        if key in evaluation or key != "mean_iou_over_true_classes"
+        for key, score in scores.shown.items()
+        if key in evaluation or not score.is_optional
     )
-    counts = _figure("Step", evaluation.get("step")) + _figure(
-        "Images", evaluation.get("images")
-    )
+    counts = _count("Step", evaluation.get("step")) + _count("Images", evaluation.get("images"))
     return (
         f'<p class="kicker">Segmentation report</p><h1>{escape(title)}</h1>'
-        f'<dl class="headline">{scores}{counts}</dl><p class="note">{CONVENTION}</p>'
+        f'<dl class="headline">{figures}{counts}</dl><p class="note">{scores.convention}</p>'
         f"{_trained_on(evaluation)}"
     )
 
@@ -135,16 +113,19 @@ def _trained_on(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(
-    name: str, value: Any, unit: str = "", *, main: bool = False, note: str = ""
-) -> str:
-    text = "–"
+def _figure(name: str, value: Any, *, is_share: bool, main: bool, note: str) -> str:
+    text, mark = "–", ""
     if is_number(value):
-        text = f"{100 * value:.2f}" if unit else f"{value:,}"
-    mark = f'<span class="unit">{unit}</span>' if unit and text != "–" else ""
+        text = f"{100 * value:.2f}" if is_share else f"{value:.4g}"
+        mark = '<span class="unit">%</span>' if is_share else ""
     return (
         f"<div{' class=main' if main else ''}><dt>{name}{note}</dt><dd>{text}{mark}</dd></div>"
     )
+
+
+def _count(name: str, value: Any) -> str:
+    text = f"{value:,}" if is_number(value) else "–"
+    return f"<div><dt>{name}</dt><dd>{text}</dd></div>"
 
 
 def page(title: str, headline: str, sections: str) -> str:

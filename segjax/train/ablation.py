@@ -7,8 +7,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from segjax import parallel
 from segjax.errors import InputError, RunError
+from segjax.parallel import cluster
+from segjax.parallel.sums import sum_over_processes
 from segjax.train.ablation_results import write_ablation_results
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.completion import complete_run
@@ -63,8 +64,8 @@ def evaluate_ablation(
 
 def _is_finished(run: Run) -> bool:
     """Whether there is nothing to do; the main process decides for all."""
-    done = parallel.is_main() and is_finished(run.workdir, run.experiment)
-    return bool(parallel.sum_over_processes(np.array(int(done))))
+    done = cluster.is_main() and is_finished(run.workdir, run.experiment)
+    return bool(sum_over_processes(np.array(int(done))))
 
 
 def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
@@ -92,7 +93,7 @@ def _carry_out(
             note(f"{run.workdir}: done before")
         elif not _attempt(run, work, note):
             failed.append(str(run.workdir))
-    if parallel.is_main():
+    if cluster.is_main():
         write_ablation_results(root, runs)
     note(f"comparison: {root / COMPARISON}")
     if failed:
@@ -106,7 +107,7 @@ def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None])
     try:
         work(run)
     except Exception as error:
-        if not parallel.is_alone():
+        if not cluster.is_alone():
             raise  # The other processes wait in this run's collectives.
         if not isinstance(error, (InputError, RunError)):
             traceback.print_exc()

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from segjax.atomic import write_text
-from segjax.drawing.overlay import panels
-from segjax.report.comparison import Column, ComparedImage, Score, Variant, write_comparison
-from segjax.report.examples import ExampleResult, shrunk
+from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.predictions import has_predictions, prediction_of, shown_images
 from segjax.train.run import Run
 from segjax.train.variants import COMPARISON, TABLE, differing_fields
 from segjax.train.workdir import EVALUATION
 
-COLUMNS = (Column("mean_iou", "Mean IoU"), Column("pixel_accuracy", "Pixel accuracy"))
 LONGEST_SIDE = 320
 """Of the pictures, in pixels."""
 
@@ -32,14 +30,19 @@ def write_ablation_results(root: pathlib.Path, runs: Sequence[Run]) -> dict[str,
     read = [_read(group, told) for group, told in zip(groups, fields, strict=True)]
     table = {"variants": [entry for entry, _ in read]}
     write_text(root / TABLE, json.dumps(table, indent=2) + "\n")
+    metric = _metric(runs[0])
     write_comparison(
         root / COMPARISON,
         title=root.name,
-        columns=COLUMNS,
+        columns={name: metric.shown[name] for name in metric.logged},
         variants=[variant for _, variant in read],
         images=_images([run for run in runs if has_predictions(run.workdir)]),
     )
     return table
+
+
+def _metric(run: Run) -> Metric:
+    return run.experiment.task.metric(run.experiment.eval_data)
 
 
 def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
@@ -55,20 +58,18 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
     evaluations = [
         json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
     ]
-    classes = len(group[0].experiment.eval_data.class_names)
-    counted = [scores.get("classes_in_mean_iou", classes) for scores in evaluations]
-    remarks = {"mean_iou": _over_classes(counted, classes)}
+    metric = _metric(group[0])
     variant = Variant(
         name=group[0].experiment.name,
         fields=fields,
         seeds=tuple(run.experiment.seed for run in done),
         failed=tuple(run.experiment.seed for run in group if run not in done),
         scores={
-            column.key: Score(
-                tuple(scores[column.key] for scores in evaluations),
-                remark=remarks.get(column.key, ""),
+            name: Values(
+                tuple(scores[name] for scores in evaluations),
+                remark=metric.remark(name, *evaluations),
             )
-            for column in COLUMNS
+            for name in metric.logged
         },
         histories=tuple(read_metrics(run.workdir) for run in done),
     )
@@ -77,21 +78,15 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
         "seeds": [*variant.seeds],
         "steps": [scores["step"] for scores in evaluations],
         "failed": [*variant.failed],
-        "classes": classes,
-        "classes_in_mean_iou": counted,
     }
-    for key, score in variant.scores.items():
-        entry[key] = {"values": [*score.values], "mean": score.mean, "std": score.std}
+    for name, values in variant.scores.items():
+        entry[name] = {
+            "values": [*values.values],
+            "mean": values.mean,
+            "std": values.std,
+            "remark": values.remark.strip(),
+        }
     return {**entry, "fields": fields}, variant
-
-
-def _over_classes(counts: Sequence[int], classes: int) -> str:
-    """Over how many classes the means of a variant's runs are, where some leave classes out."""
-    if set(counts) <= {classes}:
-        return ""
-    fewest, most = min(counts), max(counts)
-    counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    return f" over {counted} of {classes} classes"
 
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
@@ -106,17 +101,12 @@ def _images(runs: Sequence[Run]) -> list[ComparedImage]:
 
 def _image(index: int, runs: Sequence[Run]) -> ComparedImage:
     data = runs[0].experiment.eval_data
-    example, palette = data[index], data.palette
+    example = data[index]
     pictures: list[tuple[str, np.ndarray]] = []
     for run in runs:
-        whole = ExampleResult(
-            example["name"],
-            None,
-            example["image"],
-            example["label"],
-            prediction_of(run.workdir, index),
-        )
-        image, truth, prediction, _ = panels(*shrunk(whole, LONGEST_SIDE), palette)
-        pictures = pictures or [("Image", image), ("Truth", truth)]
-        pictures.append((run.experiment.name, prediction))
+        prediction = prediction_of(run.workdir, index)
+        task = run.experiment.task
+        panels = task.panels(example, prediction, data, longest=LONGEST_SIDE)
+        pictures = pictures or [*panels.given]
+        pictures += [(run.experiment.name, picture.rgb) for picture in panels.predicted]
     return ComparedImage(example["name"], pictures)

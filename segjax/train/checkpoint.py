@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import InputError, RunError
-from segjax.parallel import is_main, wait_for_all
+from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.train.step import TrainState
 
 FOLDER = "checkpoints"
@@ -29,7 +29,8 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
-        score = lambda metrics: metrics["mean_iou"]
+        # Each checkpoint has one score alone, whatever its name.
+        score = lambda metrics: next(iter(metrics.values()))
         best = keep_policy.BestN(
             get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
         )
@@ -66,20 +67,21 @@ class Checkpoints:
         """Steps with a whole checkpoint, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState, *, mean_iou: float | None = None) -> None:
+    def save(self, state: TrainState, *, score: Mapping[str, float] | None = None) -> None:
         """Begins to write the state under its step; returns before it is written.
+
+        `score` is one number by its name, of which the best checkpoint has the most.
 
         Raises:
           RunError: this or the write before it failed; earlier checkpoints still restore.
         """
         # A copy in host memory: the next step donates the state's own buffers.
         state = jax.tree.map(np.array, jax.device_get(state))
-        score = None if mean_iou is None else {"mean_iou": float(np.nan_to_num(mean_iou))}
         try:
             self._manager.save(
                 int(state.step),
                 args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
-                metrics=score,
+                metrics=None if score is None else dict(score),
                 force=True,
             )
         except Exception as failure:
@@ -89,7 +91,7 @@ class Checkpoints:
         """Whether the checkpoint of a step was saved with the score of its evaluation."""
         return self._manager.metrics(step) is not None
 
-    def add_score(self, state: TrainState, *, mean_iou: float) -> None:
+    def add_score(self, state: TrainState, *, score: Mapping[str, float]) -> None:
         """Adds the score to the checkpoint of the state's step, which stays as it is.
 
         Its folder appears beside the state's whole or not at all: a process that is killed
@@ -105,10 +107,7 @@ class Checkpoints:
                 with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
                     scores = pathlib.Path(new, METRICS)
                     scores.mkdir()
-                    (scores / METRICS).write_text(
-                        json.dumps({"mean_iou": float(np.nan_to_num(mean_iou))}),
-                        encoding="utf-8",
-                    )
+                    (scores / METRICS).write_text(json.dumps(dict(score)), encoding="utf-8")
                     # Orbax marks each folder that is complete.
                     shutil.copy(folder / "state" / COMPLETE, scores)
                     scores.rename(folder / METRICS)
@@ -152,7 +151,7 @@ class Checkpoints:
     def restore_variables(self, which: str = "best") -> tuple[int, dict[str, Any]]:
         """(step, variables to evaluate) of `which`: "best", "last" or a step.
 
-        The best is the one of the highest mIoU, or the last where none was evaluated.
+        The best is the one of the best score, or the last where none was evaluated.
 
         Raises:
           InputError: there is no such checkpoint; the steps that there are get listed.

@@ -4,9 +4,9 @@ import pathlib
 from collections.abc import Callable
 from functools import partial
 
-from segjax import parallel
 from segjax.errors import InputError, RunError
-from segjax.evaluate.score import Scores
+from segjax.parallel import cluster
+from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.interrupt import what_is_left
@@ -35,7 +35,7 @@ def complete_run(
     experiment, workdir = run.experiment, run.workdir
     with interruptible(run, partial(what_is_left, workdir, experiment.steps)):
         plan = _checked_plan(run, note)
-        devices = parallel.describe_devices()
+        devices = cluster.describe_devices()
         note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         claim_run(run)
         forget_predictions(workdir)
@@ -48,7 +48,7 @@ def complete_run(
             trained_on=plan.trained_on,
             note=note,
             # The best checkpoint is often the one that training has just evaluated.
-            scores=last if step == experiment.steps else None,
+            metric=last if step == experiment.steps else None,
         )
 
 
@@ -61,10 +61,10 @@ def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
     return plan
 
 
-def _trained(plan: Plan, workdir: pathlib.Path) -> Scores | None:
-    """The scores of the last step, where they were computed now."""
+def _trained(plan: Plan, workdir: pathlib.Path) -> Metric | None:
+    """The metric of the last step, where they were computed now."""
     try:
-        return train(plan, workdir, quiet=not parallel.is_main())
+        return train(plan, workdir, quiet=not cluster.is_main())
     except InputError as error:
         # It was not found before work started: the run has failed.
         raise RunError(str(error)) from error

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from segjax import parallel
 from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.evaluate.score import Scorer, Scores, scores_line, summary
 from segjax.experiment import Experiment
+from segjax.parallel import cluster
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import coverage
 from segjax.train.log import Progress
 from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
 from segjax.train.predictions import forget_predictions, save_predictions
-from segjax.train.results import REPORT, write_results
+from segjax.train.results import REPORT, evaluation_of, write_results
 from segjax.train.run import Run, claim_run, interruptible
 from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION
@@ -89,7 +90,7 @@ def save_evaluation(
     *,
     trained_on: int | None,
     note: Callable[[str], None],
-    scores: Scores | None = None,
+    metric: Metric | None = None,
     stages: Sequence[tuple[str, Experiment]] = (),
 ) -> None:
     """Scores the variables of a step and writes the run's results.
@@ -100,7 +101,7 @@ def save_evaluation(
       variables: of the experiment's network.
       trained_on: images of the evaluation data that are training images; None if not known.
       note: takes the lines about the scores.
-      scores: of these variables, where they are known already.
+      metric: of these variables, where they have been scored already.
       stages: (name, experiment) of a table's rows, the last one the run's own experiment;
         without them there is no table.
 
@@ -115,13 +116,13 @@ def save_evaluation(
     forget_predictions(workdir)
     rows = []
     for name, stage in stages[:-1]:
-        found = _score(stage, scorer(stage), variables)
-        rows.append((name, stage, summary(found, stage.eval_data.class_names, step=step)))
+        scores = _score(stage, scorer(stage), variables).scores()
+        rows.append((name, stage, evaluation_of(stage, scores, step=step)))
         _write_table(run, rows)
     own = scorer(experiment)
-    scores = _score(experiment, own, variables) if scores is None else scores
+    metric = _score(experiment, own, variables) if metric is None else metric
     evaluation = write_results(
-        workdir, experiment, own, scores, variables, step=step, trained_on=trained_on
+        workdir, experiment, own, metric, variables, step=step, trained_on=trained_on
     )
     if stages:
         rows.append((stages[-1][0], experiment, evaluation))
@@ -129,16 +130,16 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.place is not None:
         save_predictions(workdir, experiment, own, variables)
-    shown = scores_line(evaluation) or "no score, since no pixel of their labels counts"
+    shown = metric.line(evaluation) or "no score, since no pixel counts"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")
 
 
 def _write_table(run: Run, rows: Sequence) -> None:
-    if parallel.is_main():
+    if cluster.is_main():
         write_table(run.workdir, rows)
 
 
-def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scores:
-    progress = Progress(experiment.name, first=0, total=0, quiet=not parallel.is_main())
-    return score(variables, share=parallel.process_share(), progress=progress.evaluating)
+def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Metric:
+    progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
+    return score(variables, share=cluster.process_share(), progress=progress.evaluating)

@@ -13,9 +13,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-import jax
 from tqdm import tqdm
 
+from segjax.parallel.cluster import is_alone
 from segjax.train.checkpoint import last_step
 
 SAVING = "Ctrl-C: the state is saved after this step; press it once more to stop at once."
@@ -60,7 +60,7 @@ class CtrlC:
     def __enter__(self) -> "CtrlC":
         in_main = threading.current_thread() is threading.main_thread()
         default = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        self._active = default and jax.process_count() == 1
+        self._active = default and is_alone()
         if self._active:
             reading, self._writing = os.pipe()
             _pipes.add(self._writing)

@@ -138,5 +138,5 @@ class Progress:
 
 
 def _text(values: Mapping[str, float]) -> str:
-    shown = ("loss", "learning_rate", "images_per_second", "mean_iou")
+    shown = ("loss", "learning_rate", "images_per_second")
     return " ".join(f"{name} {values[name]:.4g}" for name in shown if name in values)

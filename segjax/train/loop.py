@@ -1,5 +1,6 @@
 """The training loop: steps, and at fixed steps a row, an evaluation, a checkpoint."""
 
+import math
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,12 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax import metrics
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
-from segjax.evaluate.score import Scorer, Scores
 from segjax.experiment import Experiment
-from segjax.parallel import is_main, over_devices, replicate
+from segjax.parallel.cluster import is_alone, is_main, process_share
+from segjax.parallel.data import replicate
+from segjax.parallel.sharing import over_devices
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.diagnosis import fault_in_batch
 from segjax.train.interrupt import CtrlC, what_is_left
@@ -24,18 +27,18 @@ from segjax.train.plan import Plan
 from segjax.train.step import TrainState, make_train_step
 
 
-def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores | None:
+def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Metric | None:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
 
     Returns:
-      The scores of the last step if it was evaluated now; None if the run was complete already.
+      The metric of the last step if it was evaluated now; None if the run was complete already.
 
     Raises:
       RunError: loss or gradients are not finite, an example cannot be trained on, or a
         checkpoint cannot be written.
       KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
-    experiment, scores = plan.experiment, None
+    experiment, metric = plan.experiment, None
     step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
     left = partial(what_is_left, workdir, experiment.steps)
     with CtrlC(left) as ctrl_c, Checkpoints(workdir, keep=experiment.keep) as checkpoints:
@@ -52,8 +55,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
             score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
-                rows.add_evaluation(first, scores := score(state))
-                checkpoints.add_score(state, mean_iou=metrics.mean_iou(scores.confusion))
+                rows.add_evaluation(first, metric := score(state))
+                checkpoints.add_score(state, score=metric.standing(metric.scores()))
             for step in range(first, experiment.steps):
                 if ctrl_c.came:
                     break
@@ -67,10 +70,11 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                 if rows.failed_at is not None:
                     break
                 if evaluate:
-                    rows.add_evaluation(step + 1, scores := score(state))
+                    rows.add_evaluation(step + 1, metric := score(state))
                 if evaluate or save:
-                    iou = metrics.mean_iou(scores.confusion) if evaluate and scores else None
-                    checkpoints.save(state, mean_iou=iou)
+                    scored = metric if evaluate else None
+                    standing = scored and scored.standing(scored.scores())
+                    checkpoints.save(state, score=standing)
             rows.flush()
             progress.close()
             if rows.failed_at is not None:
@@ -79,7 +83,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scores |
                 if int(state.step):
                     _save_if_new(checkpoints, state)
                 raise KeyboardInterrupt
-    return scores
+    return metric
 
 
 def _announced_once(step_fn: Callable) -> Callable:
@@ -94,13 +98,14 @@ def _announced_once(step_fn: Callable) -> Callable:
 
 
 def train_step(plan: Plan) -> Callable:
-    """The step of a plan's experiment, for `parallel.over_devices`."""
+    """The step of a plan's experiment, for `over_devices`."""
     experiment = plan.experiment
+    objective = experiment.task.objective(
+        experiment.model, experiment.loss, normalize=experiment.normalize
+    )
     return make_train_step(
-        experiment.model,
-        experiment.loss,
+        objective,
         plan.optimizer,
-        normalize=experiment.normalize,
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
@@ -121,12 +126,12 @@ def _score(
     progress: Progress,
     ctrl_c: CtrlC,
     state: TrainState,
-) -> Scores:
+) -> Metric:
     try:
         with ctrl_c.stops_work():
             return scorer(
                 jax.device_get(state.variables),
-                share=(jax.process_index(), jax.process_count()),
+                share=process_share(),
                 progress=progress.evaluating,
             )
     except KeyboardInterrupt:
@@ -151,7 +156,7 @@ def _next(
     except InputError as error:
         rows.flush()
         # The other processes know nothing of it, and saving would wait for them.
-        kept = _keep(checkpoints, state) if jax.process_count() == 1 else ""
+        kept = _keep(checkpoints, state) if is_alone() else ""
         remedy = (
             f" {kept} Once it is mended, the same command goes on from there." if kept else ""
         )
@@ -159,7 +164,7 @@ def _next(
     except Exception:
         # The dataset's or a transform's own error is the user's to see, traceback and all.
         rows.flush()
-        if jax.process_count() == 1 and (kept := _keep(checkpoints, state)):
+        if is_alone() and (kept := _keep(checkpoints, state)):
             rows.line(kept)
         raise
 
@@ -241,19 +246,18 @@ class _Rows:
         """Says a line of its own, above the progress."""
         self._progress.line(text)
 
-    def add_evaluation(self, step: int, scores: Scores) -> None:
+    def add_evaluation(self, step: int, metric: Metric) -> None:
         """Writes the scores of an evaluation."""
-        values = {
-            "mean_iou": metrics.mean_iou(scores.confusion),
-            "pixel_accuracy": metrics.pixel_accuracy(scores.confusion),
-        }
+        scores = metric.scores()
         if self._log:
-            self._log.write(step, {n: None if np.isnan(v) else v for n, v in values.items()})
-        counted, classes = metrics.occurring(scores.confusion).sum(), len(scores.confusion)
-        over = f" over {counted} of {classes} classes" if counted < classes else ""
+            self._log.write(step, {name: scores[name] for name in metric.logged})
+        shown = " ".join(
+            f"{name} {math.nan if scores[name] is None else scores[name]:.4f}"
+            f"{metric.remark(name, scores)}"
+            for name in metric.logged
+        )
+        images = len(self._experiment.eval_data)
         self._progress.line(
-            f"step {step}/{self._experiment.steps} evaluated on {scores.images} images: "
-            f"mean_iou {values['mean_iou']:.4f}{over} "
-            f"pixel_accuracy {values['pixel_accuracy']:.4f}"
+            f"step {step}/{self._experiment.steps} evaluated on {images} images: {shown}"
         )
         self._clock = (time.monotonic(), step)

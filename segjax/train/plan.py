@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +13,19 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.contracts import IGNORE, Dataset, Variables
+from segjax.conformity import canvas, check_dataset
+from segjax.contracts import Dataset, Traced, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
-from segjax.evaluate.compiled import HostPredictor, predictor
-from segjax.evaluate.score import Scorer
+from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
-from segjax.losses import on_logits_grid
-from segjax.parallel import check_batch_size
+from segjax.parallel.cluster import process_share
+from segjax.parallel.sharing import check_batch_size
+from segjax.tasks.scorer import Scorer
 from segjax.train.coverage import coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
-from segjax.train.step import TrainState, init_state, loss_terms
+from segjax.train.step import TrainState, init_state
 
 FIRST_BATCHES = 8
 """How many batches without a pixel that counts are looked at before it is said."""
@@ -68,7 +69,7 @@ class Plan:
         return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
 
     def _canvas(self) -> tuple[int, int]:
-        return getattr(self.experiment.model, "canvas", lambda *size: size)(64, 64)
+        return canvas(self.experiment.model, 64, 64)
 
     def state_shapes(self) -> TrainState:
         """The state's shapes; nothing is computed."""
@@ -92,6 +93,7 @@ class Plan:
 def scorer(experiment: Experiment) -> Scorer:
     """Scores an experiment's network on its evaluation data, as `evaluation` says."""
     return Scorer(
+        experiment.task,
         evaluated(experiment),
         experiment.eval_data,
         batch_size=experiment.evaluation.batch_size,
@@ -105,9 +107,9 @@ def evaluated(experiment: Experiment) -> HostPredictor:
       InputError: the network has no such output stride, or a wrapper cannot stand where it is.
     """
     evaluation = experiment.evaluation
-    return predictor(
+    return experiment.task.predictor(
         experiment.model,
-        experiment.normalize,
+        normalize=experiment.normalize,
         output_stride=evaluation.output_stride,
         wrappers=evaluation.wrappers,
         split=experiment.split,
@@ -134,9 +136,9 @@ def make_plan(
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)
         traced = known.get(_key(sample)) or _traced(experiment, sample)
-        on_grid = lambda batch: _on_grid(experiment, batch, traced)
-        more = lambda: on_grid(next(examples))
-        uncounted = uncounted_batches(on_grid(sample), more, most=FIRST_BATCHES)
+        counts = lambda batch: experiment.task.counts(experiment.model, batch, traced)
+        more = lambda: next(examples)
+        uncounted = uncounted_batches(sample, more, counts, most=FIRST_BATCHES)
     for line in (*found.lines, *([uncounted] if uncounted else [])):
         note(line)
     shapes = traced.variables
@@ -148,7 +150,7 @@ def make_plan(
     return Plan(experiment, channels, shapes, optimizer, found.trained_on)
 
 
-def check_settings(experiment: Experiment) -> dict[str, "Traced"]:
+def check_settings(experiment: Experiment) -> dict[str, Traced]:
     """What the network was found to be on a stand-in for the data, by the stand-in's shapes.
 
     Raises:
@@ -156,13 +158,15 @@ def check_settings(experiment: Experiment) -> dict[str, "Traced"]:
         the experiment alone shows it; no data are touched.
     """
     check_batch_size(experiment.batch_size, split=experiment.split)
-    for field in ("eval_data", "train_data"):
-        if _known_classes(experiment, field):
-            _check_classes(experiment, field, getattr(experiment, field))
+    for field, data in _datasets(experiment).items():
+        check_dataset(data, field=field)
+    experiment.task.check_settings(experiment.model, experiment.loss, _datasets(experiment))
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
     evaluated(experiment)
-    batch, is_certain = stand_in(experiment)
+    if (made_up := stand_in(experiment)) is None:
+        return {}
+    batch, is_certain = made_up
     try:
         traced = _traced(experiment, batch)
     except Exception:
@@ -174,25 +178,8 @@ def check_settings(experiment: Experiment) -> dict[str, "Traced"]:
     return {_key(batch): traced}
 
 
-def _known_classes(experiment: Experiment, field: str) -> bool:
-    """Whether the classes of a dataset and of the training data are known without files."""
-    try:
-        return all(
-            data.class_names for data in (getattr(experiment, field), experiment.train_data)
-        )
-    except Exception:
-        return False
-
-
 def _key(batch: Mapping[str, np.ndarray]) -> str:
     return repr(sorted(signature(batch).items()))
-
-
-def _on_grid(experiment: Experiment, batch: Mapping[str, np.ndarray], traced: "Traced") -> Any:
-    """The batch's labels and weights where the network answers."""
-    stride = getattr(experiment.model, "label_stride", 1)
-    here = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
-    return on_logits_grid(here, traced.grid, stride=stride)
 
 
 def initial_variables(
@@ -222,54 +209,28 @@ def _initial(
 
 
 def check_data(experiment: Experiment, *fields: str) -> None:
-    """Prepares datasets and holds their classes against the training set's and the network's.
+    """Prepares datasets and holds them against one another and the network.
 
     Raises:
-      InputError: what a dataset finds, or the classes differ.
+      InputError: what a dataset finds, or they do not fit.
     """
     for field in fields:
         data = getattr(experiment, field)
         data.prepare()
         if len(data) == 0:
             raise InputError(f"{field} has no examples; check its split and directory.")
-        _check_classes(experiment, field, data)
+        experiment.task.check_data(experiment.model, _datasets(experiment), field=field)
 
 
-def _check_classes(experiment: Experiment, field: str, data: Dataset) -> None:
-    ours, theirs = data.class_names, experiment.train_data.class_names
-    if ours != theirs:
-        raise InputError(
-            f"{field} and train_data must have the same classes: {_difference(ours, theirs)}."
-        )
-    if len(ours) == 1:
-        raise InputError(
-            f"{field} has one class, {ours[0]!r}, which every pixel would be; name the "
-            "background as a class too, such as class_names=('background', "
-            f"{ours[0]!r}), and give its pixels the id 0."
-        )
-    if len(ours) > IGNORE:
-        raise InputError(
-            f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of them."
-        )
-    wanted = getattr(experiment.model, "num_classes", len(ours))
-    if wanted != len(ours):
-        raise InputError(
-            f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
-            f"set model.num_classes={len(ours)}."
-        )
-
-
-def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    """Where two lists of classes part."""
-    pairs = enumerate(zip_longest(ours, theirs))
-    place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
-    return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
+def _datasets(experiment: Experiment) -> dict[str, Dataset]:
+    return {"eval_data": experiment.eval_data, "train_data": experiment.train_data}
 
 
 def _batches(
     experiment: Experiment, first_step: int, *, channels: int | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     loader = experiment.loader
+    process_index, process_count = process_share()
     return batches(
         experiment.train_data,
         experiment.transforms,
@@ -279,36 +240,19 @@ def _batches(
         threads=loader.threads,
         buffer=loader.buffer,
         workers=loader.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=process_index,
+        process_count=process_count,
         channels=channels,
+        check=partial(experiment.task.check_example, data=experiment.train_data),
     )
 
 
-class Traced(NamedTuple):
-    """What a network is on examples of one shape: its variables' shapes, its logits' h × w."""
-
-    variables: Any
-    grid: tuple[int, int]
-
-
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
-    """The network's shapes, once normalisation, network and loss have taken an example."""
-
-    def trial():
-        """Initialises the network on one example and takes its loss; traced, never run."""
-        batch = {key: jnp.asarray(value[:1]) for key, value in sample.items()}
-        image = experiment.normalize(batch["image"])
-        logits, variables = experiment.model.init_with_output(
-            jax.random.key(0), image, train=False
-        )
-        assert isinstance(logits, jax.Array)
-        loss_terms(experiment.model, experiment.loss, logits, {}, batch)
-        return variables, logits
-
+    """The network's shapes, once the task has tried an example on it."""
     with announced("Checking network and loss", after=1), _one_line():
-        variables, logits = jax.eval_shape(trial)
-    return Traced(variables, logits.shape[1:3])
+        return experiment.task.trace(
+            experiment.model, experiment.loss, sample, normalize=experiment.normalize
+        )
 
 
 def check_evaluation(experiment: Experiment, variables: Any) -> None:
@@ -324,23 +268,24 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
             f"model.normalize={undone} undoes another normalisation than the experiment's, "
             f"{experiment.normalize}; give both the same."
         )
-    data = experiment.eval_data
-    image = checked_example(data, 0)["image"][None]
+    data, task = experiment.eval_data, experiment.task
+    image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
+    if image.shape[-1] != data.channels:
+        raise InputError(
+            f"eval_data.channels={data.channels}, but its first image has {image.shape[-1]}; "
+            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+        )
     try:
         with _one_line():
             shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))
-            classes = evaluated(experiment).check(variables, shape)
+            count = evaluated(experiment).check(variables, shape)
     except ScopeParamShapeError as error:
         channels = image.shape[-1]
         raise InputError(
             f"The network's weights do not fit the images of eval_data, which have {channels} "
             f"channel{'s' * (channels != 1)}: give eval_data images like those of train_data."
         ) from error
-    if classes != len(data.class_names):
-        raise InputError(
-            f"{type(experiment.model).__name__} tells {classes} classes apart, but eval_data "
-            f"has {len(data.class_names)}; the numbers must agree."
-        )
+    task.check_outputs(count, data, who=type(experiment.model).__name__)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
-from segjax.evaluate.score import Scorer
 from segjax.experiment import Experiment, describe
-from segjax.parallel import is_main
+from segjax.parallel.cluster import is_main
+from segjax.tasks.scorer import Scorer
 from segjax.train.log import read_metrics
 
 PREDICTIONS = "predictions.npz"
@@ -67,5 +67,6 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
     with np.load(workdir / PREDICTIONS) as saved:
         described = str(saved[DESCRIBED])
     rows = read_metrics(workdir)
-    last = max((row["step"] for row in rows if "mean_iou" in row), default=0)
+    primary = experiment.task.metric(experiment.eval_data).primary
+    last = max((row["step"] for row in rows if primary in row), default=0)
     return described == describe(experiment) and last == experiment.steps

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from segjax import weights
 from segjax.atomic import write_text
 from segjax.contracts import Variables
-from segjax.evaluate.score import Scorer, Scores, summary
 from segjax.experiment import Experiment, describe
-from segjax.parallel import is_main
-from segjax.report.run_page import ExampleResult, write_report
+from segjax.parallel.cluster import is_main
+from segjax.report.examples import Example, longest_side, score_text
+from segjax.report.run_page import Scores, write_report
+from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
 
@@ -24,7 +27,7 @@ def write_results(
     workdir: pathlib.Path,
     experiment: Experiment,
     scorer: Scorer,
-    scores: Scores,
+    metric: Metric,
     variables: Variables,
     *,
     step: int,
@@ -34,28 +37,37 @@ def write_results(
 
     `trained_on`: how many of the evaluated images are training images, None if not known.
     """
-    names = experiment.eval_data.class_names
-    evaluation = {**summary(scores, names, step=step), **how_evaluated(experiment)}
+    task, data = experiment.task, experiment.eval_data
+    scores = metric.scores()
+    evaluation = {**evaluation_of(experiment, scores, step=step), **how_evaluated(experiment)}
     evaluation["images_trained_on"] = trained_on
     if not is_main():
         return evaluation
     write_text(workdir / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
     weights.save(workdir / WEIGHTS, variables, description=describe(experiment))
-    worst, best = _extremes(scores, experiment.evaluation.examples)
-    example = lambda index: _example(experiment, scorer, variables, index, scores)
+    worst, best = _extremes(metric, experiment.evaluation.examples)
+    example = lambda index: _example(experiment, scorer, variables, index, metric)
+    remarks = {name: metric.remark(name, evaluation) for name in metric.shown}
     write_report(
         workdir / REPORT,
         title=experiment.name,
         description=describe(experiment),
         history=read_metrics(workdir),
         evaluation=evaluation,
-        confusion=scores.confusion,
-        class_names=experiment.eval_data.class_names,
-        palette=experiment.eval_data.palette,
+        scores=Scores(metric.shown, remarks, metric.convention),
+        sections=task.sections(metric, evaluation, data),
         worst=[example(index) for index in worst],
         best=[example(index) for index in best],
+        examples_note=task.examples_note,
     )
     return evaluation
+
+
+def evaluation_of(
+    experiment: Experiment, scores: Mapping[str, Any], *, step: int
+) -> dict[str, Any]:
+    """The scores of a step with what they are of."""
+    return {"step": step, "images": len(experiment.eval_data), **scores}
 
 
 def how_evaluated(experiment: Experiment) -> dict[str, Any]:
@@ -67,23 +79,25 @@ def how_evaluated(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _extremes(scores: Scores, count: int) -> tuple[list[int], list[int]]:
+def _extremes(metric: Metric, count: int) -> tuple[list[int], list[int]]:
     """Indices of the worst images, worst first, and of the best, best first; none is twice."""
-    scored = {i: value for i, value in scores.image_iou.items() if not np.isnan(value)}
+    sign = 1 if metric.shown[metric.primary].higher_is_better else -1
+    scored = {i: sign * value for i, value in metric.ranking().items() if not np.isnan(value)}
     order = sorted(scored, key=lambda i: (scored[i], i))
     count = min(count, (len(order) + 1) // 2)
     return order[:count], order[count:][::-1][:count]
 
 
 def _example(
-    experiment: Experiment, scorer: Scorer, variables: Variables, index: int, scores: Scores
-) -> ExampleResult:
-    example = experiment.eval_data[index]
+    experiment: Experiment, scorer: Scorer, variables: Variables, index: int, metric: Metric
+) -> Example:
+    data = experiment.eval_data
+    example = data[index]
     (prediction,) = scorer.predictions(variables, example["image"][None])
-    return ExampleResult(
+    longest = longest_side(*example["image"].shape[:2])
+    is_share = metric.shown[metric.primary].is_share
+    return Example(
         name=example["name"],
-        iou=scores.image_iou[index],
-        image=example["image"],
-        label=example["label"],
-        prediction=prediction,
+        score=score_text(metric.ranking()[index], is_share=is_share),
+        panels=experiment.task.panels(example, prediction, data, longest=longest),
     )

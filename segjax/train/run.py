@@ -8,7 +8,7 @@ from typing import NamedTuple
 from segjax import experiment as experiments
 from segjax.errors import InputError, Interrupted
 from segjax.experiment import Experiment
-from segjax.parallel import is_main, wait_for_all
+from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.settings import directory_settings
 from segjax.train.variants import check_variants
 from segjax.train.workdir import claim, default_workdir

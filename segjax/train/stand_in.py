@@ -2,7 +2,7 @@
 
 It lets network, loss, optimizer and transforms be held against one another before any file is
 looked for. It is a guess: where the transforms do not fix a size, the size is not known, and a
-dataset of the user's own may have any number of channels.
+dataset of the user's own may have entries beside image and label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segjax.conformity import canvas
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
 from segjax.experiment import Experiment
@@ -23,23 +24,29 @@ CHANNELS = (1, 2, 3, 4)
 Batch = Mapping[str, np.ndarray]
 
 
-def stand_in(experiment: Experiment) -> tuple[Batch, bool]:
+def stand_in(experiment: Experiment) -> tuple[Batch, bool] | None:
     """(a batch of one example, whether training is certain to see one of its shape).
+
+    None where the experiment's task cannot make an example up.
 
     Raises:
       InputError: a transform refuses the number of channels that the dataset has.
     """
     data = experiment.train_data
-    channels = getattr(data, "channels", 3)
-    is_known = isinstance(data, FileDataset) or hasattr(data, "channels")
+    channels = data.channels
+    example = experiment.task.stand_in((64, 64, channels), data)
+    if example is None:
+        return None
     found = [_transformed(experiment, (*size, channels)) for size in SIZES]
-    if is_known and (error := _about_channels(experiment, found, channels)):
+    if error := _about_channels(experiment, found, channels):
         raise error
     batches = [batch for batch in found if not isinstance(batch, Exception)]
     if len(batches) == len(SIZES) and signature(batches[0]) == signature(batches[1]):
-        return batches[0], is_known
-    canvas = getattr(experiment.model, "canvas", lambda *size: size)(64, 64)
-    return _batch(_example((*canvas, channels))), False
+        # A dataset of one's own may have more entries, or images of another dtype.
+        return batches[0], isinstance(data, FileDataset)
+    size = canvas(experiment.model, 64, 64)
+    example = experiment.task.stand_in((*size, channels), data)
+    return _batch(example or {}), False
 
 
 def _about_channels(
@@ -58,18 +65,14 @@ def _about_channels(
 
 def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch | Exception:
     """One example after all transforms, or the error of the one that fails."""
-    example, rng = _example(shape), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     try:
+        example = experiment.task.stand_in(shape, experiment.train_data) or {}
         for transform in experiment.transforms:
             example = transform(example, rng)
         return _batch(example)
     except Exception as error:
         return error
-
-
-def _example(shape: tuple[int, int, int]) -> Mapping[str, Any]:
-    label = np.zeros(shape[:2], np.uint8)
-    return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
 
 
 def _batch(example: Mapping[str, Any]) -> Batch:

@@ -1,17 +1,15 @@
 """The train step: pure, the same on one device and on many."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 
-from segjax.contracts import AXIS, Array, Batch, Loss, Variables
-from segjax.losses import on_logits_grid
+from segjax.contracts import AXIS, Array, Batch, Objective, Variables
 
 
 @flax.struct.dataclass
@@ -43,16 +41,14 @@ def init_state(variables: Variables, optimizer, *, ema: float | None = None) -> 
 
 
 def make_train_step(
-    model: nn.Module,
-    loss: Loss,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
-    normalize: Callable[[Array], Array],
     auxiliary_weight: float = 0.0,
     ema: float | None = None,
     seed: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """`step(state, batch) → (state, metrics)`, to be run by `parallel.over_devices`.
+    """`step(state, batch) → (state, metrics)`, to be run by `over_devices`.
 
     Each loss term is psum(total) / psum(weight). The weights do not depend on the parameters:
     they are added up first, and the pull-back of the local totals is called with 1 / weight, so
@@ -66,17 +62,10 @@ def make_train_step(
 
     def forward(params, batch_stats, batch: Batch, key: Array):
         """Returns each loss term's total on this device; and their weights, and the state."""
-        logits, updated = model.apply(
-            _variables(params, batch_stats),
-            normalize(batch["image"]),
-            train=True,
-            mutable=["batch_stats", "auxiliary"],
-            rngs={"dropout": key},
-        )
-        terms = loss_terms(model, loss, logits, updated.get("auxiliary") or {}, batch)
+        terms, updated = objective(_variables(params, batch_stats), batch, key)
         totals = {name: total for name, (total, _) in terms.items()}
         weights = {name: weight for name, (_, weight) in terms.items()}
-        return totals, (weights, updated.get("batch_stats", {}))
+        return totals, (weights, updated)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         """Takes one step; the old state comes back where loss or gradients are not finite."""
@@ -107,23 +96,6 @@ def make_train_step(
 
 def _variables(params, batch_stats) -> Variables:
     return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
-
-
-def loss_terms(
-    model: nn.Module, loss: Loss, logits: Array, auxiliary: Mapping[str, Array], batch: Batch
-) -> dict[str, tuple[Array, Array]]:
-    """(total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary heads.
-
-    Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
-    """
-    stride = getattr(model, "label_stride", 1)
-    grid = lambda scores: (scores.shape[1], scores.shape[2])
-    at = lambda scores: on_logits_grid(batch, grid(scores), stride=stride)
-    terms = dict(loss(logits, at(logits)))
-    for head, scores in auxiliary.items():
-        for name, term in loss(scores, at(scores)).items():
-            terms[f"auxiliary/{head}/{name}"] = term
-    return terms
 
 
 def _share(name: str, weight: Array, auxiliary_weight: float) -> Array:

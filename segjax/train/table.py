@@ -8,12 +8,10 @@ from typing import Any
 
 from segjax.atomic import write_text
 from segjax.evaluate.predictors import at_output_stride
-from segjax.evaluate.score import over_classes
 from segjax.experiment import Experiment
 from segjax.train.results import how_evaluated
 
 EVALUATIONS = "evaluations.json"
-SCORES = ("mean_iou", "pixel_accuracy")
 
 
 def evaluation_stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
@@ -46,16 +44,20 @@ def write_table(
 
 
 def table_lines(rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]) -> list[str]:
-    """The table as text: name, mean IoU and pixel accuracy of each row.
+    """The table as text: name and scores of each row.
 
-    A row whose mean leaves classes out ends with how many it is over.
+    What must be said of the primary score, such as how many classes it is over, ends a row.
     """
+    experiment = rows[0][1]
+    metric = experiment.task.metric(experiment.eval_data)
     widest = max(len(name) for name, _, _ in rows)
-    head = f"{'':{widest}}" + "".join(f"{score:>16}" for score in SCORES)
+    width = max(16, *(len(name) + 2 for name in metric.logged))
+    head = f"{'':{widest}}" + "".join(f"{name:>{width}}" for name in metric.logged)
+    remark = lambda scores: metric.remark(metric.primary, scores)
     shown = lambda value: "–" if value is None else f"{value:.4f}"
     return [head] + [
         f"{name:{widest}}"
-        + "".join(f"{shown(scores[score]):>16}" for score in SCORES)
-        + over_classes("mean_iou", scores).replace(" over", "  mean_iou over")
+        + "".join(f"{shown(scores[score]):>{width}}" for score in metric.logged)
+        + (f"  {metric.primary}{remark(scores)}" if remark(scores) else "")
         for name, _, scores in rows
     ]

@@ -5,11 +5,11 @@ One function opens it for all of them, so that they answer alike.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 from flax.errors import FlaxError
-from jaxtyping import UInt8
 
 from segjax.contracts import Variables
 from segjax.errors import InputError
@@ -38,15 +38,10 @@ class Trained:
     variables: Variables
     predict: HostPredictor
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the label ids."""
-        return tuple(self.experiment.eval_data.class_names)
-
-    @property
-    def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Colours by label id."""
-        return self.experiment.eval_data.palette
+    def answer(self, image: np.ndarray, soft: bool) -> tuple[Any, np.ndarray | None]:
+        """(what is saved of an image h w c, its probabilities where `soft` asks for them)."""
+        task = self.experiment.task
+        return task.answer(self.predict, self.variables, image, soft=soft)
 
     @property
     def channels(self) -> int:
@@ -55,8 +50,8 @@ class Trained:
 
 
 def channels(experiment: Experiment) -> int:
-    """The channels of an experiment's images; RGB where its dataset does not say."""
-    return getattr(experiment.eval_data, "channels", 3)
+    """The channels of an experiment's images."""
+    return experiment.eval_data.channels
 
 
 def load_trained(workdir: pathlib.Path, experiment: Experiment, *, checkpoint: str) -> Trained:
@@ -86,8 +81,6 @@ def _check(trained: Trained, workdir: pathlib.Path) -> None:
         raise InputError(f"{workdir}: {error}") from error
     except ValueError:
         return  # It takes no image of this size; of others it will be told one by one.
-    if found != len(trained.class_names):
-        raise InputError(
-            f"{workdir}: the network tells {found} classes apart, the data name "
-            f"{len(trained.class_names)}."
-        )
+    experiment = trained.experiment
+    who = f"{workdir}: {type(experiment.model).__name__}"
+    experiment.task.check_outputs(found, experiment.eval_data, who=who)

@@ -48,11 +48,11 @@ def _check_comparable(experiment: Experiment, first: Experiment, where: str) -> 
             f"{where}: the name {experiment.name!r} cannot be a folder's; take letters, digits "
             "and _ . + - only."
         )
-    ours, theirs = experiment.eval_data.class_names, first.eval_data.class_names
-    if tuple(ours) != tuple(theirs):
+    ours, theirs = (each.task.scored(each.eval_data) for each in (experiment, first))
+    if ours != theirs:
         raise InputError(
-            f"{where}: {name!r} has the classes {', '.join(ours)}, {first.name!r} has "
-            f"{', '.join(theirs)}; one comparison needs the same classes in the same order."
+            f"{where}: the scores of {name!r} are of {ours}, those of {first.name!r} of "
+            f"{theirs}; one comparison needs scores of the same, in the same order."
         )
     same = _evaluated(first)
     differ = [line for line in _evaluated(experiment) if line not in same]

@@ -19,6 +19,7 @@ class Drawn:
     at: int | None = None
     count: int = 8
     class_names: tuple[str, ...] = ("ground", "road", "car")
+    channels = 3
 
     @property
     def palette(self):
@@ -60,9 +61,10 @@ class Unchanged:
 
 
 class Pixels(nn.Module):
-    """One convolution; it does not say how many classes it tells apart."""
+    """One convolution, which may tell other classes apart than it says."""
 
     outputs: int = 3
+    num_classes = 3
 
     @nn.compact
     def __call__(self, image, *, train: bool):

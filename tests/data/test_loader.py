@@ -177,9 +177,9 @@ def test_the_loader_leaves_no_thread_behind():
 def test_equal_sizes_are_grouped_and_each_index_comes_once():
     dataset = Numbers(11, sizes=((2, 3), (4, 5), (2, 3)))
     groups = list(equal_size_batches(dataset, range(1, 11), 3, threads=2))
-    for indices, images, labels in groups:
+    for indices, images, examples in groups:
         assert images.shape == (len(indices), *images.shape[1:3], 1)
-        assert labels.shape == images.shape[:3]
+        assert {example["label"].shape for example in examples} == {images.shape[1:3]}
         assert images[:, 0, 0, 0].tolist() == list(indices)
     assert sorted(i for indices, _, _ in groups for i in indices) == list(range(1, 11))
     assert [len(indices) for indices, _, _ in groups] == [3, 3, 3, 1]

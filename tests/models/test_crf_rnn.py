@@ -9,13 +9,16 @@ import numpy as np
 import optax
 import pytest
 
-from segjax import losses, parallel
+from segjax import losses
 from segjax.crf.layer import CRFAsRNN
 from segjax.errors import InputError
 from segjax.evaluate.compiled import predictor
 from segjax.experiment import CAFFE, IMAGENET, SIGNED, UNIT, load
 from segjax.models.crf_rnn import CRFRNN, picture
 from segjax.models.unet import UNet
+from segjax.parallel.data import replicate
+from segjax.parallel.sharing import over_devices
+from segjax.tasks import dense
 from segjax.train.plan import make_plan
 from segjax.train.step import init_state, make_train_step
 
@@ -67,9 +70,10 @@ def test_outside_training_it_is_the_layer_with_more_rounds_on_the_networks_score
 
 def test_steps_train_the_network_and_the_crf_together(variables):
     optimizer = optax.sgd(0.1)
-    step = make_train_step(MODEL, losses.softmax_cross_entropy, optimizer, normalize=IMAGENET)
-    run = parallel.over_devices(step)
-    state = parallel.replicate(init_state(variables, optimizer))
+    objective = dense.objective(MODEL, losses.softmax_cross_entropy, normalize=IMAGENET)
+    step = make_train_step(objective, optimizer)
+    run = over_devices(step)
+    state = replicate(init_state(variables, optimizer))
     before, found = jax.tree.map(np.asarray, variables["params"]), []
     for number in range(6):
         batch = {"image": IMAGES, "label": LABELS, "step": np.full(4, number, np.int32)}

@@ -16,7 +16,7 @@ from segjax.models.deeplab import (
     DeepLabV1,
     DeepLabV2,
 )
-from segjax.train.step import loss_terms
+from segjax.tasks.dense import loss_terms
 
 FULL = VGG16(output_stride=8, pool=DEEPLAB)
 DENSE = VGG(stages=(1, 1, 1, 1, 1), width=4, output_stride=8, pool=DEEPLAB)

@@ -22,7 +22,7 @@ from segjax.ops.tap_matmul import (
 )
 from segjax.ops.transposed import conv_transpose2d
 from segjax.ops.winograd import winograd
-from segjax.parallel import data_parallel
+from segjax.parallel.data import data_parallel
 
 # name: (height, width), kernel h w i o, options, the form of the value on a CPU
 CONVOLUTIONS = {

@@ -2,14 +2,16 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.report.class_maps import class_map_panels
 from segjax.report.curves import running_median, series
-from segjax.report.examples import ExampleResult
-from segjax.report.run_page import write_report
+from segjax.report.examples import Example, longest_side, score_text
+from segjax.report.run_page import Scores, write_report
 from segjax.report.svg import (
     Line,
     confusion_matrix,
@@ -18,6 +20,8 @@ from segjax.report.svg import (
     round_ticks,
     thin,
 )
+from segjax.tasks.confusion import ConfusionMetric
+from segjax.tasks.semantic import Semantic
 
 VOID = {"meta", "img", "link"}
 HOSTILE = "<script>alert('x')</script>"
@@ -72,6 +76,14 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def shown(name, iou, image, label, prediction) -> Example:
+    longest = longest_side(*label.shape)
+    panels = class_map_panels(
+        image, label, prediction, class_names=NAMES, palette=PALETTE, longest=longest
+    )
+    return Example(name, score_text(iou, is_share=True), panels)
+
+
 def example(
     name="a.jpg", *, height=20, width=30, iou: float | None = 0.25, dtype: type = np.uint8
 ):
@@ -80,20 +92,25 @@ def example(
     label[: height // 2] = 1
     label[0] = 255
     image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
-    return ExampleResult(name, iou, image, label, np.zeros((height, width), dtype))
+    return shown(name, iou, image, label, np.zeros((height, width), dtype))
 
 
 @pytest.fixture
 def report(tmp_path):
     def write(**changes):
+        of = {"class_names": NAMES, "palette": PALETTE, "confusion": CONFUSION}
+        of |= {key: changes.pop(key) for key in tuple(changes) if key in of}
+        evaluation = changes.get("evaluation", EVALUATION)
+        metric = ConfusionMetric(of["class_names"])
+        metric.confusion = of.pop("confusion")
+        remarks = {name: metric.remark(name, evaluation) for name in metric.shown}
         arguments = {
             "title": "run",
             "description": "seed = 0",
             "history": HISTORY,
-            "evaluation": EVALUATION,
-            "confusion": CONFUSION,
-            "class_names": NAMES,
-            "palette": PALETTE,
+            "evaluation": evaluation,
+            "scores": Scores(metric.shown, remarks, metric.convention),
+            "sections": Semantic().sections(metric, evaluation, SimpleNamespace(**of)),
         }
         write_report(tmp_path / "report.html", **arguments | changes)
         return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -173,7 +190,7 @@ def test_means_over_fewer_classes_say_over_how_many_and_both_conventions_stand_s
 def test_an_example_whose_maps_differ_in_size_is_refused():
     label, image = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
     with pytest.raises(ValueError, match=r"\(4, 5, 3\) and prediction has shape \(4, 1\)"):
-        ExampleResult("a", None, image, label, label[:, :1])
+        shown("a", None, image, label, label[:, :1])
 
 
 @pytest.mark.parametrize(("count", "said"), [(4, True), (1, True), (0, False), (None, False)])
@@ -357,9 +374,11 @@ def test_small_pictures_are_lossless_and_errors_lie_where_labels_differ(report):
     given = example()
     page = report(best=[given])
     pictures = [decode(a["src"]) for a in page.all("img")]
-    np.testing.assert_array_equal(pictures[0], given.image)
+    np.testing.assert_array_equal(pictures[0], given.panels.given[0].rgb)
     orange = (pictures[3] == (255, 84, 20)).all(axis=-1)
-    np.testing.assert_array_equal(orange, given.label == 1)
+    label = np.zeros((20, 30), np.uint8)
+    label[1:10] = 1
+    np.testing.assert_array_equal(orange, label == 1)
 
 
 def test_an_image_without_counted_pixels_has_a_dash_for_its_score(report):
@@ -388,7 +407,7 @@ def test_twelve_real_images_stay_below_three_megabytes(report, tmp_path, real_da
     labels = [np.zeros(image.shape[:2], np.uint8) for image in images]
     report(
         worst=[
-            ExampleResult("a", 0.5, image, label, label)
+            shown("a", 0.5, image, label, label)
             for image, label in zip(images, labels, strict=True)
         ]
     )

@@ -24,7 +24,7 @@ def state_at(step: int):
 def unscored(tmp_path) -> pathlib.Path:
     """A workdir with step 3, scored 0.5, and step 6, whose evaluation was cut short."""
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state_at(3), mean_iou=0.5)
+        checkpoints.save(state_at(3), score={"mean_iou": 0.5})
         checkpoints.save(state_at(6))
     return tmp_path
 
@@ -39,14 +39,14 @@ def test_a_score_that_comes_later_ranks_the_checkpoint_and_leaves_its_state_alon
     before = files_of(state)
     with Checkpoints(unscored, keep=1) as checkpoints:
         assert not checkpoints.is_scored(6) and checkpoints.step_of("best") == 3
-        checkpoints.add_score(state_at(6), mean_iou=0.75)
+        checkpoints.add_score(state_at(6), score={"mean_iou": 0.75})
         assert checkpoints.is_scored(6) and checkpoints.step_of("best") == 6
     with Checkpoints(unscored, keep=1) as checkpoints:
         assert checkpoints.is_scored(6) and checkpoints.step_of("best") == 6
         restored = checkpoints.restore(jax.eval_shape(lambda: state_at(6)))
         np.testing.assert_array_equal(restored.params["w"], VARIABLES["params"]["w"])
         # The next save keeps the latest and the best: this one is both no more.
-        checkpoints.save(state_at(9), mean_iou=0.6)
+        checkpoints.save(state_at(9), score={"mean_iou": 0.6})
         checkpoints._manager.wait_until_finished()
         assert checkpoints.steps == [6, 9]
     assert files_of(state) == before
@@ -62,6 +62,6 @@ def test_a_score_that_cannot_be_written_leaves_a_checkpoint_that_restores(
     monkeypatch.setattr(pathlib.Path, "rename", full)
     with Checkpoints(unscored) as checkpoints:
         with pytest.raises(RunError, match="No space left on device.*whole \\(3, 6\\)"):
-            checkpoints.add_score(state_at(6), mean_iou=0.75)
+            checkpoints.add_score(state_at(6), score={"mean_iou": 0.75})
         assert checkpoints.steps == [3, 6] and not checkpoints.is_scored(6)
         assert int(checkpoints.restore(jax.eval_shape(lambda: state_at(6))).step) == 6

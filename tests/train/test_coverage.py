@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.contracts import Traced
 from segjax.data.folder import Folder
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
 from segjax.experiment import Evaluation, Normalize, load
 from segjax.losses import ClassWeightedCrossEntropy
 from segjax.models.unet import UNet
+from segjax.tasks.semantic import Semantic
 from segjax.train import plan
-from segjax.train.coverage import counted, coverage, uncounted_batches
+from segjax.train.coverage import coverage, uncounted_batches
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.plan import check_settings, make_plan
 from segjax.transforms.geometric import RandomCrop
@@ -32,6 +34,7 @@ class Own:
     first: int = 0
     class_names: tuple[str, ...] = ("background", "object")
     size: int = 32
+    channels = 3
 
     @property
     def palette(self):
@@ -182,6 +185,7 @@ class Wrapped:
 
     folder: Folder
     class_names: tuple[str, ...] = ("background", "object")
+    channels = 3
 
     def prepare(self):
         self.folder.prepare()
@@ -244,6 +248,11 @@ def test_some_training_images_among_the_evaluated_ones_are_named():
     assert sampled.trained_on == 1 and "at least 1 of the 4" in sampled.lines[0]
 
 
+def counted(batch) -> bool:
+    grid = batch["label"].shape[1:]
+    return Semantic().counts(TINY.model, batch, Traced(None, grid))
+
+
 def test_a_pixel_counts_where_its_label_is_a_class_and_its_weight_is_positive():
     label = np.array([[[0, 255]]])
     assert counted({"label": label})
@@ -254,10 +263,10 @@ def test_a_pixel_counts_where_its_label_is_a_class_and_its_weight_is_positive():
 def test_a_later_batch_with_a_pixel_that_counts_is_enough():
     ignored, good = {"label": np.full((1, 2, 2), 255)}, {"label": np.zeros((1, 2, 2))}
     more = lambda *batches: iter(batches).__next__
-    assert uncounted_batches(good, more(), most=3) is None
-    assert uncounted_batches(ignored, more(ignored, good), most=3) is None
+    assert uncounted_batches(good, more(), counted, most=3) is None
+    assert uncounted_batches(ignored, more(ignored, good), counted, most=3) is None
     assert "first 3 batches" in (
-        uncounted_batches(ignored, more(ignored, ignored), most=3) or ""
+        uncounted_batches(ignored, more(ignored, ignored), counted, most=3) or ""
     )
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax import losses, parallel
+from segjax import losses
 from segjax.backbones.resnet import ResNet
 from segjax.contracts import AXIS
 from segjax.experiment import IMAGENET
@@ -16,6 +16,8 @@ from segjax.layers.conv import Conv
 from segjax.layers.dropout import Dropout
 from segjax.layers.norm import BatchNorm
 from segjax.models.deeplab_v3 import DeepLabV3
+from segjax.parallel.data import data_parallel, shard
+from segjax.tasks import dense
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.step import TrainState, init_state, make_train_step
 
@@ -50,10 +52,8 @@ def state_and_step(*, ema: float | None = None, dtype: Any = jnp.float32, make=S
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
     optimizer = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
     step = make_train_step(
-        model,
-        losses.softmax_cross_entropy,
+        dense.objective(model, losses.softmax_cross_entropy, normalize=IMAGENET),
         optimizer,
-        normalize=IMAGENET,
         auxiliary_weight=0.4,
         ema=ema,
         seed=3,
@@ -165,15 +165,15 @@ def test_the_loss_is_the_mean_over_all_counted_pixels_of_the_batch():
 
 def test_a_bad_step_and_all_after_it_change_nothing():
     state, step = state_and_step()
-    mapped = parallel.data_parallel(step)
-    good, _ = mapped(state, parallel.shard(batch_of(0)))
+    mapped = data_parallel(step)
+    good, _ = mapped(state, shard(batch_of(0)))
     good = jax.tree.map(np.array, jax.device_get(good))
     poisoned = jax.tree.map(np.array, good)
     poisoned.params["conv"]["kernel"][0, 0, 0, 0] = np.nan
-    after, metrics = mapped(poisoned, parallel.shard(batch_of(1)))
+    after, metrics = mapped(poisoned, shard(batch_of(1)))
     assert not metrics["finite"]
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(after), poisoned)
-    later, _ = mapped(good, parallel.shard(batch_of(2)))
+    later, _ = mapped(good, shard(batch_of(2)))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(later), good)
 
 
@@ -181,7 +181,7 @@ def test_a_batch_of_ignored_pixels_has_loss_zero_and_is_finite():
     state, step = state_and_step()
     batch = batch_of(0, ignored_first=4)
     batch["label"][:] = 255
-    _, metrics = parallel.data_parallel(step)(state, parallel.shard(batch))
+    _, metrics = data_parallel(step)(state, shard(batch))
     assert metrics["loss"] == 0 and metrics["finite"]
 
 

@@ -1,0 +1,147 @@
+"""What `explain rates` prints: field, verdicts, gaps and coverage of lists of rates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+WIDTH = 92
+"""Letters in a line of text."""
+LINES = 6
+"""Lines that the coverage of one axis may take."""
+
+
+def text(result: dict[str, Any]) -> str:
+    """Returns the result as a student reads it."""
+    kernel, field = result["kernel_size"], result["field"]
+    rates = shortened(result["rates"])
+    seen = "every pixel" if result["is_dense"] else share(result)
+    formula = f"1 + ({kernel} - 1) * ({' + '.join(map(str, result['rates']))}) = {field}"
+    lines = [
+        f"Rates {rates}, kernels {kernel} x {kernel}: an output reads {seen} of its field.",
+        "",
+        f"  field        {field} x {field}"
+        + (f", a side {formula}" if len(formula) < 60 else ""),
+        f"  pixels read  {result['pixels_read']} of {result['pixels']} ({share(result)})",
+        f"  dense        {_yes(result['is_dense'])}: {_why_dense(result)}",
+        f"  HDC rule     {_yes(result['is_hdc'])}: {_why_hdc(result)}",
+    ]
+    if result["is_hdc"] != result["is_dense"]:
+        lines.append("  The two differ: the rule is meant for rates that rise from 1.")
+    lines += ["", *_gaps(result), "", *_coverage(result)]
+    for best in result["suggestions"]:
+        lines += [
+            "",
+            f"Better: {shortened(best)}, the largest field without holes for as many layers",
+            f"and rates up to {max(result['rates'])}.",
+        ]
+    return "\n".join([*lines, "", *_table([result, *result["compared"]])])
+
+
+def _why_dense(result: dict[str, Any]) -> str:
+    """Returns the reason of `is_dense`: a rate may not exceed the field of the smaller ones."""
+    if result["is_dense"]:
+        return "no rate is larger than the field of the smaller ones."
+    field = 1
+    for rate in sorted(result["rates"]):
+        if rate > field:
+            break
+        field += (result["kernel_size"] - 1) * rate
+    if field == 1:
+        return f"no rate is below {rate}, so the pixel next to a corner's is never read."
+    return f"rate {rate} jumps over pixels: the smaller ones together see only {field}."
+
+
+def _why_hdc(result: dict[str, Any]) -> str:
+    """Returns the reason of `is_hdc`."""
+    gaps, kernel, factor = result["gaps"], result["kernel_size"], result["common_factor"]
+    if len(gaps) > 1 and gaps[1] > kernel:
+        return f"M_2 = {gaps[1]} is larger than the kernel's {kernel}."
+    rule = f"M_2 = {gaps[1]} <= {kernel}" if len(gaps) > 1 else "a single layer has no M_2"
+    if factor > 1:
+        return f"{rule}, but {factor} divides all rates: it reads a lattice."
+    return f"{rule}, and the rates have no common factor."
+
+
+def _gaps(result: dict[str, Any]) -> list[str]:
+    """Returns M_i below the rates, a few layers to a line."""
+    lines = [
+        "Gaps of Wang et al. (2018): M_n = r_n,",
+        "M_i = max(M_(i+1) - 2 r_i, 2 r_i - M_(i+1), r_i)",
+    ]
+    rows = list(zip(result["rates"], result["gaps"], strict=True))
+    width = max(3, max(len(str(number)) for row in rows for number in row) + 1)
+    many = (WIDTH - 14) // width
+    for first in range(0, len(rows), many):
+        part = rows[first : first + many]
+        columns = [(first + i, *row) for i, row in enumerate(part, start=1)]
+        for name, numbers in zip(
+            ("layer i", "rate r_i", "gap M_i"), zip(*columns, strict=True), strict=True
+        ):
+            lines.append(
+                f"  {name:10}" + "".join(str(number).rjust(width) for number in numbers)
+            )
+    return lines
+
+
+def _coverage(result: dict[str, Any]) -> list[str]:
+    """Returns the paths of each pixel of one axis, or for a long one which pixels are read."""
+    paths = result["coverage"]
+    head = "Paths from each pixel of one axis to the output (in 2-D: the product of two axes)"
+    words = " ".join(str(count) for count in paths)
+    if len(words) <= WIDTH:
+        return [head, "  " + words]
+    if len(paths) > LINES * WIDTH:
+        return [head, f"  (not printed beyond {LINES * WIDTH} pixels; --json has them)"]
+    marks = "".join("#" if count else "." for count in paths)
+    lines = [marks[i : i + WIDTH] for i in range(0, len(marks), WIDTH)]
+    return [
+        "Pixels of one axis of the field: # read, . never read",
+        *("  " + line for line in lines),
+    ]
+
+
+def _table(lists: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [("rates", "field", "pixels read", "dense", "HDC rule")]
+    for facts in lists:
+        field = facts["field"]
+        rows.append(
+            (
+                shortened(facts["rates"]),
+                f"{field} x {field}",
+                share(facts),
+                _yes(facts["is_dense"]),
+                _yes(facts["is_hdc"]),
+            )
+        )
+    widths = [max(len(word) for word in column) for column in zip(*rows, strict=True)]
+    return ["Compared"] + [
+        "  " + "   ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def listed(rates: Sequence[int]) -> str:
+    """Returns all rates in words."""
+    return " ".join(str(rate) for rate in rates)
+
+
+def shortened(rates: Sequence[int], *, letters: int = 36) -> str:
+    """Returns the rates in so many letters.
+
+    >>> shortened([1, 2, 5]), shortened([10, 20, 30], letters=8)
+    ('1 2 5', '10 ...')
+    """
+    words = listed(rates)
+    if len(words) <= letters:
+        return words
+    return words[: letters - 4].rsplit(" ", 1)[0] + " ..."
+
+
+def share(facts: dict[str, Any]) -> str:
+    """Returns the pixels read in per cent; 100 only where none is missed."""
+    if facts["is_dense"]:
+        return "100 %"
+    return f"{min(99.9, 100 * facts['share_read']):.3g} %"
+
+
+def _yes(verdict: bool) -> str:
+    return "yes" if verdict else "no"

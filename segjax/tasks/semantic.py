@@ -1,0 +1,219 @@
+"""Semantic segmentation: each pixel has one class of k ≥ 2, or is ignored."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.conformity import check_model, labelled
+from segjax.contracts import (
+    IGNORE,
+    Array,
+    Batch,
+    Example,
+    LabelledDataset,
+    Loss,
+    Model,
+    Traced,
+    Variables,
+)
+from segjax.data.checks import check_example
+from segjax.data.survey import Survey
+from segjax.errors import InputError
+from segjax.evaluate.compiled import HostPredictor, argmax_labels
+from segjax.evaluate.predictors import softmax_probabilities
+from segjax.outputs.kinds import Output
+from segjax.outputs.lists import ImageList
+from segjax.outputs.options import asked_lists, asked_outputs
+from segjax.report.class_maps import class_map_panels
+from segjax.report.class_scores import class_tables, confusions
+from segjax.report.examples import Panels
+from segjax.report.run_page import Section
+from segjax.tasks import dense
+from segjax.tasks.class_coverage import absent_classes, all_ignored
+from segjax.tasks.confusion import ConfusionMetric
+from segjax.tasks.task import Metric, Task
+
+CLASSES = (
+    "From the highest IoU to the lowest. Recall is the share of a class's pixels that is "
+    "found, precision the share of what is predicted that is right, pixels its share of the "
+    "truth."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Semantic(Task):
+    """A class for every pixel, by softmax; scored by one confusion matrix over the whole set.
+
+    Datasets give `label` h w, class ids or 255, and name their classes and colours.
+    """
+
+    examples_note = (
+        "Tints are classes, edged by a line; a class whose colour is black is not tinted. "
+        "Under Errors, orange is a wrong pixel and flat grey one that does not count. The "
+        "score is of the single image, over the classes that occur in its truth or prediction."
+    )
+
+    def activation(self, logits: Array) -> Array:
+        """Probabilities, by the softmax over classes."""
+        return softmax_probabilities(logits)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Accepts every wrapper: they are made for class probabilities."""
+
+    def predict(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> np.ndarray:
+        """Class ids b h w, uint8."""
+        return predictor.classes(variables, images)
+
+    def answer(
+        self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Class ids h w, the argmax of probabilities h w k, which are given where asked for."""
+        if not soft:
+            return predictor.classes(variables, image[None])[0], None
+        probabilities = predictor(variables, image[None])[0]
+        return argmax_labels(probabilities), probabilities
+
+    def metric(self, data: LabelledDataset) -> ConfusionMetric:
+        """A confusion matrix of zeros."""
+        return ConfusionMetric(data.class_names)
+
+    def scored(self, data: LabelledDataset) -> str:
+        """The classes, in their order."""
+        return f"the classes {', '.join(data.class_names)}"
+
+    def check_settings(
+        self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
+    ) -> None:
+        """Raises InputError where parts lack what the task reads of them, or classes differ.
+
+        Classes are looked at if they are known without files.
+        """
+        check_model(model)
+        for field, data in datasets.items():
+            labelled(data, field=field)
+        for field in datasets:
+            if _are_known(datasets[field], datasets["train_data"]):
+                self.check_data(model, datasets, field=field)
+
+    def check_data(
+        self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
+    ) -> None:
+        """Returns nothing where a dataset has the training set's classes and the network's.
+
+        Raises:
+          InputError: they differ, there is one class alone, or more than labels can hold.
+        """
+        ours, theirs = datasets[field].class_names, datasets["train_data"].class_names
+        if ours != theirs:
+            raise InputError(
+                f"{field} and train_data must have the same classes: "
+                f"{_difference(ours, theirs)}."
+            )
+        if len(ours) == 1:
+            raise InputError(
+                f"{field} has one class, {ours[0]!r}, which every pixel would be; name the "
+                "background as a class too, such as class_names=('background', "
+                f"{ours[0]!r}), and give its pixels the id 0."
+            )
+        if len(ours) > IGNORE:
+            raise InputError(
+                f"{field} has {len(ours)} classes, and labels hold {IGNORE}; merge some of "
+                "them."
+            )
+        wanted = model.num_classes
+        if wanted != len(ours):
+            raise InputError(
+                f"model.num_classes={wanted}, but {field} has {len(ours)} classes; "
+                f"set model.num_classes={len(ours)}."
+            )
+
+    def check_example(
+        self, example: Example, data: LabelledDataset, *, transformed: bool = False
+    ) -> None:
+        """Raises InputError unless image, class ids and weights fit one another."""
+        check_example(example, data.class_names, transformed=transformed)
+
+    def check_outputs(self, count: int, data: LabelledDataset, *, who: str) -> None:
+        """Raises InputError unless the network tells as many classes apart as the data name."""
+        if count != len(data.class_names):
+            raise InputError(
+                f"{who} tells {count} classes apart, but eval_data has "
+                f"{len(data.class_names)}; the numbers must agree."
+            )
+
+    def coverage(
+        self, data: LabelledDataset, found: Survey, *, field: str, transformed: bool
+    ) -> Sequence[str]:
+        """Lines about classes that no label has, and about labels that are ignored."""
+        return [
+            *all_ignored(data, found, field=field, transformed=transformed),
+            *absent_classes(data, found, field=field, transformed=transformed),
+        ]
+
+    def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
+        """Whether a pixel of a batch, on the grid of the logits, adds to the loss."""
+        maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
+        here = dense.batch_on_grid(model, maps, traced.grid)
+        weight = np.asarray(here.get("weight", 1.0))
+        return bool(((np.asarray(here["label"]) != IGNORE) & (weight > 0)).any())
+
+    def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
+        """A black image of background."""
+        label = np.zeros(shape[:2], np.uint8)
+        return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
+
+    def sections(
+        self, metric: Metric, scores: Mapping[str, Any], data: LabelledDataset
+    ) -> Sequence[Section]:
+        """Scores by class, and confusions."""
+        assert isinstance(metric, ConfusionMetric)
+        names, palette, matrix = data.class_names, data.palette, metric.confusion
+        tables = class_tables(scores.get("iou") or {}, matrix, names, palette)
+        return (
+            Section("Classes", CLASSES, tables),
+            Section("Confusions", "", confusions(matrix, names, palette)),
+        )
+
+    def panels(
+        self, example: Example, prediction: Any, data: LabelledDataset, *, longest: int
+    ) -> Panels:
+        """Image, truth, prediction and errors."""
+        return class_map_panels(
+            example["image"],
+            example["label"],
+            prediction,
+            class_names=data.class_names,
+            palette=data.palette,
+            longest=longest,
+        )
+
+    def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
+        """A palette PNG of class ids, and what else the options ask for."""
+        return asked_outputs(options, tuple(data.class_names))
+
+    def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
+        """Areas by class, and COCO's annotations."""
+        return asked_lists(options, tuple(data.class_names))
+
+
+def _are_known(*datasets: LabelledDataset) -> bool:
+    """Whether the classes of datasets are known without their files."""
+    try:
+        return all(data.class_names for data in datasets)
+    except Exception:
+        return False
+
+
+def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Where two lists of classes part."""
+    pairs = enumerate(zip_longest(ours, theirs))
+    place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"
