@@ -177,3 +177,12 @@ class LabelledDataset(Dataset, Protocol):
     def palette(self) -> np.ndarray:
         """Colours by label id, 256 × 3, uint8; row 255 is the colour of ignored pixels."""
         ...
+
+
+class Planed(Protocol):
+    """A dataset that says whether its labels are h w k: a plane of 0, 1 and 255 a class."""
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether they are; one that does not say so gives labels h w."""
+        ...

@@ -119,38 +119,88 @@ def check_on_image(image: Any, **maps: Any) -> None:
             )
 
 
-def check_planes(example: Example) -> None:
+def check_planes(example: Example, *, planes: bool = False) -> None:
     """Returns nothing where an example's image is h w c, and its label and weight map h w.
+
+    Args:
+      example: `image`, `label` and, where there is one, `weight`.
+      planes: whether label and weight map may be h w k as well, a plane for each of k classes.
 
     Raises:
       InputError: names the example, the shapes and the remedy.
     """
-    who = f"Example {example.get('name', '(without a name)')!r}"
-    for key in ("image", "label"):
-        if not isinstance(example.get(key), np.ndarray):
-            raise InputError(
-                f"{who}: {key!r} must be a NumPy array, got {type(example.get(key)).__name__}; "
-                "let the dataset return np.asarray of it."
-            )
+    check_image(example)
+    check_map(example, "label", planes=planes)
     if "weight" in example:
-        weight = example["weight"]
-        if not isinstance(weight, np.ndarray) or weight.dtype.kind not in "fiub":
-            raise InputError(
-                f"{who}: 'weight' must be a NumPy array of real numbers, got "
-                f"{getattr(weight, 'dtype', type(weight).__name__)}; let the dataset return "
-                "np.asarray(weight, np.float32)."
-            )
-    image = example["image"].shape
-    if len(image) != 3:
-        remedy = "give image[..., None]" if len(image) == 2 else "give one image"
-        raise InputError(f"{who}: the image has shape {image}, not h w c; {remedy}.")
-    for key, what in (("label", "label"), ("weight", "weight map")):
-        plane = np.shape(example[key]) if key in example else image[:2]
-        if plane != image[:2]:
-            raise InputError(
-                f"{who}: the {what} has shape {plane}, the image {image}; the {what} must be "
-                f"h w, here {image[:2]}: {_remedy(key, plane, image)}."
-            )
+        check_map(example, "weight", planes=planes)
+
+
+def example_name(example: Example) -> str:
+    """What messages call an example: by its name, where it has one."""
+    return f"Example {example.get('name', '(without a name)')!r}"
+
+
+def check_image(example: Example) -> None:
+    """Returns nothing where an example has an image h w c.
+
+    Raises:
+      InputError: names the example and the remedy.
+    """
+    _check_array(example, "image")
+    shape = example["image"].shape
+    if len(shape) != 3:
+        remedy = "give image[..., None]" if len(shape) == 2 else "give one image"
+        raise InputError(
+            f"{example_name(example)}: the image has shape {shape}, not h w c; {remedy}."
+        )
+
+
+def check_map(example: Example, key: str, *, planes: bool = False) -> None:
+    """Returns nothing where "label" or "weight" is h w, of the height and width of the image.
+
+    With `planes` it may be h w k as well. The image is one, as `check_image` says.
+
+    Raises:
+      InputError: names the example, the shapes and the remedy.
+    """
+    if key == "weight":
+        _check_numbers(example, key)
+    else:
+        _check_array(example, key)
+    shape, image = example[key].shape, example["image"].shape
+    if shape == image[:2] or (planes and len(shape) == 3 and shape[:2] == image[:2]):
+        return
+    what = "weight map" if key == "weight" else key
+    allowed = f"h w or h w k, with h w = {image[:2]}" if planes else f"h w, here {image[:2]}"
+    remedy = _plane_remedy(key, shape, image) if planes else _remedy(key, shape, image)
+    raise InputError(
+        f"{example_name(example)}: the {what} has shape {shape}, the image {image}; the {what} "
+        f"must be {allowed}: {remedy}."
+    )
+
+
+def _check_array(example: Example, key: str) -> None:
+    if not isinstance(example.get(key), np.ndarray):
+        raise InputError(
+            f"{example_name(example)}: {key!r} must be a NumPy array, got "
+            f"{type(example.get(key)).__name__}; let the dataset return np.asarray of it."
+        )
+
+
+def _check_numbers(example: Example, key: str) -> None:
+    values = example.get(key)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        raise InputError(
+            f"{example_name(example)}: {key!r} must be a NumPy array of real numbers, got "
+            f"{getattr(values, 'dtype', type(values).__name__)}; let the dataset return "
+            f"np.asarray({key}, np.float32)."
+        )
+
+
+def _plane_remedy(key: str, plane: tuple[int, ...], image: tuple[int, ...]) -> str:
+    if len(plane) == 3 and plane[1:] == image[:2] and plane[0] > 1:
+        return f"of planes k h w give {key}.transpose(1, 2, 0)"
+    return _remedy(key, plane, image)
 
 
 def _remedy(key: str, plane: tuple[int, ...], image: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from segjax.labels import (
     check_same_shape,
     equals,
     is_traced,
+    listed,
     no_class,
 )
 
@@ -61,11 +63,9 @@ def softmax_cross_entropy(
     given = jnp.ones(label.shape, dtype)
     if "weight" in batch:
         given = _pixel_weights(batch["weight"], ignored, dtype)
-    broken = jnp.where(wrong | ~((given >= 0) & (given < jnp.inf)), jnp.nan, given)
-    weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
+    weight, counted = _counted_weights(given, ignored, wrong)
     # Masked before the softmax, or the gradient of an infinite score would be 0 · ∞.
-    uncounted = jnp.expand_dims(ignored | (given == 0), -1)
-    scores = jnp.where(uncounted, 0, logits.astype(dtype))
+    scores = jnp.where(jnp.expand_dims(counted, -1), logits.astype(dtype), 0)
     log_probability = jax.nn.log_softmax(scores)
     # What is no class lies outside: read class 0 there, the weight is 0 or NaN.
     index = jnp.where(ignored | wrong, 0, label).astype(jnp.int32)[..., None]
@@ -90,6 +90,13 @@ def _labels(logits: Array, batch: Batch) -> Array:
             )
     check_ids("label", label, k)
     return label
+
+
+def _counted_weights(given: Array, ignored: Array, wrong: Array) -> tuple[Array, Array]:
+    """The weights, 0 where ignored and NaN where nothing can be counted; where scores count."""
+    broken = jnp.where(wrong | ~((given >= 0) & (given < jnp.inf)), jnp.nan, given)
+    weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
+    return weight, ~(ignored | (given == 0))
 
 
 def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
@@ -156,6 +163,122 @@ class ClassWeightedCrossEntropy:
         return softmax_cross_entropy(logits, {**batch, "weight": weight})
 
 
+def sigmoid_cross_entropy(
+    logits: Float[Array, "b h w k"], batch: Batch
+) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
+    """Binary cross-entropy of the sigmoid of each plane, summed over what is not ignored.
+
+        total = Σ w · softplus(−z) where the label is 1, w · softplus(z) where it is 0
+        weight = Σ w
+
+    The planes are independent: a pixel may belong to several classes, or to none. Ignored
+    pixels of a plane, and those of weight 0, are masked, not multiplied by 0: whatever their
+    scores are, −inf and NaN included, total and gradient do not depend on them.
+
+    Args:
+      logits: scores of k ≥ 1 planes.
+      batch: `label` (b h w k of 0, 1 or 255; b h w will do for k = 1) and optionally `weight`
+        (b h w for all planes alike, or b h w k; ≥ 0), both on the logits' grid; without
+        `weight`, w = 1 wherever the label is not ignored.
+
+    Returns:
+      {"binary_cross_entropy": (total, weight)}, in float32 or better. Inside `jit` both are NaN
+      where a label is not 0, 1 or 255, or a weight negative.
+
+    Raises:
+      ValueError: shapes differ, labels are not integers, and outside of `jit` a label that is
+        not 0, 1 or 255, or a weight that is negative or not finite.
+    """
+    label, given = _planes(logits, batch)
+    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    ignored, wrong = equals(label, IGNORE), no_class(label, 2)
+    if given is None:
+        given = jnp.ones(label.shape, dtype)
+    else:
+        given = _pixel_weights(given, ignored, dtype)
+    weight, counted = _counted_weights(given, ignored, wrong)
+    scores = jnp.where(counted, logits.astype(dtype), 0)
+    # Of −z or z, not softplus(z) − y·z: that is 0 in float32 from z = 17 on.
+    cross_entropy = jax.nn.softplus(jnp.where(equals(label, 1), -scores, scores))
+    return {"binary_cross_entropy": (jnp.sum(weight * cross_entropy), jnp.sum(weight))}
+
+
+def _planes(logits: Array, batch: Batch) -> tuple[Array, Any]:
+    """Label and weight as b h w k, once shapes and, unless traced, the label's values fit."""
+    *pixels, k = logits.shape
+    label, weight = as_ids("labels", batch["label"]), batch.get("weight")
+    label = label[..., None] if label.shape == (*pixels,) and k == 1 else label
+    if label.shape != logits.shape:
+        accepted = "b h w k" if k > 1 else "b h w or b h w 1"
+        raise ValueError(
+            f"Logits have shape {logits.shape} and label has shape {np.shape(batch['label'])}; "
+            f"label must be {accepted}, one plane of 0, 1 or {IGNORE} a class."
+        )
+    wrong = no_class(label, 2)
+    if not is_traced(wrong) and wrong.any():
+        raise ValueError(
+            f"The planes of a label hold 0, 1 or {IGNORE} (ignored), got "
+            f"{listed(np.asarray(label)[np.asarray(wrong)])}: map other values to these first."
+        )
+    if weight is None:
+        return label, None
+    weight = as_array(weight)
+    if weight.shape not in (logits.shape, (*pixels,)):
+        raise ValueError(
+            f"Logits have shape {logits.shape} and weight has shape {weight.shape}; it must "
+            f"be b h w, here {(*pixels,)}, or b h w k."
+        )
+    weight = weight if weight.ndim == 4 else weight[..., None]
+    xp = jnp if isinstance(weight, jax.Array) else np
+    return label, xp.broadcast_to(weight, logits.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class PositiveWeightedCrossEntropy:
+    """`sigmoid_cross_entropy` in which the pixels of a plane's class count by its weight.
+
+    A pixel counts `weights[k]` where plane k is 1, and 1 where it is 0: for objects that cover
+    few pixels, the ratio of pixels outside to pixels inside balances both. The mean is over
+    these weights; PyTorch's `pos_weight` divides by the number of pixels instead.
+
+    Attributes:
+      weights: one number above 0 a class.
+
+    Raises:
+      InputError: a weight is not a finite number above 0.
+    """
+
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        number = lambda w: isinstance(w, numbers.Real) and 0 < float(w) < math.inf
+        wrong = [w for w in self.weights if not number(w)]
+        if wrong or not self.weights:
+            raise InputError(
+                f"loss.weights={self.weights} must be numbers, finite and above 0, one a class"
+                + (f", got {wrong[0]!r}." if wrong else ".")
+            )
+
+    def __call__(
+        self, logits: Float[Array, "b h w k"], batch: Batch
+    ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
+        """{"binary_cross_entropy": (total, weight)}; see `sigmoid_cross_entropy`.
+
+        Raises:
+          ValueError: the logits have another number of classes than there are weights, or
+            `sigmoid_cross_entropy` refuses them.
+        """
+        if len(self.weights) != logits.shape[-1]:
+            raise ValueError(
+                f"loss.weights has {len(self.weights)} numbers for {logits.shape[-1]} classes."
+            )
+        label, given = _planes(logits, batch)
+        by_class = jnp.asarray(self.weights, jnp.float32).reshape(1, 1, 1, -1)
+        weight = jnp.where(equals(label, 1), by_class, 1.0)
+        weight = weight if given is None else weight * given
+        return sigmoid_cross_entropy(logits, {**batch, "label": label, "weight": weight})
+
+
 def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> Batch:
     """The batch with `label` and `weight` brought to a network's own grid of scores.
 
@@ -164,12 +287,14 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     valid-convolution U-Net answers for the centre of its input).
 
     Args:
-      batch: `label` b H W, `weight` b H W if present; other entries pass through.
+      batch: `label` b H W, or b H W k of k planes, and `weight`, which is either as well, if
+        present; other entries pass through.
       size: (h, w) of the logits.
       stride: pixels of the image from one score to the next.
 
     Raises:
-      ValueError: the logits are larger than the labels, or a map is not b H W like the other.
+      ValueError: the logits are larger than the labels, a map is neither b H W nor b H W k, or
+        two maps differ in b, H, W or, where both have planes, in k.
 
     >>> label = jnp.arange(25).reshape(1, 5, 5)
     >>> on_logits_grid({"label": label}, (3, 3))["label"].tolist()
@@ -178,11 +303,15 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     [[[0, 2, 4], [10, 12, 14], [20, 22, 24]]]
     """
     maps = {key: as_array(batch[key]) for key in ("label", "weight") if key in batch}
-    check_same_shape(**maps)
+    # A map without planes holds for each plane of the other.
+    shared = min((np.ndim(value) for value in maps.values()), default=0)
+    if len({np.shape(value)[:shared] for value in maps.values()}) > 1:
+        check_same_shape(**maps)
     for key, value in maps.items():
-        if np.ndim(value) != 3:
+        if np.ndim(value) not in (3, 4):
             raise ValueError(
-                f"The {key} has shape {np.shape(value)}; it must be b h w, one number a pixel."
+                f"The {key} has shape {np.shape(value)}; it must be b h w, one number a pixel, "
+                "or b h w k, one a pixel and plane."
             )
     moved = {key: _centre(value[:, ::stride, ::stride], size) for key, value in maps.items()}
     return {**batch, **moved}

@@ -117,3 +117,17 @@ def test_an_example_whose_maps_do_not_fit_is_named_with_the_remedy(changed, mess
     with pytest.raises(InputError, match=f"^Example 'scan 7': .*{message}") as raised:
         check_planes({**example, **changed})
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["label", "weight"])
+def test_planes_are_taken_where_they_are_asked_for_alone(key):
+    example = {"image": IMAGE, "label": LABEL, "name": "scan 7", key: np.zeros((4, 5, 6))}
+    check_planes(example, planes=True)
+    with pytest.raises(InputError, match=r"has shape \(4, 5, 6\), the image \(4, 5, 3\)"):
+        check_planes(example)
+    example[key] = np.zeros((6, 4, 5))
+    message = (
+        rf"h w or h w k, with h w = \(4, 5\): of planes k h w give {key}.transpose\(1, 2, 0\)"
+    )
+    with pytest.raises(InputError, match=message):
+        check_planes(example, planes=True)

@@ -222,5 +222,25 @@ def test_maps_of_several_sizes_do_not_come_to_one_grid(weight):
     batch = {"label": jnp.zeros((2, 9, 11)), "weight": jnp.zeros(weight)}
     with pytest.raises(ValueError, match=r"label has shape \(2, 9, 11\) and weight has shape"):
         on_logits_grid(batch, (3, 4))
-    with pytest.raises(ValueError, match=r"label has shape \(2, 9, 11, 1\); it must be b h w"):
-        on_logits_grid({"label": jnp.zeros((2, 9, 11, 1))}, (3, 4))
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_planes_come_to_the_grid_as_each_would_alone(planes):
+    label = jnp.arange(2 * 9 * 11 * 4).reshape(2, 9, 11, 4)
+    weight = label * 2.0 if planes else label[..., 0] * 2.0
+    moved = on_logits_grid({"label": label, "weight": weight}, (3, 4), stride=2)
+    assert moved["label"].shape == (2, 3, 4, 4)
+    for k in range(4):
+        alone = {"label": label[..., k], "weight": weight[..., k] if planes else weight}
+        alone = on_logits_grid(alone, (3, 4), stride=2)
+        np.testing.assert_array_equal(moved["label"][..., k], alone["label"])
+        found = moved["weight"][..., k] if planes else moved["weight"]
+        np.testing.assert_array_equal(found, alone["weight"])
+
+
+def test_maps_of_other_planes_or_axes_do_not_come_to_the_grid():
+    label = jnp.zeros((2, 9, 11, 4))
+    with pytest.raises(ValueError, match=r"4\) and weight has shape \(2, 9, 11, 3\)"):
+        on_logits_grid({"label": label, "weight": label[..., :3]}, (3, 4))
+    with pytest.raises(ValueError, match=r"\(2, 9, 11, 4, 1\); it must be b h w, .* b h w k"):
+        on_logits_grid({"label": label[..., None]}, (3, 4))

@@ -72,6 +72,48 @@ def _who(example: Example, transformed: bool) -> str:
     return f"Example {example.get('name', '(without a name)')!r}{after}"
 
 
+def check_plane_example(
+    example: Example, names: Sequence[str], *, transformed: bool = False
+) -> None:
+    """Returns nothing where an example of planes can be trained on and scored.
+
+    Args:
+      example: `image` h w c, `label` h w k of 0, 1 and 255, and `weight` h w or h w k where
+        there is one.
+      names: one a plane.
+      transformed: whether transforms have been applied, for the message.
+
+    Raises:
+      InputError: names the example and what is wrong.
+    """
+    check_image(example, transformed=transformed)
+    who, label, image = _who(example, transformed), example["label"], example["image"]
+    wanted = (*image.shape[:2], len(names))
+    if label.shape != wanted:
+        raise InputError(
+            f"{who} has a label of shape {label.shape} for an image {image.shape} and the "
+            f"{len(names)} class(es) {', '.join(names)}; it must be h w k, here {wanted}: a "
+            f"plane of 0, 1 and {IGNORE} for each."
+        )
+    if label.dtype.kind not in "iub":
+        raise InputError(f"{who}: the planes of its label are {label.dtype}; give integers.")
+    wrong = label[(label != 0) & (label != 1) & (label != IGNORE)]
+    if wrong.size:
+        raise InputError(
+            f"{who} has the values {listed(wrong)} in its label's planes, which hold 0, 1 and "
+            f"{IGNORE} (= ignored): map others to these in the dataset."
+        )
+    if "weight" in example:
+        weight = example["weight"]
+        if np.shape(weight) not in (wanted[:2], wanted):
+            raise InputError(
+                f"{who}: the weight map has shape {np.shape(weight)}; it must be h w, here "
+                f"{wanted[:2]}, or h w k, here {wanted}."
+            )
+        full = weight if weight.ndim == 3 else weight[..., None]
+        _check_weight(who, np.broadcast_to(full, wanted), label)
+
+
 def read_example(dataset: Dataset, index: int) -> Example:
     """An example of a dataset as it is, once it is known to be one.
 

@@ -4,7 +4,7 @@ import collections
 import os
 import pathlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
@@ -200,8 +200,11 @@ def paired(
     *,
     image_folder: pathlib.Path,
     mask_folder: pathlib.Path,
+    mask_name: Callable[[str], str] = str,
 ) -> list[Source]:
-    """One source a stem, in the order of `stems`.
+    """One source a stem, in the order of `stems`; both dictionaries are by the image's.
+
+    `mask_name` makes the name of an image's mask of its stem, where they differ.
 
     Raises:
       InputError: there are none, or one lacks its image or its mask; what lies there instead
@@ -213,9 +216,10 @@ def paired(
         # What nearly fits is looked for once: a folder may hold many files.
         stem, complete = problems[0], images.keys() & masks.keys()
         if stem in images:
-            near = _instead(stem, mask_folder, MASKS, complete)
+            name = mask_name(stem)
+            near = _instead(name, mask_folder, MASKS, {mask_name(each) for each in complete})
             first = (
-                f"The image {images[stem]} has no mask {mask_folder / stem}.* "
+                f"The image {images[stem]} has no mask {mask_folder / name}.* "
                 f"({' '.join(MASKS)}){near}: add the mask, or leave the image out."
             )
         else:

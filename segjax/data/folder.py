@@ -1,6 +1,7 @@
 """Your own images and masks, side by side in a folder."""
 
 import pathlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
 from segjax.data.label_map import LabelMap, check_label_map
 from segjax.data.lists import listed
+from segjax.data.mask_pattern import MaskPattern
 from segjax.data.names import inside, near_entry
-from segjax.data.palette import palette_of, voc_palette
+from segjax.data.palette import palette_of, voc_palette, voc_planes
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
 
@@ -41,17 +43,28 @@ class Folder(FileDataset):
     or grey (`channels=1`). Files of several pages (TIFF; moving pictures) give one example a
     page, if image and mask have equally many. Images above `max_megapixels` are refused.
     `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+
+    For classes that overlap (`tasks.multilabel`), a label has a plane a class, h w k, without
+    background: 1 inside, 0 outside, 255 ignored, which `label_map` renames as above. Either
+    `masks` names a folder a class, or a pattern in which * is the image's name::
+
+        Folder(class_names=("disc", "cup"), masks=("disc", "cup"), label_map=((255, 1),))
+        Folder(class_names=("disc", "cup"), masks=("masks/*_disc", "masks/*_cup"))
+
+    or `planes=True`: a mask has a channel a class (two to four of 8 bits, alpha too), or is a
+    TIFF of one page a class.
     """
 
     split: str | None = None
     directory: str | None = None
     images: str = "images"
-    masks: str = "masks"
+    masks: str | tuple[str, ...] = "masks"
     class_names: tuple[str, ...] = ()
     label_map: LabelMap = ()
     channels: int = 3
     colours: tuple[tuple[int, int, int], ...] | None = None
     max_megapixels: float = DEFAULT_LIMIT.megapixels
+    planes: bool | None = None
 
     def __post_init__(self):
         count = len(self.class_names)
@@ -61,7 +74,8 @@ class Folder(FileDataset):
             )
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
-        check_label_map(self.label_map, count)
+        check_label_map(self.label_map, 2 if self.has_planes else count)
+        self._check_masks()
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         if self.colours is not None and len(self.colours) != count:
@@ -70,10 +84,36 @@ class Folder(FileDataset):
                 "classes."
             )
 
+    def _check_masks(self) -> None:
+        if isinstance(self.masks, str):
+            patterns = (self.masks,)
+            if "*" in self.masks and not self.planes:
+                raise InputError(
+                    f"Folder has masks={self.masks!r}: one pattern alone is for planes=True; "
+                    f'of one class, write masks=("{self.masks}",), of an index mask a folder.'
+                )
+        else:
+            patterns = self.masks
+            if len(patterns) != len(self.class_names) or self.planes:
+                also = " and planes=True, which is for one file of all" if self.planes else ""
+                raise InputError(
+                    f"Folder has {len(patterns)} masks{also} for {len(self.class_names)} "
+                    "class(es): name one folder or pattern a class."
+                )
+        for pattern in patterns:
+            MaskPattern.of(pattern)
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether a label has a plane a class, h w k."""
+        return bool(self.planes) or not isinstance(self.masks, str)
+
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
         """`colours`, or VOC's."""
-        return voc_palette() if self.colours is None else palette_of(self.colours)
+        if self.colours is not None:
+            return palette_of(self.colours)
+        return voc_planes(len(self.class_names)) if self.has_planes else voc_palette()
 
     def _recipe(self) -> Recipe:
         return Recipe(
@@ -82,25 +122,61 @@ class Folder(FileDataset):
             channels=self.channels,
             label_map=self.label_map,
             limit=Limit(self.max_megapixels, "Folder(max_megapixels={})"),
+            planes=self.has_planes,
         )
 
     def _sources(self) -> list[Source]:
-        root = existing_folder(self.directory, "Folder", f"{self.images}/ and {self.masks}/")
-        images, masks = inside(root, self.images), inside(root, self.masks)
+        patterns = (self.masks,) if isinstance(self.masks, str) else self.masks
+        wanted = " and ".join(f"{each}{'' if '*' in each else '/'}" for each in patterns)
+        root = existing_folder(self.directory, "Folder", f"{self.images}/ and {wanted}")
         names = inside(root, f"{self.split}.txt")
-        if self.split is not None and not names.is_file():
-            images, masks = inside(images, self.split), inside(masks, self.split)
-            if not images.is_dir():
-                raise InputError(
-                    f"Folder's split {self.split!r} needs the list {names}{near_entry(names)} "
-                    f"or the folder {images}{near_entry(images)}: make one of them, or leave "
-                    "split=None for all images."
-                )
-        image_files, mask_files = by_stem(images, IMAGES), by_stem(masks, MASKS)
-        stems = sorted(image_files.keys() | mask_files.keys())
-        if self.split is not None and names.is_file():
-            stems = listed(names, _without_suffix)
-        return paired(image_files, mask_files, stems, image_folder=images, mask_folder=masks)
+        is_list = self.split is not None and names.is_file()
+        below = None if is_list else self.split
+        images = self._part(root, self.images, below)
+        if below is not None and not images.is_dir():
+            raise InputError(
+                f"Folder's split {self.split!r} needs the list {names}{near_entry(names)} "
+                f"or the folder {images}{near_entry(images)}: make one of them, or leave "
+                "split=None for all images."
+            )
+        stems = listed(names, _without_suffix) if is_list else None
+        by_class = [
+            _paired(images, self._part(root, pattern.folder, below), pattern, stems)
+            for pattern in map(MaskPattern.of, patterns)
+        ]
+        return by_class[0] if isinstance(self.masks, str) else _joined(by_class)
+
+    def _part(self, root: pathlib.Path, folder: str, split: str | None) -> pathlib.Path:
+        part = inside(root, folder)
+        return part if split is None else inside(part, split)
+
+
+def _paired(
+    images: pathlib.Path, masks: pathlib.Path, pattern: MaskPattern, stems: list[str] | None
+) -> list[Source]:
+    """Images with their masks of one pattern; `stems` is what a list names, or None."""
+    image_files = by_stem(images, IMAGES)
+    mask_files = {
+        name: path
+        for stem, path in by_stem(masks, MASKS).items()
+        if (name := pattern.image(stem)) is not None
+    }
+    return paired(
+        image_files,
+        mask_files,
+        sorted(image_files.keys() | mask_files.keys()) if stems is None else stems,
+        image_folder=images,
+        mask_folder=masks,
+        mask_name=pattern.mask,
+    )
+
+
+def _joined(by_class: Sequence[Sequence[Source]]) -> list[Source]:
+    """One source an image, with the masks of all classes."""
+    return [
+        Source(same[0].name, same[0].image, tuple(mask for s in same for mask in s.masks))
+        for same in zip(*by_class, strict=True)
+    ]
 
 
 def _without_suffix(name: str) -> str:

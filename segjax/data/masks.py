@@ -51,6 +51,23 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
     )
 
 
+def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]]:
+    """The samples of each channel that a mask stores, as `stored_samples` of a single one.
+
+    Two channels (grey and alpha), three (colours) and four (colours and alpha) of 8 bits are
+    planes of their own here, alpha too.
+
+    Raises:
+      InputError: as `stored_samples`, or channels have more than 8 bits or are multiplied by
+        alpha.
+    """
+    _check_format(page, name)
+    if page.image.mode in ("LA", "RGB", "RGBA") and page.bits == 8 and "a" not in page.raw:
+        array = np.asarray(ImageOps.exif_transpose(page.image))
+        return list(np.moveaxis(array, -1, 0))
+    return [stored_samples(page, name)]
+
+
 def largest_sample(page: Page) -> int:
     """The largest sample that the file of a mask could store; a palette's are 8 bits here."""
     match = _GREY.fullmatch(page.raw)

@@ -32,3 +32,12 @@ def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
     table[: len(colours)] = colours
     table[IGNORE] = VOID
     return table
+
+
+def voc_planes(count: int) -> UInt8[np.ndarray, "256 3"]:
+    """VOC's colours for `count` planes: its first one, the background's black, is left out.
+
+    >>> voc_planes(2)[[0, 1, 255]].tolist()
+    [[128, 0, 0], [0, 128, 0], [224, 224, 192]]
+    """
+    return palette_of(voc_palette()[1 : count + 1].tolist())

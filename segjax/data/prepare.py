@@ -25,16 +25,15 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-from jaxtyping import UInt8
 from PIL import Image
 
 from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.contents import digest, digests, remember, remembered, stamps
-from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, open_image, pages
+from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
 from segjax.data.images import encode_image, pixels, png
-from segjax.data.label_map import LabelMap, classes_of, outside, remedy
-from segjax.data.masks import largest_sample, stored_samples
+from segjax.data.label_map import LabelMap
+from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
@@ -47,18 +46,32 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Source:
-    """An image file and its mask before preparation: one example, or one a page."""
+    """An image file and its mask before preparation: one example, or one a page.
+
+    `label` is one file, or several, one for each class's plane.
+    """
 
     name: str
     image: pathlib.Path
-    label: pathlib.Path
+    label: pathlib.Path | tuple[pathlib.Path, ...]
+
+    @property
+    def masks(self) -> tuple[pathlib.Path, ...]:
+        """The file or files of the label."""
+        return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    @property
+    def files(self) -> tuple[pathlib.Path, ...]:
+        """All of them, the image's first."""
+        return (self.image, *self.masks)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What becomes of the sources: all that decides the contents of the prepared folder.
 
-    `channels` is 3 (RGB) or 1 (grey). `limit` decides what is refused, not the contents.
+    `channels` is 3 (RGB) or 1 (grey). With `planes`, a label has a plane a class. `limit`
+    decides what is refused, not the contents.
     """
 
     name: str
@@ -66,6 +79,12 @@ class Recipe:
     channels: int = 3
     label_map: LabelMap = ()
     limit: Limit = DEFAULT_LIMIT
+    planes: bool = False
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """What the masks hold."""
+        return LabelKind(self.num_classes, self.label_map, self.planes, self.limit)
 
 
 class FileDataset:
@@ -88,6 +107,11 @@ class FileDataset:
         raise NotImplementedError
 
     @cached_property
+    def _planes(self) -> int | None:
+        recipe = self._recipe()
+        return recipe.num_classes if recipe.planes else None
+
+    @cached_property
     def _records(self) -> Any:
         return prepared(self._sources(), self._recipe())
 
@@ -108,7 +132,8 @@ class FileDataset:
         record = self._records[index]
         image, label = (open_image(io.BytesIO(record[key])) for key in ("image", "label"))
         name = record["name"].decode()
-        return {"image": pixels(image), "label": np.array(label), "name": name}
+        label = unstacked(np.array(label), self._planes)
+        return {"image": pixels(image), "label": label, "name": name}
 
 
 def raise_first(problems: Sequence[str]) -> None:
@@ -132,7 +157,7 @@ def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
       InputError: a file is unreadable or does not fit, or the cache cannot be written.
     """
     root = cache_root()
-    files = [path for source in sources for path in (source.image, source.label)]
+    files = [path for source in sources for path in source.files]
     before = stamps(files)
     memo = root / "known" / f"{_hash(_about(sources, recipe), [*map(str, files)])}.json"
     trusted = remembered(memo, before)
@@ -160,13 +185,14 @@ def _all_digests(files: Iterable[pathlib.Path], trusted: Digests) -> Digests | N
 
 
 def _folder_name(sources: Sequence[Source], recipe: Recipe, found: Digests) -> str:
-    contents = [found[path] for source in sources for path in (source.image, source.label)]
+    contents = [found[path] for source in sources for path in source.files]
     return f"{recipe.name}-{_hash(_about(sources, recipe), contents)}"
 
 
 def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     """What decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
+    options += ["planes"] if recipe.planes else []
     return [VERSION, options, [source.name for source in sources]]
 
 
@@ -271,27 +297,24 @@ class _Encoded:
 
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
-    data = {path: _contents(path) for path in (source.image, source.label)}
-    images, labels = (
-        pages(io.BytesIO(data[path]), name=path, limit=recipe.limit)
-        for path in (source.image, source.label)
-    )
+    data = {path: _contents(path) for path in source.files}
+    images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
+    labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
         if image.count != label.count:
             raise InputError(
-                f"{source.image} holds {image.count} image(s) and its mask {source.label} "
+                f"{source.image} holds {image.count} image(s) and its mask {source.masks[0]} "
                 f"{label.count}: give each image its mask, or save single images."
             )
         name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
         encoded, size = encode_image(
             image, data[source.image], source.image, channels=recipe.channels
         )
-        classes, found = _decode_label(label, source.label, recipe)
-        _check_sizes(source, classes.shape[::-1], size)
-        label_png = png(Image.fromarray(classes))
+        _check_sizes(source, label.classes.shape[1::-1], size)
+        label_png = png(Image.fromarray(stacked(label.classes)))
         examples.append({"image": encoded, "label": label_png, "name": name})
-        masks.append(found)
+        masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
@@ -307,30 +330,7 @@ def _contents(path: pathlib.Path) -> bytes:
 def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
     if label != image:
         raise InputError(
-            f"{source.label} is {label[0]}x{label[1]} pixels, but its image {source.image} is "
-            f"{image[0]}x{image[1]} (width x height, each turned as its own EXIF says): mend "
-            "the pair, or leave it out."
+            f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
+            f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
+            "mend the pair, or leave it out."
         )
-
-
-def _decode_label(
-    page: Page, path: pathlib.Path, recipe: Recipe
-) -> tuple[UInt8[np.ndarray, "h w"], Found]:
-    """Class ids and 255, and what the file held."""
-    samples = stored_samples(page, path)
-    present = np.unique(samples)
-    ids = present.tolist()
-    if strange := outside(ids, recipe.label_map, recipe.num_classes):
-        listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
-        raise InputError(
-            f"{path} has the label ids {listed}, but the {recipe.num_classes} classes have ids "
-            f"0 to {recipe.num_classes - 1} (and 255 = ignored): "
-            + remedy(ids, recipe.num_classes)
-        )
-    classes = np.array(classes_of(ids, recipe.label_map), np.uint8)
-    found = Found.of(path, ids, classes.tolist(), largest=largest_sample(page))
-    if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.
-        table = np.zeros(ids[-1] + 1, np.uint8)
-        table[present] = classes
-        return table[samples], found
-    return classes[np.searchsorted(present, samples)], found

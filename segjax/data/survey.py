@@ -31,6 +31,9 @@ FILE = "survey2.json"
 MOST, SECONDS = 200, 20.0
 """Examples that are read of a dataset without prepared files, and how long at most."""
 
+OUTSIDE = -1
+"""Stands for the pixels of planes that do not belong to the plane's class."""
+
 CHUNK = 32
 """Examples read at a time, over all cores."""
 
@@ -40,7 +43,8 @@ class Survey:
     """What was found in a dataset.
 
     Attributes:
-      pixels: {label id: pixels of all labels that were read}.
+      pixels: {label id: pixels of all labels that were read}. Of planes, pixels of all planes:
+        {class: those of its own that are 1}, and those that are 0 by `OUTSIDE`.
       images: (digest of the image, name) of each example that was read.
       total: how many examples the dataset has.
     """
@@ -121,6 +125,10 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def _counts(label: np.ndarray) -> Mapping[int, int]:
+    if label.ndim == 3 and label.dtype.kind in "iub":
+        inside = (label == 1).sum((0, 1)).tolist()
+        other = {OUTSIDE: int((label == 0).sum()), IGNORE: int((label == IGNORE).sum())}
+        return {i: count for i, count in {**other, **dict(enumerate(inside))}.items() if count}
     if label.dtype == np.uint8:
         counts = np.bincount(label.ravel(), minlength=256)
         return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}

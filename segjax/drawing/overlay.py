@@ -116,6 +116,29 @@ def overlay(
     return np.where(_edges(label, plain)[..., None], _shades(palette)[label], tinted)
 
 
+def planes_overlay(
+    image: Image_HWC,
+    planes: Shaped[np.ndarray, "h w k"],
+    colours: Shaped[np.ndarray, "k 3"],
+    *,
+    opacity: float = 0.5,
+) -> RGB_HW3:
+    """The image with planes that may overlap drawn over it as by `overlay`, the first below.
+
+    `planes` are true inside; `colours` has one row a plane, and black is drawn as white.
+
+    Raises:
+      ValueError: as `overlay`.
+    """
+    rgb = as_rgb(image)
+    for k in range(planes.shape[-1]):
+        table = np.zeros((256, 3), np.uint8)
+        table[1] = colours[k] if np.any(colours[k]) else 255
+        inside = np.asarray(planes[..., k], bool).astype(np.uint8)
+        rgb = overlay(rgb, inside, table, opacity=opacity)
+    return rgb
+
+
 def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
     """Pixels beside a lower class; those that keep the image rank below all classes."""
     rank_HW = np.where(plain, -1, label.astype(np.int16))

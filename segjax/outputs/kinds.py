@@ -28,14 +28,14 @@ class Prediction:
 
     Attributes:
       image: the pixels, h × w × c.
-      label: class ids, h × w.
+      label: class ids, h × w; or planes of 0 and 1, h × w × k.
       probabilities: h × w × k, where an output needs them.
       file: the one that shows the image; for one of several in a file, its `Frame`.
       class_names, palette: what the ids mean.
     """
 
     image: UInt8[np.ndarray, "h w c"]
-    label: UInt8[np.ndarray, "h w"]
+    label: UInt8[np.ndarray, "..."]
     probabilities: Float[np.ndarray, "h w k"] | None
     file: pathlib.Path
     class_names: tuple[str, ...]
@@ -50,7 +50,11 @@ class Prediction:
 class Output(Protocol):
     """A kind of file that is written of a prediction."""
 
-    suffix: ClassVar[str]
+    @property
+    def suffix(self) -> str:
+        """Of the file's name."""
+        ...
+
     soft: ClassVar[bool]
     edited: ClassVar[bool]
 
@@ -141,7 +145,7 @@ class Background:
 
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
-        height, width = prediction.label.shape
+        height, width = prediction.label.shape[:2]
         covering = ImageOps.fit(Image.fromarray(self.picture), (width, height))
         composed = composite.replace_background(
             as_rgb(prediction.image), prediction.alpha(self.kept), np.array(covering)

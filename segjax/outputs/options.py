@@ -44,10 +44,7 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
         outputs.append(Overlay())
     if options.probabilities:
         outputs.append(Probabilities())
-    if options.blur is not None or options.background is not None or options.cut_out:
-        outputs += _kept_outputs(options, _kept_classes(class_names, options.keep))
-    elif options.keep is not None:
-        raise InputError("--keep names what --blur, --background or --cut-out keep; give one.")
+    outputs += kept_outputs(options, class_names)
     if options.labelme:
         outputs.append(Labelme(_background_class(class_names), _tolerance(options)))
     return outputs
@@ -70,6 +67,31 @@ def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> li
         regions = (index for index in range(len(class_names)) if index != background)
         lists.append(Coco(class_names, tuple(regions), tolerance))
     return lists
+
+
+def kept_outputs(
+    options: argparse.Namespace, class_names: Sequence[str], *, overlap: bool = False
+) -> list[Output]:
+    """The pictures of some classes before another background that the options ask for.
+
+    Of classes that `overlap`, one is kept: by itself, its probability is the foreground's.
+
+    Raises:
+      InputError: as `asked_outputs`, or several of the classes that overlap are to be kept.
+    """
+    if options.blur is None and options.background is None and not options.cut_out:
+        if options.keep is not None:
+            raise InputError(
+                "--keep names what --blur, --background or --cut-out keep; give one."
+            )
+        return []
+    alone = overlap and len(class_names) == 1 and options.keep is None
+    kept = (0,) if alone else _kept_classes(class_names, options.keep)
+    if overlap and len(kept) > 1:
+        raise InputError(
+            f"--keep: the classes {_listed(class_names)} may overlap; name the one to keep."
+        )
+    return _kept_outputs(options, kept)
 
 
 def _kept_outputs(options: argparse.Namespace, kept: tuple[int, ...]) -> list[Output]:

@@ -157,12 +157,16 @@ def chart(
     y_range: tuple[float, float] | None = None,
     y_format: Callable[[float], str] = number,
     marker: tuple[float, str] | None = None,
+    over: str = "step",
 ) -> str:
-    """A chart with its title, its key and a caption; nothing where there are no lines."""
+    """A chart with its title, its key and a caption; nothing where there are no lines.
+
+    `over` says what the x axis is.
+    """
     if not lines:
         return ""
     first, last = min(line.x[0] for line in lines), max(line.x[-1] for line in lines)
-    label = f"{title} from step {first:,.0f} to {last:,.0f}, at the end " + ", ".join(
+    label = f"{title} from {over} {first:,.0f} to {last:,.0f}, at the end " + ", ".join(
         f"{line.name} {y_format(line.y[-1])}" for line in lines if line.style != "raw"
     )
     drawing = line_chart(

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 from segjax.contracts import IGNORE, LabelledDataset
 from segjax.data.survey import Survey
-from segjax.errors import InputError
-
-LISTED = 8
-"""Names that a line gives before it counts the others."""
+from segjax.errors import InputError, first_of
 
 
 def _extent(found: Survey, transformed: bool) -> str:
@@ -51,7 +48,7 @@ def absent_classes(
     if not absent or len(absent) == len(names):
         return []
     one = len(absent) == 1
-    listed = _listed([f"{i} {names[i]!r}" for i in absent])
+    listed = first_of([f"{i} {names[i]!r}" for i in absent])
     line = (
         f"{'class' if one else 'classes'} {listed} occur{'s' if one else ''} nowhere in the "
         f"labels of {field} ({_extent(found, transformed)})"
@@ -63,11 +60,6 @@ def absent_classes(
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Survey) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax.conformity import check_grid, label_stride
-from segjax.contracts import Array, Batch, Loss, Objective, Traced
+from segjax.contracts import IGNORE, Array, Batch, Loss, Objective, Traced
 from segjax.losses import on_logits_grid
 
 
@@ -52,7 +52,17 @@ def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batc
     return on_logits_grid(batch, grid, stride=label_stride(model))
 
 
-def trace(
+def any_counts(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> bool:
+    """Whether a pixel of a batch, where the network answers, adds to the loss."""
+    maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
+    here = {k: np.asarray(v) for k, v in batch_on_grid(model, maps, grid).items()}
+    label, weight = here["label"], here.get("weight", np.ones(()))
+    if 0 < weight.ndim < label.ndim:
+        weight = weight[..., None]
+    return bool(((label != IGNORE) & (weight > 0)).any())
+
+
+def trace_example(
     model: nn.Module,
     loss: Loss,
     batch: Mapping[str, np.ndarray],

@@ -7,10 +7,9 @@ from itertools import zip_longest
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 import numpy as np
 
-from segjax.conformity import check_model, labelled
+from segjax.conformity import check_model, has_planes, labelled
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -111,6 +110,11 @@ class Semantic(Task):
         Raises:
           InputError: they differ, there is one class alone, or more than labels can hold.
         """
+        if has_planes(datasets[field]):
+            raise InputError(
+                f"{field} gives a plane a class, so that classes may overlap: use "
+                "task=segjax.tasks.multilabel.Multilabel(), or one mask of class ids."
+            )
         ours, theirs = datasets[field].class_names, datasets["train_data"].class_names
         if ours != theirs:
             raise InputError(
@@ -160,10 +164,7 @@ class Semantic(Task):
 
     def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
         """Whether a pixel of a batch, on the grid of the logits, adds to the loss."""
-        maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
-        here = dense.batch_on_grid(model, maps, traced.grid)
-        weight = np.asarray(here.get("weight", 1.0))
-        return bool(((np.asarray(here["label"]) != IGNORE) & (weight > 0)).any())
+        return dense.any_counts(model, batch, traced.grid)
 
     def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
         """A black image of background."""

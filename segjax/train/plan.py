@@ -23,7 +23,7 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
-from segjax.train.coverage import coverage, uncounted_batches
+from segjax.train.coverage import data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
 
@@ -131,7 +131,7 @@ def make_plan(
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
-    found = coverage(experiment, "train_data", "eval_data")
+    found = data_coverage(experiment, "train_data", "eval_data")
     examples = _batches(experiment, 0)
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)

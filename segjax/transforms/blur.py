@@ -1,4 +1,4 @@
-"""Gaussian blur: images change, labels do not."""
+"""Gaussian blur: images change, and nothing else."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from jaxtyping import Float64, Shaped
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.transforms.entries import change_images
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class RandomBlur:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example, its image blurred or as it was."""
-        if rng.random() >= self.probability:
-            return dict(example)
         weights = gaussian(self.sigma, self.reach)
-        return {**example, "image": blur(example["image"], weights)}
+        is_blurred = rng.random() < self.probability
+        change = lambda image: blur(image, weights) if is_blurred else image
+        return change_images(example, change, by="RandomBlur")
 
 
 def gaussian(sigma: float, reach: int) -> Float64[np.ndarray, "n"]:

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int, Int32, Int64
 
 from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
-from segjax.labels import check_planes
+from segjax.labels import check_planes, example_name
+from segjax.transforms.entries import checked_kinds
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class BorderWeights:
         """The example with its weight map; the generator is not used.
 
         Raises:
-          InputError: a label has no entry in `class_weights`.
+          InputError: the label is not one map of class ids, or one has no entry in
+            `class_weights`.
         """
-        check_planes(example)
-        label = example["label"]
+        checked_kinds(example, by="BorderWeights")
+        label = _class_ids(example)
         valid = label != IGNORE
         weight = valid.astype(np.float32)
         if self.class_weights:
@@ -67,6 +69,18 @@ class BorderWeights:
             np.float32
         )
         return {**example, "weight": weight}
+
+
+def _class_ids(example: Example) -> Int[np.ndarray, "h w"]:
+    label = example.get("label")
+    if isinstance(label, np.ndarray) and (label.ndim == 3 or label.dtype.kind not in "iub"):
+        raise InputError(
+            f"{example_name(example)}: BorderWeights finds cells in a label h w of class ids, "
+            f"but the label is {label.dtype} of shape {label.shape}: leave BorderWeights out, "
+            "or let the dataset return class ids."
+        )
+    check_planes(example)
+    return example["label"]
 
 
 def connected_components(inside: Bool[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:

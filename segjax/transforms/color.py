@@ -1,4 +1,4 @@
-"""Brightness, contrast, saturation and hue: images change, labels do not."""
+"""Brightness, contrast, saturation and hue: images change, and nothing else."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from jaxtyping import Float64, Shaped
 
 from segjax.contracts import Example, full_scale
 from segjax.errors import InputError
+from segjax.transforms.entries import change_images
 
 GREY = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601's luma of red, green, blue."""
@@ -20,7 +21,8 @@ class ColorJitter:
     distance from its mean luma, of each pixel's distance from its own luma. `hue` turns colours
     about the axis of greys by a part of the circle uniform in [−hue, hue]. Applied in this
     order as one affine map, and clipped to the dtype's range once at the end (0 … 1 for
-    float32). Images that are not RGB change in brightness and contrast alone.
+    float32). Images that are not RGB change in brightness and contrast alone. All images of an
+    example change by the same numbers (`segjax.transforms.kinds.Image`), nothing else does.
     """
 
     brightness: float = 0.0
@@ -40,18 +42,27 @@ class ColorJitter:
         factor = lambda value: rng.uniform(max(0.0, 1 - value), 1 + value)
         brightness, contrast = factor(self.brightness), factor(self.contrast)
         saturation, turn = factor(self.saturation), rng.uniform(-self.hue, self.hue)
-        image = example["image"]
-        matrix, luma = np.eye(image.shape[-1]), np.full(image.shape[-1], 1 / image.shape[-1])
-        if image.shape[-1] == 3:
-            luma = GREY
-            desaturated = np.outer(np.ones(3), luma)
-            matrix = _turn_hue(turn) @ (saturation * matrix + (1 - saturation) * desaturated)
-        mean = brightness * (luma @ image.mean((0, 1), dtype=np.float64))
-        changed = image.astype(np.float32) @ (brightness * contrast * matrix.T).astype(
-            np.float32
-        )
-        changed += np.float32((1 - contrast) * mean)
-        return {**example, "image": _to_dtype(changed, image.dtype)}
+        change = lambda image: _changed(image, brightness, contrast, saturation, turn)
+        return change_images(example, change, by="ColorJitter")
+
+
+def _changed(
+    image: Shaped[np.ndarray, "h w c"],
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    turn: float,
+) -> Shaped[np.ndarray, "h w c"]:
+    """The image after one affine map of its colours; see `ColorJitter`."""
+    matrix, luma = np.eye(image.shape[-1]), np.full(image.shape[-1], 1 / image.shape[-1])
+    if image.shape[-1] == 3:
+        luma = GREY
+        desaturated = np.outer(np.ones(3), luma)
+        matrix = _turn_hue(turn) @ (saturation * matrix + (1 - saturation) * desaturated)
+    mean = brightness * (luma @ image.mean((0, 1), dtype=np.float64))
+    changed = image.astype(np.float32) @ (brightness * contrast * matrix.T).astype(np.float32)
+    changed += np.float32((1 - contrast) * mean)
+    return _to_dtype(changed, image.dtype)
 
 
 def _turn_hue(turn: float) -> Float64[np.ndarray, "3 3"]:

@@ -7,7 +7,8 @@ from jaxtyping import Float32, Float64, Int, Shaped
 
 from segjax.contracts import Example
 from segjax.errors import InputError
-from segjax.labels import check_planes
+from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.kinds import Motion
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class RandomElastic:
     Displacement vectors on a coarse `grid` × `grid` that spans the image are Gaussian with a
     standard deviation of `sigma` pixels (the paper: 3 × 3, 10 pixels), and bicubic in between.
     Images and weight maps are sampled bilinearly, labels by nearest neighbours; beyond its
-    border the example is mirrored.
+    border the example is mirrored. Points and boxes are refused: where one goes is the inverse
+    of where a pixel comes from, which has no formula, and pixels may go to several places.
     """
 
     sigma: float = 10.0
@@ -34,7 +36,7 @@ class RandomElastic:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The deformed example; its size does not change."""
         if rng.random() >= self.probability:
-            return dict(example)
+            return unmoved(example, by="RandomElastic")
         vectors = rng.normal(scale=self.sigma, size=(2, self.grid, self.grid))
         return deform(example, vectors)
 
@@ -44,16 +46,19 @@ def deform(example: Example, vectors: Float64[np.ndarray, "2 g g"]) -> Example:
 
     `vectors` are (dy, dx) in pixels at nodes spread evenly from corner to corner.
     """
-    check_planes(example)
-    h, w = example["label"].shape
+    h, w = size_of(example, by="RandomElastic")
     rows, columns = cubic_weights(vectors.shape[1], h), cubic_weights(vectors.shape[2], w)
     dy, dx = rows @ vectors @ columns.T
     y, x = dy + np.arange(h)[:, None], dx + np.arange(w)
-    label = example["label"][_mirrored(np.rint(y), h), _mirrored(np.rint(x), w)]
-    moved = {**example, "image": _bilinear(example["image"], y, x), "label": label}
-    if "weight" in example:
-        moved["weight"] = _bilinear(example["weight"][..., None], y, x)[..., 0]
-    return moved
+    nearest = _mirrored(np.rint(y), h), _mirrored(np.rint(x), w)
+    motion = Motion(
+        by="RandomElastic",
+        size=(h, w),
+        bilinear=lambda planes, _: _bilinear(planes, y, x),
+        nearest=lambda label, _: label[nearest],
+        places=None,
+    )
+    return move(example, motion)
 
 
 def cubic_weights(nodes: int, size: int) -> Float64[np.ndarray, "size nodes"]:

@@ -1,9 +1,10 @@
-"""Scale, crop, flip and turn: image, label and weight map move together.
+"""Scale, crop, flip and turn: all entries of an example move together.
 
 A transform is a frozen dataclass, called as `(example, rng) → example`. It returns a new
-example, keeps dtypes and every key that it does not know. Images are h w c in uint8, uint16 or
-float32; labels are moved by nearest neighbours, so that no id appears that was not there. Maps
-that are not of one size are an `InputError`, which names the example and both shapes.
+example and keeps dtypes. Images are h w c in uint8, uint16 or float32; labels, h w or h w k,
+are moved by nearest neighbours, so that no id appears that was not there.
+`segjax.transforms.entries` says how each entry moves. An entry that it does not know is an
+`InputError` that names it; maps of two sizes are one that names both shapes.
 """
 
 from collections.abc import Callable
@@ -14,37 +15,11 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from segjax.contracts import IGNORE, Example, full_scale
+from segjax.contracts import Example
 from segjax.errors import InputError
-from segjax.labels import check_planes
-
-MEAN_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour in 8-bit RGB: what fills the room around images by default."""
-
-MEAN_GREY = 117
-"""Its luma, for images of any other number of channels."""
-
-
-def fill_for(
-    image: Shaped[np.ndarray, "h w c"], fill: float | tuple[float, ...], *, name: str
-) -> float | tuple[float, ...]:
-    """`fill` as it is; where it is the default, that colour in the image's channels and units.
-
-    Raises:
-      InputError: `fill` has neither one number nor as many as the image has channels; the line
-        calls the transform `name`.
-    """
-    channels = image.shape[-1]
-    if fill == MEAN_COLOUR:
-        scale = full_scale(image.dtype) / 255
-        colour = MEAN_COLOUR if channels == 3 else (MEAN_GREY,) * channels
-        return colour if scale == 1 else tuple(value * scale for value in colour)
-    if np.size(fill) not in (1, channels):
-        raise InputError(
-            f"{name} fills with {np.size(fill)} numbers {fill}, but images have {channels} "
-            "channel(s): give fill one number, or one a channel."
-        )
-    return fill
+from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.fill import MEAN_COLOUR
+from segjax.transforms.kinds import Motion
 
 
 @dataclass(frozen=True)
@@ -72,14 +47,14 @@ class RandomScale:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example at a random scale, at least one pixel high and wide."""
-        check_planes(example)
+        h, w = size_of(example, by="RandomScale")
         if self.step is None:
             factor = rng.uniform(self.minimum, self.maximum)
         else:
             steps = int((self.maximum - self.minimum) / self.step + 1e-6)
             factor = self.minimum + self.step * rng.integers(steps + 1)
-        h, w = example["label"].shape
-        return resize_example(example, max(1, round(h * factor)), max(1, round(w * factor)))
+        size = max(1, round(h * factor)), max(1, round(w * factor))
+        return _resized(example, size, by="RandomScale")
 
 
 @dataclass(frozen=True)
@@ -93,7 +68,7 @@ class Resize:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example at `size`."""
-        return resize_example(example, *_pair(self.size, "Resize"))
+        return _resized(example, _pair(self.size, "Resize"), by="Resize")
 
 
 @dataclass(frozen=True)
@@ -102,7 +77,7 @@ class RandomCrop:
 
     An example that is smaller than the window lies at a random place inside it. Around it the
     image is `fill`, one number or one a channel, in the image's own units (the default fits any
-    image, see `fill_for`); the label is 255 and a weight map 0.
+    image, see `fill_for`); the label is 255, NaN if it holds floats, and a weight map 0.
     """
 
     size: int | tuple[int, int]
@@ -117,28 +92,31 @@ class RandomCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        check_planes(example)
-        fill = fill_for(example["image"], self.fill, name="RandomCrop")
-        (top, h), (left, w) = (
-            (int(rng.integers(min(0, have - want), max(0, have - want) + 1)), want)
-            for have, want in zip(
-                example["label"].shape, _pair(self.size, "RandomCrop"), strict=True
-            )
+        have, size = size_of(example, by="RandomCrop"), _pair(self.size, "RandomCrop")
+        # Negative where the window is larger than the example.
+        top, left = (
+            int(rng.integers(min(0, old - new), max(0, old - new) + 1))
+            for old, new in zip(have, size, strict=True)
         )
-        return _map_planes(
-            example,
-            image=lambda image: _window(image, top, left, h, w, fill),
-            label=lambda label: _window(label, top, left, h, w, IGNORE),
-            weight=lambda weight: _window(weight, top, left, h, w, 0),
+        window = lambda plane, fill: _window(plane, top, left, *size, fill)
+        motion = Motion(
+            by="RandomCrop",
+            size=size,
+            bilinear=window,
+            nearest=window,
+            places=lambda xy: xy - (left, top),
+            fill=self.fill,
         )
+        return move(example, motion)
 
 
 @dataclass(frozen=True)
 class MirrorPad:
-    """`pixels` more on each side, image, label and weight map mirrored about the border pixels.
+    """`pixels` more on each side, the example's maps mirrored about the border pixels.
 
     With 92 of them a 572² crop of the result has any place of the original in the 388² centre
-    that U-Net's valid convolutions answer for (Ronneberger et al., 2015, figure 2).
+    that U-Net's valid convolutions answer for (Ronneberger et al., 2015, figure 2). Points have
+    no mirror images; boxes are refused, as the objects' mirror images would have none.
     """
 
     pixels: int
@@ -149,14 +127,20 @@ class MirrorPad:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example with its mirrored surroundings."""
-        around = ((self.pixels, self.pixels), (self.pixels, self.pixels))
-        flat = lambda plane: np.pad(plane, around, mode="reflect")
-        return _map_planes(
-            example,
-            image=lambda image: np.pad(image, (*around, (0, 0)), mode="reflect"),
-            label=flat,
-            weight=flat,
+        h, w = size_of(example, by="MirrorPad")
+        pixels = self.pixels
+        mirrored = lambda plane, _: np.pad(
+            plane, [(pixels, pixels)] * 2 + [(0, 0)] * (plane.ndim - 2), mode="reflect"
         )
+        motion = Motion(
+            by="MirrorPad",
+            size=(h + 2 * pixels, w + 2 * pixels),
+            bilinear=mirrored,
+            nearest=mirrored,
+            places=lambda xy: xy + pixels,
+            repeats=True,
+        )
+        return move(example, motion)
 
 
 @dataclass(frozen=True)
@@ -171,8 +155,12 @@ class RandomFlip:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example or its mirror image."""
         if rng.random() >= self.probability:
-            return dict(example)
-        return _map_all(example, lambda plane: plane[:, ::-1])
+            return unmoved(example, by="RandomFlip")
+        h, w = size_of(example, by="RandomFlip")
+        mirrored = lambda xy: xy * (-1, 1) + (w, 0)
+        return _rearranged(
+            example, lambda plane: plane[:, ::-1], mirrored, size=(h, w), by="RandomFlip"
+        )
 
 
 @dataclass(frozen=True)
@@ -187,8 +175,12 @@ class RandomFlipVertical:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The example or its mirror image."""
         if rng.random() >= self.probability:
-            return dict(example)
-        return _map_all(example, lambda plane: plane[::-1])
+            return unmoved(example, by="RandomFlipVertical")
+        h, w = size_of(example, by="RandomFlipVertical")
+        mirrored = lambda xy: xy * (1, -1) + (0, h)
+        return _rearranged(
+            example, lambda plane: plane[::-1], mirrored, size=(h, w), by="RandomFlipVertical"
+        )
 
 
 @dataclass(frozen=True)
@@ -198,17 +190,17 @@ class RandomRotate90:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The turned example."""
         turns = int(rng.integers(4))
-        return _map_all(example, lambda plane: np.rot90(plane, turns))
-
-
-def resize_example(example: Example, h: int, w: int) -> Example:
-    """The example at h × w: image and weight map bilinear, label nearest."""
-    return _map_planes(
-        example,
-        image=lambda image: resize_bilinear(image, h, w),
-        label=lambda label: resize_nearest(label, h, w),
-        weight=lambda weight: resize_bilinear(weight[..., None], h, w)[..., 0],
-    )
+        h, w = size_of(example, by="RandomRotate90")
+        size = (w, h) if turns % 2 else (h, w)
+        # Counter-clockwise, as `np.rot90`; y points down.
+        turned = (
+            lambda xy: xy,
+            lambda xy: xy[:, ::-1] * (1, -1) + (0, w),
+            lambda xy: xy * -1 + (w, h),
+            lambda xy: xy[:, ::-1] * (-1, 1) + (h, 0),
+        )[turns]
+        pixels = lambda plane: np.rot90(plane, turns)
+        return _rearranged(example, pixels, turned, size=size, by="RandomRotate90")
 
 
 def resize_bilinear(
@@ -234,12 +226,12 @@ def resize_bilinear(
 
 
 def resize_nearest(
-    label: Shaped[np.ndarray, "h w"], h: int, w: int
-) -> Shaped[np.ndarray, "h2 w2"]:
+    label: Shaped[np.ndarray, "h w ..."], h: int, w: int
+) -> Shaped[np.ndarray, "h2 w2 ..."]:
     """The label at h × w: each pixel is the old one under its centre (half-pixel centres)."""
     y, x = (
         (2 * np.arange(new) + 1) * old // (2 * new)
-        for new, old in zip((h, w), label.shape, strict=True)
+        for new, old in zip((h, w), label.shape[:2], strict=True)
     )
     return label[y[:, None], x]
 
@@ -256,16 +248,30 @@ def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -
     return window
 
 
-def _map_planes(example: Example, **functions: Callable[[np.ndarray], np.ndarray]) -> Example:
-    """A new example in which each named array that is there went through its function."""
-    check_planes(example)
-    moved = {key: f(example[key]) for key, f in functions.items() if key in example}
-    return {**example, **moved}
+def _resized(example: Example, size: tuple[int, int], *, by: str) -> Example:
+    h, w = size_of(example, by=by)
+    factors = np.array([size[1] / w, size[0] / h])
+    motion = Motion(
+        by=by,
+        size=size,
+        bilinear=lambda planes, _: resize_bilinear(planes, *size),
+        nearest=lambda label, _: resize_nearest(label, *size),
+        places=lambda xy: xy * factors,
+    )
+    return move(example, motion)
 
 
-def _map_all(example: Example, function: Callable[[np.ndarray], np.ndarray]) -> Example:
-    contiguous = lambda plane: np.ascontiguousarray(function(plane))
-    return _map_planes(example, image=contiguous, label=contiguous, weight=contiguous)
+def _rearranged(
+    example: Example,
+    pixels: Callable[[np.ndarray], np.ndarray],
+    places: Callable[[np.ndarray], np.ndarray],
+    *,
+    size: tuple[int, int],
+    by: str,
+) -> Example:
+    """The example whose pixels are the old ones in another order: nothing is interpolated."""
+    plain = lambda plane, _: np.ascontiguousarray(pixels(plane))
+    return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
 
 
 def _pair(size: Any, name: str) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float64, Shaped
 from PIL import Image
 
-from segjax.contracts import IGNORE, Example
+from segjax.contracts import Example
 from segjax.errors import InputError
-from segjax.labels import check_planes
-from segjax.transforms.geometric import MEAN_COLOUR, fill_for
+from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.fill import MEAN_COLOUR, fill_for
+from segjax.transforms.kinds import Motion
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class RandomRotate:
 
     PSPNet's: 10 degrees, and in its code half of the examples. The size stays; what comes from
     outside is `fill` in the image (one number or one a channel, in its own units; the default
-    fits any image, as `RandomCrop`'s), 255 in the label and 0 in a weight map. The same pixels
-    come from outside in all three. Images and weight maps are bilinear, labels nearest.
+    fits any image, as `RandomCrop`'s), 255 in the label (NaN if it holds floats) and 0 in a
+    weight map. The same pixels come from outside in all three. Images and weight maps are
+    bilinear, labels nearest.
     """
 
     degrees: float = 10.0
@@ -39,23 +41,44 @@ class RandomRotate:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        fill = fill_for(example["image"], self.fill, name="RandomRotate")
+        fill_for(example["image"], self.fill, name="RandomRotate")
         if rng.random() >= self.probability:
-            return dict(example)
-        return rotate(example, rng.uniform(-self.degrees, self.degrees), fill=fill)
+            return unmoved(example, by="RandomRotate")
+        return rotate(example, rng.uniform(-self.degrees, self.degrees), fill=self.fill)
 
 
 def rotate(example: Example, degrees: float, *, fill: float | tuple[float, ...] = 0) -> Example:
     """The example turned counter-clockwise about its centre; see `RandomRotate`."""
-    check_planes(example)
-    label = _rotated(example["label"], degrees, fill=IGNORE, method=Image.Resampling.NEAREST)
-    turned = {
-        **example,
-        "image": _rotated_image(example["image"], degrees, fill),
-        "label": label,
-    }
-    if "weight" in example:
-        turned["weight"] = _rotated(example["weight"], degrees, fill=0)
+    h, w = size_of(example, by="RandomRotate")
+    motion = Motion(
+        by="RandomRotate",
+        size=(h, w),
+        bilinear=lambda planes, fill: _rotated_image(planes, degrees, fill),
+        nearest=lambda label, fill: _rotated_label(label, degrees, fill),
+        places=lambda xy: _rotated_places(xy, degrees, centre=(w / 2, h / 2)),
+        fill=fill,
+    )
+    return move(example, motion)
+
+
+def _rotated_places(
+    xy: Float64[np.ndarray, "n 2"], degrees: float, *, centre: tuple[float, float]
+) -> Float64[np.ndarray, "n 2"]:
+    """Places after a counter-clockwise turn about `centre`; y points down."""
+    angle = np.deg2rad(degrees)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return (xy - centre) @ np.array([[cosine, -sine], [sine, cosine]]) + centre
+
+
+def _rotated_label(
+    label: Shaped[np.ndarray, "h w ..."], degrees: float, fill: float
+) -> Shaped[np.ndarray, "h w ..."]:
+    """Nearest neighbours of any dtype: what Pillow turns are the pixels' numbers."""
+    h, w = label.shape[:2]
+    numbers = Image.fromarray(np.arange(h * w, dtype=np.int32).reshape(h, w))
+    came_from = np.asarray(numbers.rotate(degrees, Image.Resampling.NEAREST, fillcolor=-1))
+    turned = label.reshape(h * w, *label.shape[2:])[came_from.clip(0)]
+    turned[came_from < 0] = fill
     return turned
 
 
@@ -72,13 +95,10 @@ def _rotated_image(
 
 
 def _rotated(
-    plane: Shaped[np.ndarray, "h w ..."],
-    degrees: float,
-    *,
-    fill: float | tuple[int, ...],
-    method: Image.Resampling = Image.Resampling.BILINEAR,
+    plane: Shaped[np.ndarray, "h w ..."], degrees: float, *, fill: float | tuple[int, ...]
 ) -> Shaped[np.ndarray, "h w ..."]:
     """What Pillow turns, in its own dtype; 16 bits go through float32, which holds them."""
+    method = Image.Resampling.BILINEAR
     if plane.dtype == np.uint8:
         fill = round(fill) if isinstance(fill, float) else fill
         return np.array(Image.fromarray(plane).rotate(degrees, method, fillcolor=fill))

@@ -83,12 +83,13 @@ BACKBONES = {
                 Row(5, 16, 8, False, False, 2),
                 Row(5, 16, 16, True, True, 2),
                 Row(3, 32, 16, False, True, 1),
+                Row(3, 32, 16, False, True, 1),
             )
         ),
         (16, 8, 8, 8, 96),
-        5,
+        6,
         strides=(16, 32),
-        subsampled=(3, 0),
+        subsampled=(4, 0),
     ),
     "xception": Promise(
         Xception(

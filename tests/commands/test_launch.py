@@ -144,6 +144,7 @@ def test_a_run_that_lost_its_last_checkpoint_ends_with_the_same_bits(
     assert sorted(events_of(broken))[-1][0] == 12
 
 
+@pytest.mark.slow
 def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
     # This process has four CPU devices, the command below sees one.
     workdir = tmp_path / "one"
@@ -168,6 +169,7 @@ def free_port():
         yield held.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
     workdir = tmp_path / "two"
     command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
@@ -342,6 +344,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path
     assert f"checkpoints/{int(state['step'])} " in error or f"/{int(state['step'])}." in error
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_what_was_saved_restores(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
@@ -400,12 +403,8 @@ def killed(workdir, event, pattern, *options) -> list[int]:
     """The steps with a whole checkpoint after a run that killed itself at a marked point."""
     script = pathlib.Path(__file__).with_name("killed_run.py")
     command = [sys.executable, script, event, rf"/checkpoints{pattern}", TINY]
-    # It computes as this process does, and dies while it writes none of the shared programs.
-    environment = {
-        **os.environ,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9",
-    }
+    # It dies while it writes none of the shared programs.
+    environment = os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     done = subprocess.run(
         [*command, "--workdir", workdir, *options],
         env=environment,
@@ -417,6 +416,7 @@ def killed(workdir, event, pattern, *options) -> list[int]:
     return sorted(int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit())
 
 
+@pytest.mark.slow
 def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, capsys):
     workdir = tmp_path / "run"
     for moment, (event, pattern, whole, parts) in KILLS.items():
@@ -428,6 +428,7 @@ def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, capsy
     assert not [*workdir.glob("checkpoints/*tmp*")]
 
 
+@pytest.mark.slow
 def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_path, capsys):
     workdir = tmp_path / "run"
     # Of three checkpoints the last and the best are kept: at least one is removed.

@@ -187,11 +187,13 @@ def _wrapped(finished, image, *wrappers):
     [
         (("--flip", "--scales", "0.5,1,2"), (Flip(), MultiScale((0.5, 1.0, 2.0)))),
         (("--window", "16"), (SlidingWindow(16),)),
-        (("--crf",), (CRF(),)),
+        pytest.param(("--crf",), (CRF(),), marks=pytest.mark.slow),
         (("--split", "2x2", "--flip"), (Flip(),)),
         (("--side", "16"), (LongestSide(16),)),
         (("--side", "0", "--pad-to-multiple", "8"), (PadToMultiple(8),)),
-        (("--crf", "--side", "16"), (CRF(), LongestSide(16))),
+        pytest.param(
+            ("--crf", "--side", "16"), (CRF(), LongestSide(16)), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda options: "".join(map(str, options))[:16],
 )

@@ -8,6 +8,10 @@ import pytest
 from segjax.data.loader import batches, equal_size_batches
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError
+from segjax.transforms.border import BorderWeights
+from segjax.transforms.entries import Declare
+from segjax.transforms.geometric import RandomCrop, RandomScale
+from segjax.transforms.kinds import Nearest
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,11 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_worker_processes_change_nothing():
     dataset = Synthetic(size=16)
-    expected = take(3, dataset, transforms=(), first_step=2)
-    found = take(3, dataset, transforms=(), first_step=2, workers=2)
+    # What is declared of an entry reaches the worker's transforms too.
+    declared = Declare("weight", Nearest())
+    transforms = (declared, BorderWeights(), RandomScale(1.1, 1.5), RandomCrop(20))
+    expected = take(3, dataset, transforms=transforms, first_step=2)
+    found = take(3, dataset, transforms=transforms, first_step=2, workers=2)
     assert_equal(found, expected)
     assert all(type(value) is np.ndarray for batch in found for value in batch.values())
 

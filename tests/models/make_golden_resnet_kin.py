@@ -15,7 +15,7 @@ import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
 OTHER = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
-fill = OTHER["fill"]
+fill = runpy.run_path(str(FOLDER.parent / "fill.py"))["fill"]
 
 WIDTH = 16
 SIZES = {"pspnet": (36, 68), "duc": (40, 216), "refinenet": (44, 77)}

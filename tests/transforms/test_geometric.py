@@ -32,7 +32,7 @@ def example(h=8, w=10, c=3, dtype=np.uint8, seed=0):
     number = np.arange(h * w).reshape(h, w)
     image = np.repeat(number[..., None], c, axis=-1).astype(dtype)
     label, weight = number.astype(np.uint8), number.astype(np.float32)
-    return {"image": image, "label": label, "weight": weight, "name": "a", "extra": [1]}
+    return {"image": image, "label": label, "weight": weight, "name": "a", "extra": 1.5}
 
 
 def rng(seed=0):

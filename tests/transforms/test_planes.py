@@ -39,7 +39,7 @@ EXAMPLE = {
 @pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
 @pytest.mark.parametrize(
     ("key", "shape"),
-    [("label", (6, 7, 1)), ("label", (1, 6, 7)), ("label", (3, 7)), ("weight", (6, 1))],
+    [("label", (7, 6, 1)), ("label", (1, 6, 7)), ("label", (3, 7)), ("weight", (6, 1))],
 )
 def test_maps_of_two_sizes_are_refused_with_both_shapes_and_the_name(transform, key, shape):
     transform(EXAMPLE, np.random.default_rng(0))
@@ -47,6 +47,16 @@ def test_maps_of_two_sizes_are_refused_with_both_shapes_and_the_name(transform, 
     with pytest.raises(InputError, match="^Example 'scan 7'") as raised:
         transform(wrong, np.random.default_rng(0))
     assert str(shape) in str(raised.value) and "(6, 7, 3)" in str(raised.value)
+
+
+@pytest.mark.parametrize("label", [np.zeros((6, 7, 2), np.uint8), np.zeros((6, 7), np.float32)])
+def test_border_weights_refuse_what_is_not_one_map_of_class_ids(label):
+    wrong = {**EXAMPLE, "label": label}
+    with pytest.raises(
+        InputError, match="^Example 'scan 7': BorderWeights finds cells"
+    ) as raised:
+        BorderWeights()(wrong, np.random.default_rng(0))
+    assert f"{label.dtype} of shape {label.shape}" in str(raised.value)
 
 
 @pytest.mark.parametrize("label", [-1, 2, 254])

@@ -1,0 +1,169 @@
+"""Mask files → labels: class ids of one file, or the planes of one file a class or of one.
+
+A plane holds 1 where a pixel belongs to its class, 0 where it does not, and 255 where it is
+ignored, so that a pixel may belong to several classes, or to none.
+"""
+
+import io
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from segjax.contracts import IGNORE
+from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, pages
+from segjax.data.label_map import LabelMap, classes_of, outside, remedy
+from segjax.data.masks import largest_sample, stored_planes, stored_samples
+from segjax.data.whites import Found
+from segjax.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelKind:
+    """What labels a dataset's masks hold.
+
+    Attributes:
+      num_classes: classes of a pixel, or planes.
+      label_map: what ids become classes; in a plane, 0, 1 or 255.
+      planes: whether a label has a plane a class.
+      limit: the largest mask that is decoded.
+    """
+
+    num_classes: int
+    label_map: LabelMap = ()
+    planes: bool = False
+    limit: Limit = DEFAULT_LIMIT
+
+
+class Label(NamedTuple):
+    """One image's label, h w or, of planes, h w k; its mask is one of `count` in its file."""
+
+    classes: UInt8[np.ndarray, "..."]
+    count: int
+    masks: list[Found]
+
+
+def label_pages(
+    files: Sequence[pathlib.Path], data: Mapping[pathlib.Path, bytes], kind: LabelKind
+) -> Iterator[Label]:
+    """The label of each image of a source, in order.
+
+    Args:
+      files: the mask; or, of planes, one file a class.
+      data: the contents of each.
+      kind: of label.
+
+    Raises:
+      InputError: a file cannot be read, or holds values that are no classes; or planes differ
+        in size or number.
+    """
+    read = lambda path: pages(io.BytesIO(data[path]), name=path, limit=kind.limit)
+    if not kind.planes:
+        (path,) = files
+        for page in read(path):
+            classes, found = _class_ids(stored_samples(page, path), page, path, kind)
+            yield Label(classes, page.count, [found])
+    elif len(files) == kind.num_classes:
+        for same in zip_longest(*map(read, files)):
+            _check_counts(files, same)
+            planes = [
+                _class_ids(stored_samples(page, path), page, path, kind)
+                for page, path in zip(same, files, strict=True)
+            ]
+            yield _joined(planes, files, count=same[0].count)
+    else:
+        yield from _of_one_file(files[0], read(files[0]), kind)
+
+
+def _of_one_file(path: pathlib.Path, found: Iterator[Page], kind: LabelKind) -> Iterator[Label]:
+    """A label a page where pages have a channel a class, or one label of a page a class."""
+    k, gathered = kind.num_classes, []
+    for page in found:
+        channels = stored_planes(page, path)
+        planes = [_class_ids(channel, page, path, kind) for channel in channels]
+        if len(planes) == k:
+            yield _joined(planes, [path] * k, count=page.count)
+            continue
+        if len(planes) != 1 or page.count != k:
+            raise InputError(
+                f"{path} holds {page.count} image(s) of {len(planes)} channel(s), but there "
+                f"are {k} classes: save one channel a class, or a TIFF of one page a class, or "
+                'name one mask file a class, as in masks=("cup", "disc").'
+            )
+        gathered += planes
+    if gathered:
+        yield _joined(gathered, [path] * k, count=1)
+
+
+def _check_counts(files: Sequence[pathlib.Path], same: Sequence[Page | None]) -> None:
+    """Raises InputError where the masks of one image do not all have this page."""
+    for path, page in zip(files, same, strict=True):
+        there = next(other for other in same if other is not None)
+        if page is None or page.count != there.count:
+            other = files[next(i for i, p in enumerate(same) if p is there)]
+            raise InputError(
+                f"{path} and {other}, masks of one image, hold different numbers of images: "
+                "save as many in each."
+            )
+
+
+def _joined(
+    planes: Sequence[tuple[np.ndarray, Found]], files: Sequence[pathlib.Path], *, count: int
+) -> Label:
+    arrays, masks = zip(*planes, strict=True)
+    for array, path in zip(arrays, files, strict=True):
+        if array.shape != arrays[0].shape:
+            (h, w), (height, width) = array.shape, arrays[0].shape
+            raise InputError(
+                f"{path} is {w}x{h} pixels and {files[0]} {width}x{height}, but they are "
+                "planes of one label: mend them, or leave the image out."
+            )
+    return Label(np.stack(arrays, axis=-1), count, list(masks))
+
+
+def _class_ids(
+    samples: Int[np.ndarray, "h w"], page: Page, path: pathlib.Path, kind: LabelKind
+) -> tuple[UInt8[np.ndarray, "h w"], Found]:
+    """Class ids (of a plane 0 and 1) and 255, and what the file held."""
+    num_classes = 2 if kind.planes else kind.num_classes
+    present = np.unique(samples)
+    ids = present.tolist()
+    if strange := outside(ids, kind.label_map, num_classes):
+        listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
+        known = (
+            f"the label ids {listed}, but the {num_classes} classes have ids 0 to "
+            f"{num_classes - 1} (and {IGNORE} = ignored)"
+        )
+        if kind.planes:
+            known = (
+                f"the values {listed}, but a class's plane holds 0 and 1 (and {IGNORE} = "
+                "ignored)"
+            )
+        raise InputError(f"{path} has {known}: " + remedy(ids, num_classes))
+    classes = np.array(classes_of(ids, kind.label_map), np.uint8)
+    found = Found.of(path, ids, classes.tolist(), largest=largest_sample(page))
+    if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.
+        table = np.zeros(ids[-1] + 1, np.uint8)
+        table[present] = classes
+        return table[samples], found
+    return classes[np.searchsorted(present, samples)], found
+
+
+def stacked(label: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
+    """The planes of a label below each other, as one picture of one channel holds them."""
+    return label if label.ndim == 2 else np.concatenate(list(np.moveaxis(label, -1, 0)))
+
+
+def unstacked(
+    picture: UInt8[np.ndarray, "..."], planes: int | None
+) -> UInt8[np.ndarray, "..."]:
+    """The label that `stacked` made a picture of; None: it had no planes."""
+    if planes is None:
+        return picture
+    height, width = picture.shape
+    stack = picture.reshape(planes, height // planes, width)
+    return np.ascontiguousarray(np.moveaxis(stack, 0, -1))

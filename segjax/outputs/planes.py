@@ -1,0 +1,123 @@
+"""What is written of a prediction of planes: a mask a class, the overlay, probabilities."""
+
+import argparse
+import dataclasses
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from segjax.atomic import atomic_path
+from segjax.drawing.overlay import palette_png, planes_overlay, save_png
+from segjax.errors import InputError
+from segjax.outputs.kinds import Output, Overlay, Prediction, Probabilities
+from segjax.outputs.options import kept_outputs
+
+Colour = tuple[int, int, int]
+
+REFUSED = ("labelme", "coco", "areas", "tolerance")
+"""Options of predict for what is made of one mask of class ids."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaneMask:
+    """A palette PNG of one class: 0 outside (black), 1 inside (its colour).
+
+    Attributes:
+      plane: which one.
+      colour: red, green, blue.
+      suffix: of the file's name.
+    """
+
+    plane: int
+    colour: Colour
+    suffix: str = ".png"
+    soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
+
+    def save(self, prediction: Prediction, path: pathlib.Path) -> None:
+        """Writes the file, whole or not at all."""
+        table = np.zeros((256, 3), np.uint8)
+        table[1] = self.colour if any(self.colour) else 255
+        save_png(palette_png(prediction.label[..., self.plane], table), path)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanesOverlay:
+    """The planes over the image; `colours` has one for each."""
+
+    colours: tuple[Colour, ...]
+    suffix: ClassVar[str] = Overlay.suffix
+    soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
+
+    def save(self, prediction: Prediction, path: pathlib.Path) -> None:
+        """Writes the file, whole or not at all."""
+        drawn = planes_overlay(prediction.image, prediction.label, np.array(self.colours))
+        save_png(Image.fromarray(drawn), path)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaneProbabilities:
+    """`probabilities`, float16 h × w × k, and the planes' `class_names`; compressed."""
+
+    names: tuple[str, ...]
+    suffix: ClassVar[str] = Probabilities.suffix
+    soft: ClassVar[bool] = True
+    edited: ClassVar[bool] = False
+
+    def save(self, prediction: Prediction, path: pathlib.Path) -> None:
+        """Writes the file, whole or not at all."""
+        assert prediction.probabilities is not None
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                probabilities=prediction.probabilities.astype(np.float16),
+                class_names=np.array(self.names),
+            )
+
+
+def asked_plane_outputs(
+    options: argparse.Namespace, names: Sequence[str], colours: Sequence[Colour]
+) -> list[Output]:
+    """The files that predict's options ask for, the masks first.
+
+    One plane is `<stem>.png`; of several each is `<stem>_<class>.png`.
+
+    Raises:
+      InputError: an option asks for what is not made of planes.
+    """
+    for option in REFUSED:
+        if getattr(options, option) not in (None, False):
+            raise InputError(
+                f"--{option} is made of one mask in which classes exclude one another, and "
+                "those of this run may overlap: leave it out, and use the masks of each class."
+            )
+    suffixes = [".png"] if len(names) == 1 else _suffixes(names)
+    outputs: list[Output] = [
+        PlaneMask(k, colour, suffix)
+        for k, (colour, suffix) in enumerate(zip(colours, suffixes, strict=True))
+    ]
+    if options.overlay:
+        outputs.append(PlanesOverlay(tuple(colours)))
+    if options.probabilities:
+        outputs.append(PlaneProbabilities(tuple(names)))
+    return [*outputs, *kept_outputs(options, names, overlap=True)]
+
+
+def _suffixes(names: Sequence[str]) -> list[str]:
+    """`_<class>.png` with what names of files may hold; equal ones are numbered.
+
+    >>> _suffixes(["optic disc", "cup/rim", "overlay", "Overlay"])
+    ['_optic_disc.png', '_cup_rim.png', '_2_overlay.png', '_3_Overlay.png']
+    """
+    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    folded = [name.casefold() for name in plain]
+    taken = {Overlay.suffix.removeprefix("_").removesuffix(".png")}
+    return [
+        f"_{i}_{name}.png" if key in taken or folded.count(key) > 1 else f"_{name}.png"
+        for i, (name, key) in enumerate(zip(plain, folded, strict=True))
+    ]

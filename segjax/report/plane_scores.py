@@ -1,0 +1,120 @@
+"""The parts of a report that show planes: scores by class, curves over thresholds, pictures."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from segjax.contracts import IGNORE
+from segjax.drawing.overlay import LUMINANCE, UNCOUNTED, WRONG, as_rgb, planes_overlay
+from segjax.report.class_scores import swatch
+from segjax.report.curves import chart, is_number, percent
+from segjax.report.examples import Panels, Picture, shrunk
+from segjax.report.svg import Line
+
+COLUMNS = {"dice": "Dice %", "iou": "IoU %", "precision": "Precision %", "recall": "Recall %"}
+MOST_LINES = 5
+"""Styles of lines that a page tells apart."""
+
+
+def plane_table(
+    scores: Mapping[str, Mapping[str, Any]], colours: np.ndarray, *, title: str
+) -> str:
+    """Scores by class as a table, the highest Dice first; `scores` is {score: {class: …}}."""
+    names = list(scores["dice"])
+    rank = [-value if is_number(value) else np.inf for value in scores["dice"].values()]
+    rows = []
+    for i in map(int, np.argsort(rank, kind="stable")):
+        cells = "".join(f"<td>{_per_cent(scores[key].get(names[i]))}</td>" for key in COLUMNS)
+        head = f'<th scope="row">{swatch(colours[i])}{escape(names[i])}</th>'
+        rows.append(f"<tr>{head}{cells}</tr>")
+    heads = "".join(f'<th scope="col">{text}</th>' for text in COLUMNS.values())
+    return (
+        f'<figure><h3>{escape(title)}</h3><div class="scroll">'
+        f'<table aria-label="{escape(title)}"><thead><tr><th scope="col">Class</th>{heads}</tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div></figure>"
+    )
+
+
+def _per_cent(value: Any) -> str:
+    return f"{100 * value:.1f}" if is_number(value) else "–"
+
+
+def threshold_chart(
+    thresholds: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    caption: str,
+    marker: tuple[float, str],
+) -> str:
+    """Scores between 0 and 1 over the threshold; values that are NaN are left out."""
+    lines = []
+    for name, values in list(curves.items())[:MOST_LINES]:
+        there = ~np.isnan(values)
+        if there.any():
+            style = f"line-{1 + len(lines)}"
+            lines.append(Line(name, thresholds[there], values[there], style))
+    return chart(
+        title,
+        lines,
+        caption,
+        y_range=(0.0, 1.0),
+        y_format=percent,
+        marker=marker,
+        over="threshold",
+    )
+
+
+def plane_panels(
+    image: np.ndarray,
+    label: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    names: Sequence[str],
+    colours: np.ndarray,
+    longest: int,
+) -> Panels:
+    """Image, truth, prediction and errors with sides up to `longest`, and the classes in them.
+
+    Args:
+      image: h w c.
+      label: h w k of 0, 1 and 255.
+      prediction: h w k of 0 and 1.
+      names, colours: one a plane.
+      longest: pixels.
+    """
+    small = shrunk(as_rgb(image), longest)
+    truth, answer = (
+        np.stack(
+            [
+                shrunk(np.ascontiguousarray(p), longest, nearest=True)
+                for p in np.moveaxis(x, -1, 0)
+            ],
+            axis=-1,
+        )
+        for x in (label.astype(np.uint8), prediction.astype(np.uint8))
+    )
+    present = [
+        k for k in range(len(names)) if (label[..., k] == 1).any() or prediction[..., k].any()
+    ]
+    items = "".join(f"<li>{swatch(colours[k])}{escape(names[k])}</li>" for k in present)
+    return Panels(
+        (
+            Picture("Image", small),
+            Picture("Truth", planes_overlay(small, truth == 1, colours)),
+        ),
+        (Picture("Prediction", planes_overlay(small, answer == 1, colours)),),
+        (Picture("Errors", _errors(small, truth, answer)),),
+        f'<ul class="legend">{items}</ul>',
+    )
+
+
+def _errors(rgb: np.ndarray, truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """The image dimmed, orange where a plane is wrong, flat grey where all are ignored."""
+    counted = truth != IGNORE
+    picture = np.repeat((0.45 * (rgb @ LUMINANCE)).astype(np.uint8)[..., None], 3, axis=-1)
+    picture[((truth != answer) & counted).any(-1)] = WRONG
+    picture[~counted.any(-1)] = UNCOUNTED
+    return picture

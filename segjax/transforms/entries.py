@@ -1,0 +1,214 @@
+"""Which kind each entry of an example is: a transform moves everything, or refuses by name.
+
+`KINDS` is the table of the names that segjax knows. An entry of another name is text or a
+number, which stays as it is, or has been declared:
+
+    transforms=(Declare("depth", Nearest()), RandomScale(), RandomCrop(513), RandomFlip())
+
+The example carries what was declared under "kinds", so that it reaches every later transform,
+in threads and worker processes alike, and a dataset may return "kinds" itself. Anything else is
+an `InputError`: a depth map that stayed behind at a flip would be learned without a word.
+"""
+
+import numbers
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from segjax.contracts import Example
+from segjax.errors import InputError
+from segjax.labels import check_image, check_map, example_name
+from segjax.transforms.kinds import (
+    Bilinear,
+    Boxes,
+    Fixed,
+    Follows,
+    Image,
+    Kind,
+    Motion,
+    Nearest,
+    Points,
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "image": Image(),
+        "label": Nearest(),
+        "weight": Bilinear(),
+        "points": Points(),
+        "boxes": Boxes(),
+        "classes": Follows("boxes"),
+        "instance_ids": Follows("boxes"),
+        # Which pixel belongs to which instance; 0, unlike 255, is never the number of one.
+        "instances": Nearest(fill=0),
+        "name": Fixed(),
+        "kinds": Fixed(),
+    }
+)
+"""The kind of each entry that segjax knows by its name."""
+
+PLAIN = (str, bytes, numbers.Number, np.generic, os.PathLike, type(None))
+"""What an entry of any name may be without having a place in the image."""
+
+
+@dataclass(frozen=True)
+class Declare:
+    """Says of which kind the entry `key` is, to all transforms after it.
+
+    It comes first. `kind` is one of `segjax.transforms.kinds`, or of your own: `Image()` for
+    another photograph, `Nearest()` for another label or a measured target, `Bilinear()` for a
+    map of numbers that the network reads, `Points()`, `Boxes()`, `Follows("boxes")` for one
+    item a box, `Fixed()` for what has no place in the image. It may also give a known name
+    another kind: `Declare("label", Bilinear())`.
+    """
+
+    key: str
+    kind: Kind
+
+    def __post_init__(self):
+        if self.key in ("image", "kinds"):
+            raise InputError(f"Declare cannot change what {self.key!r} is; name another key.")
+        _check_kind(f"Declare({self.key!r}, …)", self.kind)
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        """The example that knows the entry's kind, whether it has the entry or not."""
+        return {**example, "kinds": {**example.get("kinds", {}), self.key: self.kind}}
+
+
+def kinds_of(example: Example, *, by: str) -> dict[str, Kind]:
+    """The kind of each entry of an example, in the order of the entries.
+
+    Raises:
+      InputError: an entry has none; names it, the transform `by` and the remedy.
+    """
+    declared = _declared(example)
+    kinds = {}
+    for key, value in example.items():
+        if key in declared:
+            kinds[key] = declared[key]
+        elif isinstance(value, PLAIN):
+            kinds[key] = Fixed()
+        else:
+            shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
+            raise InputError(
+                f"{example_name(example)}: {by} does not know how to move the entry {key!r} "
+                f"({type(value).__name__}{shape}): say it at the start of transforms, for "
+                f"example with Declare({key!r}, Nearest()) of segjax.transforms.entries and "
+                "segjax.transforms.kinds, or with Fixed() if it is to stay as it is."
+            )
+    return kinds
+
+
+def checked_kinds(example: Example, *, by: str) -> dict[str, Kind]:
+    """`kinds_of` an example in which every entry is what its kind says.
+
+    Raises:
+      InputError: an entry has no kind or is not of it; names example, entry and remedy.
+    """
+    kinds = kinds_of(example, by=by)
+    check_image(example)
+    size = example["image"].shape[:2]
+    for key, kind in kinds.items():
+        if key == "image":
+            continue
+        if key in ("label", "weight") and isinstance(kind, Nearest | Bilinear):
+            check_map(example, key, planes=True)
+        elif fault := kind.fault(example[key], size):
+            raise InputError(f"{example_name(example)}: {key!r} {fault}.")
+        if isinstance(kind, Follows):
+            _check_follows(example, key, kind.of, kinds)
+    return kinds
+
+
+def unmoved(example: Example, *, by: str) -> Example:
+    """A new example of the same entries, if `move` would take it.
+
+    Raises:
+      InputError: `move` would not; so whether it is refused does not hang on a random number.
+    """
+    checked_kinds(example, by=by)
+    return dict(example)
+
+
+def move(example: Example, motion: Motion) -> Example:
+    """A new example in which every entry has moved as its kind does.
+
+    Raises:
+      InputError: an entry has no kind, is not of it, or cannot be moved by this transform.
+    """
+    kinds = checked_kinds(example, by=motion.by)
+    name = example_name(example)
+    moved = {
+        key: kind.move(example[key], motion, what=f"{name}: {key!r}")
+        for key, kind in kinds.items()
+    }
+    kept = {}
+    for key, kind in kinds.items():
+        if isinstance(kind, Points | Boxes):
+            moved[key], kept[key] = kind.clipped(moved[key], motion.size)
+    for key, kind in kinds.items():
+        if isinstance(kind, Follows):
+            moved[key] = moved[key][kept[kind.of]]
+    return moved
+
+
+def change_images(
+    example: Example, change: Callable[[np.ndarray], np.ndarray], *, by: str
+) -> Example:
+    """A new example with other colours in `image` and in whatever is declared `Image()`.
+
+    Raises:
+      InputError: an entry has no kind; it might be an image.
+    """
+    kinds = kinds_of(example, by=by)
+    is_image = lambda key: isinstance(kinds[key], Image)
+    return {key: change(value) if is_image(key) else value for key, value in example.items()}
+
+
+def size_of(example: Example, *, by: str) -> tuple[int, int]:
+    """(height, width) of an example that `move` takes.
+
+    Raises:
+      InputError: `move` would not take it.
+    """
+    checked_kinds(example, by=by)
+    h, w, _ = example["image"].shape
+    return h, w
+
+
+def _declared(example: Example) -> Mapping[str, Kind]:
+    own = example.get("kinds", {})
+    if not isinstance(own, Mapping):
+        raise InputError(
+            f"{example_name(example)}: 'kinds' must be a dictionary of kinds by key, got "
+            f"{type(own).__name__}."
+        )
+    for key, kind in own.items():
+        _check_kind(f"{example_name(example)}: the kind of {key!r}", kind)
+    return {**KINDS, **own}
+
+
+def _check_kind(what: str, kind: Any) -> None:
+    if isinstance(kind, type) or not isinstance(kind, Kind):
+        call = f"write {kind.__name__}()" if isinstance(kind, type) else "write Nearest()"
+        raise InputError(
+            f"{what} must be one of segjax.transforms.kinds, got {kind!r}: {call}, for example."
+        )
+
+
+def _check_follows(example: Example, key: str, of: str, kinds: Mapping[str, Kind]) -> None:
+    if not isinstance(kinds.get(of), Points | Boxes):
+        found = f"is {type(kinds[of]).__name__}" if of in kinds else "is not there"
+        raise InputError(
+            f"{example_name(example)}: {key!r} has one item for each of {of!r}, which {found}: "
+            f"give {of!r} points or boxes, or declare {key!r} otherwise, as Fixed() say."
+        )
+    if len(example[key]) != len(example[of]):
+        raise InputError(
+            f"{example_name(example)}: {key!r} has {len(example[key])} items for "
+            f"{len(example[of])} of {of!r}; give one for each."
+        )
