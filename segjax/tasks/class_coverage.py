@@ -5,7 +5,8 @@ Both give numbers that look like results, so they are said before the first step
 
 from collections.abc import Sequence
 
-from segjax.contracts import IGNORE, LabelledDataset
+from segjax.conformity import declares
+from segjax.contracts import IGNORE, LabelledDataset, Mapped
 from segjax.data.survey import Survey
 from segjax.errors import InputError, first_of
 
@@ -36,7 +37,7 @@ def all_ignored(
 
 
 def _label_map_too(data: LabelledDataset) -> str:
-    return " and its label_map" if hasattr(data, "label_map") else ""
+    return " and its label_map" if declares(data, Mapped) else ""
 
 
 def absent_classes(
@@ -67,7 +68,7 @@ def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Surv
 
     It may where one class alone is missing, or where one alone is there.
     """
-    names, pairs = data.class_names, getattr(data, "label_map", None)
+    names, pairs = data.class_names, data.label_map if declares(data, Mapped) else None
     if not found.ignored or 1 not in (len(absent), len(names) - len(absent)):
         return ""
     if pairs and any(pair[1] == IGNORE for pair in pairs):

@@ -13,8 +13,8 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset
-from segjax.contracts import Dataset, Traced, Variables
+from segjax.conformity import canvas, check_dataset, declares
+from segjax.contracts import Dataset, Traced, Undoing, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
@@ -262,11 +262,11 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
       InputError: the network, the normalisation or a wrapper refuses it, or a network that
         undoes the normalisation undoes another one.
     """
-    undone = getattr(experiment.model, "normalize", experiment.normalize)
-    if undone != experiment.normalize:
+    model = experiment.model
+    if declares(model, Undoing) and model.normalize != experiment.normalize:
         raise InputError(
-            f"model.normalize={undone} undoes another normalisation than the experiment's, "
-            f"{experiment.normalize}; give both the same."
+            f"model.normalize={model.normalize} undoes another normalisation than the "
+            f"experiment's, {experiment.normalize}; give both the same."
         )
     data, task = experiment.eval_data, experiment.task
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]

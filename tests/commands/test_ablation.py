@@ -226,5 +226,5 @@ def test_variants_of_other_classes_or_in_another_order_are_not_compared(names, l
     first, *_, wide = experiments.load_all(listed)[0]
     first = dataclasses.replace(first, eval_data=Named("val", size=32, count=3))
     wide = dataclasses.replace(wide, eval_data=Other("val", size=32, count=3))
-    with pytest.raises(InputError, match="'wide' has the classes .*, 'narrow' has backg"):
+    with pytest.raises(InputError, match="'wide' are of the classes .*'narrow' of .* backg"):
         check_variants([first, wide], "x.py")

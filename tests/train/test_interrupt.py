@@ -13,11 +13,11 @@ import time
 import jax
 import numpy as np
 import pytest
-from segjax.evaluate.score import Scorer
 
 from segjax import launch
 from segjax.data.synthetic import Synthetic
-from segjax.train import loop, plan
+from segjax.tasks.scorer import Scorer
+from segjax.train import evaluation, loop, plan
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, read_metrics
@@ -136,7 +136,7 @@ def test_ctrl_c_after_the_last_step_says_that_only_the_evaluation_is_missing(
     whole, tmp_path, monkeypatch, capsys
 ):
     shutil.copytree(whole, tmp_path / "run")
-    press_at(monkeypatch, launch, "write_results", 1)
+    press_at(monkeypatch, evaluation, "write_results", 1)
     assert run(tmp_path / "run", capsys) == (
         130,
         "interrupted: all 12 steps are trained; the same command evaluates them.",
