@@ -71,10 +71,11 @@ def test_vgg16_returns_what_torchvision_returns():
     _assert_golden({f"vgg16/{k}": v for k, v in features.items()})
 
 
-@pytest.mark.slow_but("8s-FCN8s")
+@pytest.mark.slow_but("8s")
 @pytest.mark.parametrize(
     "name, network",
     [("32s", FCN32s), ("16s", FCN16s), ("8s", FCN8s), ("atonce", FCN8sAtOnce)],
+    ids=["32s", "16s", "8s", "atonce"],
 )
 def test_fcn_on_vgg16_returns_what_its_prototxt_does(name, network):
     backbone = VGG(stages=ONE_EACH, width=WIDTH, pool=CEIL)
