@@ -6,6 +6,7 @@ import runpy
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from segjax.backbones.densenet import DenseNet, DenseNet121
 from segjax.ops.dispatch import plain
