@@ -178,7 +178,7 @@ def convolution(x, kernel, form, *, stride=1, padding=0, dilation=1, groups=1):
         return conv2d(x, kernel, groups=groups, **options)
     twice = lambda number: (number, number)
     pads = (twice(padding), twice(padding))
-    window = tap_matmul.Window(twice(stride), pads, twice(dilation), groups)
+    window = tap_matmul.TapWindow(twice(stride), pads, twice(dilation), groups)
     return FORMS[form](x, kernel, window)
 
 
@@ -187,7 +187,7 @@ def transposed_convolution(x, kernel, form, *, stride=1, padding=0):
     if form is None:
         return conv_transpose2d(x, kernel, stride=stride, padding=padding)
     borders = tuple((size - 1 - padding,) * 2 for size in kernel.shape[:2])
-    window = tap_matmul.Window((stride, stride), borders, (1, 1), 1)
+    window = tap_matmul.TapWindow((stride, stride), borders, (1, 1), 1)
     return FORMS[form](x, kernel, window)
 
 

@@ -69,11 +69,11 @@ def missing(value: object, contract: Any) -> list[str]:
     A dataset's properties may read files, and one that fails is there all the same.
     """
     absent = object()
-    names = members(contract)
+    names = protocol_members(contract)
     return [name for name in names if inspect.getattr_static(value, name, absent) is absent]
 
 
-def members(contract: type) -> list[str]:
+def protocol_members(contract: type) -> list[str]:
     """Names that a protocol and those it extends define, `__call__` and the like included."""
     protocols = [cls for cls in contract.__mro__ if getattr(cls, "_is_protocol", False)]
     special = ("__call__", "__len__", "__getitem__")

@@ -17,7 +17,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from segjax.conformity import lacking, members, missing
+from segjax.conformity import lacking, missing, protocol_members
 from segjax.errors import InputError
 from segjax.literals import folded, shortened, spread
 
@@ -162,11 +162,11 @@ def _parse(text: str, hint: Any, path: str) -> Any:
         value = text
     except InputError as error:
         # A folder may be called like a module: test.v2.
-        if hint is Any or not matches(text, hint):
+        if hint is Any or not matches_type(text, hint):
             raise InputError(f"--set {path}={text}: {error}") from error
         value = text
     for candidate in (value, _converted(value), text):
-        if matches(candidate, hint):
+        if matches_type(candidate, hint):
             return candidate
     raise InputError(
         f"--set {path}={text}: expected {type_name(hint)}, got {_brief(value)}.{remedy}"
@@ -267,7 +267,7 @@ def hints(cls: type) -> dict[str, Any]:
         return {}
 
 
-def matches(value: Any, hint: Any) -> bool:
+def matches_type(value: Any, hint: Any) -> bool:
     """Whether `value` is of the annotated type; True where the annotation says too little."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, (str, typing.TypeVar)):
@@ -275,9 +275,9 @@ def matches(value: Any, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
     if origin in (typing.Union, types.UnionType):
-        return any(matches(value, option) for option in arguments)
+        return any(matches_type(value, option) for option in arguments)
     if origin is typing.Annotated:
-        return matches(value, arguments[0])
+        return matches_type(value, arguments[0])
     if origin is typing.Literal:
         return value in arguments
     if origin in (Callable, typing.get_origin(Callable[..., Any])):
@@ -297,8 +297,8 @@ def _matches_tuple(value: Any, arguments: tuple) -> bool:
     if not isinstance(value, tuple):
         return False
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return all(matches(item, arguments[0]) for item in value)
-    return len(value) == len(arguments) and all(map(matches, value, arguments))
+        return all(matches_type(item, arguments[0]) for item in value)
+    return len(value) == len(arguments) and all(map(matches_type, value, arguments))
 
 
 def _is_instance(value: Any, cls: Any) -> bool:
@@ -318,7 +318,7 @@ def type_name(hint: Any) -> str:
 def _mismatch(value: Any, hint: Any) -> str:
     """What is wrong with a value; where part of a contract is missing, what to write."""
     is_protocol = getattr(hint, "_is_protocol", False)
-    if is_protocol and len(missing(value, hint)) < len(members(hint)):
+    if is_protocol and len(missing(value, hint)) < len(protocol_members(hint)):
         return str(lacking(value, hint))
     return f"expected {type_name(hint)}, got {_brief(value)}"
 
@@ -332,7 +332,7 @@ def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
         annotated = hints(type(value))
         for name in fields(value):
             item, hint = getattr(value, name), annotated.get(name, Any)
-            if not matches(item, hint):
+            if not matches_type(item, hint):
                 yield f"{path}{name}: {_mismatch(item, hint)}"
             if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
                 yield (

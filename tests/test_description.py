@@ -8,7 +8,7 @@ import pytest
 
 from segjax import losses
 from segjax.data.synthetic import Synthetic
-from segjax.description import describe_lines, matches, replace_at, wrong_types
+from segjax.description import describe_lines, matches_type, replace_at, wrong_types
 from segjax.errors import InputError
 from segjax.experiment import (
     Experiment,
@@ -154,7 +154,7 @@ def test_wrong_types_in_a_file_are_named_with_their_path():
     ],
 )
 def test_types_are_checked_as_annotations_say(value, hint, fits):
-    assert matches(value, hint) is fits
+    assert matches_type(value, hint) is fits
 
 
 def test_the_trajectory_leaves_out_where_data_lie_and_how_a_run_is_watched():

@@ -12,7 +12,12 @@ from segjax.experiment_file import run_experiment_file
 def _own_modules(monkeypatch):
     """Modules and folders that a file adds are gone after the test."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    # In place: an import statement asks the interpreter's own dictionary.
+    before = {**sys.modules}
+    yield
+    for name in sys.modules.keys() - before.keys():
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 def test_a_file_imports_its_neighbours_and_its_classes_are_found_by_name(tmp_path):

@@ -198,7 +198,7 @@ def test_a_whole_network_fits_its_optimizer_and_its_step_is_of_a_kind_that_is_ta
     assert f"| {count:,} " in row, "Run docs/make_networks.py."
 
 
-@pytest.mark.slow_but("deeplab_v1_voc", "segnet_camvid", "unet_isbi", "quickstart")
+@pytest.mark.slow_but("deeplab_v1_voc", "unet_isbi", "quickstart")
 @pytest.mark.parametrize("stem", SMALL)
 def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
     plan = make_plan(_small(load(FOLDER / f"{stem}.py"), **SMALL[stem]))

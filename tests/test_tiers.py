@@ -13,6 +13,7 @@ from segjax.__main__ import COMMANDS
 
 ROOT = pathlib.Path(__file__).parents[1]
 FAMILIES = runpy.run_path(str(ROOT / "tests" / "models" / "small_networks.py"))["MODELS"]
+CONTRACT = r"/test_\w*contract\w*\.py::"
 # For each command, a test in which it does its work.
 WORKS = {
     "launch": "commands/test_launch.py::test_a_run_leaves_everything_that_the_readme_names",
@@ -72,9 +73,12 @@ def test_every_family_is_tried_by_fast_tests_of_the_models_contract(fast):
     assert not FAMILIES.keys() - tried
 
 
-def test_every_promise_of_a_contract_has_a_fast_test(items, fast):
-    promises = {i["test"] for i in items if re.search(r"/test_\w*contract\w*\.py::", i["test"])}
-    assert promises and not promises - {item["test"] for item in fast}
+def test_every_promise_and_every_case_of_a_contract_has_a_fast_test(items, fast):
+    of_contracts = lambda found: [i for i in found if re.search(CONTRACT, i["test"])]
+    assert len({item["test"].split("::")[0] for item in of_contracts(items)}) >= 2
+    for part in ("test", "case"):
+        seen = [{item[part] for item in of_contracts(found)} for found in (items, fast)]
+        assert not seen[0] - seen[1]
 
 
 def test_every_command_does_its_work_in_a_fast_test(fast):

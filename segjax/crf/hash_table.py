@@ -16,7 +16,7 @@ _ROUNDS = 1000
 """More than any table that is at most half full has ever needed; three or four are usual."""
 
 
-class Points(NamedTuple):
+class LatticePoints(NamedTuple):
     """The points that the corners of n simplices are, numbered in order of appearance.
 
     Attributes:
@@ -34,7 +34,7 @@ class Points(NamedTuple):
     table: Int32[Array, " t"]
 
 
-def find_points(keys: Int32[Array, "d e"]) -> Points:
+def find_points(keys: Int32[Array, "d e"]) -> LatticePoints:
     """Returns the different keys' numbers."""
     count = keys.shape[1]
     slots = 1 << max(count - 1, 1).bit_length()
@@ -57,10 +57,12 @@ def find_points(keys: Int32[Array, "d e"]) -> Points:
     stands = owner == entry
     number = running_total(stands.astype(jnp.int32))
     point = _at(number, jnp.minimum(owner, count - 1))
-    return Points(point, stands, stands.sum(dtype=jnp.int32), (owner < count).all(), table)
+    return LatticePoints(
+        point, stands, stands.sum(dtype=jnp.int32), (owner < count).all(), table
+    )
 
 
-def representatives(points: Points, capacity: int) -> Int32[Array, " capacity"]:
+def representatives(points: LatticePoints, capacity: int) -> Int32[Array, " capacity"]:
     """Returns the corner that stands for each point; e where there is no such point."""
     entry = jnp.arange(len(points.point), dtype=jnp.int32)
     nobody = jnp.full(capacity, len(points.point), jnp.int32)
@@ -69,7 +71,7 @@ def representatives(points: Points, capacity: int) -> Int32[Array, " capacity"]:
 
 
 def look_up(
-    points: Points, keys: Int32[Array, "d e"], wanted: Int32[Array, "d q"]
+    points: LatticePoints, keys: Int32[Array, "d e"], wanted: Int32[Array, "d q"]
 ) -> Int32[Array, " q"]:
     """Returns a corner that has the wanted key, for each of q; e where none has."""
     count, slots = keys.shape[1], points.table.shape[0]

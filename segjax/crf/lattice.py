@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from segjax.crf.hash_table import Points, find_points, look_up, representatives
-from segjax.crf.segment_sum import Rows, arrange, row_sums, weighted_gather
+from segjax.crf.hash_table import LatticePoints, find_points, look_up, representatives
+from segjax.crf.segment_sum import SegmentRows, arrange, row_sums, weighted_gather
 from segjax.crf.simplex import simplex
 from segjax.ops.dispatch import is_plain, on_cpu
 
@@ -38,7 +38,7 @@ class Placed(NamedTuple):
 
     keys: Int32[Array, "d v n"]
     weight: Float[Array, "v n"]
-    points: Points
+    points: LatticePoints
 
 
 class Lattice(NamedTuple):
@@ -57,7 +57,7 @@ class Lattice(NamedTuple):
     vertex: Int32[Array, "v n"]
     weight: Float[Array, "v n"]
     neighbor: Int32[Array, "v 2 m"]
-    rows: Rows | None
+    rows: SegmentRows | None
     count: Int32[Array, ""]
     overflow: Bool[Array, ""]
 
@@ -114,7 +114,7 @@ def _connected(capacity: int, with_rows: bool, placed: Placed) -> Lattice:
 
 
 def _neighbors(
-    points: Points, keys: Int32[Array, "d e"], capacity: int
+    points: LatticePoints, keys: Int32[Array, "d e"], capacity: int
 ) -> Int32[Array, "v 2 m"]:
     """Returns the neighbours of each point: one step up and one step down along each axis."""
     d, entries = keys.shape

@@ -28,7 +28,7 @@ CHUNK = 1024
 """Groups that are added at once."""
 
 
-class Rows(NamedTuple):
+class SegmentRows(NamedTuple):
     """Where the entries of each number stand. Where there is none, a weight is 0.
 
     Attributes:
@@ -54,7 +54,7 @@ def arrange(
     number: Int32[Array, "v n"],
     weights: Float[Array, "v n"],
     capacity: int,
-) -> Rows:
+) -> SegmentRows:
     """Returns the rows of entries of equal number; entry (v, n) is value n times a weight.
 
     Args:
@@ -80,7 +80,7 @@ def arrange(
     slots = -(-length // CHUNK) * CHUNK
     owner = _table((1, slots), 0, 0 * slot, group, heads & (slot == 0), number)
     reads, weight = _weighted(tables, weights)
-    return Rows(
+    return SegmentRows(
         reads[:, :capacity],
         weight[:, :capacity],
         reads[:, capacity:],
@@ -91,7 +91,7 @@ def arrange(
     )
 
 
-def row_sums(rows: Rows, values: Float[Array, "n k"]) -> Float[Array, "numbers k"]:
+def row_sums(rows: SegmentRows, values: Float[Array, "n k"]) -> Float[Array, "numbers k"]:
     """Returns Σ weight · value over the entries of each number."""
     sums = weighted_gather(values, rows.first, rows.first_weight)
     further = weighted_gather(values, rows.more, rows.more_weight)

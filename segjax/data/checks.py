@@ -30,7 +30,7 @@ def class_map_check(dataset: Any) -> CheckExample:
     return partial(check_example, class_names=dataset.class_names)
 
 
-def check_image(example: Example, *, transformed: bool = False) -> None:
+def check_finite_image(example: Example, *, transformed: bool = False) -> None:
     """Returns nothing where an example's image is h w c, of a known dtype, and finite.
 
     Raises:
@@ -86,7 +86,7 @@ def check_plane_example(
     Raises:
       InputError: names the example and what is wrong.
     """
-    check_image(example, transformed=transformed)
+    check_finite_image(example, transformed=transformed)
     who, label, image = _who(example, transformed), example["label"], example["image"]
     wanted = (*image.shape[:2], len(names))
     if label.shape != wanted:
@@ -142,7 +142,7 @@ def read_example(dataset: Dataset, index: int) -> Example:
     return example
 
 
-def check_channels(example: Example, channels: int, *, transformed: bool = False) -> None:
+def check_same_channels(example: Example, channels: int, *, transformed: bool = False) -> None:
     """Returns nothing where an image has as many channels as the first one, for the network.
 
     Raises:

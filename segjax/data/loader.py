@@ -20,7 +20,7 @@ from jaxtyping import Shaped
 from segjax.contracts import Dataset, Example, Transform
 from segjax.data.checks import (
     CheckExample,
-    check_channels,
+    check_same_channels,
     checked_example,
     class_map_check,
     read_example,
@@ -136,7 +136,7 @@ def equal_size_batches(
     ):
         image = example["image"]
         channels = channels or image.shape[-1]
-        check_channels(example, channels)
+        check_same_channels(example, channels)
         group = waiting.setdefault((image.shape, image.dtype.name), [])
         group.append((index, example))
         if len(group) == batch_size:
@@ -181,7 +181,7 @@ def _transformed(
         example = transform(example, rng)
     check(example, transformed=bool(transforms))
     if channels is not None:
-        check_channels(example, channels, transformed=bool(transforms))
+        check_same_channels(example, channels, transformed=bool(transforms))
     return example
 
 

@@ -24,7 +24,7 @@ from segjax.parallel.data import map_examples
 from segjax.parallel.spatial import map_images
 
 Images = Shaped[np.ndarray, "b h w c"]
-Probabilities = Float[np.ndarray, "b oh ow k"]
+Probabilities_BHWK = Float[np.ndarray, "b oh ow k"]
 """Of the pixels that are answered for: but for a network of valid convolutions, h × w."""
 Labels = UInt8[np.ndarray, "b h w"]
 
@@ -33,7 +33,7 @@ Labels = UInt8[np.ndarray, "b h w"]
 class HostPredictor(Protocol):
     """A predictor on the host: it calls compiled programs and cannot itself be traced."""
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Probabilities of every pixel of images of one size."""
         ...
 
@@ -68,7 +68,7 @@ class Compiled:
         self._mapped = map_examples(predict) if whole else map_images(predict, split)
         self._compiled: set[tuple] = set()
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Probabilities of every pixel of images of one size."""
         return self._run(variables, images)
 
@@ -109,7 +109,7 @@ class Eager:
     def __init__(self, predict: Callable, inner: HostPredictor):
         self._predict, self._inner = predict, inner
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Probabilities of every pixel of images of one size."""
         return np.asarray(self._predict(variables, images))
 

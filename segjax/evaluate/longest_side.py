@@ -18,7 +18,7 @@ from segjax.evaluate.compiled import (
     HostPredictor,
     Images,
     Labels,
-    Probabilities,
+    Probabilities_BHWK,
     argmax_labels,
     on_host,
 )
@@ -51,7 +51,7 @@ class _Smaller:
     def __init__(self, inner: HostPredictor, side: int):
         self._inner, self._side = inner, side
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         size = within(images.shape[1:3], self._side)
         found = np.asarray(self._inner(variables, smaller(images, size)))
         if size == images.shape[1:3]:
@@ -95,7 +95,9 @@ def smaller(images: Images, size: tuple[int, int]) -> Shaped[np.ndarray, "b oh o
     return (np.rint(x) if images.dtype.kind in "iu" else x).astype(images.dtype)
 
 
-def enlarged(probabilities: Probabilities, size: tuple[int, ...]) -> Iterator[Probabilities]:
+def enlarged(
+    probabilities: Probabilities_BHWK, size: tuple[int, ...]
+) -> Iterator[Probabilities_BHWK]:
     """Bands of rows, from the top, of bilinearly enlarged probabilities."""
     height, width = size
     index, weight = _taps(probabilities.shape[1], height)
@@ -106,7 +108,7 @@ def enlarged(probabilities: Probabilities, size: tuple[int, ...]) -> Iterator[Pr
         yield _interpolated(band, 2, *columns)
 
 
-def enlarged_classes(probabilities: Probabilities, size: tuple[int, ...]) -> Labels:
+def enlarged_classes(probabilities: Probabilities_BHWK, size: tuple[int, ...]) -> Labels:
     """The most likely class of every pixel of the enlarged probabilities.
 
     Raises:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 
 from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.evaluate.compiled import Images, Labels, Probabilities, argmax_labels, on_host
+from segjax.evaluate.compiled import Images, Labels, Probabilities_BHWK, argmax_labels, on_host
 
 MIB = 2**20
 Strip = tuple[int, slice, slice, Float[np.ndarray, "h w k"]]
@@ -90,7 +90,7 @@ class Windowed:
         self._batch_size, self._memory = batch_size, memory
         self._num_classes: int | None = None
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Probabilities of every pixel; these, of the whole images, are not bounded."""
         found = None
         for index, down, across, mean in self._means(variables, images):

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.evaluate.compiled import HostPredictor, Images, Labels, Probabilities, on_host
+from segjax.evaluate.compiled import HostPredictor, Images, Labels, Probabilities_BHWK, on_host
 from segjax.evaluate.predictors import Predictor, WholeImage
 from segjax.evaluate.windowed import Tiling, Windowed
 
@@ -180,7 +180,7 @@ class _Padded:
     def __init__(self, inner: HostPredictor, multiple: int):
         self._inner, self._multiple = inner, multiple
 
-    def __call__(self, variables: Variables, images: Images, /) -> Probabilities:
+    def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         height, width = images.shape[1:3]
         return self._inner(variables, self._padded(images))[:, :height, :width]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from segjax.explain.figure import FRAME, INK, MUTED, axes_at, new_figure, save, write
-from segjax.explain.rates_text import share, shortened
+from segjax.explain.rates_text import abbreviated, share
 
 COLUMNS = 3
 """Fields in a row."""
@@ -93,7 +93,7 @@ def _field(
         figure,
         left,
         top + 0.29,
-        f"rates {shortened(facts['rates'], letters=28)}",
+        f"rates {abbreviated(facts['rates'], letters=28)}",
         size=10,
         weight="bold",
     )

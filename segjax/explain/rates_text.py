@@ -12,7 +12,7 @@ LINES = 6
 def text(result: dict[str, Any]) -> str:
     """Returns the result as a student reads it."""
     kernel, field = result["kernel_size"], result["field"]
-    rates = shortened(result["rates"])
+    rates = abbreviated(result["rates"])
     seen = "every pixel" if result["is_dense"] else share(result)
     formula = f"1 + ({kernel} - 1) * ({' + '.join(map(str, result['rates']))}) = {field}"
     lines = [
@@ -30,7 +30,7 @@ def text(result: dict[str, Any]) -> str:
     for best in result["suggestions"]:
         lines += [
             "",
-            f"Better: {shortened(best)}, the largest field without holes for as many layers",
+            f"Better: {abbreviated(best)}, the largest field without holes for as many layers",
             f"and rates up to {max(result['rates'])}.",
         ]
     return "\n".join([*lines, "", *_table([result, *result["compared"]])])
@@ -105,7 +105,7 @@ def _table(lists: Sequence[dict[str, Any]]) -> list[str]:
         field = facts["field"]
         rows.append(
             (
-                shortened(facts["rates"]),
+                abbreviated(facts["rates"]),
                 f"{field} x {field}",
                 share(facts),
                 _yes(facts["is_dense"]),
@@ -124,10 +124,10 @@ def listed(rates: Sequence[int]) -> str:
     return " ".join(str(rate) for rate in rates)
 
 
-def shortened(rates: Sequence[int], *, letters: int = 36) -> str:
+def abbreviated(rates: Sequence[int], *, letters: int = 36) -> str:
     """Returns the rates in so many letters.
 
-    >>> shortened([1, 2, 5]), shortened([10, 20, 30], letters=8)
+    >>> abbreviated([1, 2, 5]), abbreviated([10, 20, 30], letters=8)
     ('1 2 5', '10 ...')
     """
     words = listed(rates)

@@ -61,15 +61,17 @@ class CRFRNN(nn.Module):
         """
         logits = self.network(image, train=train)
         rounds = self.crf.iterations if train else self.evaluation_iterations
-        return self.crf(logits, picture(image, self.normalize), iterations=rounds)
+        return self.crf(logits, denormalized(image, self.normalize), iterations=rounds)
 
 
-def picture(image: Float[Array, "b h w c"], normalize: Normalize) -> UInt8[Array, "b h w c"]:
+def denormalized(
+    image: Float[Array, "b h w c"], normalize: Normalize
+) -> UInt8[Array, "b h w c"]:
     """Returns the 8-bit picture that `normalize` made the image of; beyond 0 … 255 it is cut.
 
     >>> from segjax.normalize import CAFFE
     >>> pixels = jnp.array([[[[0, 130, 255]]]], jnp.uint8)
-    >>> picture(CAFFE(pixels), CAFFE).tolist()
+    >>> denormalized(CAFFE(pixels), CAFFE).tolist()
     [[[[0, 130, 255]]]]
     """
     mean, std = (jnp.asarray(values, jnp.float32) for values in (normalize.mean, normalize.std))

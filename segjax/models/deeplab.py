@@ -21,7 +21,7 @@ from segjax.ops.resize import resize_bilinear
 
 # What both networks answer as `label_stride`.
 _pixels_between_scores = property(lambda model: model.backbone.output_stride)
-gaussian = nn.initializers.normal(0.01)
+gaussian_init = nn.initializers.normal(0.01)
 """The released networks' for every layer that classification has not trained."""
 
 
@@ -65,7 +65,7 @@ class DeepLabV1(nn.Module):
         if self.multi_scale:
             x = jnp.concatenate([x, *self._side_maps({"c0": image, **maps}, dtype)], axis=-1)
         dtype = at_least_float32(dtype)
-        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=gaussian, name="fc8")(x)
+        return Conv(self.num_classes, 1, dtype=dtype, kernel_init=gaussian_init, name="fc8")(x)
 
     def _classifier(
         self, x: Float[Array, "b h w c"], *, train: bool
@@ -83,7 +83,7 @@ class DeepLabV1(nn.Module):
         for level in range(5):
             # The strides that the main path still takes: both see every eighth pixel.
             stride = max(self.backbone.output_stride // 2**level, 1)
-            conv = partial(Conv, 128, dtype=dtype, kernel_init=gaussian)
+            conv = partial(Conv, 128, dtype=dtype, kernel_init=gaussian_init)
             y = nn.relu(conv(3, stride=stride, name=f"msc{level}_1")(maps[f"c{level}"]))
             result.append(nn.relu(conv(1, name=f"msc{level}_2")(y)))
         return result
@@ -120,7 +120,10 @@ class AtrousScores(nn.Module):
     def _branch(self, x: Float[Array, "b h w c"], *, i: int, train: bool) -> Array:
         conv = partial(Conv, dtype=self.dtype)
         classify = partial(
-            Conv, self.num_classes, dtype=at_least_float32(self.dtype), kernel_init=gaussian
+            Conv,
+            self.num_classes,
+            dtype=at_least_float32(self.dtype),
+            kernel_init=gaussian_init,
         )
         if self.hidden is None:
             return classify(3, dilation=self.rates[i], name=f"c{i}")(x)

@@ -15,7 +15,7 @@ from segjax.ops.pool import max_pool
 from segjax.ops.resize import resize_bilinear
 
 
-class ConvNormReLU(nn.Module):
+class REBNConv(nn.Module):
     """A 3×3 convolution with bias (as released), batch normalisation, ReLU."""
 
     features: int
@@ -66,8 +66,8 @@ class RSU(nn.Module):
             return 2 ** (level - 1)
         return 2 if level == self.depth else 1
 
-    def _unit(self, features: int, dilation: int, name: str) -> ConvNormReLU:
-        return ConvNormReLU(features, dilation, self.dtype, name=name)
+    def _unit(self, features: int, dilation: int, name: str) -> REBNConv:
+        return REBNConv(features, dilation, self.dtype, name=name)
 
 
 class U2Net(nn.Module):
@@ -130,7 +130,7 @@ class U2Net(nn.Module):
             stage = self._stage(i, self.decoder[i - 1], f"stage{i}d")
             stages[i - 1] = run(stage.__call__, joined)
         sides = [self._side(x, i, image) for i, x in enumerate(stages, start=1)]
-        if train and not self.is_initializing():
+        if train:
             for i, side in enumerate(sides, start=1):
                 sow_auxiliary(self, f"d{i}", side)
         dtype = at_least_float32(self.dtype)

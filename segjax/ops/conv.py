@@ -10,7 +10,7 @@ so shifts the grid by a pixel; published weights expect 1 + 1:
 from jaxtyping import Array, Float
 
 from segjax.ops.conv_lowering import convolve
-from segjax.ops.tap_matmul import Window
+from segjax.ops.tap_matmul import TapWindow
 
 Pair = int | tuple[int, int]
 """One number for both axes, or (height, width)."""
@@ -117,7 +117,9 @@ def conv2d(
         padding_of(k, padding=p, dilation=d)
         for k, p, d in zip(kernel.shape[:2], paddings, dilations, strict=True)
     )
-    return convolve(x, kernel, Window(strides, ((top, top), (left, left)), dilations, groups))
+    return convolve(
+        x, kernel, TapWindow(strides, ((top, top), (left, left)), dilations, groups)
+    )
 
 
 def check_dtypes(x: Array, kernel: Array) -> None:

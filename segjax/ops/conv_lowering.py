@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from segjax.ops.dispatch import is_plain, on_cpu, with_custom_gradients
 from segjax.ops.tap_matmul import (
-    Window,
+    TapWindow,
     by_taps,
     depthwise,
     depthwise_kernel_gradient,
@@ -27,7 +27,7 @@ from segjax.parallel.spatial import placed
 
 
 def convolve(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
     """Returns the convolution in its fastest form; shapes are the caller's to check."""
     if is_plain():
@@ -51,7 +51,7 @@ def rounded_once(form: Callable[[Array, Array], Array]) -> Callable[[Array, Arra
 def plain_form(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw i o"],
-    window: Window,
+    window: TapWindow,
     *,
     spread: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b oh ow o"]:
@@ -73,8 +73,8 @@ def plain_form(
 
 
 def _without_dead_taps(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
-) -> tuple[Float[Array, "lh lw i o"], Window]:
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
+) -> tuple[Float[Array, "lh lw i o"], TapWindow]:
     """Returns the kernel without its outer rows and columns that meet only padding.
 
     At rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels, on every platform.
@@ -91,7 +91,7 @@ def _without_dead_taps(
 
 
 def _on_cpu(
-    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
     """Returns (x, kernel) → y: the forms of the value and of both gradients."""
     form = _form_on_cpu(shape, kernel_shape, window)
@@ -127,7 +127,7 @@ def _gradient_by_x(
     gradient: Float[Array, "b oh ow o"],
     kernel: Float[Array, "kh kw i o"],
     shape: tuple[int, ...],
-    window: Window,
+    window: TapWindow,
 ) -> Float[Array, "b h w c"]:
     """Returns the adjoint, of the kernel or of the form that gives the value."""
     height, width, inner, outputs = kernel.shape
@@ -144,8 +144,8 @@ def _gradient_by_x(
 
 
 def _form_on_cpu(
-    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Window
-) -> Callable[[Array, Array, Window], Array]:
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
+) -> Callable[[Array, Array, TapWindow], Array]:
     """Returns the fastest form of the value for these shapes."""
     height, width, inner, outputs = kernel_shape
     if inner == 1 and outputs == window.groups == shape[3]:
@@ -168,7 +168,7 @@ def _form_on_cpu(
 
 
 def _share_of_live_taps(
-    size: tuple[int, int], kernel_size: tuple[int, int], window: Window
+    size: tuple[int, int], kernel_size: tuple[int, int], window: TapWindow
 ) -> float:
     """Returns the part of (output, tap) pairs that read a pixel."""
     reached = sum(

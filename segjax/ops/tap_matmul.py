@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 
-class Window(NamedTuple):
+class TapWindow(NamedTuple):
     """How a kernel moves over an input: (height, width) of each; pads are (before, after)."""
 
     strides: tuple[int, int]
@@ -55,7 +55,7 @@ class _Tap(NamedTuple):
 
 
 def live_taps(
-    size: tuple[int, int], kernel_size: tuple[int, int], window: Window
+    size: tuple[int, int], kernel_size: tuple[int, int], window: TapWindow
 ) -> Iterator[_Tap]:
     """Yields the taps that read any pixel of an input of this size."""
     for i in range(kernel_size[0]):
@@ -67,7 +67,7 @@ def live_taps(
 
 
 def by_taps(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: Window
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
     """Returns the convolution as one matrix product a tap, over the outputs that it reaches."""
     return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
@@ -77,7 +77,7 @@ def kernel_gradient(
     x: Float[Array, "b h w i"],
     gradient: Float[Array, "b oh ow o"],
     kernel_size: tuple[int, int],
-    window: Window,
+    window: TapWindow,
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, tap by tap, over the outputs that each reaches."""
     (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
@@ -92,7 +92,7 @@ def kernel_gradient(
     )
 
 
-def _slice(x: Array, window: Window, axis: int, tap: int, outputs: range) -> Array:
+def _slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
     """Returns the pixels, along one axis, that a tap reads for these outputs."""
     stride = window.strides[axis]
     start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
@@ -101,7 +101,7 @@ def _slice(x: Array, window: Window, axis: int, tap: int, outputs: range) -> Arr
 
 
 def depthwise(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], window: Window
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], window: TapWindow
 ) -> Float[Array, "b oh ow c"]:
     """Returns the convolution of every channel with its own kernel: shift, multiply, add."""
     return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
@@ -111,7 +111,7 @@ def depthwise_kernel_gradient(
     x: Float[Array, "b h w c"],
     gradient: Float[Array, "b oh ow c"],
     kernel_size: tuple[int, int],
-    window: Window,
+    window: TapWindow,
 ) -> Float[Array, "kh kw 1 c"]:
     """Returns the gradient by the kernel of `depthwise`, row by row of the outputs.
 
@@ -147,7 +147,7 @@ def depthwise_kernel_gradient(
 def _sum_of_taps(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw i o"],
-    window: Window,
+    window: TapWindow,
     multiply: Callable[[Array, Array], Array],
 ) -> Float[Array, "b oh ow o"]:
     """Returns Σ multiply(the pixels that a tap reads, the tap), each on its outputs."""

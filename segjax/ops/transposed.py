@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
 from segjax.ops.conv_lowering import convolve, plain_form, rounded_once
 from segjax.ops.dispatch import is_plain, on_cpu
-from segjax.ops.tap_matmul import Window, mirrored
+from segjax.ops.tap_matmul import TapWindow, mirrored
 
 
 def conv_transpose2d(
@@ -66,7 +66,7 @@ def conv_transpose2d(
             strict=True,
         )
     )
-    window = Window(strides, (top, left), dilations, groups)
+    window = TapWindow(strides, (top, left), dilations, groups)
     if is_plain() or not on_cpu() or not jnp.issubdtype(x.dtype, jnp.floating):
         return _plain(x, kernel, window)
     if strides == (1, 1):
@@ -76,7 +76,7 @@ def conv_transpose2d(
 
 
 def _plain(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: TapWindow
 ) -> Float[Array, "b oh ow f"]:
     """Returns the gather of the module's drawing, as one primitive."""
     gather = window._replace(strides=(1, 1))
@@ -84,7 +84,7 @@ def _plain(
 
 
 def _by_tiles(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: Window
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: TapWindow
 ) -> Float[Array, "b oh ow f"]:
     """Returns the result as stride × stride tiles, which one convolution of stride 1 fills.
 
@@ -99,7 +99,7 @@ def _by_tiles(
     blocks = padded.reshape(rows, down, columns, right, o, groups, i // groups)[::-1, :, ::-1]
     blocks = blocks.transpose(0, 2, 6, 5, 1, 3, 4).reshape(rows, columns, i // groups, -1)
     around = ((rows - 1, rows - 1), (columns - 1, columns - 1))
-    filled = convolve(x, blocks, Window((1, 1), around, (1, 1), groups))
+    filled = convolve(x, blocks, TapWindow((1, 1), around, (1, 1), groups))
     tiles = filled.reshape(*filled.shape[:3], groups, down, right, o).transpose(
         0, 1, 4, 2, 5, 3, 6
     )

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.tap_matmul import Window
+from segjax.ops.tap_matmul import TapWindow
 
 
-def tiles(window: Window, axis: int, size: int) -> int:
+def tiles(window: TapWindow, axis: int, size: int) -> int:
     """Returns how many pairs of outputs cover an axis of `size` pixels."""
     return -(-window.size(axis, size, 3) // (2 * window.dilations[axis]))
 
@@ -30,7 +30,7 @@ def tiles(window: Window, axis: int, size: int) -> int:
 def winograd(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "3 3 i o"],
-    window: Window,
+    window: TapWindow,
     *,
     adjoint: bool = False,
 ) -> Float[Array, "b oh ow f"]:

@@ -21,7 +21,7 @@ from segjax.evaluate.longest_side import enlarged_classes, smaller, within
 from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
-from segjax.page.upload import opened, upright
+from segjax.page.upload import opened, upright_upload
 
 MOST_PROGRAMS = 48
 """Sizes of images after which the compiled programs are dropped and memory is had back."""
@@ -95,7 +95,7 @@ class Service:
         try:
             image = opened(data, self.limits)
             with self._turn:
-                return self._hold(self._predicted(upright(image)))
+                return self._hold(self._predicted(upright_upload(image)))
         except (ValueError, RunError) as error:
             # An image that the network or a wrapper does not take, or scores that are NaN.
             raise Refused(422, " ".join(str(error).split())[:LONGEST_LINE]) from error

@@ -42,7 +42,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
     return image
 
 
-def upright(image: Image.Image) -> Image.Image:
+def upright_upload(image: Image.Image) -> Image.Image:
     """The decoded image, turned as its EXIF data say.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segjax.report.curves import is_number
-from segjax.report.svg import LABELLED_CLASSES, confusion_matrix, strength
+from segjax.report.svg import LABELLED_CLASSES, confusion_matrix_svg, strength
 
 LONGEST_COLUMN = 12
 MOST_CONFUSIONS = 10
@@ -89,7 +89,7 @@ def confusions(confusion: np.ndarray, class_names: Sequence[str], palette: np.nd
     return (
         '<div class="matrix"><figure>'
         '<div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0">'
-        f"{confusion_matrix(confusion, class_names, label=label)}</div>"
+        f"{confusion_matrix_svg(confusion, class_names, label=label)}</div>"
         f'<ul class="lines">{scale}</ul><figcaption>A row is a true class, a column what was '
         "predicted for it, a cell the share of the row in per cent. An empty row: no such "
         "pixel in the truth.</figcaption></figure>"

@@ -197,7 +197,9 @@ def _square(side: float, label: str, inner: str) -> str:
     return _svg((side, side), label, inner, style=style)
 
 
-def confusion_matrix(confusion: np.ndarray, class_names: Sequence[str], *, label: str) -> str:
+def confusion_matrix_svg(
+    confusion: np.ndarray, class_names: Sequence[str], *, label: str
+) -> str:
     """The row-normalised matrix: row = truth, column = prediction, the diagonal in green.
 
     Up to 30 classes every cell says its percentage and every row and column its name; more

@@ -15,7 +15,7 @@ import flax.linen as nn
 import numpy as np
 
 from segjax.contracts import Array, Batch, Dataset, Example, Loss, Objective, Traced, Variables
-from segjax.data.checks import check_image
+from segjax.data.checks import check_finite_image
 from segjax.data.survey import Survey
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, wrapped
@@ -231,7 +231,7 @@ class Task(abc.ABC):
         Raises:
           InputError: it cannot; names the example.
         """
-        check_image(example, transformed=transformed)
+        check_finite_image(example, transformed=transformed)
 
     def check_outputs(self, count: int, data: Dataset, *, who: str) -> None:
         """Returns nothing where maps of so many channels fit the data; `who` gives them.

@@ -1,1 +1,1 @@
-"""The pure train step, and around it optimizers, checkpoints, the loop and the report."""
+"""Training and evaluating runs: steps, loop, checkpoints, single runs and ablations of many."""

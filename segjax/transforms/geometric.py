@@ -203,7 +203,7 @@ class RandomRotate90:
         return _rearranged(example, pixels, turned, size=size, by="RandomRotate90")
 
 
-def resize_bilinear(
+def resize_with_pillow(
     image: Shaped[np.ndarray, "h w c"], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2 c"]:
     """The image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres."""
@@ -254,7 +254,7 @@ def _resized(example: Example, size: tuple[int, int], *, by: str) -> Example:
     motion = Motion(
         by=by,
         size=size,
-        bilinear=lambda planes, _: resize_bilinear(planes, *size),
+        bilinear=lambda planes, _: resize_with_pillow(planes, *size),
         nearest=lambda label, _: resize_nearest(label, *size),
         places=lambda xy: xy * factors,
     )

@@ -153,7 +153,7 @@ def test_a_checkpoint_of_other_classes_than_the_data_name_is_refused(
     out = tmp_path / "out"
     status, error = run(capsys, copy, photos, "--out", out)
     assert (status, error.count("\n"), out.exists()) == (2, 1, False), error
-    assert "the network tells 6 classes apart, the data name 2" in error
+    assert "UNet tells 6 classes apart, but eval_data has 2" in error
 
 
 def test_what_is_asked_for_beside_the_mask_changes_no_pixel_of_it(finished, photos, capsys):

@@ -22,6 +22,7 @@ from segjax.models.refinenet import RefineNet
 from segjax.models.segnet import SegNet, SegNetBasic
 from segjax.models.u2net import U2Net
 from segjax.models.unet import EncoderUNet, UNet
+from segjax.ops.dispatch import plain
 
 LIVELY = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "fill.py"))["lively"]
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=8, output_stride=16)
@@ -53,10 +54,11 @@ MODELS = {
 
 def shapes(model, size=(33, 47)):
     """Returns shape and dtype of logits and variables; nothing is computed."""
-    return jax.eval_shape(
-        lambda x: model.init_with_output(jax.random.key(0), x, train=False),
-        jnp.zeros((1, *size, 3)),
-    )
+    with plain():  # Traces faster.
+        return jax.eval_shape(
+            lambda x: model.init_with_output(jax.random.key(0), x, train=False),
+            jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
+        )
 
 
 def variables_of(model):

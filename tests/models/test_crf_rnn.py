@@ -14,7 +14,7 @@ from segjax.crf.layer import CRFAsRNN
 from segjax.errors import InputError
 from segjax.evaluate.compiled import predictor
 from segjax.experiment import CAFFE, IMAGENET, SIGNED, UNIT, load
-from segjax.models.crf_rnn import CRFRNN, picture
+from segjax.models.crf_rnn import CRFRNN, denormalized
 from segjax.models.unet import UNet
 from segjax.parallel.data import replicate
 from segjax.parallel.sharing import over_devices
@@ -40,7 +40,7 @@ def variables():
 def test_every_8_bit_value_is_found_again_behind_a_normalisation(normalize):
     values = np.stack([np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 7)], -1)
     image = jnp.asarray(values[None, None].astype(np.uint8))
-    np.testing.assert_array_equal(picture(normalize(image), normalize), image)
+    np.testing.assert_array_equal(denormalized(normalize(image), normalize), image)
 
 
 def test_the_networks_variables_keep_their_names_beside_the_crfs(variables):

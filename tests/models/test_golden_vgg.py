@@ -71,9 +71,11 @@ def test_vgg16_returns_what_torchvision_returns():
     _assert_golden({f"vgg16/{k}": v for k, v in features.items()})
 
 
+@pytest.mark.slow_but("8s")
 @pytest.mark.parametrize(
     "name, network",
     [("32s", FCN32s), ("16s", FCN16s), ("8s", FCN8s), ("atonce", FCN8sAtOnce)],
+    ids=["32s", "16s", "8s", "atonce"],
 )
 def test_fcn_on_vgg16_returns_what_its_prototxt_does(name, network):
     backbone = VGG(stages=ONE_EACH, width=WIDTH, pool=CEIL)
@@ -86,6 +88,7 @@ DENSE = VGG(stages=ONE_EACH, width=WIDTH, output_stride=8, pool=DEEPLAB)
 V1 = DeepLabV1(DENSE, num_classes=CLASSES, features=HIDDEN)
 
 
+@pytest.mark.slow_but("msc-options3")
 @pytest.mark.parametrize(
     "name, options",
     [

@@ -13,7 +13,7 @@ from segjax.ops.conv import conv2d, pair
 from segjax.ops.conv_lowering import plain_form
 from segjax.ops.dispatch import plain, with_custom_gradients
 from segjax.ops.tap_matmul import (
-    Window,
+    TapWindow,
     by_taps,
     depthwise,
     depthwise_kernel_gradient,
@@ -162,7 +162,7 @@ def test_a_form_equals_the_plain_one_whichever_is_chosen_for_the_shape(name):
     x, weights, _ = _arrays(conv2d, size, kernel, options)
     pads = [(pad, pad) for pad in pair(options.get("padding", 0))]
     strides, dilations = (pair(options.get(word, 1)) for word in ("stride", "dilation"))
-    window = Window(strides, tuple(pads), dilations, options.get("groups", 1))
+    window = TapWindow(strides, tuple(pads), dilations, options.get("groups", 1))
     both = jax.jit(lambda x, k: [of(x, k, window) for of in (form, plain_form)])
     assert _difference(*both(x, weights)) <= 3e-6
 
@@ -249,7 +249,7 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
 )
 def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
     x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5 // groups, 5), {"groups": groups})
-    window = Window((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
+    window = TapWindow((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
     y, pull_back = jax.vjp(lambda k: plain_form(x, k, window), weights)
     cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
     assert _difference(by_kernel(x, cotangent, (3, 3), window), pull_back(cotangent)[0]) <= 1e-6
@@ -258,7 +258,7 @@ def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
 def test_in_float64_winograd_differs_by_rounding_alone():
     with jax.enable_x64(True):
         x, weights, _ = _arrays(conv2d, (12, 11), (3, 3, 8, 8), {}, jnp.float64)
-        window = Window((1, 1), ((2, 2), (2, 2)), (2, 2))
+        window = TapWindow((1, 1), ((2, 2), (2, 2)), (2, 2))
         difference = winograd(x, weights, window) - plain_form(x, weights, window)
         assert np.abs(difference).max() < 1e-13
 

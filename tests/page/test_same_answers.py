@@ -136,6 +136,7 @@ def test_a_run_that_is_evaluated_in_its_own_way_is_predicted_so_by_all(tmp_path)
     np.testing.assert_array_equal(evaluated, read(out / "grey.png"))
 
 
+@pytest.mark.slow_but("alone")
 @pytest.mark.parametrize("probabilities", [(), ("--probabilities",)], ids=["alone", "soft"])
 def test_evaluation_of_one_image_at_a_time_has_predicts_mask_and_more_are_within_a_bound(
     probabilities, workdir, tmp_path
@@ -168,6 +169,7 @@ def assert_equal_but_for_ties(found, expected, probabilities, bound=BOUND) -> No
     assert (first - second > 2 * bound).mean() > 0.95
 
 
+@pytest.mark.slow_but("folded")
 @pytest.mark.parametrize("options", [("--no-fold",), ()], ids=["plain", "folded"])
 def test_the_exported_program_has_predicts_probabilities_within_a_bound(
     options, workdir, tmp_path, monkeypatch

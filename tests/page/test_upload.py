@@ -10,7 +10,7 @@ from PIL import Image
 
 from segjax.data.images import read_image
 from segjax.page.limits import Limits, Refused
-from segjax.page.upload import opened, upright
+from segjax.page.upload import opened, upright_upload
 
 LIMITS = Limits(pixels=10_000)
 
@@ -69,7 +69,7 @@ GOOD = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_an_upload_is_read_as_predict_reads_the_file(kind, channels, mode, tmp_path):
     (path := tmp_path / "image").write_bytes(GOOD[kind])
-    found = np.array(upright(opened(GOOD[kind], LIMITS)).convert(mode))
+    found = np.array(upright_upload(opened(GOOD[kind], LIMITS)).convert(mode))
     expected = read_image(path, channels=channels)
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
@@ -123,5 +123,5 @@ TRUNCATED = {
 @pytest.mark.parametrize("kind", TRUNCATED)
 def test_truncated_images_are_refused_whatever_their_decoder_raises(kind):
     with pytest.raises(Refused) as refused:
-        upright(opened(TRUNCATED[kind], LIMITS))
+        upright_upload(opened(TRUNCATED[kind], LIMITS))
     assert refused.value.status == 415

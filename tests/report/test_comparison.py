@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from segjax.report.comparison import Column, ComparedImage, Score, Variant, write_comparison
+from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.report.score import Score
 
-IOU, ACCURACY = Column("mean_iou", "Mean IoU"), Column("pixel_accuracy", "Pixel accuracy")
-ERROR = Column("error", "Mean absolute error", is_share=False, higher_is_better=False)
+IOU = {"mean_iou": Score("Mean IoU")}
+BOTH = {**IOU, "pixel_accuracy": Score("Pixel accuracy")}
+ERROR = {"error": Score("Mean absolute error", is_share=False, higher_is_better=False)}
 PICTURE = np.zeros((8, 9, 3), np.uint8)
 
 
@@ -19,7 +21,7 @@ def variant(name: str, *values: float | None, key: str = "mean_iou", **changes) 
         "fields": {"model.rates": name.upper()},
         "seeds": range(len(values)),
         "failed": (),
-        "scores": {key: Score(values)},
+        "scores": {key: Values(values)},
         "histories": rows,
         **changes,
     }
@@ -28,7 +30,7 @@ def variant(name: str, *values: float | None, key: str = "mean_iou", **changes) 
 
 @pytest.fixture
 def drawn(tmp_path):
-    def draw(*variants: Variant, columns=(IOU,), images=()) -> str:
+    def draw(*variants: Variant, columns=IOU, images=()) -> str:
         path = tmp_path / "comparison.html"
         write_comparison(path, title="a & b", columns=columns, variants=variants, images=images)
         return path.read_text(encoding="utf-8")
@@ -47,8 +49,8 @@ def best(page: str) -> list[str]:
 
 
 def test_a_row_has_the_fields_that_differ_the_seeds_and_each_columns_mean_and_deviation(drawn):
-    scores = {"mean_iou": Score((0.5, 0.6)), "pixel_accuracy": Score((0.9, None))}
-    page = drawn(variant("a", 0.5, 0.6, scores=scores, failed=(7,)), columns=(IOU, ACCURACY))
+    scores = {"mean_iou": Values((0.5, 0.6)), "pixel_accuracy": Values((0.9, None))}
+    page = drawn(variant("a", 0.5, 0.6, scores=scores, failed=(7,)), columns=BOTH)
     assert cells(page) == [
         ["Variant", "rates", "Seeds", "Mean IoU %", "Pixel accuracy %"],
         ["a", "A", "2 (1 failed)", "55.00 ± 7.07", "90.00"],
@@ -59,22 +61,23 @@ def test_a_row_has_the_fields_that_differ_the_seeds_and_each_columns_mean_and_de
 def test_the_highest_mean_is_marked_or_the_lowest_where_lower_is_better(drawn):
     page = drawn(variant("a", 0.5), variant("b", 0.7), variant("c"))
     assert best(page) == ["70.00"] and "Higher is better." in page
-    pair = (variant("a", 12.5, 13.5, key="error"), variant("b", 25.0, key="error"))
-    page = drawn(*pair, columns=(ERROR,))
+    errors = {"a": (12.5, 13.5), "b": (25.0,), "c without a score": ()}
+    compared = [variant(name, *values, key="error") for name, values in errors.items()]
+    page = drawn(*compared, columns=ERROR)
     assert best(page) == ["13 ± 0.7071"] and "Lower is better." in page
     assert cells(page)[0][-1] == "Mean absolute error"
     assert "Mean absolute error on the evaluation set" in page
 
 
 def test_variants_without_a_score_have_a_dash_and_no_mark(drawn):
-    scores = {"mean_iou": Score((None,))}
+    scores = {"mean_iou": Values((None,))}
     page = drawn(variant("a", failed=(0,)), variant("b", 0.1, scores=scores))
     assert [row[-2:] for row in cells(page)[1:]] == [["0 (1 failed)", "–"], ["1", "–"]]
     assert best(page) == []
 
 
 def test_a_remark_follows_its_score_as_text(drawn):
-    scores = {"mean_iou": Score((0.5,), remark=" over 2 of 3 <classes>")}
+    scores = {"mean_iou": Values((0.5,), remark=" over 2 of 3 <classes>")}
     page = drawn(variant("a", 0.5, scores=scores))
     assert cells(page)[1][-1] == "50.00 over 2 of 3 &lt;classes&gt;"
 

@@ -14,7 +14,7 @@ from segjax.report.examples import ShownExample, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
 from segjax.report.svg import (
     Line,
-    confusion_matrix,
+    confusion_matrix_svg,
     line_chart,
     number,
     round_ticks,
@@ -321,7 +321,7 @@ def test_a_constant_curve_has_an_axis():
 
 
 def test_cells_are_shares_of_their_true_class():
-    page = Page(confusion_matrix(CONFUSION, NAMES, label="matrix"))
+    page = Page(confusion_matrix_svg(CONFUSION, NAMES, label="matrix"))
     assert "sky → <script>alert('x'…: 10.0 %" in page.texts
     assert {"90", "10", "30", "70"} <= set(page.texts)
     assert len([a for a in page.all("rect") if a["class"] == "right"]) == 2
@@ -329,7 +329,7 @@ def test_cells_are_shares_of_their_true_class():
 
 def test_rows_are_truth_from_the_top_and_columns_predictions_from_the_left():
     confusion = np.array([[0, 5], [0, 5]])
-    page = Page(confusion_matrix(confusion, ("a", "b"), label="matrix"))
+    page = Page(confusion_matrix_svg(confusion, ("a", "b"), label="matrix"))
     wrong = next(a for a in page.all("rect") if a["class"] == "wrong")
     right = next(a for a in page.all("rect") if a["class"] == "right")
     assert wrong["x"] == right["x"] and float(wrong["y"]) < float(right["y"])
@@ -347,7 +347,7 @@ def test_beyond_thirty_classes_tables_give_the_ids_that_stand_at_the_matrix(repo
 
 def test_150_classes_become_one_picture_with_ids_at_its_sides():
     names = [f"class {i}" for i in range(150)]
-    page = Page(confusion_matrix(np.eye(150, dtype=np.int64), names, label="matrix"))
+    page = Page(confusion_matrix_svg(np.eye(150, dtype=np.int64), names, label="matrix"))
     (picture,) = page.all("image")
     pixels = decode(picture["href"])
     assert pixels.shape == (150, 150, 4)
