@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -62,7 +62,7 @@ class PlanesOverlay:
 
 @dataclasses.dataclass(frozen=True)
 class PlaneProbabilities:
-    """`probabilities`, float16 h × w × k, and `class_names`, those of the planes; compressed."""
+    """`probabilities`, float16 h × w × k, and `class_names`, the planes'; compressed."""
 
     names: tuple[str, ...]
     suffix: ClassVar[str] = Probabilities.suffix
@@ -97,7 +97,8 @@ def asked_plane_outputs(
                 "those of this run may overlap: leave it out, and use the masks of each class."
             )
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
-    outputs: list[Output] = [
+    # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.
+    outputs: list[Any] = [
         PlaneMask(k, colour, suffix)
         for k, (colour, suffix) in enumerate(zip(colours, suffixes, strict=True))
     ]
@@ -109,7 +110,7 @@ def asked_plane_outputs(
 
 
 def _suffixes(names: Sequence[str]) -> list[str]:
-    """`_<class>.png` with what files' names may hold; classes that would share one are numbered.
+    """`_<class>.png` with what files' names may hold, numbered where two would be alike.
 
     >>> _suffixes(["optic disc", "cup/rim", "overlay", "Overlay"])
     ['_optic_disc.png', '_cup_rim.png', '_2_overlay.png', '_3_Overlay.png']

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from segjax import threshold_metrics
@@ -27,7 +28,6 @@ from segjax.data.survey import Survey
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
-from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.planes import Colour, asked_plane_outputs
@@ -37,6 +37,7 @@ from segjax.report.run_page import Section
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored
 from segjax.tasks.plane_metric import PlaneMetric
+from segjax.tasks.shown import Shown, combinations
 from segjax.tasks.task import Metric, Task
 
 
@@ -65,8 +66,8 @@ class Multilabel(Task):
     dataset_kind = LabelledDataset
     examples_note = (
         "Tints are classes, edged by a line; where they overlap, the tints mix. Under Errors, "
-        "orange is a pixel at which a class is wrong and flat grey one that does not count. The "
-        "score is of the single image."
+        "orange is a pixel at which a class is wrong and flat grey one that does not count. "
+        "The score is of the single image."
     )
 
     def __post_init__(self) -> None:
@@ -78,6 +79,10 @@ class Multilabel(Task):
     def activation(self, logits: Array) -> Array:
         """Probabilities, by the sigmoid of each plane."""
         return jax.nn.sigmoid(logits)
+
+    def classes(self, maps: Array) -> Array:
+        """Planes b h w k of 0 and 1: 1 from the threshold on."""
+        return (maps >= self.threshold).astype(jnp.uint8)
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
@@ -100,6 +105,20 @@ class Multilabel(Task):
         """0 and 1, uint8: 1 from the threshold on."""
         return (probabilities >= self.threshold).astype(np.uint8)
 
+    def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names and colours of the planes."""
+        return plane_names(data), np.array(plane_colours(data))
+
+    def shown(self, data: LabelledDataset) -> Shown:
+        """Each combination of classes as a class of its own."""
+        named = not has_planes(data) and len(data.class_names) == 2
+        return combinations(
+            plane_names(data),
+            np.array(plane_colours(data)),
+            background=data.class_names[0] if named else "background",
+            planes=self.planes,
+        )
+
     def metric(self, data: LabelledDataset) -> PlaneMetric:
         """Counts of zero."""
         return PlaneMetric(plane_names(data), threshold=self.threshold, saliency=self.saliency)
@@ -117,11 +136,6 @@ class Multilabel(Task):
             raise InputError(
                 f"loss={name} is for classes that exclude one another; task=Multilabel() takes "
                 "segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy."
-            )
-        if isinstance(model, CRFRNN):
-            raise InputError(
-                "model=CRFRNN is for classes that exclude one another, which those of "
-                "task=Multilabel do not; give its network alone."
             )
         for field in datasets:
             if _are_known(datasets[field], datasets["train_data"]):
@@ -152,7 +166,7 @@ class Multilabel(Task):
             )
         wanted = len(plane_names(data))
         if model.num_classes != wanted:
-            inside = f", {names[1]!r} without its background" if not planed else ""
+            inside = "" if planed else f", {plane_names(data)[-1]!r} without its background"
             raise InputError(
                 f"model.num_classes={model.num_classes}, but the labels of {field} have "
                 f"{wanted} plane{'s' * (wanted != 1)}{inside}; set model.num_classes={wanted}."
