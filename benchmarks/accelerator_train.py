@@ -194,12 +194,13 @@ def measure(file: str, data: str, settings: list[str]) -> None:
     from segjax.parallel.cluster import tune_cpu
     from segjax.parallel.data import replicate
     from segjax.parallel.sharing import over_devices
+    from segjax.settings import directory_settings
     from segjax.train.loop import train_step
     from segjax.train.plan import make_plan
 
     tune_cpu()
     experiment = experiments.load(file)
-    for setting in (*experiments.directory_settings(experiment, data), *settings):
+    for setting in (*directory_settings(experiment, data), *settings):
         experiment = experiments.override(experiment, setting)
     plan = make_plan(experiment, note=lambda _: None)
     step = over_devices(train_step(plan), split=experiment.split)

@@ -145,9 +145,7 @@ def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> N
     """
     stride = label_stride(model)
     scores = (-(-size[0] // stride), -(-size[1] // stride))
-    needed = canvas(model, *grid)
-    is_framed = needed != grid and needed[0] <= size[0] and needed[1] <= size[1]
-    if grid == scores or is_framed:
+    if grid == scores or (declares(model, Framed) and _is_framed(model, size, grid)):
         return
     name, (height, width), (h, w) = type(model).__name__, size, grid
     raise InputError(
@@ -156,3 +154,10 @@ def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> N
         "size, or give the model label_stride, the pixels between two scores, or canvas("
         "height, width), the image that it needs to answer for so many pixels in its centre."
     )
+
+
+def _is_framed(model: Framed, size: tuple[int, int], grid: tuple[int, int]) -> bool:
+    """Whether an image is large enough for so many pixels in its centre, and not for more."""
+    enough, more = model.canvas(*grid), model.canvas(grid[0] + 1, grid[1] + 1)
+    sides = zip(enough, size, more, strict=True)
+    return all(least <= side < next_larger for least, side, next_larger in sides)

@@ -130,6 +130,15 @@ class Framed(Protocol):
         ...
 
 
+class Undoing(Protocol):
+    """A model that looks at the picture itself and undoes the normalisation: CRF-RNN."""
+
+    @property
+    def normalize(self) -> Any:
+        """The experiment's, which it must be equal to."""
+        ...
+
+
 class Classifier(Protocol):
     """A model that can start from the weights of one with other classes."""
 
@@ -185,4 +194,13 @@ class Planed(Protocol):
     @property
     def has_planes(self) -> bool:
         """Whether they are; one that does not say so gives labels h w."""
+        ...
+
+
+class Mapped(Protocol):
+    """A dataset whose ids in files may be given other meanings, such as `Folder`."""
+
+    @property
+    def label_map(self) -> tuple[tuple[int, int], ...]:
+        """(id in the file, class id or 255) of each that changes."""
         ...

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from segjax.announce import LOGGER
@@ -17,6 +17,16 @@ class InputError(ValueError):
 
     The message is one line: it names the value and the remedy.
     """
+
+
+def first_of(names: Sequence[str], *, most: int = 8) -> str:
+    """Names for a message, up to so many, and how many more there are.
+
+    >>> first_of(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class RunError(RuntimeError):

@@ -1,77 +1,27 @@
 """`Experiment`: what a run is made of, as one frozen dataclass of built parts."""
 
 import dataclasses
-import hashlib
-import importlib.util
 import pathlib
-import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jaxtyping import Float
 
-from segjax.contracts import Array, Dataset, Loss, Transform, full_scale
-from segjax.description import describe_lines, replace_at, wrong_types
-from segjax.errors import InputError, UserCodeError
+from segjax.contracts import Dataset, Loss, Transform
+from segjax.description import wrong_types
+from segjax.errors import InputError
+from segjax.experiment_file import run_experiment_file
+
+# Experiment files and scripts import these names from here.
+from segjax.normalize import CAFFE as CAFFE
+from segjax.normalize import IMAGENET as IMAGENET
+from segjax.normalize import SIGNED as SIGNED
+from segjax.normalize import UNIT as UNIT
+from segjax.normalize import Normalize as Normalize
+from segjax.settings import describe as describe
+from segjax.settings import override as override
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalize:
-    """Raw images → what the network was trained on: (x / full scale · scale − mean) / std.
-
-    The full scale is 255 for uint8, 65535 for uint16 and 1 for floats, which are taken as they
-    come (`segjax.contracts.FULL_SCALE`); other dtypes are refused.
-    `mean` and `std` are one number a channel, or one for all, in the scale after `scale`.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    scale: float = 1.0
-    reverse_channels: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.std, tuple) and 0 in self.std:
-            raise InputError(f"normalize.std={self.std} must not be zero: it divides.")
-
-    def __call__(self, image: Array) -> Float[Array, "b h w c"]:
-        """float32 images, normalised.
-
-        Raises:
-          ValueError: the image has another number of channels than the mean.
-          InputError: the image's dtype has no full scale.
-        """
-        x = image.astype(jnp.float32) * (self.scale / full_scale(image.dtype))
-        x = x[..., ::-1] if self.reverse_channels else x
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, x.shape[-1]):
-                raise ValueError(
-                    f"normalize.{name} has {len(values)} numbers, the image {x.shape[-1]} "
-                    "channel(s): give it one number, or one a channel, as in "
-                    "normalize=segjax.experiment.UNIT."
-                )
-        return (x - self._row(self.mean)) / self._row(self.std)
-
-    @staticmethod
-    def _row(values: tuple[float, ...]) -> Array:
-        return jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-
-
-UNIT = Normalize()
-"""To [0, 1]."""
-
-SIGNED = Normalize(mean=(0.5,), std=(0.5,))
-"""To [−1, 1], as TensorFlow's DeepLab models."""
-
-IMAGENET = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""RGB by ImageNet's mean and deviation, as torchvision's and timm's models."""
-
-CAFFE = Normalize(mean=(104.00699, 116.66877, 122.67892), scale=255.0, reverse_channels=True)
-"""BGR less ImageNet's mean, not scaled, as the released FCN and DeepLab v1 and v2."""
 
 
 def _at_least(part: Any, least: int, *names: str) -> None:
@@ -260,12 +210,7 @@ def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
       InputError: no such file, neither or both in it, or a field of the wrong type.
       UserCodeError: the file itself raised.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no experiment file {path}; {_near_files(path)}")
-    if path.suffix != ".py":
-        raise InputError(f"{path} is no Python file; an experiment is a .py file.")
-    module = _run_file(path)
+    module = run_experiment_file(pathlib.Path(path))
     one, several = getattr(module, "experiment", None), getattr(module, "experiments", None)
     is_list = several is not None
     given = several if isinstance(several, (list, tuple)) else [one]
@@ -289,71 +234,11 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     return experiment
 
 
-def _near_files(path: pathlib.Path) -> str:
-    found = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-    return f"{path.parent} holds {', '.join(found)}." if found else "check the path."
-
-
-def _run_file(path: pathlib.Path):
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    # Workers and pickles look classes of the file up under its name.
-    sys.modules.setdefault(path.stem, module)
-    try:
-        spec.loader.exec_module(module)
-    except InputError:
-        raise
-    except Exception as error:
-        shown = "".join(traceback.format_exception(error)).rstrip()
-        raise UserCodeError(f"{shown}\n{path} raised {type(error).__name__}.") from error
-    return module
-
-
-def override(experiment: Experiment, setting: str) -> Experiment:
-    """The experiment with one field changed by a setting such as "model.rates=(1, 2, 5)".
-
-    Raises:
-      InputError: no `=`, an unknown field (near names are listed) or a wrong type.
-    """
-    path, equals, text = setting.partition("=")
-    if not equals:
-        raise InputError(f"--set {setting}: write it as FIELD=VALUE, for example steps=200.")
-    return replace_at(experiment, path.strip(), text)
-
-
-def directory_settings(experiment: Experiment, directory: str) -> list[str]:
-    """The overrides that point every dataset of the experiment to `directory`.
-
-    Raises:
-      InputError: no dataset of the experiment has a directory.
-    """
-    datasets = ("train_data", "eval_data")
-    found = [name for name in datasets if hasattr(getattr(experiment, name), "directory")]
-    if not found:
-        raise InputError(
-            f"--data {directory}: no dataset of {experiment.name} has a directory."
-        )
-    return [f"{name}.directory={directory}" for name in found]
-
-
-def describe(experiment: Experiment, *, short: bool = False) -> str:
-    """The whole experiment as `path = value` lines; each is one that `override` takes.
-
-    With `short`, long tuples are shortened and folded, for people; `trajectory` does not read
-    these.
-    """
-    return "\n".join(describe_lines(experiment, short=short)) + "\n"
-
-
 def trajectory(description: str) -> dict[str, str]:
     """The lines of a description that decide the parameters, as {path: value}.
 
-    A field that is None, or `UNSAID`, counts as unset: so a run from before the field was
-    there goes on.
+    Descriptions for people, which `describe` shortens, are not read. A field that is None, or
+    `UNSAID`, counts as unset: so a run from before the field was there goes on.
     """
     lines = (line.split(" = ", 1) for line in description.splitlines() if " = " in line)
     return {
@@ -364,8 +249,3 @@ def trajectory(description: str) -> dict[str, str]:
         and UNSAID.get(path) != value
         and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
     }
-
-
-def short_hash(settings: Sequence[str]) -> str:
-    """Six hexadecimal digits that stand for a list of overrides."""
-    return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:6]

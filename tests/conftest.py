@@ -1,9 +1,12 @@
 """Four CPU devices, rank promotion raises, warnings are errors, array shapes are checked."""
 
+import importlib.metadata
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Most of the suite's time is compilation, and small arrays gain nothing from optimization.
 # What is compiled once serves all modules, and the commands that run as processes of their own.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # No test goes to the network.
@@ -11,6 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 ).strip()
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    # Halves the time of compilation. Later versions end where they meet this flag.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import pathlib
 import tempfile
@@ -26,8 +32,6 @@ from segjax.parallel.cluster import tune_cpu
 # whatever ran in it before.
 tune_cpu()
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Most of the suite's time is compilation, and small arrays gain nothing from it.
-jax.config.update("jax_disable_most_optimizations", True)
 if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers take the folder of who started them.
     _programs = tempfile.TemporaryDirectory(prefix="segjax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
@@ -35,6 +39,15 @@ jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE
 
 PURE = ("ops", "layers", "backbones", "models", "losses", "metrics", "crf", "evaluate")
 _hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "beartype.beartype")
+
+
+@pytest.hookimpl(tryfirst=True)  # Before `-m` selects.
+def pytest_collection_modifyitems(items) -> None:
+    """Marks as slow what is none of the parameters that its test's `slow_but` keeps fast."""
+    for item in items:
+        kept = item.get_closest_marker("slow_but")
+        if kept and item.callspec.id not in kept.args:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ import zlib
 
 import numpy as np
 
+LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+"""PyTorch's names of a module's own arrays, where they differ from Flax's."""
+
 
 def generator(name: str) -> np.random.Generator:
     """Returns the random numbers that belong to a name."""
@@ -30,7 +33,12 @@ def eighths(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return (generator(name).integers(-64, 64, shape) / 8).astype(np.float32)
 
 
-def by_name(shapes, name_of):
+def dotted(path: tuple[str, ...]) -> str:
+    """Returns what PyTorch calls a variable of a module with our module's path."""
+    return ".".join([*path[:-1], LEAVES.get(path[-1], path[-1])])
+
+
+def by_name(shapes, name_of=dotted):
     """Returns variables of these shapes; `name_of(path)` is what the other library calls each.
 
     A path is that of a variable below its collection, such as ("conv1", "kernel").

@@ -108,7 +108,7 @@ def test_a_stage_that_fails_leaves_its_rows_and_the_stages_behind_it(
     stage = types.SimpleNamespace(names=lambda options: ["a", "b"], run=run)
     monkeypatch.setitem(sys.modules, "accelerator_speed", stage)
     rows = kit("accelerator_rows").Rows(tmp_path / "rows.jsonl")
-    command.maybe_remat("speed", ALL, rows, kit("accelerator_rows").Clock(60))
+    command.run_stage("speed", ALL, rows, kit("accelerator_rows").Clock(60))
     assert ("speed", "a") in rows and ("speed", "b") not in rows
     printed = capsys.readouterr()
     assert "speed has ended early" in printed.out and "KeyError: 'broken'" in printed.err

@@ -2,6 +2,7 @@
 and weights, and makes a batch; each kind of step is taken once, on tiny data."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 import runpy
@@ -16,6 +17,7 @@ from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
+from segjax.ops.dispatch import plain
 from segjax.parallel.data import data_parallel, shard
 from segjax.pretrained.layouts import translate
 from segjax.pretrained.match import fit
@@ -75,6 +77,13 @@ class Drawn:
         example = Synthetic(size=self.size)[index]
         label = np.minimum(example["label"], len(self.class_names) - 1)
         return {**example, "image": example["image"][..., : self.channels], "label": label}
+
+
+@functools.cache
+def _shapes(model, channels=3):
+    """Returns the variables' shapes, traced once for all that asks of a network."""
+    with plain():  # Traces faster.
+        return variable_shapes(model, channels=channels)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -153,7 +162,7 @@ def test_the_published_names_that_an_experiment_starts_from_fit_its_network(path
     arrays = {
         n: np.broadcast_to(np.float32(0), s) for n, s in _published(experiment.init.source)
     }
-    shapes = variable_shapes(experiment.model)
+    shapes = _shapes(experiment.model)
     checkpoint = translate(arrays, flat_shapes(shapes))
     # Raises where a tensor is missing, unexpected or of another shape.
     fitted = fit(checkpoint, flatten_dict(shapes, sep="/"), allow=experiment.init.allow)
@@ -180,7 +189,7 @@ def _published(source: str) -> list[tuple[str, tuple[int, ...]]]:
 def test_a_whole_network_fits_its_optimizer_and_its_step_is_of_a_kind_that_is_taken(path):
     experiment = load(path)
     channels = getattr(experiment.train_data, "channels", 3)
-    params = variable_shapes(experiment.model, channels=channels)["params"]
+    params = _shapes(experiment.model, channels)["params"]
     experiment.optimizer.build(experiment.steps, params)
     at_output_stride(experiment.model, experiment.evaluation.output_stride)
     assert _kind(experiment) in KINDS, "Add a small network to SMALL."
@@ -189,6 +198,7 @@ def test_a_whole_network_fits_its_optimizer_and_its_step_is_of_a_kind_that_is_ta
     assert f"| {count:,} " in row, "Run docs/make_networks.py."
 
 
+@pytest.mark.slow_but("deeplab_v1_voc", "unet_isbi", "quickstart")
 @pytest.mark.parametrize("stem", SMALL)
 def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
     plan = make_plan(_small(load(FOLDER / f"{stem}.py"), **SMALL[stem]))

@@ -110,7 +110,7 @@ def as_before(logits, batch):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_masking_moves_no_bit_of_value_gradient_and_curvature(dtype, weighted, compiled):
+def test_masking_moves_no_bit_but_what_a_compiler_rounds(dtype, weighted, compiled):
     rng = np.random.default_rng(5)
     logits = jnp.asarray(3 * rng.normal(size=(2, 17, 9, 21)), dtype)
     label = rng.integers(0, 21, (2, 17, 9)).astype(np.uint8)
@@ -127,7 +127,11 @@ def test_masking_moves_no_bit_of_value_gradient_and_curvature(dtype, weighted, c
     run = jax.jit(all_of, static_argnums=0) if compiled else all_of
     found, before = run(softmax_cross_entropy, logits), run(as_before, logits)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(before), strict=True):
-        np.testing.assert_array_equal(one, other, strict=True)
+        assert one.dtype == other.dtype
+        # Two programs may be fused in two ways.
+        found, expected = np.float32(one), np.float32(other)
+        rounding = 3e-7 * np.abs(expected).max() if compiled else 0
+        np.testing.assert_allclose(found, expected, rtol=0, atol=rounding, strict=True)
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])

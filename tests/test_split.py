@@ -53,6 +53,7 @@ def _taken(model, split):
 
 
 # Dilated, with skips, batch norm over uneven parts; dropout; pooling winners; dense blocks.
+@pytest.mark.slow_but("unet")
 @pytest.mark.parametrize("name", ["deeplab_plus", "unet", "segnet", "fc_densenet"])
 def test_four_devices_that_share_an_image_take_the_step_of_four_with_their_own(name):
     gradient, statistics, numbers = _taken(MODELS[name], (1, 1))
@@ -65,6 +66,7 @@ def test_four_devices_that_share_an_image_take_the_step_of_four_with_their_own(n
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), spread, statistics)
 
 
+@pytest.mark.slow_but("plain-(4, 1)", "flip-(2, 1)")
 @pytest.mark.parametrize("split", [(4, 1), (1, 4), (2, 1)], ids=str)
 @pytest.mark.parametrize("wrappers", [(), (Flip(),)], ids=["plain", "flip"])
 def test_probabilities_and_classes_of_shared_images_are_those_of_whole_ones(split, wrappers):

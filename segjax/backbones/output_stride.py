@@ -1,4 +1,4 @@
-"""Strides and dilations for an output stride: integers only.
+"""Strides and dilations for an output stride, and networks at another one.
 
 A convolution that loses its stride still samples the grid that it sampled before, so it keeps
 the dilation it had; those after it see a grid twice as fine and double theirs:
@@ -12,9 +12,13 @@ published weights assume it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import flax.linen as nn
 
 OUTPUT_STRIDES = (8, 16, 32)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Unit(NamedTuple):
@@ -101,3 +105,12 @@ def plan_stages(
             result.append(Stage(1, dilation, dilation * stride))
             dilation *= stride
     return tuple(result)
+
+
+@nn.nowrap
+def with_output_stride(model: Network, output_stride: int) -> Network:
+    """Returns the network on its backbone at another output stride; its variables fit both.
+
+    Models whose head stays as it is have it as their method `at_output_stride`.
+    """
+    return model.clone(backbone=model.backbone.clone(output_stride=output_stride))

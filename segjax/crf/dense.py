@@ -155,14 +155,7 @@ def dense_crf(
         p, image = jnp.asarray(probabilities), jnp.asarray(image)
         placed = _placed(image, widths.appearance)
         return _infer(p, image, compats, widths, placed, options, capacity)
-    near = widths.smoothness
-    if near and in_taps(image.shape[-3:-1], near):
-        options, widths = options._replace(taps=near), widths._replace(smoothness=None)
-    widths = _Widths(*(sigmas and np.array(sigmas, np.float32) for sigmas in widths))
-    placed = _placed_now(image, widths.appearance)
-    room = _room(placed, capacity)
-    p = jnp.asarray(probabilities, jnp.float32)
-    return _infer_now(p, image, compats, widths, placed, options, room)
+    return _compiled(probabilities, image, compats, widths, options, capacity)
 
 
 class _Widths(NamedTuple):
@@ -212,6 +205,29 @@ def checked_kernels(
     check_distances("sxy", sxy, (w - 1, h - 1))
     check_distances("srgb", srgb, (255,) * channels)
     return _Widths(near, (*sxy, *srgb)), compats
+
+
+def _compiled(
+    probabilities: Array | np.ndarray,
+    image: Array | np.ndarray,
+    compats: tuple[Array, ...],
+    widths: _Widths,
+    options: _Options,
+    capacity: int | None,
+) -> Array:
+    """Returns the marginals by programs that are shared by as many calls as can be.
+
+    Raises:
+      ValueError: the capacity does not suffice.
+    """
+    near = widths.smoothness
+    if near and in_taps(image.shape[-3:-1], near):
+        options, widths = options._replace(taps=near), widths._replace(smoothness=None)
+    widths = _Widths(*(sigmas and np.array(sigmas, np.float32) for sigmas in widths))
+    placed = _placed_now(image, widths.appearance)
+    room = _room(placed, capacity)
+    p = jnp.asarray(probabilities, jnp.float32)
+    return _infer_now(p, image, compats, widths, placed, options, room)
 
 
 def _placed(image: Array, widths: Any) -> Placed | None:

@@ -1,5 +1,6 @@
 """Heads: features → one score a class."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +16,17 @@ def sow_auxiliary(module: nn.Module, name: str, logits: Float[Array, "b h w k"])
     if not module.is_initializing():
         newest = lambda _, new: new
         module.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
+
+
+def sow_auxiliary_head(
+    module: nn.Module, name: str, logits: Callable[[], Array], *, train: bool
+) -> None:
+    """Sows the logits of an auxiliary head, if the module has one (`auxiliary`) and trains.
+
+    In `init` the head is run whatever `train` is, because its parameters must exist.
+    """
+    if module.auxiliary and (train or module.is_initializing()):
+        sow_auxiliary(module, name, logits())
 
 
 def head_dtype(model: nn.Module) -> Any:

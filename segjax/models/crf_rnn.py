@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, UInt8
 
 from segjax.conformity import canvas, classifiers
 from segjax.crf.layer import CRFAsRNN
-from segjax.experiment import Normalize
+from segjax.normalize import Normalize
 
 
 class CRFRNN(nn.Module):
@@ -67,7 +67,7 @@ class CRFRNN(nn.Module):
 def picture(image: Float[Array, "b h w c"], normalize: Normalize) -> UInt8[Array, "b h w c"]:
     """Returns the 8-bit picture that `normalize` made the image of; beyond 0 … 255 it is cut.
 
-    >>> from segjax.experiment import CAFFE
+    >>> from segjax.normalize import CAFFE
     >>> pixels = jnp.array([[[[0, 130, 255]]]], jnp.uint8)
     >>> picture(CAFFE(pixels), CAFFE).tolist()
     [[[[0, 130, 255]]]]

@@ -9,11 +9,41 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from segjax.backbones.output_stride import Network, with_output_stride
 from segjax.layers.conv import Conv, ConvNormReLU, SeparableConv, at_least_float32
-from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary_head
 from segjax.layers.pyramid import ASPP
 from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
+
+
+@nn.nowrap
+def _at_output_stride(model: Network, output_stride: int) -> Network:
+    """Returns the network at another output stride, with rates that reach equally far.
+
+    Trained variables fit both (v3, section 4.1: trained at 16, evaluated at 8). Multi-grid
+    factors stay.
+
+    Raises:
+      ValueError: a rate would not be a whole number.
+
+    >>> from segjax.backbones.resnet import ResNet18
+    >>> model = DeepLabV3(ResNet18(output_stride=16), num_classes=21, rates=(6, 12, 18))
+    >>> model.at_output_stride(8).rates
+    (12, 24, 36)
+    """
+    rates = _rates_at(output_stride, model.rates, model.backbone.output_stride)
+    return with_output_stride(model, output_stride).clone(rates=rates)
+
+
+def _rates_at(output_stride: int, rates: tuple[int, ...], old: int) -> tuple[int, ...]:
+    """Returns the rates that reach as far as `rates` do at the output stride `old`."""
+    if output_stride < 1 or any(rate * old % output_stride for rate in rates):
+        raise ValueError(
+            f"Rates {rates} at output stride {old} are no whole numbers at output "
+            f"stride {output_stride}; choose a finer one."
+        )
+    return tuple(rate * old // output_stride for rate in rates)
 
 
 class DeepLabV3(nn.Module):
@@ -41,6 +71,8 @@ class DeepLabV3(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    at_output_stride = _at_output_stride
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The layers with outputs for each class."""
@@ -61,11 +93,12 @@ class DeepLabV3(nn.Module):
             head = ConvNormReLU(self.features, 3, dtype=dtype, name="head")
             x = run(head.__call__, x)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
-        # The head's parameters must exist whatever `train` is at initialisation.
-        if self.auxiliary and (train or self.is_initializing()):
+
+        def auxiliary() -> Array:
             head = FCNHead(self.num_classes, dtype=dtype, name="auxiliary_head")
-            scores = head(features[self.auxiliary_feature], train=train)
-            sow_auxiliary(self, self.auxiliary_feature, self._upsample(scores, image))
+            return self._upsample(head(features[self.auxiliary_feature], train=train), image)
+
+        sow_auxiliary_head(self, self.auxiliary_feature, auxiliary, train=train)
         return self._upsample(logits, image)
 
     def _upsample(
@@ -73,26 +106,6 @@ class DeepLabV3(nn.Module):
     ) -> Float[Array, "b h w k"]:
         height, width = image.shape[1:3]
         return resize_bilinear(logits, (height, width), align_corners=self.align_corners)
-
-    @nn.nowrap
-    def at_output_stride(self, output_stride: int) -> "DeepLabV3":
-        """Returns the network at another output stride, with rates that reach equally far.
-
-        Trained variables fit both (section 4.1: trained at 16, evaluated at 8). Multi-grid
-        factors stay.
-
-        Raises:
-          ValueError: a rate would not be a whole number.
-
-        >>> from segjax.backbones.resnet import ResNet18
-        >>> model = DeepLabV3(ResNet18(output_stride=16), num_classes=21, rates=(6, 12, 18))
-        >>> model.at_output_stride(8).rates
-        (12, 24, 36)
-        """
-        return self.clone(
-            backbone=self.backbone.clone(output_stride=output_stride),
-            rates=_rates_at(output_stride, self.rates, self.backbone.output_stride),
-        )
 
 
 class DeepLabV3Plus(nn.Module):
@@ -125,6 +138,7 @@ class DeepLabV3Plus(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    at_output_stride = _at_output_stride
     classifiers = ("classifier",)
 
     @nn.compact
@@ -158,25 +172,3 @@ class DeepLabV3Plus(nn.Module):
     ) -> Float[Array, "b oh ow c"]:
         size = (like.shape[1], like.shape[2])
         return resize_bilinear(x, size, align_corners=self.align_corners)
-
-    @nn.nowrap
-    def at_output_stride(self, output_stride: int) -> "DeepLabV3Plus":
-        """Returns the network at another output stride, as `DeepLabV3.at_output_stride`.
-
-        Raises:
-          ValueError: a rate would not be a whole number.
-        """
-        return self.clone(
-            backbone=self.backbone.clone(output_stride=output_stride),
-            rates=_rates_at(output_stride, self.rates, self.backbone.output_stride),
-        )
-
-
-def _rates_at(output_stride: int, rates: tuple[int, ...], old: int) -> tuple[int, ...]:
-    """Returns the rates that reach as far as `rates` do at the output stride `old`."""
-    if output_stride < 1 or any(rate * old % output_stride for rate in rates):
-        raise ValueError(
-            f"Rates {rates} at output stride {old} are no whole numbers at output "
-            f"stride {output_stride}; choose a finer one."
-        )
-    return tuple(rate * old // output_stride for rate in rates)

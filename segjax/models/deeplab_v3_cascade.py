@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from segjax.backbones.output_stride import Stage
+from segjax.backbones.output_stride import Stage, with_output_stride
 from segjax.backbones.resnet import ResNet
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.head import head_dtype
@@ -85,5 +85,5 @@ class DeepLabV3Cascade(nn.Module):
     @nn.nowrap
     def at_output_stride(self, output_stride: int) -> "DeepLabV3Cascade":
         """Returns the network at another output stride; the same variables fit both."""
-        backbone = self.backbone.clone(output_stride=min(output_stride, 32))
-        return self.clone(backbone=backbone, output_stride=output_stride)
+        dense = with_output_stride(self, min(output_stride, 32))
+        return dense.clone(output_stride=output_stride)

@@ -11,10 +11,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from segjax.backbones.output_stride import with_output_stride
 from segjax.backbones.vgg import CEIL
 from segjax.layers.conv import Conv, at_least_float32
 from segjax.layers.dropout import Dropout
-from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary_head
 from segjax.layers.remat import maybe_remat
 from segjax.ops.conv import conv_output_size
 from segjax.ops.resize import resize_bilinear
@@ -174,6 +175,8 @@ class FCN(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    at_output_stride = with_output_stride
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The layers with outputs for each class."""
@@ -193,12 +196,6 @@ class FCN(nn.Module):
             scores = maybe_remat(head.__call__, x, remat=self.remat, train=train)
             return resize_bilinear(scores, size)
 
-        # The head's parameters must exist whatever `train` is at initialisation.
-        if self.auxiliary and (train or self.is_initializing()):
-            sow_auxiliary(self, "c4", logits(features["c4"], "auxiliary_head"))
+        auxiliary = lambda: logits(features["c4"], "auxiliary_head")
+        sow_auxiliary_head(self, "c4", auxiliary, train=train)
         return logits(features["c5"], "head")
-
-    @nn.nowrap
-    def at_output_stride(self, output_stride: int) -> "FCN":
-        """Returns the network at another output stride; trained variables fit both."""
-        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from segjax.backbones.output_stride import with_output_stride
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
 from segjax.layers.head import head_dtype
 from segjax.layers.remat import maybe_remat
@@ -33,6 +34,7 @@ class LRASPP(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    at_output_stride = with_output_stride
     classifiers = ("low_classifier", "high_classifier")
 
     @nn.compact
@@ -55,8 +57,3 @@ class LRASPP(nn.Module):
     def _classifier(self, name: str) -> Conv:
         dtype = at_least_float32(head_dtype(self))
         return Conv(self.num_classes, 1, dtype=dtype, name=name)
-
-    @nn.nowrap
-    def at_output_stride(self, output_stride: int) -> "LRASPP":
-        """Returns the network at another output stride; the same variables fit both."""
-        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

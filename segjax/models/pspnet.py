@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from segjax.backbones.output_stride import with_output_stride
 from segjax.layers.conv import ConvNormReLU
-from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary
+from segjax.layers.head import FCNHead, head_dtype, sow_auxiliary_head
 from segjax.layers.remat import maybe_remat
 from segjax.ops.pool import adaptive_avg_pool
 from segjax.ops.resize import resize_bilinear
@@ -57,6 +58,8 @@ class PSPNet(nn.Module):
     dtype: Any = None
     remat: bool = False
 
+    at_output_stride = with_output_stride
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The layers with outputs for each class."""
@@ -76,16 +79,9 @@ class PSPNet(nn.Module):
             scores = maybe_remat(head.__call__, x, remat=self.remat, train=train)
             return resize_bilinear(scores, size, align_corners=True)
 
-        # The head's parameters must exist whatever `train` is at initialisation.
-        if self.auxiliary and (train or self.is_initializing()):
-            c4 = features["c4"]
-            sow_auxiliary(self, "c4", logits(c4, c4.shape[-1] // 4, "auxiliary_head"))
-        c5 = features["c5"]
+        c4, c5 = features["c4"], features["c5"]
+        auxiliary = lambda: logits(c4, c4.shape[-1] // 4, "auxiliary_head")
+        sow_auxiliary_head(self, "c4", auxiliary, train=train)
         ppm = PyramidPooling(self.bins, dtype=dtype, name="ppm")
         pyramid = maybe_remat(ppm.__call__, c5, remat=self.remat, train=train)
         return logits(pyramid, c5.shape[-1] // 4, "head")
-
-    @nn.nowrap
-    def at_output_stride(self, output_stride: int) -> "PSPNet":
-        """Returns the network at another output stride; trained variables fit both."""
-        return self.clone(backbone=self.backbone.clone(output_stride=output_stride))

@@ -130,7 +130,7 @@ class U2Net(nn.Module):
             stage = self._stage(i, self.decoder[i - 1], f"stage{i}d")
             stages[i - 1] = run(stage.__call__, joined)
         sides = [self._side(x, i, image) for i, x in enumerate(stages, start=1)]
-        if train and not self.is_initializing():
+        if train:
             for i, side in enumerate(sides, start=1):
                 sow_auxiliary(self, f"d{i}", side)
         dtype = at_least_float32(self.dtype)

@@ -62,7 +62,7 @@ class PlanesOverlay:
 
 @dataclasses.dataclass(frozen=True)
 class PlaneProbabilities:
-    """`probabilities`, float16 h × w × k, and `class_names`, the planes'; compressed."""
+    """`probabilities`, float16 h × w × k, and the planes' `class_names`; compressed."""
 
     names: tuple[str, ...]
     suffix: ClassVar[str] = Probabilities.suffix
@@ -110,7 +110,7 @@ def asked_plane_outputs(
 
 
 def _suffixes(names: Sequence[str]) -> list[str]:
-    """`_<class>.png` with what files' names may hold, numbered where two would be alike.
+    """`_<class>.png` with what names of files may hold; equal ones are numbered.
 
     >>> _suffixes(["optic disc", "cup/rim", "overlay", "Overlay"])
     ['_optic_disc.png', '_cup_rim.png', '_2_overlay.png', '_3_Overlay.png']

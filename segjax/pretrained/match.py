@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 from segjax.pretrained.layouts import Checkpoint
 
 AUXILIARY = r"\w+/(auxiliary_head\w*)/.*"
 NOT_FINITE = "with values that are not finite"
-NAMED = 12
-"""Names of each kind that an error lists."""
+_named = partial(first_of, most=12)
 
 Wanted = Mapping[str, Any]
 """{path: shape and dtype} of a network's variables."""
@@ -87,7 +87,7 @@ def fit(
             *_backbone_notes(checkpoint, new, seed),
             *_classifier_notes(resized, found, wanted, num_classes, seed),
             *(f"{head} left out: the model is built without it" for head in heads),
-            *([f"allowed not to fit: {_listed(sorted(allowed))}"] if allowed else []),
+            *([f"allowed not to fit: {_named(sorted(allowed))}"] if allowed else []),
         ),
     )
 
@@ -175,7 +175,7 @@ def _complaint(
 
     show = {"of another shape": described, NOT_FINITE: counted}
     parts = {
-        kind: f"{len(names)} {kind}: {_listed([*map(show.get(kind, str), sorted(names))])}"
+        kind: f"{len(names)} {kind}: {_named([*map(show.get(kind, str), sorted(names))])}"
         for kind, names in refused.items()
         if names
     }
@@ -195,20 +195,15 @@ def _complaint(
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 def _backbone_notes(checkpoint: Checkpoint, new: Sequence[str], seed: int) -> Iterable[str]:
     yield from checkpoint.remarks
     if checkpoint.left_out:
-        yield f"{_listed(checkpoint.left_out)} left out: the model does not classify images"
+        yield f"{_named(checkpoint.left_out)} left out: the model does not classify images"
     if new:
         parts = sorted({path.split("/")[1] for path in new})
         yield (
             f"backbone from a classification checkpoint ({checkpoint.layout}); "
-            f"the rest is new, from seed {seed}: {_listed(parts)}"
+            f"the rest is new, from seed {seed}: {_named(parts)}"
         )
 
 

@@ -55,7 +55,7 @@ class Panels:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Example:
+class ShownExample:
     """One evaluated image: its name, its score in words, and its pictures."""
 
     name: str
@@ -72,12 +72,12 @@ def _is_wide(height: int, width: int) -> bool:
     return width >= 1.75 * height
 
 
-def gallery(examples: Sequence[Example], *, score: str) -> str:
+def gallery(examples: Sequence[ShownExample], *, score: str) -> str:
     """One row of pictures an example; `score` names what their scores are."""
     return "".join(_example(example, score) for example in examples)
 
 
-def _example(example: Example, score: str) -> str:
+def _example(example: ShownExample, score: str) -> str:
     pictures = example.panels.pictures
     height, width = pictures[0].rgb.shape[:2]
     name = escape(example.name)

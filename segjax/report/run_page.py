@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from segjax.atomic import write_text
 from segjax.report.curves import curves, is_number
-from segjax.report.examples import Example, gallery
+from segjax.report.examples import ShownExample, gallery
 from segjax.report.score import Score
 from segjax.report.style import STYLE
 
@@ -49,8 +49,8 @@ def write_report(
     evaluation: Mapping[str, Any],
     scores: Scores,
     sections: Sequence[Section] = (),
-    worst: Sequence[Example] = (),
-    best: Sequence[Example] = (),
+    worst: Sequence[ShownExample] = (),
+    best: Sequence[ShownExample] = (),
     examples_note: str = "",
 ) -> None:
     """Writes the page whole or not at all, replacing an earlier one.

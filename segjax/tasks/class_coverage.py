@@ -5,12 +5,10 @@ Both give numbers that look like results, so they are said before the first step
 
 from collections.abc import Sequence
 
-from segjax.contracts import IGNORE, LabelledDataset
+from segjax.conformity import declares
+from segjax.contracts import IGNORE, LabelledDataset, Mapped
 from segjax.data.survey import Survey
-from segjax.errors import InputError
-
-LISTED = 8
-"""Names that a line gives before it counts the others."""
+from segjax.errors import InputError, first_of
 
 
 def _extent(found: Survey, transformed: bool) -> str:
@@ -39,7 +37,7 @@ def all_ignored(
 
 
 def _label_map_too(data: LabelledDataset) -> str:
-    return " and its label_map" if hasattr(data, "label_map") else ""
+    return " and its label_map" if declares(data, Mapped) else ""
 
 
 def absent_classes(
@@ -51,7 +49,7 @@ def absent_classes(
     if not absent or len(absent) == len(names):
         return []
     one = len(absent) == 1
-    listed = _listed([f"{i} {names[i]!r}" for i in absent])
+    listed = first_of([f"{i} {names[i]!r}" for i in absent])
     line = (
         f"{'class' if one else 'classes'} {listed} occur{'s' if one else ''} nowhere in the "
         f"labels of {field} ({_extent(found, transformed)})"
@@ -65,17 +63,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
-
-
 def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Survey) -> str:
     """The remedy where 255 may be a missing class, as in masks of 0 and 255.
 
     It may where one class alone is missing, or where one alone is there.
     """
-    names, pairs = data.class_names, getattr(data, "label_map", None)
+    names, pairs = data.class_names, data.label_map if declares(data, Mapped) else None
     if not found.ignored or 1 not in (len(absent), len(names) - len(absent)):
         return ""
     if pairs and any(pair[1] == IGNORE for pair in pairs):

@@ -62,7 +62,7 @@ def any_counts(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> bool:
     return bool(((label != IGNORE) & (weight > 0)).any())
 
 
-def trace(
+def trace_example(
     model: nn.Module,
     loss: Loss,
     batch: Mapping[str, np.ndarray],

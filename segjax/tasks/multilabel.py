@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax import threshold_metrics
-from segjax.conformity import has_planes
+from segjax.conformity import check_model, has_planes, labelled
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -28,6 +28,7 @@ from segjax.data.survey import Survey
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
+from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.planes import Colour, asked_plane_outputs
@@ -63,7 +64,6 @@ class Multilabel(Task):
     threshold: float = 0.5
     saliency: bool = False
 
-    dataset_kind = LabelledDataset
     examples_note = (
         "Tints are classes, edged by a line; where they overlap, the tints mix. Under Errors, "
         "orange is a pixel at which a class is wrong and flat grey one that does not count. "
@@ -131,11 +131,19 @@ class Multilabel(Task):
         self, model: Model, loss: Loss, datasets: Mapping[str, LabelledDataset]
     ) -> None:
         """Raises InputError where loss, network or classes are for exclusive classes."""
+        check_model(model)
+        for field, data in datasets.items():
+            labelled(data, field=field)
         if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
             name = getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
                 f"loss={name} is for classes that exclude one another; task=Multilabel() takes "
                 "segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy."
+            )
+        if isinstance(model, CRFRNN):
+            raise InputError(
+                "model=CRFRNN is for classes that exclude one another, which those of "
+                "task=Multilabel do not; give its network alone."
             )
         for field in datasets:
             if _are_known(datasets[field], datasets["train_data"]):

@@ -149,7 +149,7 @@ class Task(abc.ABC):
         Raises:
           ValueError: one of them refuses it.
         """
-        return dense.trace(model, loss, batch, normalize=normalize)
+        return dense.trace_example(model, loss, batch, normalize=normalize)
 
     def network(
         self,

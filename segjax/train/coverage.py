@@ -5,18 +5,16 @@ numbers that look like results.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
+from segjax.errors import first_of
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone
-
-LISTED = 8
-"""Names that a line gives before it counts the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Coverage:
     trained_on: int | None
 
 
-def coverage(experiment: Experiment, *fields: str) -> Coverage:
+def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
     """Looks at the prepared datasets of these fields, "train_data" and "eval_data".
 
     Raises:
@@ -75,7 +73,7 @@ def _trained_on(
         which, names = f"all {count}", ""
     else:
         which = f"{'' if whole else 'at least '}{count} of the {evaluated.total}"
-        names = f" ({_listed(shared)})"
+        names = f" ({first_of(shared)})"
     verb, remedy = "is" if count == 1 else "are", ""
     if all(hasattr(d, "split") for d in (experiment.train_data, experiment.eval_data)):
         remedy = "; give train_data and eval_data splits without common images"
@@ -118,8 +116,3 @@ def uncounted_batches(
         "what the transforms leave is ignored (255, or of weight 0). Check the crop and its "
         "fill."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more

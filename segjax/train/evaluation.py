@@ -10,7 +10,7 @@ from segjax.parallel import cluster
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Metric
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
-from segjax.train.coverage import coverage
+from segjax.train.coverage import data_coverage
 from segjax.train.log import Progress
 from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
 from segjax.train.predictions import forget_predictions, save_predictions
@@ -62,7 +62,7 @@ def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | No
     `note` takes the warnings about the data.
     """
     check_data(experiment, "eval_data")
-    found = coverage(experiment, "eval_data")
+    found = data_coverage(experiment, "eval_data")
     for line in found.lines:
         note(line)
     return found.trained_on

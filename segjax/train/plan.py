@@ -13,8 +13,8 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset
-from segjax.contracts import Dataset, Traced, Variables
+from segjax.conformity import canvas, check_dataset, declares
+from segjax.contracts import Dataset, Traced, Undoing, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
@@ -23,7 +23,7 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
-from segjax.train.coverage import coverage, uncounted_batches
+from segjax.train.coverage import data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
 
@@ -131,7 +131,7 @@ def make_plan(
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
-    found = coverage(experiment, "train_data", "eval_data")
+    found = data_coverage(experiment, "train_data", "eval_data")
     examples = _batches(experiment, 0)
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)
@@ -262,11 +262,11 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
       InputError: the network, the normalisation or a wrapper refuses it, or a network that
         undoes the normalisation undoes another one.
     """
-    undone = getattr(experiment.model, "normalize", experiment.normalize)
-    if undone != experiment.normalize:
+    model = experiment.model
+    if declares(model, Undoing) and model.normalize != experiment.normalize:
         raise InputError(
-            f"model.normalize={undone} undoes another normalisation than the experiment's, "
-            f"{experiment.normalize}; give both the same."
+            f"model.normalize={model.normalize} undoes another normalisation than the "
+            f"experiment's, {experiment.normalize}; give both the same."
         )
     data, task = experiment.eval_data, experiment.task
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]

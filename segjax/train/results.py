@@ -12,7 +12,7 @@ from segjax.atomic import write_text
 from segjax.contracts import Variables
 from segjax.experiment import Experiment, describe
 from segjax.parallel.cluster import is_main
-from segjax.report.examples import Example, longest_side, score_text
+from segjax.report.examples import ShownExample, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Metric
@@ -90,13 +90,13 @@ def _extremes(metric: Metric, count: int) -> tuple[list[int], list[int]]:
 
 def _example(
     experiment: Experiment, scorer: Scorer, variables: Variables, index: int, metric: Metric
-) -> Example:
+) -> ShownExample:
     data = experiment.eval_data
     example = data[index]
     (prediction,) = scorer.predictions(variables, example["image"][None])
     longest = longest_side(*example["image"].shape[:2])
     is_share = metric.shown[metric.primary].is_share
-    return Example(
+    return ShownExample(
         name=example["name"],
         score=score_text(metric.ranking()[index], is_share=is_share),
         panels=experiment.task.panels(example, prediction, data, longest=longest),

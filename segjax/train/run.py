@@ -9,6 +9,7 @@ from segjax import experiment as experiments
 from segjax.errors import InputError, Interrupted
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_main, wait_for_all
+from segjax.settings import directory_settings
 from segjax.train.variants import check_variants
 from segjax.train.workdir import claim, default_workdir
 
@@ -66,7 +67,7 @@ def runs_of_file(
     for place, experiment in enumerate(listed):
         chosen = list(settings)
         if directory:
-            chosen += experiments.directory_settings(experiment, directory)
+            chosen += directory_settings(experiment, directory)
         for setting in chosen:
             experiment = experiments.override(experiment, setting)
         experiment = experiments.checked(experiment, "--set")

@@ -21,10 +21,10 @@ SIZES = ((448, 600), (517, 389))
 CHANNELS = (1, 2, 3, 4)
 """Numbers of channels that a transform may have been made for."""
 
-Batch = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 
 
-def stand_in(experiment: Experiment) -> tuple[Batch, bool] | None:
+def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
     """(a batch of one example, whether training is certain to see one of its shape).
 
     None where the experiment's task cannot make an example up.
@@ -50,7 +50,7 @@ def stand_in(experiment: Experiment) -> tuple[Batch, bool] | None:
 
 
 def _about_channels(
-    experiment: Experiment, found: Sequence[Batch | Exception], channels: int
+    experiment: Experiment, found: Sequence[Arrays | Exception], channels: int
 ) -> InputError | None:
     """The refusal of both sizes, in one line, by transforms that would take other channels.
 
@@ -63,7 +63,7 @@ def _about_channels(
     return None if all(isinstance(other, Exception) for other in others) else errors[0]
 
 
-def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch | Exception:
+def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Arrays | Exception:
     """One example after all transforms, or the error of the one that fails."""
     rng = np.random.default_rng(0)
     try:
@@ -75,11 +75,11 @@ def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Batch |
         return error
 
 
-def _batch(example: Mapping[str, Any]) -> Batch:
+def _batch(example: Mapping[str, Any]) -> Arrays:
     arrays = {key: value[None] for key, value in example.items() if hasattr(value, "shape")}
     return {**arrays, "step": np.zeros(1, np.int32)}
 
 
-def signature(batch: Batch) -> dict[str, tuple]:
+def signature(batch: Arrays) -> dict[str, tuple]:
     """{key: (shape of one example, dtype)}: what decides how a batch is traced."""
     return {key: (value.shape[1:], str(value.dtype)) for key, value in batch.items()}

@@ -11,6 +11,7 @@ from segjax.atomic import write_bytes, write_text
 from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.settings import short_hash
 from segjax.train.checkpoint import has_checkpoint
 
 SOURCE = "experiment.py"
@@ -24,7 +25,7 @@ _FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
 
 def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
     """`runs/<name>`, with overrides `runs/<name>-<their short hash>`."""
-    suffix = f"-{experiments.short_hash(settings)}" if settings else ""
+    suffix = f"-{short_hash(settings)}" if settings else ""
     return pathlib.Path("runs") / f"{name}{suffix}"
 
 

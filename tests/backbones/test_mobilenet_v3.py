@@ -1,4 +1,4 @@
-"""MobileNetV3: published counts, which maps it returns, and what each option changes."""
+"""MobileNetV3: which maps it returns, and what its output stride changes."""
 
 from functools import partial
 
@@ -45,19 +45,6 @@ def variables():
 
 
 @pytest.mark.parametrize(
-    "model, options, count",
-    [
-        (MobileNetV3Large, {}, 2_971_952),
-        (MobileNetV3Large, {"reduced_tail": True}, 1_620_512),
-        (MobileNetV3Small, {}, 927_008),
-    ],
-)
-def test_parameters_are_as_many_as_torchvisions_features(model, options, count):
-    params = _init(model(**options))[1]["params"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
-
-
-@pytest.mark.parametrize(
     "model, channels",
     [(MobileNetV3Large, (16, 24, 40, 80, 960)), (MobileNetV3Small, (16, 16, 24, 40, 576))],
 )
@@ -86,22 +73,3 @@ def test_the_output_stride_changes_the_last_stage_alone(variables):
 def test_another_output_stride_is_an_error(output_stride):
     with pytest.raises(ValueError, match=f"16 or 32, got {output_stride}"):
         _init(MobileNetV3Large(output_stride=output_stride))
-
-
-def test_blocks_computed_anew_have_the_same_names_and_gradients():
-    short = TINY(rows=TINY.keywords["rows"][3:])
-    variables = jax.tree.map(_fill, _init(short)[1])
-
-    def gradient(model):
-        loss = lambda v: jnp.sin(model.apply(v, IMAGE[:, :9, :9], train=False)["c5"]).sum()
-        with plain():
-            return jax.jit(jax.grad(loss))(variables)
-
-    remat = short.clone(remat=True)
-    assert _init(remat)[1] == _init(short)[1]
-    text = str(jax.make_jaxpr(lambda v: remat.apply(v, IMAGE, train=False)["c5"])(variables))
-    assert text.count("remat2[") + text.count("checkpoint[") == len(short.rows)
-    kept, anew = gradient(short), gradient(remat)
-    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(anew), strict=True):
-        assert np.abs(a).max() > 0
-        np.testing.assert_allclose(b, a, atol=1e-4 * np.abs(a).max())

@@ -125,6 +125,7 @@ def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, liste
     assert "1 (1 failed)" in (root / "comparison.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_failing_run_does_not_stop_the_next_and_the_status_is_1(tmp_path, capsys):
     hot = "optimizer=dataclasses.replace(SHORT.optimizer, schedule=Constant(1e30))"
     source = SOURCE.replace('name="narrow", seed=1', f'name="hot", {hot}')
@@ -153,6 +154,7 @@ def test_scores_of_another_evaluation_are_not_taken_for_this_ones(compared, list
     assert not is_finished(workdir, experiment)
 
 
+@pytest.mark.slow
 def test_evaluate_scores_every_run_again_with_the_checkpoint_that_is_named(
     compared, listed, tmp_path
 ):
@@ -224,5 +226,5 @@ def test_variants_of_other_classes_or_in_another_order_are_not_compared(names, l
     first, *_, wide = experiments.load_all(listed)[0]
     first = dataclasses.replace(first, eval_data=Named("val", size=32, count=3))
     wide = dataclasses.replace(wide, eval_data=Other("val", size=32, count=3))
-    with pytest.raises(InputError, match="'wide' has the classes .*, 'narrow' has backg"):
+    with pytest.raises(InputError, match="'wide' are of the classes .*'narrow' of .* backg"):
         check_variants([first, wide], "x.py")

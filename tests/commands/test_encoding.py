@@ -54,6 +54,7 @@ def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedP
     return subprocess.run(command, env={**os.environ, **variables}, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_run_in_a_locale_without_umlauts_is_that_of_any_other(here):
     ran = run("launch", "übung.py", "--workdir", "läufe/erster", **ASCII)
     assert ran.returncode == 0, ran.stderr

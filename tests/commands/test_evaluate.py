@@ -23,15 +23,6 @@ CANVASES = "segjax.evaluate.windows"
 WINDOWS = f"{CANVASES}.SlidingWindow(20,12)"
 
 
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    """(status, what it printed, the error's line) of the command in this process."""
-    capsys.readouterr()
-    status = launch.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
-    return status, captured.out, "\n".join(errors)
-
-
 def scores_of(workdir: pathlib.Path) -> dict:
     return json.loads((workdir / "evaluation.json").read_text())
 
@@ -51,24 +42,24 @@ def finished(trained_once, tmp_path_factory) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(trained_once, tmp_path_factory.mktemp("copy") / "run"))
 
 
-def evaluate(capsys, workdir, *arguments):
-    return run(capsys, TINY, "--workdir", workdir, "--set", "steps=8", "--evaluate", *arguments)
+def evaluate(run, workdir, *arguments):
+    return run(TINY, "--workdir", workdir, "--set", "steps=8", "--evaluate", *arguments)
 
 
-def test_the_wrappers_decide_the_scores_while_training_and_afterwards(finished, capsys):
+def test_the_wrappers_decide_the_scores_while_training_and_afterwards(finished, run):
     trained = scores_of(finished)
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert trained["mean_iou"] in [row.get("mean_iou") for row in rows]
-    assert evaluate(capsys, finished)[0] == 0
+    assert evaluate(run, finished)[0] == 0
     plain = scores_of(finished)
     assert plain["mean_iou"] != trained["mean_iou"] and plain["step"] == trained["step"] == 8
-    status, _, error = evaluate(capsys, finished, "--set", f"evaluation.predictor={FLIP}")
+    status, _, error = evaluate(run, finished, "--set", f"evaluation.predictor={FLIP}")
     assert (status, error) == (0, "") and scores_of(finished) == trained
 
 
-def test_a_table_has_a_row_for_each_wrapper_and_ends_with_the_evaluation(finished, capsys):
+def test_a_table_has_a_row_for_each_wrapper_and_ends_with_the_evaluation(finished, run):
     chosen = f"evaluation.predictor={FLIP},{WINDOWS}"
-    status, out, _ = evaluate(capsys, finished, "--table", "--set", chosen)
+    status, out, _ = evaluate(run, finished, "--table", "--set", chosen)
     rows = json.loads((finished / "evaluations.json").read_text())
     names = ["whole image", "+ Flip", "+ SlidingWindow"]
     assert status == 0 and [row["name"] for row in rows] == names
@@ -82,7 +73,7 @@ def test_a_table_has_a_row_for_each_wrapper_and_ends_with_the_evaluation(finishe
         assert line.split()[-2:] == numbers
 
 
-def test_a_runs_masks_are_predicted_with_its_wrappers(finished, tmp_path, capsys):
+def test_a_runs_masks_are_predicted_with_its_wrappers(finished, tmp_path):
     assert len(open_run(finished).evaluation.wrappers) == 1
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -98,29 +89,27 @@ def test_a_runs_masks_are_predicted_with_its_wrappers(finished, tmp_path, capsys
         )
 
 
-def test_how_a_run_is_evaluated_is_no_part_of_its_default_folder(tmp_path, monkeypatch, capsys):
+def test_how_a_run_is_evaluated_is_no_part_of_its_default_folder(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     status, _, error = run(
-        capsys, TINY, "--evaluate", "--set", f"evaluation.predictor={FLIP}", "--set", "seed=1"
+        TINY, "--evaluate", "--set", f"evaluation.predictor={FLIP}", "--set", "seed=1"
     )
     folder = error.split("/checkpoints")[0].rsplit("/", 1)[1]
     assert status == 2 and "holds no checkpoint" in error
-    _, _, plain = run(capsys, TINY, "--evaluate", "--set", "seed=1")
+    _, _, plain = run(TINY, "--evaluate", "--set", "seed=1")
     assert f"/{folder}/checkpoints" in plain
 
 
-def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(
-    finished, tmp_path, capsys
-):
+def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(finished, tmp_path, run):
     weights = f"init=segjax.weights.Pretrained('{finished / 'model.safetensors'}')"
     workdir = tmp_path / "imported"
     given = (TINY, "--workdir", workdir, "--set", weights, "--evaluate")
-    status, _, error = run(capsys, *given)
+    status, _, error = run(*given)
     assert status == 2 and "or evaluate the weights that it starts from" in error
     assert "--checkpoint init" in error and not workdir.exists()
-    status, out, _ = run(capsys, *given, "--checkpoint", "init")
+    status, out, _ = run(*given, "--checkpoint", "init")
     assert status == 0 and "step 0, 3 images" in out
-    assert evaluate(capsys, finished)[0] == 0
+    assert evaluate(run, finished)[0] == 0
     trained, imported = scores_of(finished), scores_of(workdir)
     assert {**imported, "step": 8} == trained
     assert open_run(workdir).init is not None and (workdir / "report.html").is_file()
@@ -149,10 +138,10 @@ def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_before_work_in_one_line(
-    arguments, message, tmp_path, monkeypatch, capsys
+    arguments, message, tmp_path, monkeypatch, run
 ):
     monkeypatch.chdir(tmp_path)
-    status, _, error = run(capsys, TINY, *arguments, "--workdir", tmp_path / "run")
+    status, _, error = run(TINY, *arguments, "--workdir", tmp_path / "run")
     assert (status, message in error) == (2, True), error
     assert error.count("\n") == 0 and not list(tmp_path.iterdir())
 
@@ -165,26 +154,26 @@ def test_what_cannot_be_evaluated_is_refused_before_work_in_one_line(
     ],
 )
 def test_a_table_whose_last_row_cannot_be_scored_costs_nothing(
-    wrappers, message, finished, tmp_path, capsys
+    wrappers, message, finished, tmp_path, run
 ):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     before = {path: path.read_bytes() for path in workdir.glob("*.*")}
     chosen = f"evaluation.predictor={wrappers}"
-    status, out, error = evaluate(capsys, workdir, "--table", "--set", chosen)
+    status, out, error = evaluate(run, workdir, "--table", "--set", chosen)
     assert (status, out) == (2, "") and message in error
     assert {path: path.read_bytes() for path in workdir.glob("*.*")} == before
 
 
 def test_a_table_that_breaks_off_has_the_rows_that_were_scored(
-    finished, tmp_path, monkeypatch, capsys
+    finished, tmp_path, monkeypatch, run
 ):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     fail = lambda *_: (_ for _ in ()).throw(MemoryError("of the windows"))
     monkeypatch.setattr("segjax.evaluate.windowed.Windowed.classes", fail)
     chosen = f"evaluation.predictor={FLIP},{WINDOWS}"
-    assert evaluate(capsys, workdir, "--table", "--set", chosen)[0] == 1
+    assert evaluate(run, workdir, "--table", "--set", chosen)[0] == 1
     rows = json.loads((workdir / "evaluations.json").read_text())
     assert [row["name"] for row in rows] == ["whole image", "+ Flip"]
 

@@ -1,4 +1,4 @@
-"""The launcher with good and with bad input: exit status, message, files."""
+"""The launcher's runs: what they leave, how they go on, and what a kill leaves of them."""
 
 import contextlib
 import json
@@ -22,15 +22,6 @@ from segjax.train.log import read_metrics
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 PATIENCE = 1200
 """Seconds after which a process hangs: many times what it takes on a busy machine."""
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    """(status, what it printed, the error's line) of the command in this process."""
-    capsys.readouterr()
-    status = launch.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
-    return status, captured.out, "\n".join(errors)
 
 
 def state_of(workdir: pathlib.Path):
@@ -124,26 +115,25 @@ def test_events_and_rows_hold_the_same_numbers(finished):
         assert events[key] == pytest.approx(value, rel=1e-5)
 
 
-def test_a_complete_run_started_again_trains_no_further(finished, own, capsys):
-    status, out, _ = run(capsys, TINY, "--workdir", own)
+def test_a_complete_run_started_again_trains_no_further(finished, own, run):
+    status, out, _ = run(TINY, "--workdir", own)
     assert status == 0 and "mean_iou" in out
     assert same_bits(state_of(finished), state_of(own)) and rows_of(finished) == rows_of(own)
 
 
-def test_a_run_that_lost_its_last_checkpoint_ends_with_the_same_bits(
-    finished, tmp_path, capsys
-):
+def test_a_run_that_lost_its_last_checkpoint_ends_with_the_same_bits(finished, tmp_path, run):
     broken = tmp_path / "broken"
     shutil.copytree(finished, broken)
     shutil.rmtree(broken / "checkpoints" / "12")
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"step": 13, "loss": 0.')
-    assert run(capsys, TINY, "--workdir", broken)[0] == 0
+    assert run(TINY, "--workdir", broken)[0] == 0
     assert same_bits(state_of(finished), state_of(broken))
     assert rows_of(finished) == rows_of(broken)
     assert sorted(events_of(broken))[-1][0] == 12
 
 
+@pytest.mark.slow
 def test_one_device_and_four_log_the_same_losses(finished, tmp_path):
     # This process has four CPU devices, the command below sees one.
     workdir = tmp_path / "one"
@@ -168,6 +158,7 @@ def free_port():
         yield held.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
     workdir = tmp_path / "two"
     command = [sys.executable, "-m", "segjax.launch", str(TINY), "--workdir", str(workdir)]
@@ -202,139 +193,45 @@ def test_two_processes_of_two_devices_train_as_one_of_four(finished, tmp_path):
     )
 
 
-def test_evaluating_alone_takes_the_named_checkpoint(own, capsys):
+def test_evaluating_alone_takes_the_named_checkpoint(own, run):
     for which, step in (("last", 12), ("8", 8)):
-        status, out, _ = run(
-            capsys, TINY, "--workdir", own, "--evaluate", "--checkpoint", which
-        )
+        status, out, _ = run(TINY, "--workdir", own, "--evaluate", "--checkpoint", which)
         assert status == 0 and f"step {step}, 3 images" in out
-    status, _, error = run(capsys, TINY, "--workdir", own, "--evaluate", "--checkpoint", "5")
+    status, _, error = run(TINY, "--workdir", own, "--evaluate", "--checkpoint", "5")
     assert status == 2 and "--checkpoint 5" in error and "12" in error
 
 
-def test_how_a_run_is_watched_may_change_what_it_is_may_not(own, capsys):
-    assert run(capsys, TINY, "--workdir", own, "--set", "log_every=5")[0] == 0
+def test_how_a_run_is_watched_may_change_what_it_is_may_not(own, run):
+    assert run(TINY, "--workdir", own, "--set", "log_every=5")[0] == 0
     status, _, error = run(
-        capsys, TINY, "--workdir", own, "--set", "seed=4", "--set", "model.features=8"
+        TINY, "--workdir", own, "--set", "seed=4", "--set", "model.features=8"
     )
     assert status == 2
     assert "belongs to another experiment" in error
     assert "model.features is 4 there and 8 here" in error and "seed is 0 there and 4" in error
 
 
-def test_a_checkpoint_of_other_shapes_is_named(finished, tmp_path, capsys):
+def test_a_checkpoint_of_other_shapes_is_named(finished, tmp_path, run):
     workdir = tmp_path / "other"
     shutil.copytree(finished / "checkpoints", workdir / "checkpoints")
     before = sorted(workdir.rglob("*"))
-    status, _, error = run(capsys, TINY, "--workdir", workdir, "--set", "model.features=8")
+    status, _, error = run(TINY, "--workdir", workdir, "--set", "model.features=8")
     assert status == 2
     assert "belongs to another network: params/" in error and "(and " in error
     assert sorted(workdir.rglob("*")) == before
 
 
-def test_overrides_and_data_are_part_of_the_default_folder(tmp_path, monkeypatch, capsys):
+def test_overrides_and_data_are_part_of_the_default_folder(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
-    assert run(capsys, TINY, "--set", "steps=1", "--set", "checkpoint_every=1")[0] == 0
+    assert run(TINY, "--set", "steps=1", "--set", "checkpoint_every=1")[0] == 0
     (made,) = (tmp_path / "runs").iterdir()
     assert made.name.startswith("tiny-") and len(made.name) == len("tiny-") + 6
     assert "steps = 1\n" in (made / "experiment.txt").read_text()
 
 
-def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    status, out, _ = run(capsys, TINY, "--describe", "--set", "steps=7")
-    assert status == 0 and "steps = 7\n" in out and "model = segjax.models.unet.UNet\n" in out
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere.py"], "There is no experiment file nowhere.py"),
-        ([TINY, "--set", "stepz=3"], "near: steps"),
-        ([TINY, "--set", "steps=x"], "expected int, got 'x'"),
-        (
-            [TINY, "--set", "batch_size=5"],
-            "batch_size=5 is not divisible by the 4 devices; use 4 or 8",
-        ),
-        ([TINY, "--set", "batch_size=3"], "by the 4 devices; use 4,"),
-        ([TINY, "--data", "/nowhere"], "no dataset of tiny has a directory"),
-        ([TINY, "--set", "train_data=segjax.data.folder.Folder()"], "class_names"),
-        (
-            [TINY, "--set", "model.num_classes=3"],
-            "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
-        ),
-        ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
-        ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
-        (
-            [TINY, "--set", "init=segjax.weights.Pretrained(a.safetensors)"],
-            "no weights file a.saf",
-        ),
-        ([TINY, "--set", "transforms=()", "--set", "train_data.size=10"], "size >= 16"),
-        ([TINY, "--set", "model.valid=True", "--set", "model.depth=4"], "must be 188 + 16k"),
-        ([TINY, "--set", "optimizer.multipliers=(('enc', 0.1),)"], "'enc' fits no parameter"),
-        ([TINY, "--set", "normalize=segjax.experiment.Normalize((1.0, 2.0))"], "3 channel(s)"),
-        ([TINY, "--set", "ema=1"], "ema=1 must lie between 0 and 1"),
-        ([TINY, "--set", "evaluation.batch_size=0"], "batch_size=0 must be at least 1"),
-        ([TINY, "--set", "model.features=0"], "division"),
-        (
-            [TINY, "--set", "init=segjax.weights.Pretrained(/a/b.safetensors)"],
-            "Quote the strings in a call",
-        ),
-        ([TINY, "--set", "init=b.safetensors"], "expected segjax.experiment.Initial | None"),
-        ([TINY, "--evaluate"], "holds no checkpoint; train the run first"),
-        (
-            [TINY, "--set", "optimizer.schedule.warmup_steps=12"],
-            "optimizer.schedule.warmup_steps=12 must be at least 0 and below steps=12",
-        ),
-        ([TINY, "--set", f"seed={2**32}"], "must be below 2**32"),
-    ],
-)
-def test_wrong_input_ends_with_status_2_and_one_line_and_writes_nothing(
-    arguments, message, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    status, _, error = run(capsys, *arguments, "--workdir", tmp_path / "run")
-    assert (status, message in error) == (2, True), error
-    assert error.count("\n") == 0 and error.startswith("error: ")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_workdir_that_is_a_file_is_refused(tmp_path, capsys):
-    (tmp_path / "file").write_text("mine")
-    status, _, error = run(capsys, TINY, "--workdir", tmp_path / "file")
-    assert status == 2 and "is a file; name a folder" in error
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_an_experiment_that_raises_shows_its_traceback_and_file(tmp_path, capsys):
-    path = tmp_path / "mine.py"
-    path.write_text("def broken():\n    return 1 / 0\n\n\nbroken()\n")
-    status = launch.main([str(path)])
-    error = capsys.readouterr().err
-    assert status == 1
-    assert "in broken" in error and "ZeroDivisionError" in error and f"{path} raised" in error
-
-
-def test_a_file_without_an_experiment_is_said(tmp_path, capsys):
-    path = tmp_path / "empty.py"
-    path.write_text("x = 1\n")
-    assert run(capsys, path)[0] == 2
-    assert "must define either `experiment" in run(capsys, path)[2]
-
-
-def test_wrong_types_in_the_file_are_found_before_work(tmp_path, capsys):
-    path = tmp_path / "typed.py"
-    path.write_text(TINY.read_text().replace("Poly(0.05)", "Poly(0.05), momentum='much'"))
-    status, _, error = run(capsys, path)
-    assert status == 2 and "optimizer.momentum: expected float, got 'much'" in error
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path, capsys):
+def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path, run):
     workdir = tmp_path / "hot"
-    status, _, error = run(
-        capsys, TINY, "--workdir", workdir, "--set", "optimizer.schedule.rate=1e30"
-    )
+    status, _, error = run(TINY, "--workdir", workdir, "--set", "optimizer.schedule.rate=1e30")
     assert status == 1
     assert "not finite at step" in error and "optimizer.clip_norm" in error
     state = state_of(workdir)
@@ -342,6 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_last_good_state(tmp_path
     assert f"checkpoints/{int(state['step'])} " in error or f"/{int(state['step'])}." in error
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_what_was_saved_restores(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
@@ -364,28 +262,6 @@ def test_a_full_disk_is_one_line_and_what_was_saved_restores(tmp_path):
         subprocess.run(["umount", small], check=True)
 
 
-def test_an_absent_platform_is_said(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "segjax.launch",
-        str(TINY),
-        "--workdir",
-        str(tmp_path / "x"),
-    ]
-    result = subprocess.run(
-        command,
-        env={**os.environ, "JAX_PLATFORMS": "cuda"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert result.returncode == 2
-    assert "error: JAX_PLATFORMS=cuda asks for a device that is not there" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "x").exists()
-
-
 # The event at which a run kills itself; the steps that are saved whole then, and in part.
 KILLS = {
     "between the first evaluation and its save": ("os.mkdir", r"/4[^/]*tmp[^/]*$", [], 0),
@@ -400,12 +276,8 @@ def killed(workdir, event, pattern, *options) -> list[int]:
     """The steps with a whole checkpoint after a run that killed itself at a marked point."""
     script = pathlib.Path(__file__).with_name("killed_run.py")
     command = [sys.executable, script, event, rf"/checkpoints{pattern}", TINY]
-    # It computes as this process does, and dies while it writes none of the shared programs.
-    environment = {
-        **os.environ,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9",
-    }
+    # It dies while it writes none of the shared programs.
+    environment = os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     done = subprocess.run(
         [*command, "--workdir", workdir, *options],
         env=environment,
@@ -417,21 +289,23 @@ def killed(workdir, event, pattern, *options) -> list[int]:
     return sorted(int(p.name) for p in workdir.glob("checkpoints/*") if p.name.isdigit())
 
 
-def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, capsys):
+@pytest.mark.slow
+def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, run):
     workdir = tmp_path / "run"
     for moment, (event, pattern, whole, parts) in KILLS.items():
         assert killed(workdir, event, pattern) == whole, moment
         assert len([*workdir.glob("checkpoints/*tmp*")]) == parts, moment
-    assert run(capsys, TINY, "--workdir", workdir)[0] == 0
+    assert run(TINY, "--workdir", workdir)[0] == 0
     assert same_bits(state_of(finished), state_of(workdir))
     assert rows_of(finished) == rows_of(workdir)
     assert not [*workdir.glob("checkpoints/*tmp*")]
 
 
-def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_path, capsys):
+@pytest.mark.slow
+def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_path, run):
     workdir = tmp_path / "run"
     # Of three checkpoints the last and the best are kept: at least one is removed.
     killed(workdir, "os.rmdir", r"/\d+$", "--set", "keep=1")
-    assert run(capsys, TINY, "--workdir", workdir, "--set", "keep=1")[0] == 0
+    assert run(TINY, "--workdir", workdir, "--set", "keep=1")[0] == 0
     assert same_bits(state_of(finished), state_of(workdir))
     assert rows_of(finished) == rows_of(workdir)

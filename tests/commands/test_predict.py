@@ -153,7 +153,7 @@ def test_a_checkpoint_of_other_classes_than_the_data_name_is_refused(
     out = tmp_path / "out"
     status, error = run(capsys, copy, photos, "--out", out)
     assert (status, error.count("\n"), out.exists()) == (2, 1, False), error
-    assert "the network tells 6 classes apart, the data name 2" in error
+    assert "UNet tells 6 classes apart, but eval_data has 2" in error
 
 
 def test_what_is_asked_for_beside_the_mask_changes_no_pixel_of_it(finished, photos, capsys):
@@ -187,11 +187,13 @@ def _wrapped(finished, image, *wrappers):
     [
         (("--flip", "--scales", "0.5,1,2"), (Flip(), MultiScale((0.5, 1.0, 2.0)))),
         (("--window", "16"), (SlidingWindow(16),)),
-        (("--crf",), (CRF(),)),
+        pytest.param(("--crf",), (CRF(),), marks=pytest.mark.slow),
         (("--split", "2x2", "--flip"), (Flip(),)),
         (("--side", "16"), (LongestSide(16),)),
         (("--side", "0", "--pad-to-multiple", "8"), (PadToMultiple(8),)),
-        (("--crf", "--side", "16"), (CRF(), LongestSide(16))),
+        pytest.param(
+            ("--crf", "--side", "16"), (CRF(), LongestSide(16)), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda options: "".join(map(str, options))[:16],
 )

@@ -41,6 +41,7 @@ def as_options(*, smoothness, appearance, **others):
     }
 
 
+@pytest.mark.slow_but("deeplab", "appearance", "pair")
 @pytest.mark.parametrize("name", MAKER["CASES"])
 def test_marginals_are_those_of_pydensecrf(name):
     ours = run(**as_options(**MAKER["CASES"][name]))[::3, ::3]
@@ -93,6 +94,7 @@ def test_names_of_pydensecrf_for_normalisations_are_understood():
     np.testing.assert_array_equal(run(normalization="NORMALIZE_AFTER", **options), ours)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_images_one_by_one_and_so_is_a_map_inside_jit():
     image = np.stack([IMAGE, IMAGE[::-1, ::-1]])[:, :16, :18]
     probabilities = np.stack([PROBABILITIES, PROBABILITIES[::-1]])[:, :16, :18]
@@ -133,6 +135,7 @@ def loss_and_gradients():
     return jax.jit(jax.value_and_grad(loss, (0, 1, 2))), arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what, step, close", [(0, 0.05, 0.02), (1, 0.1, 0.02), (2, 0.1, 0.02)])
 def test_gradients_are_those_of_finite_differences(loss_and_gradients, what, step, close):
     both, arguments = loss_and_gradients
@@ -289,6 +292,7 @@ def scribbled(path):
     ), codes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["1", "1-b", "2", "3"])
 def test_scribbles_become_what_pydensecrfs_example_shows(real_data, stem):
     folder = real_data / "crf"

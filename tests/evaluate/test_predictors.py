@@ -74,5 +74,5 @@ def test_a_network_without_output_stride_keeps_its_own():
 
 def test_a_network_of_one_class_predicts_nothing():
     image = jnp.zeros((1, 4, 4, 1))
-    with pytest.raises(InputError, match="_EveryFourthPixel has one class, .*num_classes=2"):
+    with pytest.raises(InputError, match="one class, whose softmax is 1 .*num_classes=2"):
         jax.eval_shape(WholeImage(_EveryFourthPixel(), UNIT), {}, image)

@@ -110,6 +110,7 @@ def test_without_a_crop_the_size_is_that_of_drawn_images_else_513():
     assert explained(str(EXPERIMENTS / "unet_camvid.py"), *options)["size"] == [513, 513]
 
 
+@pytest.mark.slow
 def test_xla_counts_what_the_layers_count(tiny):
     with plain():
         result = explained(tiny, "--set", "evaluation.output_stride=None")

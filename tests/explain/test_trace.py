@@ -75,6 +75,9 @@ def _support(model, shape, monkeypatch):
     return np.asarray(gradient[:, 0].sum((2, 3))) > 0
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 def _net(block, output_stride, stages=(1, 1, 1, 1), multi_grid=None):
     net = partial(ResNet, stages=stages, width=1, multi_grid=multi_grid)
     return net(block=block, output_stride=output_stride)
@@ -83,11 +86,11 @@ def _net(block, output_stride, stages=(1, 1, 1, 1), multi_grid=None):
 @pytest.mark.parametrize(
     ("model", "size"),
     [
-        (Deepest(_net(BasicBlock, 32)), (385, 1)),
-        (Deepest(_net(BasicBlock, 16)), (385, 1)),
+        slow(Deepest(_net(BasicBlock, 32)), (385, 1)),
+        slow(Deepest(_net(BasicBlock, 16)), (385, 1)),
         (Deepest(_net(BasicBlock, 8)), (385, 1)),
-        (Deepest(_net(Bottleneck, 32)), (321, 1)),
-        (Deepest(_net(Bottleneck, 16, (1, 1, 1, 2), (1, 2))), (321, 1)),
+        slow(Deepest(_net(Bottleneck, 32)), (321, 1)),
+        slow(Deepest(_net(Bottleneck, 16, (1, 1, 1, 2), (1, 2))), (321, 1)),
         (Deepest(_net(Bottleneck, 8, (1, 1, 1, 2), (1, 2))), (321, 1)),
         (DeepLabV3(_net(Bottleneck, 8), 2, (2,), features=2, extra_conv=False), (289, 1)),
         (UNet(2, depth=2, features=1), (97, 4)),

@@ -51,6 +51,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow_but("deeplab", "fc_densenet", "segnet", "unet_bilinear_batch_norm", "unet")
 @pytest.mark.parametrize("name", SMALL["MODELS"])
 def test_every_family_answers_as_before_and_needs_no_statistics(name):
     model = SMALL["MODELS"][name]

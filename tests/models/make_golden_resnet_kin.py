@@ -14,8 +14,8 @@ import runpy
 import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
-OTHER = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
-fill = OTHER["fill"]
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
+fill = FILL["fill"]
 
 WIDTH = 16
 SIZES = {"pspnet": (36, 68), "duc": (40, 216), "refinenet": (44, 77)}
@@ -26,7 +26,7 @@ STEPS = {"out": (5, 1), "aux": (5, 1), "ppm": (2, 16)}
 
 def image(name: str) -> np.ndarray:
     """Returns one image b h w c."""
-    return OTHER["_rng"](name).normal(size=(1, *SIZES[name], 3)).astype(np.float32)
+    return FILL["generator"](name).normal(size=(1, *SIZES[name], 3)).astype(np.float32)
 
 
 def sample(name: str, array: np.ndarray) -> np.ndarray:

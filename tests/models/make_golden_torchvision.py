@@ -2,17 +2,18 @@
 
 ResNet-101 and ResNet-50 at output stride 8 under DeepLab v3's and FCN's heads, which share one
 backbone, as its weights are those of its names; ResNet-18 at output stride 32. Needs torch and
-torchvision (made with 2.13.0 and 0.28.0); the tests need only `fill`, `image`, `sample`.
+torchvision (made with 2.13.0 and 0.28.0); the tests need only `image` and `sample`.
 
     python tests/models/make_golden_torchvision.py
 """
 
 import pathlib
-import zlib
+import runpy
 
 import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
 SIZES = {"resnet101": (33, 297), "resnet50": (33, 65)}
 """Rows and columns: the first is at stride 8 still wider than the widest rate, 36."""
 STEPS = {
@@ -32,27 +33,13 @@ STEPS = {
 def image(name: str) -> np.ndarray:
     """Returns one image b h w c."""
     height, width = SIZES.get(name, (33, 297))
-    return _rng(name).normal(size=(1, height, width, 3)).astype(np.float32)
-
-
-def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the tensor that torchvision calls `name`, in PyTorch's layout."""
-    rng = _rng(name)
-    if len(shape) == 4:
-        return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-    if name.endswith(("weight", "running_var")):
-        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
-    return rng.normal(0, 0.2, shape).astype(np.float32)
+    return FILL["generator"](name).normal(size=(1, height, width, 3)).astype(np.float32)
 
 
 def sample(name: str, array: np.ndarray) -> np.ndarray:
     """Returns what the golden file keeps of a b h w c array."""
     pixels, channels = STEPS.get(name, (8, 1))
     return array[:, ::pixels, ::pixels, ::channels]
-
-
-def _rng(name: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 def declare_operators():
@@ -80,7 +67,7 @@ def filled(model):
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if tensor.ndim:
-                tensor.copy_(torch.from_numpy(fill(name, tuple(tensor.shape))))
+                tensor.copy_(torch.from_numpy(FILL["fill"](name, tuple(tensor.shape))))
     return model.eval()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 FOLDER = pathlib.Path(__file__).parent
 TORCHVISION = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
-fill, sample = TORCHVISION["fill"], TORCHVISION["sample"]
+fill, sample = runpy.run_path(str(FOLDER.parent / "fill.py"))["fill"], TORCHVISION["sample"]
 WIDTH, HIDDEN, CLASSES = 8, 24, 5
 
 

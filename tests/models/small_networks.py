@@ -1,8 +1,10 @@
 """One small variant of each model: the table that tests and benchmarks share."""
 
+import pathlib
+import runpy
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.backbones.vgg import CEIL, DEEPLAB, VGG
@@ -20,7 +22,9 @@ from segjax.models.refinenet import RefineNet
 from segjax.models.segnet import SegNet, SegNetBasic
 from segjax.models.u2net import U2Net
 from segjax.models.unet import EncoderUNet, UNet
+from segjax.ops.dispatch import plain
 
+LIVELY = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "fill.py"))["lively"]
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=8, output_stride=16)
 VGG4 = VGG(stages=(1, 1, 1, 1, 1), width=4, output_stride=8, pool=DEEPLAB)
 MODELS = {
@@ -50,20 +54,13 @@ MODELS = {
 
 def shapes(model, size=(33, 47)):
     """Returns shape and dtype of logits and variables; nothing is computed."""
-    return jax.eval_shape(
-        lambda x: model.init_with_output(jax.random.key(0), x, train=False),
-        jnp.zeros((1, *size, 3)),
-    )
+    with plain():  # Traces faster.
+        return jax.eval_shape(
+            lambda x: model.init_with_output(jax.random.key(0), x, train=False),
+            jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
+        )
 
 
 def variables_of(model):
     """Returns variables of no fresh network, without compiling `init`."""
-    rng = np.random.default_rng(0)
-
-    def leaf(path, shape):
-        if path[-1].key == "kernel":
-            scale = np.sqrt(2 / np.prod(shape.shape[:3]))
-            return jnp.asarray(rng.normal(0, scale, shape.shape), jnp.float32)
-        return jnp.asarray(rng.uniform(0.5, 1.0, shape.shape), jnp.float32)
-
-    return jax.tree_util.tree_map_with_path(leaf, shapes(model)[1])
+    return LIVELY(shapes(model)[1])

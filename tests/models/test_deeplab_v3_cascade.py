@@ -1,5 +1,8 @@
 """DeepLab v3's cascade: its rates, parameters, and equal features at every output stride."""
 
+import pathlib
+import runpy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from segjax.backbones.resnet import BasicBlock, ResNet, ResNet50
 from segjax.models.deeplab_v3_cascade import DeepLabV3Cascade
 from segjax.ops.dispatch import plain
 
+LIVELY = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "fill.py"))["lively"]
 RESNET = ResNet(stages=(1, 1, 1, 2), block=BasicBlock, width=4, output_stride=32)
 SMALL = DeepLabV3Cascade(RESNET, num_classes=3, output_stride=256)
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 257, 65, 3)), jnp.float32)
@@ -17,16 +21,6 @@ IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 257, 65, 3)), jnp.f
 def _shapes(model):
     with plain():  # Traces faster.
         return jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
-
-
-def _lively(path, leaf):
-    """Returns a parameter or a statistic of no fresh network, without compiling `init`."""
-    rng = np.random.default_rng(len(jax.tree_util.keystr(path)))
-    if path[-1].key == "kernel":
-        values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:3])), leaf.shape)
-    else:
-        values = rng.uniform(0.5, 1.0, leaf.shape)
-    return jnp.asarray(values, jnp.float32)
 
 
 def _last_block(model, variables):
@@ -42,7 +36,7 @@ def _last_block(model, variables):
 @pytest.fixture(scope="module")
 def strided():
     """Variables and block7 at output stride 256, multi-grid (1, 1)."""
-    variables = jax.tree_util.tree_map_with_path(_lively, _shapes(SMALL))
+    variables = LIVELY(_shapes(SMALL))
     return variables, _last_block(SMALL, variables)
 
 

@@ -1,5 +1,8 @@
 """DeepLab v3+: published counts, its options, and the output stride."""
 
+import pathlib
+import runpy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ from segjax.backbones.xception import Xception65
 from segjax.models.deeplab_v3 import DeepLabV3Plus
 from segjax.ops.dispatch import plain
 
+LIVELY = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "fill.py"))["lively"]
 RESNET = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, output_stride=16)
 SMALL = DeepLabV3Plus(RESNET, num_classes=3, rates=(2, 4), features=8, low_features=4)
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 33, 49, 3)), jnp.float32)
@@ -57,22 +61,12 @@ def test_another_output_stride_scales_the_rates_and_back():
         SMALL.at_output_stride(12)
 
 
-def _lively(path, leaf):
-    """Returns a parameter or a statistic of no fresh network, without compiling `init`."""
-    rng = np.random.default_rng(len(jax.tree_util.keystr(path)))
-    if path[-1].key == "kernel":
-        values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:3])), leaf.shape)
-    else:
-        values = rng.uniform(0.5, 1.0, leaf.shape)
-    return jnp.asarray(values, jnp.float32)
-
-
 def test_by_default_the_scores_stand_on_every_fourth_pixel():
     keep = lambda module, _: module.name == "classifier"
     apply = lambda v: SMALL.apply(
         v, IMAGE, train=False, capture_intermediates=keep, mutable=["intermediates"]
     )
-    variables = jax.tree_util.tree_map_with_path(_lively, _shapes(SMALL))
+    variables = LIVELY(_shapes(SMALL))
     with plain():  # Compiles faster.
         logits, captured = jax.jit(apply)(variables)
     scores = captured["intermediates"]["classifier"]["__call__"][0]

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from segjax.backbones.xception import Xception65
 from segjax.models.deeplab_v3 import DeepLabV3Plus
@@ -16,31 +15,19 @@ from segjax.ops.dispatch import plain
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_deeplab_v3_plus.py"))
 IMAGE = jnp.asarray(MAKER["image"]())
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+BY_NAME = runpy.run_path(str(FOLDER.parent / "fill.py"))["by_name"]
 INNER = ("backbone", "aspp", "decoder_conv1")
 
 
 def _filled(model):
     """Returns the model's variables, each made from its name in PyTorch."""
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
-    return jax.tree.unflatten(
-        jax.tree.structure(shapes),
-        [
-            _tensor(".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])]), leaf.shape)
-            for path, leaf in sorted(traverse_util.flatten_dict(shapes).items())
-        ],
-    )
+    return BY_NAME(jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False)))
 
 
-def _tensor(name, shape):
-    fill = MAKER["MAKER"]["fill"]
-    if len(shape) == 1:
-        return jnp.asarray(fill(name, shape))
-    height, width, inner, outputs = shape
-    return jnp.asarray(fill(name, (outputs, inner, height, width)).transpose(2, 3, 1, 0))
-
-
-@pytest.fixture(scope="module", params=list(MAKER["FILES"]))
+@pytest.fixture(
+    scope="module",
+    params=["separable_16", pytest.param("ordinary_8", marks=pytest.mark.slow)],
+)
 def both(request):
     """The golden arrays and ours."""
     options = dict(MAKER["FILES"][request.param])

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from segjax.models.fc_densenet import FCDenseNet
 from segjax.models.segnet import SegNet, SegNetBasic
@@ -17,7 +16,7 @@ from segjax.models.unet import EncoderUNet
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_encoder_decoder.py"))
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+BY_NAME = runpy.run_path(str(FOLDER.parent / "fill.py"))["by_name"]
 
 
 class Fixed(nn.Module):
@@ -47,18 +46,7 @@ MODELS = {
 
 def _filled(model, x):
     """Returns the model's variables, each made from its path, as the transcriptions' are."""
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
-    flat = traverse_util.flatten_dict(shapes)
-    return traverse_util.unflatten_dict({k: _tensor(k[1:], v.shape) for k, v in flat.items()})
-
-
-def _tensor(path, shape):
-    name = ".".join((*path[:-1], LEAVES.get(path[-1], path[-1])))
-    if len(shape) == 1:
-        return jnp.asarray(MAKER["fill"](name, shape))
-    # h w i o, or h w o i of a transposed convolution, to o i h w, or i o h w.
-    tensor = MAKER["fill"](name, tuple(shape[axis] for axis in (3, 2, 0, 1)))
-    return jnp.asarray(tensor.transpose(2, 3, 1, 0))
+    return BY_NAME(jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False)))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -20,9 +20,8 @@ from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_mobilenet_v3.py"))
-FILL = MAKER["MAKER"]["fill"]
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
 IMAGE = jnp.asarray(MAKER["image"]())
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 PARTS = ("expand", "depthwise", "squeeze_excite", "project")
 ASPP = r"^aspp\.(convs_\d|project)\.(conv|norm)$"
 HEAD = r"^(auxiliary_head\.conv|cbr|head)\.(conv|norm)$"
@@ -39,7 +38,7 @@ CLASSIFIERS = {
 def _torchvisions(path, parts):
     """Returns the name in torchvision of a Flax path; `parts` are those that its block has."""
     *modules, leaf = path
-    module, leaf = ".".join(modules), LEAVES.get(leaf, leaf)
+    module, leaf = ".".join(modules), FILL["LEAVES"].get(leaf, leaf)
     place = ("conv", "norm").index(modules[-1]) if modules[-1] in ("conv", "norm") else None
     if module in CLASSIFIERS:
         return f"{CLASSIFIERS[module]}.{leaf}"
@@ -60,21 +59,14 @@ def _torchvisions(path, parts):
 def _filled(model):
     """Returns the model's variables, each made from its torchvision name."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
-    flat = traverse_util.flatten_dict(shapes)
-    tensors = {}
-    for (collection, *path), leaf in flat.items():
+    paths = [path[1:] for path in traverse_util.flatten_dict(shapes)]
+
+    def name_of(path):
         depth = next((i for i, key in enumerate(path) if key.startswith("features_")), 0) + 1
-        siblings = {k[1 + depth] for k in flat if list(k[1 : 1 + depth]) == path[:depth]}
-        name = _torchvisions(path, siblings)
-        tensors[(collection, *path)] = _tensor(name, leaf.shape)
-    return traverse_util.unflatten_dict(tensors)
+        parts = {other[depth] for other in paths if other[:depth] == path[:depth]}
+        return _torchvisions(path, parts)
 
-
-def _tensor(name, shape):
-    if len(shape) == 1:
-        return jnp.asarray(FILL(name, shape))
-    height, width, inner, outputs = shape
-    return jnp.asarray(FILL(name, (outputs, inner, height, width)).transpose(2, 3, 1, 0))
+    return FILL["by_name"](shapes, name_of)
 
 
 def _apply(model, variables, names=()):

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from segjax.backbones.resnet import BottleneckV1, ResNet
 from segjax.layers.head import FCNHead
@@ -18,7 +17,7 @@ from segjax.ops.resize import resize_bilinear
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_resnet_kin.py"))
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+BY_NAME = runpy.run_path(str(FOLDER.parent / "fill.py"))["by_name"]
 HDC = ((3, (2, 2, 5, 9)), (4, (5, 9, 17)))
 DEEP = ResNet(width=MAKER["WIDTH"], deep_stem=True, output_stride=8)
 MODELS = {
@@ -40,22 +39,11 @@ TAPS = {
 }
 
 
-def _tensor(path, shape):
-    """Returns the array of a Flax path, filled as the tensor of that name in PyTorch is."""
-    name = ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])])
-    if len(shape) == 1:
-        return jnp.asarray(MAKER["fill"](name, shape))
-    height, width, inner, outputs = shape
-    tensor = MAKER["fill"](name, (outputs, inner, height, width))
-    return jnp.asarray(tensor.transpose(2, 3, 1, 0))
-
-
 def _outputs(name):
     """Returns everything that the golden file has samples of."""
     model, x = MODELS[name], jnp.asarray(MAKER["image"](name))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
-    flat = traverse_util.flatten_dict(shapes)
-    variables = traverse_util.unflatten_dict({k: _tensor(k, v.shape) for k, v in flat.items()})
+    variables = BY_NAME(shapes)
     taps = {"backbone", "ppm", *(f"refine_{stage}" for stage in STAGES)}
 
     def apply(v):

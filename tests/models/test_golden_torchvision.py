@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from flax import traverse_util
 from flax.core import FrozenDict
 
 from segjax.backbones.resnet import ResNet18, ResNet50, ResNet101
@@ -20,7 +19,7 @@ from segjax.ops.dispatch import plain
 
 FOLDER = pathlib.Path(__file__).parent
 MAKER = runpy.run_path(str(FOLDER / "make_golden_torchvision.py"))
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
 MODULES = [
     (r"^(head\.)?classifier$", "classifier.4"),
     (r"^head\.(conv|norm)$", lambda m: f"classifier.{1 + _01(m[1])}"),
@@ -45,23 +44,13 @@ def _torchvisions(path):
     module = ".".join(path[:-1])
     for pattern, name in MODULES:
         module = re.sub(pattern, name, module)
-    return f"{module}.{LEAVES.get(path[-1], path[-1])}"
+    return FILL["dotted"]((module, path[-1]))
 
 
 def _filled(model, x, *within):
     """Returns the variables of a model, each made from its torchvision name."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
-    flat = traverse_util.flatten_dict(shapes)
-    tensors = {k: _tensor((*within, *k[1:]), v.shape) for k, v in flat.items()}
-    return traverse_util.unflatten_dict(tensors)
-
-
-def _tensor(path, shape):
-    if len(shape) == 1:
-        return jnp.asarray(MAKER["fill"](_torchvisions(path), shape))
-    height, width, inner, outputs = shape
-    tensor = MAKER["fill"](_torchvisions(path), (outputs, inner, height, width))
-    return jnp.asarray(tensor.transpose(2, 3, 1, 0))
+    return FILL["by_name"](shapes, lambda path: _torchvisions((*within, *path)))
 
 
 class _Given(nn.Module):
@@ -112,7 +101,11 @@ def _golden(name):
         return dict(file)
 
 
-@pytest.fixture(scope="module", params=[ResNet50, ResNet101], ids=["resnet50", "resnet101"])
+@pytest.fixture(
+    scope="module",
+    params=[ResNet50, pytest.param(ResNet101, marks=pytest.mark.slow)],
+    ids=["resnet50", "resnet101"],
+)
 def answers(request):
     """torchvision's answers with a ResNet, and ours."""
     name = {ResNet50: "resnet50", ResNet101: "resnet101"}[request.param]

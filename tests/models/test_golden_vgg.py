@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from segjax.backbones.vgg import CEIL, DEEPLAB, VGG, VGG16
 from segjax.models.deeplab import DeepLabV1, DeepLabV2
@@ -20,7 +19,7 @@ MAKER = runpy.run_path(str(FOLDER / "make_golden_vgg.py"))
 IMAGE = jnp.asarray(MAKER["image"]())
 WIDTH, HIDDEN, CLASSES = MAKER["WIDTH"], MAKER["HIDDEN"], MAKER["CLASSES"]
 ONE_EACH = (1, 1, 1, 1, 1)
-LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
 # Where torchvision keeps the convolutions among `features`.
 FEATURES = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
 VGG_OF_TORCHVISION = [(r"conv(\d)_(\d)", lambda m: str(FEATURES[int(m[1])][int(m[2]) - 1]))]
@@ -31,19 +30,13 @@ def _filled(model, names):
     """Returns the model's variables, each made from the name that the other side gives it."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGE, train=False))
 
-    def tensor(path, shape):
-        module = ".".join(path[1:-1])
+    def name_of(path):
+        module = ".".join(path[:-1])
         for pattern, name in names:
             module = re.sub(pattern, name, module)
-        name = f"{module}.{LEAVES.get(path[-1], path[-1])}"
-        if len(shape) == 1:
-            return jnp.asarray(MAKER["fill"](name, shape))
-        height, width, inner, outputs = shape
-        kernel = MAKER["fill"](name, (outputs, inner, height, width))
-        return jnp.asarray(kernel.transpose(2, 3, 1, 0))
+        return FILL["dotted"]((module, path[-1]))
 
-    flat = traverse_util.flatten_dict(shapes)
-    return traverse_util.unflatten_dict({k: tensor(k, v.shape) for k, v in flat.items()})
+    return FILL["by_name"](shapes, name_of)
 
 
 def _assert_golden(found):
@@ -78,9 +71,11 @@ def test_vgg16_returns_what_torchvision_returns():
     _assert_golden({f"vgg16/{k}": v for k, v in features.items()})
 
 
+@pytest.mark.slow_but("8s")
 @pytest.mark.parametrize(
     "name, network",
     [("32s", FCN32s), ("16s", FCN16s), ("8s", FCN8s), ("atonce", FCN8sAtOnce)],
+    ids=["32s", "16s", "8s", "atonce"],
 )
 def test_fcn_on_vgg16_returns_what_its_prototxt_does(name, network):
     backbone = VGG(stages=ONE_EACH, width=WIDTH, pool=CEIL)
@@ -93,6 +88,7 @@ DENSE = VGG(stages=ONE_EACH, width=WIDTH, output_stride=8, pool=DEEPLAB)
 V1 = DeepLabV1(DENSE, num_classes=CLASSES, features=HIDDEN)
 
 
+@pytest.mark.slow_but("msc-options3")
 @pytest.mark.parametrize(
     "name, options",
     [

@@ -1,5 +1,7 @@
 """Convolution and its transpose against the explicit matrix, and against each other."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +67,11 @@ def _case(geometry, channels=4, outputs=8):
     return rng, kernel, options
 
 
+def _compiled(operation, **options):
+    """Returns the operation as one program: step by step, each of its parts is compiled."""
+    return jax.jit(functools.partial(operation, **options))
+
+
 def test_the_geometries_hold_every_number_and_every_output_padding_of_the_grid():
     seen = {name: {v for g in GEOMETRIES for v in np.ravel(g[name])} for name in PLAIN}
     assert seen["size"] >= {5, 6, 7, 8, 9} and seen["padding"] >= {0, 1, 2, 6}
@@ -79,7 +86,7 @@ def test_convolution_is_multiplication_by_its_matrix(geometry):
     x = rng.normal(size=(2, *geometry["size"], 4))
     matrix = conv_matrix(kernel, geometry["size"], **options)
     with jax.enable_x64(True):
-        y = conv2d(jnp.asarray(x), jnp.asarray(kernel), **options)
+        y = _compiled(conv2d, **options)(x, kernel)
     assert y.shape == (2, *_output_size(geometry), 8)
     np.testing.assert_allclose(y.reshape(2, -1), x.reshape(2, -1) @ matrix.T, atol=1e-12)
 
@@ -91,7 +98,7 @@ def test_transposed_convolution_is_multiplication_by_the_transposed_matrix(geome
     matrix = conv_matrix(kernel, geometry["size"], **options)
     options["output_padding"] = _output_padding(geometry)
     with jax.enable_x64(True):
-        x = conv_transpose2d(jnp.asarray(y), jnp.asarray(kernel), **options)
+        x = _compiled(conv_transpose2d, **options)(y, kernel)
     assert x.shape == (2, *geometry["size"], 4)
     np.testing.assert_allclose(x.reshape(2, -1), y.reshape(2, -1) @ matrix, atol=1e-12)
 
@@ -99,16 +106,20 @@ def test_transposed_convolution_is_multiplication_by_the_transposed_matrix(geome
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_inner_products_agree_through_a_convolution_and_its_transpose(geometry):
     rng, kernel, options = _case(geometry)
+    sizes = ((geometry["size"], 4), (_output_size(geometry), 8))
     with jax.enable_x64(True):
-        x, kernel = jnp.asarray(rng.normal(size=(2, *geometry["size"], 4))), jnp.asarray(kernel)
-        kx = conv2d(x, kernel, **options)
-        y = jnp.asarray(rng.normal(size=kx.shape))
-        output_padding = _output_padding(geometry)
-        kty = conv_transpose2d(y, kernel, output_padding=output_padding, **options)
+        x, y = (rng.normal(size=(2, *size, k)) for size, k in sizes)
+        kx = _compiled(conv2d, **options)(x, kernel)
+        options["output_padding"] = _output_padding(geometry)
+        kty = _compiled(conv_transpose2d, **options)(y, kernel)
         np.testing.assert_allclose((kx * y).sum(), (x * kty).sum(), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("geometry", [NAMED[3], dict(kernel=(2, 2), stride=(2, 2))], ids=str)
+@pytest.mark.parametrize(
+    "geometry",
+    [pytest.param(NAMED[3], marks=pytest.mark.slow), dict(kernel=(2, 2), stride=(2, 2))],
+    ids=str,
+)
 @pytest.mark.parametrize("operation", [conv2d, conv_transpose2d])
 def test_gradients_of_first_and_second_order_are_those_of_finite_differences(
     geometry, operation
@@ -117,34 +128,36 @@ def test_gradients_of_first_and_second_order_are_those_of_finite_differences(
     channels = 4 if operation is conv2d else 8
     with jax.enable_x64(True):
         x = rng.normal(size=(1, 4, 4, channels))
-        squared = lambda x, k: operation(jnp.asarray(x), jnp.asarray(k), **options) ** 2
+        squared = jax.jit(lambda x, k: operation(x, k, **options) ** 2)
         check_grads(squared, (x, kernel), order=2)
 
 
 def test_same_padding_keeps_the_size_at_any_dilation_and_divides_it_by_the_stride():
     x, kernel = jnp.ones((1, 9, 8, 1)), jnp.ones((3, 5, 1, 1))
-    assert conv2d(x, kernel, padding="same", dilation=(3, 1)).shape == (1, 9, 8, 1)
-    assert conv2d(x, kernel, padding="same", stride=2).shape == (1, 5, 4, 1)
+    shape = lambda **options: jax.eval_shape(_compiled(conv2d, **options), x, kernel).shape
+    assert shape(padding="same", dilation=(3, 1)) == (1, 9, 8, 1)
+    assert shape(padding="same", stride=2) == (1, 5, 4, 1)
 
 
 def test_a_stride_of_two_samples_the_even_pixels():
     x = jnp.arange(36.0).reshape(1, 6, 6, 1)
     centre = jnp.zeros((3, 3, 1, 1)).at[1, 1].set(1.0)
-    np.testing.assert_array_equal(conv2d(x, centre, stride=2, padding=1), x[:, ::2, ::2])
+    y = _compiled(conv2d, stride=2, padding=1)(x, centre)
+    np.testing.assert_array_equal(y, np.asarray(x)[:, ::2, ::2])
 
 
 def test_the_course_notes_transposed_example_comes_out():
     x = jnp.array([[2.0, 3.0], [1.0, 3.0]])[None, :, :, None]
     kernel = jnp.array([[0.0, 1, 1], [0, 1, 0], [1, 0, 1]])[:, :, None, None]
     expected = [[0, 2, 5, 3], [0, 3, 7, 3], [2, 4, 5, 3], [1, 3, 1, 3]]
-    np.testing.assert_array_equal(conv_transpose2d(x, kernel)[0, :, :, 0], expected)
+    np.testing.assert_array_equal(_compiled(conv_transpose2d)(x, kernel)[0, :, :, 0], expected)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_the_bilinear_kernel_upsamples_like_bilinear_interpolation_away_from_the_border(factor):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 6, 2)), jnp.float32)
     kernel = bilinear_kernel(2 * factor, 2)
-    y = conv_transpose2d(x, kernel, stride=factor, padding=factor // 2)
+    y = _compiled(conv_transpose2d, stride=factor, padding=factor // 2)(x, kernel)
     expected = jax.image.resize(x, y.shape, "bilinear")
     inner = slice(factor // 2, -(factor // 2))
     np.testing.assert_allclose(y[:, inner, inner], expected[:, inner, inner], atol=1e-5)

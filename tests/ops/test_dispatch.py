@@ -9,7 +9,6 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.contracts import AXIS
-from segjax.ops import conv_lowering
 from segjax.ops.conv import conv2d, pair
 from segjax.ops.conv_lowering import plain_form
 from segjax.ops.dispatch import plain, with_custom_gradients
@@ -24,7 +23,7 @@ from segjax.ops.transposed import conv_transpose2d
 from segjax.ops.winograd import winograd
 from segjax.parallel.data import data_parallel
 
-# name: (height, width), kernel h w i o, options, the form of the value on a CPU
+# name: (height, width), kernel h w i o, options, a form that can compute it
 CONVOLUTIONS = {
     "1x1": ((5, 4), (1, 1, 6, 4), {}, by_taps),
     "1x1 stride 2, padded": ((5, 4), (1, 1, 6, 4), {"stride": 2, "padding": 1}, by_taps),
@@ -89,9 +88,9 @@ TRANSPOSED = {
     "grouped tiles": ((4, 3), (4, 4, 3, 4), {"stride": 2, "padding": 1, "groups": 2}),
     "dilated and strided": ((4, 3), (3, 3, 5, 4), {"stride": 2, "dilation": 2}),
 }
+TABLES = {conv2d: CONVOLUTIONS, conv_transpose2d: TRANSPOSED}
 SETTINGS = [
-    *(pytest.param(conv2d, *c[:3], id=name) for name, c in CONVOLUTIONS.items()),
-    *(pytest.param(conv_transpose2d, *c, id=name) for name, c in TRANSPOSED.items()),
+    pytest.param(operation, name, id=name) for operation in TABLES for name in TABLES[operation]
 ]
 
 
@@ -148,38 +147,45 @@ def _second(function):
     return jax.grad(of_gradients, (0, 1))
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_shape_takes_the_form_that_the_table_names(name):
-    (height, width), kernel, options, form = CONVOLUTIONS[name]
-    x, weights, _ = _arrays(conv2d, (height, width), kernel, options)
-    dilation = pair(options.get("dilation", 1))
-    pads = tuple((p, p) for p in pair(options.get("padding", 0)))
-    window = Window(pair(options.get("stride", 1)), pads, dilation, options.get("groups", 1))
-    weights, window = conv_lowering._without_dead_taps(x, weights, window)
-    assert conv_lowering._form_on_cpu(x.shape, weights.shape, window) is form
+@functools.cache
+def _plain_derivatives(operation, name):
+    """Returns the case's derivatives by the one primitive: a program that tests share."""
+    function = _arrays(operation, *TABLES[operation][name][:3])[2]
+    return jax.jit(_plainly(_all_derivatives(function)))
 
 
-@pytest.mark.parametrize(("operation", "size", "kernel", "options"), SETTINGS)
-def test_value_gradients_and_tangents_equal_the_plain_ones(operation, size, kernel, options):
-    x, weights, function = _arrays(operation, size, kernel, options)
+@pytest.mark.parametrize(
+    "name", [name for name, (*_, form) in CONVOLUTIONS.items() if form is not plain_form]
+)
+def test_a_form_equals_the_plain_one_whichever_is_chosen_for_the_shape(name):
+    size, kernel, options, form = CONVOLUTIONS[name]
+    x, weights, _ = _arrays(conv2d, size, kernel, options)
+    pads = [(pad, pad) for pad in pair(options.get("padding", 0))]
+    strides, dilations = (pair(options.get(word, 1)) for word in ("stride", "dilation"))
+    window = Window(strides, tuple(pads), dilations, options.get("groups", 1))
+    both = jax.jit(lambda x, k: [of(x, k, window) for of in (form, plain_form)])
+    assert _difference(*both(x, weights)) <= 3e-6
+
+
+@pytest.mark.parametrize(("operation", "name"), SETTINGS)
+def test_value_gradients_and_tangents_equal_the_plain_ones(operation, name):
+    x, weights, function = _arrays(operation, *TABLES[operation][name][:3])
     ours = jax.jit(_all_derivatives(function))(x, weights)
-    theirs = jax.jit(_plainly(_all_derivatives(function)))(x, weights)
-    assert _difference(ours, theirs) <= 3e-6
+    assert _difference(ours, _plain_derivatives(operation, name)(x, weights)) <= 3e-6
 
 
-@pytest.mark.parametrize(("operation", "size", "kernel", "options"), SETTINGS)
-def test_bfloat16_is_rounded_once(operation, size, kernel, options):
-    x, weights, function = _arrays(operation, size, kernel, options, jnp.bfloat16)
+@pytest.mark.parametrize(("operation", "name"), SETTINGS)
+def test_bfloat16_is_rounded_once(operation, name):
+    x, weights, function = _arrays(operation, *TABLES[operation][name][:3], jnp.bfloat16)
     ours = jax.jit(_all_derivatives(function))(x, weights)
-    exact = jax.jit(_plainly(_all_derivatives(function)))(
-        *(a.astype(jnp.float32) for a in (x, weights))
-    )
+    exact = _plain_derivatives(operation, name)(*(a.astype(jnp.float32) for a in (x, weights)))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
         assert a.dtype == jnp.bfloat16
-        b, allowed = np.asarray(b), 1e-5 * np.abs(b).max()
-        assert (np.abs(np.asarray(a, np.float32) - b) <= 2**-8 * np.abs(b) + allowed).all()
+        a, b = (np.asarray(array, np.float32) for array in (a, b))
+        assert (np.abs(a - b) <= 2**-8 * np.abs(b) + 1e-5 * np.abs(b).max()).all()
 
 
+@pytest.mark.slow_but("conv2d-1x1", "conv2d-narrow 3x3 stride 2", "conv_transpose2d-stride 1")
 @pytest.mark.parametrize(
     ("operation", "name"),
     [
@@ -194,22 +200,23 @@ def test_bfloat16_is_rounded_once(operation, size, kernel, options):
     ],
 )
 def test_second_gradients_equal_the_plain_ones(operation, name):
-    table = CONVOLUTIONS if operation is conv2d else TRANSPOSED
-    x, weights, function = _arrays(operation, *table[name][:3])
+    x, weights, function = _arrays(operation, *TABLES[operation][name][:3])
     ours = jax.jit(_second(function))(x, weights)
     assert _difference(ours, jax.jit(_plainly(_second(function)))(x, weights)) <= 3e-5
 
 
+@pytest.mark.slow_but("depthwise", "1x1")
 @pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
 def test_vmap_over_inputs_and_over_kernels_equals_a_loop(name):
     x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
     both = jax.jit(jax.vmap(_all_derivatives(function)))
     ours = both(jnp.stack([x, 2 * x]), jnp.stack([weights, -weights]))
-    one = jax.jit(_plainly(_all_derivatives(function)))
+    one = _plain_derivatives(conv2d, name)
     loop = [one(x, weights), one(2 * x, -weights)]
     assert _difference(ours, jax.tree.map(lambda a, b: jnp.stack([a, b]), *loop)) <= 3e-6
 
 
+@pytest.mark.slow_but("depthwise", "1x1")
 @pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
 def test_four_devices_get_the_plain_gradients(name):
     x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
@@ -225,6 +232,7 @@ def test_four_devices_get_the_plain_gradients(name):
     assert _difference(ours, theirs) <= 3e-6
 
 
+@pytest.mark.slow_but("depthwise")
 @pytest.mark.parametrize("name", ["wide 3x3 rate 3", "wide 3x3 mostly padding", "depthwise"])
 def test_an_image_split_over_devices_gets_the_plain_gradients(name):
     size, kernel, options, _ = CONVOLUTIONS[name]

@@ -74,7 +74,7 @@ def test_a_run_without_checkpoint_or_with_another_network_is_refused(workdir, tm
 
 def test_a_network_that_does_not_fit_its_checkpoint_or_its_classes_is_refused(tmp_path):
     other = untrained(tmp_path / "other", "model.num_classes=7")
-    with pytest.raises(InputError, match="the network tells 7 classes apart, the data name 6"):
+    with pytest.raises(InputError, match="UNet tells 7 classes apart, but eval_data has 6"):
         load_runs([other], checkpoint="best")
     wider = untrained(tmp_path / "wider")
     text = (wider / "experiment.py").read_text()

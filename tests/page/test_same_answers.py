@@ -91,6 +91,7 @@ def service(workdir):
     return page(workdir)
 
 
+@pytest.mark.slow_but("a JPEG that a camera turned", "alpha")
 @pytest.mark.parametrize("kind", IMAGES)
 def test_the_page_saves_the_file_that_predict_writes(kind, workdir, service, tmp_path):
     path, out = IMAGES[kind](tmp_path), tmp_path / "out"
@@ -110,7 +111,7 @@ def test_the_page_saves_the_file_that_predict_writes(kind, workdir, service, tmp
         ("--side", "20"),
         ("--flip", "--scales", "0.5,1"),
         ("--window", "16"),
-        ("--window", "16", "--side", "25", "--crf"),
+        pytest.param(("--window", "16", "--side", "25", "--crf"), marks=pytest.mark.slow),
         ("--pad-to-multiple", "32"),
     ],
     ids=" ".join,
@@ -135,6 +136,7 @@ def test_a_run_that_is_evaluated_in_its_own_way_is_predicted_so_by_all(tmp_path)
     np.testing.assert_array_equal(evaluated, read(out / "grey.png"))
 
 
+@pytest.mark.slow_but("alone")
 @pytest.mark.parametrize("probabilities", [(), ("--probabilities",)], ids=["alone", "soft"])
 def test_evaluation_of_one_image_at_a_time_has_predicts_mask_and_more_are_within_a_bound(
     probabilities, workdir, tmp_path
@@ -167,6 +169,7 @@ def assert_equal_but_for_ties(found, expected, probabilities, bound=BOUND) -> No
     assert (first - second > 2 * bound).mean() > 0.95
 
 
+@pytest.mark.slow_but("folded")
 @pytest.mark.parametrize("options", [("--no-fold",), ()], ids=["plain", "folded"])
 def test_the_exported_program_has_predicts_probabilities_within_a_bound(
     options, workdir, tmp_path, monkeypatch

@@ -10,7 +10,7 @@ from PIL import Image
 
 from segjax.report.class_maps import class_map_panels
 from segjax.report.curves import running_median, series
-from segjax.report.examples import Example, longest_side, score_text
+from segjax.report.examples import ShownExample, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
 from segjax.report.svg import (
     Line,
@@ -76,12 +76,12 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def shown(name, iou, image, label, prediction) -> Example:
+def shown(name, iou, image, label, prediction) -> ShownExample:
     longest = longest_side(*label.shape)
     panels = class_map_panels(
         image, label, prediction, class_names=NAMES, palette=PALETTE, longest=longest
     )
-    return Example(name, score_text(iou, is_share=True), panels)
+    return ShownExample(name, score_text(iou, is_share=True), panels)
 
 
 def example(

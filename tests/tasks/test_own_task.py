@@ -15,7 +15,7 @@ from segjax.tasks.sums import SumMetric
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.plan import make_plan
 
-FILE = pathlib.Path(__file__).parents[2] / "experiments" / "distance_regression.py"
+FILE = pathlib.Path(__file__).parents[2] / "experiments/tutorials/distance_regression.py"
 SMALL = ("model.depth=1", "model.features=4", "train_data.size=32", "eval_data.size=32")
 SHORT = ("eval_data.count=6", "batch_size=4", "optimizer.schedule.warmup_steps=1", "steps=6")
 

@@ -17,7 +17,7 @@ from segjax.losses import ClassWeightedCrossEntropy
 from segjax.models.unet import UNet
 from segjax.tasks.semantic import Semantic
 from segjax.train import plan
-from segjax.train.coverage import coverage, uncounted_batches
+from segjax.train.coverage import data_coverage, uncounted_batches
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.plan import check_settings, make_plan
 from segjax.transforms.geometric import RandomCrop
@@ -67,7 +67,7 @@ def experiment(train, evaluated_on=Own(first=20_000), **changes):
 
 def lines(train, evaluation=Own(first=20_000), transforms=()):
     looked_at = experiment(train, evaluation, transforms=transforms)
-    return coverage(looked_at, "train_data", "eval_data").lines
+    return data_coverage(looked_at, "train_data", "eval_data").lines
 
 
 def test_data_in_which_every_class_occurs_are_not_talked_about():
@@ -175,7 +175,7 @@ class Held(Own):
 
 
 def test_datasets_that_cannot_be_compared_are_told_apart_by_their_images():
-    found = coverage(experiment(Held(), Held()), "train_data", "eval_data")
+    found = data_coverage(experiment(Held(), Held()), "train_data", "eval_data")
     assert found.trained_on == 4
 
 
@@ -211,7 +211,7 @@ def test_equal_pixels_are_one_image_however_they_are_stored(wrapped, tmp_path):
 
     train = folder("one", 0)
     evaluated = Wrapped(train) if wrapped else folder("other", 9)
-    found = coverage(experiment(train, evaluated), "train_data", "eval_data")
+    found = data_coverage(experiment(train, evaluated), "train_data", "eval_data")
     assert found.trained_on == 1 and "train_data too" in found.lines[-1]
 
 
@@ -228,23 +228,26 @@ def test_a_sample_that_is_ignored_altogether_is_only_said():
 
 
 def test_evaluation_on_the_training_images_is_said_and_counted():
-    found = coverage(experiment(Own(), Own()), "train_data", "eval_data")
+    found = data_coverage(experiment(Own(), Own()), "train_data", "eval_data")
     assert found.trained_on == 4
     assert found.lines == (
         "warning: all 4 images of eval_data are in train_data too: the scores are of images "
         "that the network is trained on.",
     )
     # The same without reading the training data, as --evaluate does.
-    assert coverage(experiment(Own(), Own()), "eval_data").trained_on == 4
-    assert coverage(experiment(Own(), Own(first=9)), "eval_data").trained_on is None
+    assert data_coverage(experiment(Own(), Own()), "eval_data").trained_on == 4
+    assert data_coverage(experiment(Own(), Own(first=9)), "eval_data").trained_on is None
 
 
 def test_some_training_images_among_the_evaluated_ones_are_named():
-    found = coverage(experiment(Own(), Own(first=2)), "train_data", "eval_data")
+    found = data_coverage(experiment(Own(), Own(first=2)), "train_data", "eval_data")
     assert found.trained_on == 2 and "2 of the 4 images" in found.lines[0]
     assert "(n2, n3)" in found.lines[0]
-    assert coverage(experiment(Own(), Own(first=9)), "train_data", "eval_data").trained_on == 0
-    sampled = coverage(experiment(Own(count=999), Own(first=0)), "train_data", "eval_data")
+    assert (
+        data_coverage(experiment(Own(), Own(first=9)), "train_data", "eval_data").trained_on
+        == 0
+    )
+    sampled = data_coverage(experiment(Own(count=999), Own(first=0)), "train_data", "eval_data")
     assert sampled.trained_on == 1 and "at least 1 of the 4" in sampled.lines[0]
 
 

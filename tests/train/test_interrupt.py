@@ -16,8 +16,8 @@ import pytest
 
 from segjax import launch
 from segjax.data.synthetic import Synthetic
-from segjax.evaluate.score import Scorer
-from segjax.train import loop, plan
+from segjax.tasks.scorer import Scorer
+from segjax.train import evaluation, loop, plan
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, read_metrics
@@ -92,6 +92,7 @@ def test_ctrl_c_between_two_checkpoints_saves_the_step_and_changes_no_bit(
     assert_equal_runs(tmp_path / "run", whole)
 
 
+@pytest.mark.slow_but("3-12")
 @pytest.mark.parametrize(("evaluation", "step"), [(2, 8), (3, 12)])
 def test_an_interrupted_evaluation_is_made_up_for(
     whole, evaluation, step, tmp_path, monkeypatch, capsys
@@ -103,6 +104,7 @@ def test_an_interrupted_evaluation_is_made_up_for(
     assert_equal_runs(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_failed_is_made_up_for(whole, tmp_path, monkeypatch, capsys):
     def no_memory(*_, **__):
         raise MemoryError("no room for the probabilities")
@@ -134,7 +136,7 @@ def test_ctrl_c_after_the_last_step_says_that_only_the_evaluation_is_missing(
     whole, tmp_path, monkeypatch, capsys
 ):
     shutil.copytree(whole, tmp_path / "run")
-    press_at(monkeypatch, launch, "write_results", 1)
+    press_at(monkeypatch, evaluation, "write_results", 1)
     assert run(tmp_path / "run", capsys) == (
         130,
         "interrupted: all 12 steps are trained; the same command evaluates them.",

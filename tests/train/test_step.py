@@ -100,7 +100,7 @@ def largest_difference(a, b) -> float:
     return max(jax.tree.leaves(gaps)) / scale
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(("bits", "tolerance"), [(32, 1e-5), (64, 1e-10)])
 def test_one_device_and_many_take_the_same_steps(devices, bits, tolerance):
     dtype = jnp.float64 if bits == 64 else jnp.float32
@@ -112,6 +112,7 @@ def test_one_device_and_many_take_the_same_steps(devices, bits, tolerance):
     assert largest_difference(rows_one, rows_many) < tolerance
 
 
+@pytest.mark.slow
 def test_deeplab_takes_the_same_three_steps_on_one_device_and_four():
     # In x64 alone: the pooled branch normalises a number an image, which in float32 magnifies
     # the rounding of sums in another order past a tolerance that tells right from wrong.

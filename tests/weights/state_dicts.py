@@ -4,15 +4,16 @@ import gzip
 import io
 import json
 import pathlib
+import runpy
 import struct
 import zipfile
-import zlib
 
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
 FOLDER = pathlib.Path(__file__).parent
+fill = runpy.run_path(str(FOLDER.parent / "fill.py"))["eighths"]
 STORAGES = {"float32": "Float", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long"}
 
 
@@ -31,14 +32,6 @@ def small(network: str, *, classes: int = 21) -> dict[str, np.ndarray]:
     }
     shapes = {n: tuple(classes if k in (21, 1000) else k for k in s) for n, s in kept.items()}
     return {name: fill(name, shape) for name, shape in shapes.items()}
-
-
-def fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns an array that its name decides; whole eighths, so that bfloat16 holds them."""
-    if name.endswith("num_batches_tracked"):
-        return np.array(7)
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return (rng.integers(-64, 64, shape) / 8).astype(np.float32)
 
 
 def write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> str:

@@ -24,6 +24,7 @@ from segjax.pretrained.layouts import translate
 
 FOLDER = pathlib.Path(__file__).parent
 STATE = runpy.run_path(str(FOLDER / "state_dicts.py"))
+FILL = runpy.run_path(str(FOLDER.parent / "fill.py"))
 GOLDEN = runpy.run_path(str(FOLDER.parent / "models" / "make_golden_torchvision.py"))
 RATES = (12, 24, 36)
 DENSE, LIGHT = ResNet50(output_stride=8), MobileNetV3Large(output_stride=16)
@@ -77,7 +78,7 @@ def test_every_tensor_of_torchvisions_networks_has_its_place_and_shape(network):
 
 def test_a_published_checkpoint_computes_what_torchvision_computes(tmp_path):
     shapes = {n: s for n, s in STATE["names"]("resnet18").items() if s}
-    state = {name: GOLDEN["fill"](name, shape) for name, shape in shapes.items()}
+    state = {name: FILL["fill"](name, shape) for name, shape in shapes.items()}
     path = STATE["write"](tmp_path / "resnet18.npz", state)
     variables = weights.load(path, ResNet18(), note=lambda _: None)
     x = jnp.asarray(GOLDEN["image"]("resnet18"))

@@ -7,7 +7,7 @@ Measured here: 1.52.
 
 Cost: about one minute on two CPU cores.
 
-    python -m segjax.launch experiments/distance_regression.py
+    python -m segjax.launch experiments/tutorials/distance_regression.py
 """
 
 import dataclasses

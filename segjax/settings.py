@@ -1,0 +1,53 @@
+"""An experiment as text, and changed by text: descriptions and overrides.
+
+Scripts import `override` and `describe` from `segjax.experiment`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from segjax.description import describe_lines, replace_at
+from segjax.errors import InputError
+
+T = TypeVar("T")
+
+
+def override(experiment: T, setting: str) -> T:
+    """The experiment with one field changed by a setting such as "model.rates=(1, 2, 5)".
+
+    Raises:
+      InputError: no `=`, an unknown field (near names are listed) or a wrong type.
+    """
+    path, equals, text = setting.partition("=")
+    if not equals:
+        raise InputError(f"--set {setting}: write it as FIELD=VALUE, for example steps=200.")
+    return replace_at(experiment, path.strip(), text)
+
+
+def directory_settings(experiment: Any, directory: str) -> list[str]:
+    """The overrides that point every dataset of the experiment to `directory`.
+
+    Raises:
+      InputError: no dataset of the experiment has a directory.
+    """
+    datasets = ("train_data", "eval_data")
+    found = [name for name in datasets if hasattr(getattr(experiment, name), "directory")]
+    if not found:
+        raise InputError(
+            f"--data {directory}: no dataset of {experiment.name} has a directory."
+        )
+    return [f"{name}.directory={directory}" for name in found]
+
+
+def describe(experiment: Any, *, short: bool = False) -> str:
+    """The whole experiment as `path = value` lines; each is one that `override` takes.
+
+    With `short`, long tuples are shortened and folded, for people.
+    """
+    return "\n".join(describe_lines(experiment, short=short)) + "\n"
+
+
+def short_hash(settings: Sequence[str]) -> str:
+    """Six hexadecimal digits that stand for a list of overrides."""
+    return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:6]

@@ -1,0 +1,100 @@
+"""The page that compares variants, drawn from plain data."""
+
+import re
+
+import numpy as np
+import pytest
+
+from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.report.score import Score
+
+IOU = {"mean_iou": Score("Mean IoU")}
+BOTH = {**IOU, "pixel_accuracy": Score("Pixel accuracy")}
+ERROR = {"error": Score("Mean absolute error", is_share=False, higher_is_better=False)}
+PICTURE = np.zeros((8, 9, 3), np.uint8)
+
+
+def variant(name: str, *values: float | None, key: str = "mean_iou", **changes) -> Variant:
+    """A variant with a finished run for each value, scored at step 10."""
+    rows = [[{"step": 5, "loss": 1.5}, {"step": 10, "loss": 1.0, key: v}] for v in values]
+    given = {
+        "fields": {"model.rates": name.upper()},
+        "seeds": range(len(values)),
+        "failed": (),
+        "scores": {key: Values(values)},
+        "histories": rows,
+        **changes,
+    }
+    return Variant(name=name, **given)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    def draw(*variants: Variant, columns=IOU, images=()) -> str:
+        path = tmp_path / "comparison.html"
+        write_comparison(path, title="a & b", columns=columns, variants=variants, images=images)
+        return path.read_text(encoding="utf-8")
+
+    return draw
+
+
+def cells(page: str) -> list[list[str]]:
+    """The texts of the table's rows, the head first."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def best(page: str) -> list[str]:
+    return re.findall(r'<td class="value">(.*?)</td>', page)
+
+
+def test_a_row_has_the_fields_that_differ_the_seeds_and_each_columns_mean_and_deviation(drawn):
+    scores = {"mean_iou": Values((0.5, 0.6)), "pixel_accuracy": Values((0.9, None))}
+    page = drawn(variant("a", 0.5, 0.6, scores=scores, failed=(7,)), columns=BOTH)
+    assert cells(page) == [
+        ["Variant", "rates", "Seeds", "Mean IoU %", "Pixel accuracy %"],
+        ["a", "A", "2 (1 failed)", "55.00 ± 7.07", "90.00"],
+    ]
+    assert "Comparison of 1 variants, 3 runs" in page and "<h1>a &amp; b</h1>" in page
+
+
+def test_the_highest_mean_is_marked_or_the_lowest_where_lower_is_better(drawn):
+    page = drawn(variant("a", 0.5), variant("b", 0.7), variant("c"))
+    assert best(page) == ["70.00"] and "Higher is better." in page
+    errors = {"a": (12.5, 13.5), "b": (25.0,), "c without a score": ()}
+    compared = [variant(name, *values, key="error") for name, values in errors.items()]
+    page = drawn(*compared, columns=ERROR)
+    assert best(page) == ["13 ± 0.7071"] and "Lower is better." in page
+    assert cells(page)[0][-1] == "Mean absolute error"
+    assert "Mean absolute error on the evaluation set" in page
+
+
+def test_variants_without_a_score_have_a_dash_and_no_mark(drawn):
+    scores = {"mean_iou": Values((None,))}
+    page = drawn(variant("a", failed=(0,)), variant("b", 0.1, scores=scores))
+    assert [row[-2:] for row in cells(page)[1:]] == [["0 (1 failed)", "–"], ["1", "–"]]
+    assert best(page) == []
+
+
+def test_a_remark_follows_its_score_as_text(drawn):
+    scores = {"mean_iou": Values((0.5,), remark=" over 2 of 3 <classes>")}
+    page = drawn(variant("a", 0.5, scores=scores))
+    assert cells(page)[1][-1] == "50.00 over 2 of 3 &lt;classes&gt;"
+
+
+def test_curves_are_means_over_the_seeds_of_the_five_best_variants(drawn):
+    page = drawn(variant("a", 0.5, 0.7))
+    assert "from step 10 to 10, at the end a 60%" in page
+    many = [variant(f"v{i}", 0.1 * i) for i in range(7)]
+    page = drawn(*many)
+    assert "The 5 best variants of 7." in page
+    label = re.search(r"Mean IoU on the evaluation set from step[^\"]*", page)[0]
+    assert [name for name in re.findall(r"v\d", label)] == ["v2", "v3", "v4", "v5", "v6"]
+
+
+def test_every_picture_of_an_image_is_shown_with_its_title(drawn):
+    image = ComparedImage("x<1>", [("Image", PICTURE), ("Truth", PICTURE), ("b & c", PICTURE)])
+    page = drawn(variant("a", 0.5), images=[image])
+    assert page.count("<img") == 3 and 'alt="b &amp; c of x&lt;1&gt;"' in page
+    assert "repeat(3, minmax(0, 1fr))" in page
+    assert "No run has finished." in drawn(variant("a", failed=(0,)))
