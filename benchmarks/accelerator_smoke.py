@@ -328,7 +328,7 @@ def exported() -> dict:
     model = small()["MODELS"]["deeplab"]
     variables = small()["variables_of"](model)
     function = frozen(
-        WholeImage(model, UNIT), variables, size=None, channels=3, classes=False, fold=True
+        WholeImage(model, UNIT), variables, size=None, channels=3, classes=None, fold=True
     )
     platforms = ("cpu", "cuda", "tpu")
     with jax.default_matmul_precision("highest"):

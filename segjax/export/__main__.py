@@ -29,7 +29,6 @@ from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
 from segjax.errors import InputError, run_command
-from segjax.evaluate.predictors import WholeImage, at_output_stride
 from segjax.experiment import Experiment
 from segjax.export.onnx_graph import onnx_model
 from segjax.export.onnx_nodes import NoNode
@@ -38,6 +37,7 @@ from segjax.export.stablehlo import (
     REFUSALS,
     SMALLEST,
     frozen,
+    image_of,
     parameters,
     reason,
     stablehlo,
@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         choices=("probabilities", "classes"),
         default="probabilities",
-        help="float32 b h w k (default), or class ids, uint8 b h w",
+        help="float32 b h w k (default), or class ids, uint8 b h w; of classes that may "
+        "overlap planes of 0 and 1, uint8 b h w k",
     )
     parser.add_argument(
         "--size", help="HxW, such as 513x513; or any (default), where network and file can"
@@ -126,8 +127,12 @@ def _run(arguments: argparse.Namespace) -> None:
         checkpoint=arguments.checkpoint,
     )
     step, variables = trained.step, trained.variables
-    model = at_output_stride(experiment.model, experiment.evaluation.output_stride)
-    predict = WholeImage(model, experiment.normalize)
+    task = experiment.task
+    predict = task.network(
+        experiment.model,
+        normalize=experiment.normalize,
+        output_stride=experiment.evaluation.output_stride,
+    )
     channels = trained.channels
     with _refusals(size):
         answer = frozen(
@@ -135,11 +140,12 @@ def _run(arguments: argparse.Namespace) -> None:
             variables,
             size=size,
             channels=channels,
-            classes=arguments.output == "classes",
+            classes=task.classes if arguments.output == "classes" else None,
             fold=arguments.fold,
         )
     sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
-    about = _about(experiment, arguments.output, sides, channels)
+    planes = jax.eval_shape(answer, image_of(size, channels)).shape[3:]
+    about = _about(experiment, arguments.output, [*sides, *planes], channels)
     about |= {"step": step, "parameters": parameters(variables)}
     about |= {"folded_norms": arguments.fold, "platforms": platforms}
     with announced("Translating the network", after=1):
@@ -148,7 +154,7 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             data = _stablehlo(answer, size, channels, platforms)
     _write(out, data, about)
-    print(f"{type(model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
+    print(f"{type(predict.model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
     if wrappers := experiment.evaluation.wrappers:
         left_out = ", ".join(map(repr, wrappers))
         print(
@@ -263,26 +269,27 @@ def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[Non
 
 
 def _about(
-    experiment: Experiment, output: str, sides: list[int | str], channels: int
+    experiment: Experiment, output: str, shape: list[int | str], channels: int
 ) -> dict[str, Any]:
-    """What a program must know of the file: input, output, classes, where it comes from."""
-    data = labelled(experiment.eval_data)
-    names = data.class_names
-    classes = output == "classes"
+    """What a program must know of the file: input, output, classes, where it comes from.
+
+    `shape` is the output's.
+    """
+    names, colours = experiment.task.legend(labelled(experiment.eval_data))
     return {
         "segjax": _version(),
         "jax": jax.__version__,
         "experiment": experiment.name,
-        "input": {"shape": [*sides, channels], "dtype": "uint8"},
-        "smallest_side": SMALLEST if sides[1] == "h" else None,
+        "input": {"shape": [*shape[:3], channels], "dtype": "uint8"},
+        "smallest_side": SMALLEST if shape[1] == "h" else None,
         "normalize": [*describe_lines(experiment.normalize, path="normalize")],
         "output": {
             "name": output,
-            "shape": sides if classes else [*sides, len(names)],
-            "dtype": "uint8" if classes else "float32",
+            "shape": shape,
+            "dtype": "uint8" if output == "classes" else "float32",
         },
         "class_names": list(names),
-        "palette": data.palette[: len(names)].tolist(),
+        "palette": colours.tolist(),
     }
 
 

@@ -29,18 +29,18 @@ def frozen(
     *,
     size: tuple[int, int] | None,
     channels: int,
-    classes: bool,
+    classes: Callable[[Array], Array] | None,
     fold: bool,
 ) -> Callable[[Array], Array]:
     """Returns image b h w c → the answer, with the variables as constants, to be traced.
 
     It is traced in its plain form, for any platform. The answer is probabilities b h w k, or
-    with `classes` the most likely class b h w, uint8. `fold` makes batch normalisation part of
-    the convolutions (`segjax.export.fold`). One image of `size`, or of `SMALLEST` squared
-    where that is None, is traced at once: what the network raises then, of `REFUSALS`, is its
-    own word on that size.
+    what `classes` makes of them, such as the most likely class b h w, uint8. `fold` makes batch
+    normalisation part of the convolutions (`segjax.export.fold`). One image of
+    `size`, or of `SMALLEST` squared where that is None, is traced at once: what the network
+    raises then, of `REFUSALS`, is its own word on that size.
     """
-    image = jax.ShapeDtypeStruct((1, *(size or (SMALLEST, SMALLEST)), channels), jnp.uint8)
+    image = image_of(size, channels)
     if fold:
         variables = fold_norms(predict, variables, image)
     variables = jax.tree.map(jnp.asarray, variables)
@@ -48,10 +48,15 @@ def frozen(
     def answer(image: Array) -> Array:
         with plain(), folded_norms() if fold else contextlib.nullcontext():
             probabilities = predict(variables, image)
-        return jnp.argmax(probabilities, -1).astype(jnp.uint8) if classes else probabilities
+        return probabilities if classes is None else classes(probabilities)
 
     jax.eval_shape(answer, image)
     return answer
+
+
+def image_of(size: tuple[int, int] | None, channels: int) -> jax.ShapeDtypeStruct:
+    """Returns one image of `size`, or of `SMALLEST` squared where any size is taken."""
+    return jax.ShapeDtypeStruct((1, *(size or (SMALLEST, SMALLEST)), channels), jnp.uint8)
 
 
 def stablehlo(

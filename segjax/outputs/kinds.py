@@ -50,11 +50,7 @@ class Prediction:
 class Output(Protocol):
     """A kind of file that is written of a prediction."""
 
-    @property
-    def suffix(self) -> str:
-        """Of the file's name."""
-        ...
-
+    suffix: ClassVar[str]
     soft: ClassVar[bool]
     edited: ClassVar[bool]
 

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -97,7 +97,8 @@ def asked_plane_outputs(
                 "those of this run may overlap: leave it out, and use the masks of each class."
             )
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
-    outputs: list[Output] = [
+    # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.
+    outputs: list[Any] = [
         PlaneMask(k, colour, suffix)
         for k, (colour, suffix) in enumerate(zip(colours, suffixes, strict=True))
     ]

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from PIL import Image
 
 from segjax.data.images import png
-from segjax.drawing.composite import blur_background, foreground
+from segjax.drawing.composite import blur_background
 from segjax.drawing.overlay import palette_png
 from segjax.page.document import Document
 from segjax.page.limits import Refused
@@ -84,7 +84,7 @@ def _of_run(result: Result, service: Service, place: int, part: str, query: str)
         return Reply(200, "image/png", png(palette_png(result.masks[place], run.palette)))
     keep, sigma = _keep_and_sigma(query, len(run.class_names))
     with service.drawing:
-        alpha = foreground(result.probabilities[place], keep)
+        alpha = run.shown.alpha(result.probabilities[place], keep)
         return _picture(blur_background(result.image, alpha, sigma=sigma))
 
 

@@ -13,6 +13,7 @@ from segjax.contracts import Variables
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import Experiment, Wrapper
+from segjax.tasks.shown import Shown
 from segjax.train.trained import load_trained
 
 
@@ -24,8 +25,7 @@ class ServedRun:
       name: the run's folder.
       step: of the checkpoint.
       channels: of its images, 1 or 3.
-      class_names: in the order of the label ids.
-      palette: colours by label id.
+      shown: its classes, and how they are made of probabilities.
       predict: the predictor, as the experiment's evaluation says.
       variables: the checkpoint's.
       wrappers: of the predictor, the first the nearest to the network.
@@ -35,12 +35,21 @@ class ServedRun:
     name: str
     step: int
     channels: int
-    class_names: tuple[str, ...]
-    palette: UInt8[np.ndarray, "256 3"]
+    shown: Shown
     predict: HostPredictor
     variables: Variables
     wrappers: tuple[Wrapper, ...] = ()
     output_stride: int | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the label ids."""
+        return self.shown.class_names
+
+    @property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """Colours by label id."""
+        return self.shown.palette
 
     def probabilities(self, image: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
         """Probabilities of every pixel of one image."""
@@ -91,14 +100,13 @@ def load_runs(
 def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
     # The machine may be another than the one that had several devices share an image.
     experiment = dataclasses.replace(experiment, split=(1, 1))
-    data = labelled(experiment.eval_data)
+    shown = experiment.task.shown(labelled(experiment.eval_data))
     trained = load_trained(workdir, experiment, checkpoint=checkpoint)
     return ServedRun(
         name=workdir.resolve().name,
         step=trained.step,
         channels=trained.channels,
-        class_names=tuple(data.class_names),
-        palette=data.palette,
+        shown=shown,
         predict=trained.predict,
         variables=trained.variables,
         wrappers=experiment.evaluation.wrappers,

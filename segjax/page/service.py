@@ -5,7 +5,7 @@ import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,8 +16,7 @@ from PIL import Image
 from segjax.data.images import MODES, pixels
 from segjax.drawing.composite import areas
 from segjax.errors import RunError
-from segjax.evaluate.compiled import argmax_labels
-from segjax.evaluate.longest_side import enlarged_classes, smaller, within
+from segjax.evaluate.longest_side import enlarged, smaller, within
 from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
@@ -145,10 +144,9 @@ class Service:
         for place, run in enumerate(self.runs):
             with self._said(place, seen):
                 probabilities = run.probabilities(as_seen(run.channels))
-            labels.append(argmax_labels(probabilities))
-            masks.append(
-                labels[-1] if seen == size else enlarged_classes(probabilities[None], size)[0]
-            )
+            label = run.shown.label
+            labels.append(label(probabilities))
+            masks.append(labels[-1] if seen == size else _at(size, probabilities, label))
             found.append(probabilities.astype(np.float16))
         return Result(
             key=secrets.token_urlsafe(16),
@@ -189,3 +187,12 @@ class Service:
             ):
                 del self._results[next(iter(self._results))]
         return result
+
+
+def _at(
+    size: tuple[int, int],
+    probabilities: Float[np.ndarray, "h w k"],
+    label: Callable[[np.ndarray], np.ndarray],
+) -> UInt8[np.ndarray, "oh ow"]:
+    """The label of probabilities that are enlarged first, as `segjax.predict --side` does."""
+    return np.concatenate([label(band[0]) for band in enlarged(probabilities[None], size)])

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from segjax import threshold_metrics
@@ -37,6 +38,7 @@ from segjax.report.run_page import Section
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored
 from segjax.tasks.plane_metric import PlaneMetric
+from segjax.tasks.shown import Shown, combinations
 from segjax.tasks.task import Metric, Task
 
 
@@ -78,6 +80,10 @@ class Multilabel(Task):
         """Probabilities, by the sigmoid of each plane."""
         return jax.nn.sigmoid(logits)
 
+    def classes(self, maps: Array) -> Array:
+        """Planes b h w k of 0 and 1: 1 from the threshold on."""
+        return (maps >= self.threshold).astype(jnp.uint8)
+
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> np.ndarray:
@@ -98,6 +104,20 @@ class Multilabel(Task):
     def planes(self, probabilities: np.ndarray) -> np.ndarray:
         """0 and 1, uint8: 1 from the threshold on."""
         return (probabilities >= self.threshold).astype(np.uint8)
+
+    def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names and colours of the planes."""
+        return plane_names(data), np.array(plane_colours(data))
+
+    def shown(self, data: LabelledDataset) -> Shown:
+        """Each combination of classes as a class of its own."""
+        named = not has_planes(data) and len(data.class_names) == 2
+        return combinations(
+            plane_names(data),
+            np.array(plane_colours(data)),
+            background=data.class_names[0] if named else "background",
+            planes=self.planes,
+        )
 
     def metric(self, data: LabelledDataset) -> PlaneMetric:
         """Counts of zero."""
@@ -154,7 +174,7 @@ class Multilabel(Task):
             )
         wanted = len(plane_names(data))
         if model.num_classes != wanted:
-            inside = f", {names[1]!r} without its background" if not planed else ""
+            inside = "" if planed else f", {plane_names(data)[-1]!r} without its background"
             raise InputError(
                 f"model.num_classes={model.num_classes}, but the labels of {field} have "
                 f"{wanted} plane{'s' * (wanted != 1)}{inside}; set model.num_classes={wanted}."

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 
 from segjax.conformity import check_model, has_planes, labelled
@@ -23,6 +24,7 @@ from segjax.contracts import (
 )
 from segjax.data.checks import check_example
 from segjax.data.survey import Survey
+from segjax.drawing.composite import foreground
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, argmax_labels
 from segjax.evaluate.predictors import softmax_probabilities
@@ -36,6 +38,7 @@ from segjax.report.run_page import Section
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored
 from segjax.tasks.confusion import ConfusionMetric
+from segjax.tasks.shown import Shown
 from segjax.tasks.task import Metric, Task
 
 CLASSES = (
@@ -61,6 +64,14 @@ class Semantic(Task):
     def activation(self, logits: Array) -> Array:
         """Probabilities, by the softmax over classes."""
         return softmax_probabilities(logits)
+
+    def classes(self, maps: Array) -> Array:
+        """Class ids b h w, the most likely ones."""
+        return jnp.argmax(maps, -1).astype(jnp.uint8)
+
+    def shown(self, data: LabelledDataset) -> Shown:
+        """The classes as they are, the most likely one at every pixel."""
+        return Shown(tuple(data.class_names), data.palette, argmax_labels, foreground)
 
     def check_wrapper(self, wrapper: Callable) -> None:
         """Accepts every wrapper: they are made for class probabilities."""

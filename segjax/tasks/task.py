@@ -14,7 +14,17 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import numpy as np
 
-from segjax.contracts import Array, Batch, Dataset, Example, Loss, Objective, Traced, Variables
+from segjax.contracts import (
+    Array,
+    Batch,
+    Dataset,
+    Example,
+    LabelledDataset,
+    Loss,
+    Objective,
+    Traced,
+    Variables,
+)
 from segjax.data.checks import check_finite_image
 from segjax.data.survey import Survey
 from segjax.errors import InputError
@@ -28,6 +38,7 @@ from segjax.report.examples import Panels
 from segjax.report.run_page import Section
 from segjax.report.score import Score
 from segjax.tasks import dense
+from segjax.tasks.shown import Shown
 
 
 class Metric(abc.ABC):
@@ -188,6 +199,32 @@ class Task(abc.ABC):
                 f"evaluation.predictor: {wrapper!r} is for classes that exclude one another, "
                 f"which those of task={type(self).__name__} do not; leave it out."
             )
+
+    def classes(self, maps: Array) -> Array:
+        """What a network's maps b h w k say, as uint8: what exports give where it is asked for.
+
+        Raises:
+          InputError: they are not of classes.
+        """
+        raise InputError(
+            f"--output classes: task={type(self).__name__} has none; leave it out."
+        )
+
+    def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
+        """What the channels of the network's maps are called, and their colours, k × 3."""
+        names = tuple(data.class_names)
+        return names, data.palette[: len(names)]
+
+    def shown(self, data: LabelledDataset) -> Shown:
+        """How the local page paints maps: as one class a pixel.
+
+        Raises:
+          InputError: they are not of classes.
+        """
+        raise InputError(
+            f"serve paints classes, and task={type(self).__name__} has none: give the task "
+            "`shown`."
+        )
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray

@@ -10,10 +10,13 @@ import numpy as np
 from PIL import Image
 
 from segjax.data.palette import palette_of
+from segjax.drawing.composite import foreground
+from segjax.evaluate.compiled import argmax_labels
 from segjax.page.limits import Limits
 from segjax.page.runs import ServedRun
 from segjax.page.server import PageServer
 from segjax.page.service import Service
+from segjax.tasks.shown import Shown
 
 PATIENCE = 600
 """Seconds after which an answer will not come: many times what it takes on a busy machine."""
@@ -39,7 +42,8 @@ def brightest(
     name="brightest", class_names=("background", "leaf", "sky"), predict=None
 ) -> ServedRun:
     predict = Brightest() if predict is None else predict
-    return ServedRun(name, 7, 3, class_names, palette_of(COLOURS), predict, {})
+    shown = Shown(class_names, palette_of(COLOURS), argmax_labels, foreground)
+    return ServedRun(name, 7, 3, shown, predict, {})
 
 
 @contextlib.contextmanager
