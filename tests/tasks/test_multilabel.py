@@ -22,6 +22,7 @@ from segjax.errors import InputError, RunError
 from segjax.evaluate.crf import CRF
 from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.experiment import load
+from segjax.export.stablehlo import frozen
 from segjax.models.unet import UNet
 from segjax.outputs.kinds import Prediction
 from segjax.outputs.planes import asked_plane_outputs
@@ -223,6 +224,20 @@ def test_what_is_predicted_is_what_is_exported_and_shown():
     np.testing.assert_allclose(binary.alpha(p[..., :1], [0]), 1 - p[..., 0], rtol=1e-6)
     with pytest.raises(InputError, match="up to 7 classes that may overlap, and .* has 8"):
         combinations("abcdefgh", np.zeros((8, 3)), background="", planes=TASK.planes)
+
+
+def test_an_export_of_classes_holds_a_plane_a_class():
+    model, image = unet(2), jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
+    init = lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init))
+    network = TASK.network(model, normalize=lambda image: image / 255)
+    for classes, dtype in ((TASK.classes, np.uint8), (None, np.float32)):
+        answer = frozen(
+            network, variables, size=(8, 8), channels=3, classes=classes, fold=False
+        )
+        found = jax.eval_shape(answer, image)
+        assert (found.shape, found.dtype) == ((1, 8, 8, 2), dtype)
+    assert TASK.legend(PLANED)[0] == ("disc", "cup")
 
 
 def test_scores_that_are_not_numbers_end_the_run():
