@@ -22,7 +22,9 @@ class Score(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The title within a sentence: "mean IoU"."""
+        """The title within a sentence: "mean IoU", but "IoU" and "Dice"."""
+        if " " not in self.title:
+            return self.title
         return self.title[:1].lower() + self.title[1:]
 
     def text(self, value: float) -> str:

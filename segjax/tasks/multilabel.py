@@ -235,7 +235,9 @@ class Multilabel(Task):
         )
         return (
             Section("Classes", note, f'<div class="classes">{tables}</div>'),
-            Section("Thresholds", "", "".join(self._charts(metric))),
+            Section(
+                "Thresholds", "", f'<div class="charts">{"".join(self._charts(metric))}</div>'
+            ),
         )
 
     def _charts(self, metric: PlaneMetric) -> list[str]:
