@@ -25,8 +25,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from segjax.conformity import labelled
+import numpy as np
+
+from segjax.conformity import declares
 from segjax.console import program, restart_in_utf8
+from segjax.contracts import LabelledDataset
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.description import describe_lines
 from segjax.errors import run_command
@@ -130,7 +133,7 @@ def _run(arguments: argparse.Namespace) -> None:
     cluster.tune_cpu()
     began = time.monotonic()
     experiment = _as_asked(open_run(arguments.workdir), arguments)
-    class_names = tuple(labelled(experiment.eval_data).class_names)
+    class_names, palette = _classes(experiment)
     outputs = experiment.task.outputs(arguments, experiment.eval_data)
     lists = experiment.task.lists(arguments, experiment.eval_data)
     sources, record = _checked_sources(arguments, outputs, lists)
@@ -147,7 +150,7 @@ def _run(arguments: argparse.Namespace) -> None:
         frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
         record=record,
         class_names=class_names,
-        palette=labelled(experiment.eval_data).palette,
+        palette=palette,
         limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
     )
     entries = _entries(work, sources)
@@ -168,6 +171,14 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
     experiment = asked_way(experiment, arguments)
     experiment = with_side(experiment, asked_side(arguments))
     return dataclasses.replace(experiment, split=arguments.split)
+
+
+def _classes(experiment: Experiment) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours by label id; none where the task's data have no classes."""
+    data = experiment.eval_data
+    if declares(data, LabelledDataset):
+        return tuple(data.class_names), data.palette
+    return (), np.zeros((256, 3), np.uint8)
 
 
 def _checked_sources(

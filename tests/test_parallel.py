@@ -1,6 +1,7 @@
 """How processes join, count and add up; the steps are tested where they are built."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -104,3 +105,30 @@ def test_a_process_knows_its_share_of_the_work(monkeypatch):
     monkeypatch.setattr("jax.process_count", lambda: 3)
     assert cluster.process_share() == (2, 3)
     assert not cluster.is_alone() and not cluster.is_main()
+
+
+SUMS = """
+import sys, numpy as np
+import jax
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from segjax.parallel.sums import sum_where_there_are
+mine = [np.array([2**40, 3]), None][int(sys.argv[2])]
+other = [np.array([1, 2]), np.array([0.5, 0.25])][int(sys.argv[2])]
+print(sum_where_there_are(mine).tolist(), sum_where_there_are(None), flush=True)
+print(sum_where_there_are(other).tolist(), flush=True)
+"""
+
+
+def test_a_process_without_images_takes_part_in_a_sum():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    command = lambda place: [sys.executable, "-c", SUMS, address, str(place)]
+    both = [
+        subprocess.Popen(command(i), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    for process in both:
+        output, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+        assert output.endswith(f"{[2**40, 3]} None\n[1.5, 2.25]\n")

@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped, UInt8
 
 from segjax.announce import announced
 from segjax.contracts import IGNORE, Array, Variables
-from segjax.errors import InputError, RunError
+from segjax.errors import RunError
 from segjax.evaluate.predictors import Predictor, WholeImage, at_output_stride
 from segjax.parallel.data import map_examples
 from segjax.parallel.spatial import map_images
@@ -94,13 +94,7 @@ class Compiled:
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """How many classes it tells apart; traced, never run."""
-        k = jax.eval_shape(self._predict, variables, images).shape[-1]
-        if k > IGNORE:
-            raise InputError(
-                f"The network tells {k} classes apart, and label images of 8 bits hold "
-                f"{IGNORE}: {IGNORE} itself stands for ignored pixels; merge some classes."
-            )
-        return k
+        return jax.eval_shape(self._predict, variables, images).shape[-1]
 
 
 class Eager:

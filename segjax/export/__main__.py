@@ -22,7 +22,6 @@ import jax
 
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
-from segjax.conformity import labelled
 from segjax.console import program, restart_in_utf8
 from segjax.contracts import Dataset
 from segjax.data.prepare import FileDataset
@@ -275,7 +274,7 @@ def _about(
 
     `shape` is the output's.
     """
-    names, colours = experiment.task.legend(labelled(experiment.eval_data))
+    names, colours = experiment.task.legend(experiment.eval_data)
     return {
         "segjax": _version(),
         "jax": jax.__version__,

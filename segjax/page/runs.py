@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-from segjax.conformity import labelled
 from segjax.contracts import Variables
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
@@ -100,7 +99,7 @@ def load_runs(
 def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
     # The machine may be another than the one that had several devices share an image.
     experiment = dataclasses.replace(experiment, split=(1, 1))
-    shown = experiment.task.shown(labelled(experiment.eval_data))
+    shown = experiment.task.shown(experiment.eval_data)
     trained = load_trained(workdir, experiment, checkpoint=checkpoint)
     return ServedRun(
         name=workdir.resolve().name,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+MOST_AXES = 6
+
 
 def sum_over_processes(values: np.ndarray) -> np.ndarray:
     """NumPy arrays of one shape and dtype, one a process, added up in that dtype.
@@ -14,6 +16,34 @@ def sum_over_processes(values: np.ndarray) -> np.ndarray:
     if jax.process_count() == 1:
         return values
     return np.asarray(_gathered(values).sum(0, dtype=values.dtype))
+
+
+def sum_where_there_are(values: np.ndarray | None) -> np.ndarray | None:
+    """As `sum_over_processes`, but processes may have nothing; None where none has anything.
+
+    Integers of some processes and floats of others are added up as floats.
+
+    Raises:
+      ValueError: the processes have arrays of different shapes, or of too many axes.
+    """
+    if jax.process_count() == 1:
+        return values
+    # All must take part in a gathering with as many bytes: who has nothing, too.
+    about = np.full(2 + MOST_AXES, -1)
+    if values is not None:
+        if values.ndim > MOST_AXES:
+            raise ValueError(f"Sums of {values.ndim} axes; up to {MOST_AXES} are gathered.")
+        about[:2] = values.dtype.kind == "f", values.ndim
+        about[2 : 2 + values.ndim] = values.shape
+    others = [each for each in _gathered(about) if each[1] >= 0]
+    shapes = {tuple(each[2 : 2 + each[1]].tolist()) for each in others}
+    if not shapes:
+        return None
+    if len(shapes) > 1:
+        raise ValueError(f"The processes' sums differ in shape: {sorted(shapes)}.")
+    dtype = np.float64 if any(each[0] for each in others) else np.int64
+    mine = np.zeros(shapes.pop(), dtype) if values is None else values.astype(dtype)
+    return sum_over_processes(mine)
 
 
 def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float]:

@@ -14,6 +14,7 @@ from segjax.report.curves import (
     FEWEST_TO_SMOOTH,
     Rows,
     chart,
+    is_number,
     percent,
     running_median,
     series,
@@ -58,7 +59,7 @@ class Values:
         return statistics.stdev(values) if len(values) > 1 else None
 
     def _known(self) -> list[float]:
-        return [value for value in self.values if value is not None]
+        return [value for value in self.values if is_number(value)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,7 +98,8 @@ def _headline(title: str, evaluation: Mapping[str, Any], scores: Scores) -> str:
     counts = _count("Step", evaluation.get("step")) + _count("Images", evaluation.get("images"))
     return (
         f'<p class="kicker">Segmentation report</p><h1>{escape(title)}</h1>'
-        f'<dl class="headline">{figures}{counts}</dl><p class="note">{scores.convention}</p>'
+        f'<dl class="headline">{figures}{counts}</dl>'
+        f'<p class="note">{escape(scores.convention)}</p>'
         f"{_trained_on(evaluation)}"
     )
 
@@ -118,9 +119,8 @@ def _figure(name: str, value: Any, *, is_share: bool, main: bool, note: str) -> 
     if is_number(value):
         text = f"{100 * value:.2f}" if is_share else f"{value:.4g}"
         mark = '<span class="unit">%</span>' if is_share else ""
-    return (
-        f"<div{' class=main' if main else ''}><dt>{name}{note}</dt><dd>{text}{mark}</dd></div>"
-    )
+    kind = " class=main" if main else ""
+    return f"<div{kind}><dt>{escape(name + note)}</dt><dd>{text}{mark}</dd></div>"
 
 
 def _count(name: str, value: Any) -> str:

@@ -1,7 +1,7 @@
 """Figures of a report as inline SVG: line charts and confusion matrices.
 
-Colours are CSS variables and classes of `report_style`, so that a figure follows the page into
-dark mode. Every function returns markup whose user strings are escaped.
+Colours are CSS variables and classes of `segjax.report.style`, so that a figure follows the
+page into dark mode. Every function returns markup whose user strings are escaped.
 """
 
 import base64

@@ -80,7 +80,11 @@ def trace_example(
         one = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
         image = normalize(one["image"])
         logits, variables = model.init_with_output(jax.random.key(0), image, train=False)
-        assert isinstance(logits, jax.Array)
+        if not isinstance(logits, jax.Array):
+            raise ValueError(
+                f"{type(model).__name__} returns {type(logits).__name__}, not one array of "
+                "logits b h w k: a task for it must override `trace` and `network` too."
+            )
         check_grid(model, *((x.shape[1], x.shape[2]) for x in (image, logits)))
         loss_terms(model, loss, logits, {}, one)
         return variables, logits

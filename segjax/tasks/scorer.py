@@ -1,15 +1,31 @@
 """Scores of a network on a dataset, at each image's own size."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from segjax.contracts import Dataset, Variables
 from segjax.data.loader import equal_size_batches
+from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.tasks.task import Metric, Task
+
+RESERVED = ("step", "images", "output_stride", "predictor", "images_trained_on")
+"""Entries of `evaluation.json` that are not scores."""
+
+
+class Scored(NamedTuple):
+    """A metric of all images, and its scores as `evaluation.json` holds them.
+
+    `standing` is what checkpoints are compared by.
+    """
+
+    metric: Metric
+    scores: dict[str, Any]
+    standing: dict[str, float]
 
 
 class Scorer:
@@ -31,14 +47,17 @@ class Scorer:
         *,
         share: tuple[int, int] = (0, 1),
         progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Metric:
-        """The metric of all images.
+    ) -> Scored:
+        """The scores of all images.
 
         Args:
           variables: of the network.
           share: (i, n): this process predicts every n-th image from the i-th; what is counted
             is put together over the n processes.
           progress: called with (images done, images of this share).
+
+        Raises:
+          InputError: the metric lacks a score that it shows, or names one as what is none.
         """
         total = len(self._dataset)
         indices = range(share[0], total, share[1])
@@ -53,4 +72,33 @@ class Scorer:
             done += len(group)
             progress(done, len(indices))
         metric.merge(total)
-        return metric
+        scores = self._checked(metric)
+        return Scored(metric, scores, metric.standing(scores))
+
+    def _checked(self, metric: Metric) -> dict[str, Any]:
+        scores = {name: plain(value) for name, value in metric.scores().items()}
+        who = f"The metric of task={type(self._task).__name__}"
+        for name, how in metric.shown.items():
+            if name not in scores and not how.is_optional:
+                raise InputError(
+                    f"{who} shows {name!r}, which its scores() lack; they have "
+                    f"{', '.join(scores) or 'none'}."
+                )
+        if taken := [name for name in RESERVED if name in scores]:
+            raise InputError(f"{who} calls a score {taken[0]!r}; give it another name.")
+        return scores
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can write it: NumPy's as Python's, and None for what is not finite.
+
+    >>> plain({"a": np.int64(3), "b": np.array([0.5, np.nan]), "c": float("inf")})
+    {'a': 3, 'b': [0.5, None], 'c': None}
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -69,6 +69,10 @@ class Semantic(Task):
         """Class ids b h w, the most likely ones."""
         return jnp.argmax(maps, -1).astype(jnp.uint8)
 
+    def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names and colours of the classes."""
+        return tuple(data.class_names), data.palette[: len(data.class_names)]
+
     def shown(self, data: LabelledDataset) -> Shown:
         """The classes as they are, the most likely one at every pixel."""
         return Shown(tuple(data.class_names), data.palette, argmax_labels, foreground)
@@ -158,6 +162,11 @@ class Semantic(Task):
 
     def check_outputs(self, count: int, data: LabelledDataset, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
+        if count > IGNORE:
+            raise InputError(
+                f"{who} tells {count} classes apart, and label images of 8 bits hold {IGNORE}: "
+                f"{IGNORE} itself stands for ignored pixels; merge some classes."
+            )
         if count != len(data.class_names):
             raise InputError(
                 f"{who} tells {count} classes apart, but eval_data has "

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from segjax.contracts import Example
-from segjax.parallel.sums import gather_by_index, sum_over_processes
+from segjax.parallel.sums import gather_by_index, sum_where_there_are
 from segjax.report.score import Score
 from segjax.tasks.task import Metric
 
@@ -22,7 +22,7 @@ class SumMetric(Metric):
     Attributes:
       shown: {name: how people read it}, the most important first.
       convention: of what these are scores, for the report.
-      sums: what has been added so far.
+      sums: what has been added so far; None before the first image.
     """
 
     def __init__(
@@ -44,33 +44,28 @@ class SumMetric(Metric):
         """
         self.shown, self.convention = shown, convention
         self._count, self._scores = count, scores
-        self.sums: Any = 0
+        self.sums: np.ndarray | None = None
         self._ranking: dict[int, float] = {}
 
     def add(self, index: int, example: Example, prediction: Any) -> None:
         """Counts one image."""
         counted = np.asarray(self._count(example, prediction))
-        self.sums = self.sums + counted
+        # Wide enough for whatever is added, and of one dtype on every process.
+        counted = counted.astype(np.float64 if counted.dtype.kind == "f" else np.int64)
+        self.sums = counted if self.sums is None else self.sums + counted
         own = self._scores(counted)[self.primary]
         self._ranking[index] = math.nan if own is None else float(own)
 
     def merge(self, total: int) -> None:
         """Adds up the sums of all processes, and gathers the images' own scores."""
-        self.sums = sum_over_processes(self.sums)
+        self.sums = sum_where_there_are(self.sums)
         self._ranking = gather_by_index(self._ranking, total)
 
     def scores(self) -> dict[str, Any]:
-        """The entries of `evaluation.json`; what is not a number is None."""
-        return {name: _defined(value) for name, value in self._scores(self.sums).items()}
+        """The entries of `evaluation.json`."""
+        assert self.sums is not None  # A dataset without examples is refused before.
+        return self._scores(self.sums)
 
     def ranking(self) -> Mapping[int, float]:
         """{index: primary score of that image alone}."""
         return self._ranking
-
-
-def _defined(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _defined(item) for name, item in value.items()}
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else float(value)
-    return value

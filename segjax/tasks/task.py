@@ -19,7 +19,6 @@ from segjax.contracts import (
     Batch,
     Dataset,
     Example,
-    LabelledDataset,
     Loss,
     Objective,
     Traced,
@@ -90,10 +89,11 @@ class Metric(abc.ABC):
 
         Of a score of which less is better it is the negative, by its name with a minus.
         """
-        value = scores[self.primary]
-        if self.shown[self.primary].higher_is_better:
-            return {self.primary: 0.0 if value is None else float(value)}
-        worst = -np.finfo(np.float64).max
+        value, how = scores.get(self.primary), self.shown[self.primary]
+        worst = -float(np.finfo(np.float64).max)
+        if how.higher_is_better:
+            undefined = 0.0 if how.is_share else worst
+            return {self.primary: undefined if value is None else float(value)}
         return {f"-{self.primary}": worst if value is None else -float(value)}
 
     @property
@@ -104,7 +104,11 @@ class Metric(abc.ABC):
     @property
     def logged(self) -> tuple[str, ...]:
         """Names of the scores in `metrics.jsonl`, tables and comparisons; the primary first."""
-        return tuple(name for name, score in self.shown.items() if score.is_logged)
+        return tuple(
+            name
+            for name, score in self.shown.items()
+            if score.is_logged or name == self.primary
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,12 +214,14 @@ class Task(abc.ABC):
             f"--output classes: task={type(self).__name__} has none; leave it out."
         )
 
-    def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
-        """What the channels of the network's maps are called, and their colours, k × 3."""
-        names = tuple(data.class_names)
-        return names, data.palette[: len(names)]
+    def legend(self, data: Any) -> tuple[tuple[str, ...], np.ndarray]:
+        """What the channels of the network's maps are called, and their colours, k × 3.
 
-    def shown(self, data: LabelledDataset) -> Shown:
+        Nothing where it is not known; exports and `predict` hand it on.
+        """
+        return (), np.zeros((0, 3), np.uint8)
+
+    def shown(self, data: Any) -> Shown:
         """How the local page paints maps: as one class a pixel.
 
         Raises:
@@ -229,12 +235,15 @@ class Task(abc.ABC):
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> Sequence[Any]:
-        """For each of the images b h w c what the metric takes; here the maps themselves."""
+        """For each of the images b h w c what the metric takes; here the maps themselves.
+
+        They must be NumPy arrays to be compared on the page of an ablation, which keeps them.
+        """
         return [*predictor(variables, images)]
 
     def scored(self, data: Dataset) -> str:
         """What the scores are of, in words, such as the classes: equal where runs compare."""
-        return type(self).__name__
+        return ", ".join(self.metric(data).shown)
 
     def check_settings(
         self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]

@@ -66,7 +66,7 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
         failed=tuple(run.experiment.seed for run in group if run not in done),
         scores={
             name: Values(
-                tuple(scores[name] for scores in evaluations),
+                tuple(scores.get(name) for scores in evaluations),
                 remark=metric.remark(name, *evaluations),
             )
             for name in metric.logged

@@ -6,7 +6,7 @@ from functools import partial
 
 from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
-from segjax.tasks.task import Metric
+from segjax.tasks.scorer import Scored
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.interrupt import what_is_left
@@ -48,7 +48,7 @@ def complete_run(
             trained_on=plan.trained_on,
             note=note,
             # The best checkpoint is often the one that training has just evaluated.
-            metric=last if step == experiment.steps else None,
+            scored=last if step == experiment.steps else None,
         )
 
 
@@ -61,8 +61,8 @@ def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
     return plan
 
 
-def _trained(plan: Plan, workdir: pathlib.Path) -> Metric | None:
-    """The metric of the last step, where they were computed now."""
+def _trained(plan: Plan, workdir: pathlib.Path) -> Scored | None:
+    """The scores of the last step, where they were computed now."""
     try:
         return train(plan, workdir, quiet=not cluster.is_main())
     except InputError as error:

@@ -7,8 +7,7 @@ from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.parallel import cluster
-from segjax.tasks.scorer import Scorer
-from segjax.tasks.task import Metric
+from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import data_coverage
 from segjax.train.log import Progress
@@ -90,7 +89,7 @@ def save_evaluation(
     *,
     trained_on: int | None,
     note: Callable[[str], None],
-    metric: Metric | None = None,
+    scored: Scored | None = None,
     stages: Sequence[tuple[str, Experiment]] = (),
 ) -> None:
     """Scores the variables of a step and writes the run's results.
@@ -101,7 +100,7 @@ def save_evaluation(
       variables: of the experiment's network.
       trained_on: images of the evaluation data that are training images; None if not known.
       note: takes the lines about the scores.
-      metric: of these variables, where they have been scored already.
+      scored: of these variables, where they have been scored already.
       stages: (name, experiment) of a table's rows, the last one the run's own experiment;
         without them there is no table.
 
@@ -116,13 +115,13 @@ def save_evaluation(
     forget_predictions(workdir)
     rows = []
     for name, stage in stages[:-1]:
-        scores = _score(stage, scorer(stage), variables).scores()
+        scores = _score(stage, scorer(stage), variables).scores
         rows.append((name, stage, evaluation_of(stage, scores, step=step)))
         _write_table(run, rows)
     own = scorer(experiment)
-    metric = _score(experiment, own, variables) if metric is None else metric
+    scored = _score(experiment, own, variables) if scored is None else scored
     evaluation = write_results(
-        workdir, experiment, own, metric, variables, step=step, trained_on=trained_on
+        workdir, experiment, own, scored, variables, step=step, trained_on=trained_on
     )
     if stages:
         rows.append((stages[-1][0], experiment, evaluation))
@@ -130,7 +129,7 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.place is not None:
         save_predictions(workdir, experiment, own, variables)
-    shown = metric.line(evaluation) or "no score, since no pixel counts"
+    shown = scored.metric.line(evaluation) or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")
 
@@ -140,6 +139,6 @@ def _write_table(run: Run, rows: Sequence) -> None:
         write_table(run.workdir, rows)
 
 
-def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Metric:
+def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scored:
     progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
     return score(variables, share=cluster.process_share(), progress=progress.evaluating)

@@ -17,8 +17,7 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
 from segjax.parallel.data import replicate
 from segjax.parallel.sharing import over_devices
-from segjax.tasks.scorer import Scorer
-from segjax.tasks.task import Metric
+from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.diagnosis import fault_in_batch
 from segjax.train.interrupt import CtrlC, what_is_left
@@ -27,18 +26,18 @@ from segjax.train.plan import Plan
 from segjax.train.step import TrainState, make_train_step
 
 
-def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Metric | None:
+def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
 
     Returns:
-      The metric of the last step if it was evaluated now; None if the run was complete already.
+      The scores of the last step if it was evaluated now; None if the run was complete already.
 
     Raises:
       RunError: loss or gradients are not finite, an example cannot be trained on, or a
         checkpoint cannot be written.
       KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
-    experiment, metric = plan.experiment, None
+    experiment, scored = plan.experiment, None
     step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
     left = partial(what_is_left, workdir, experiment.steps)
     with CtrlC(left) as ctrl_c, Checkpoints(workdir, keep=experiment.keep) as checkpoints:
@@ -55,8 +54,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Metric |
             score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
-                rows.add_evaluation(first, metric := score(state))
-                checkpoints.add_score(state, score=metric.standing(metric.scores()))
+                rows.add_evaluation(first, scored := score(state))
+                checkpoints.add_score(state, score=scored.standing)
             for step in range(first, experiment.steps):
                 if ctrl_c.came:
                     break
@@ -70,10 +69,9 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Metric |
                 if rows.failed_at is not None:
                     break
                 if evaluate:
-                    rows.add_evaluation(step + 1, metric := score(state))
+                    rows.add_evaluation(step + 1, scored := score(state))
                 if evaluate or save:
-                    scored = metric if evaluate else None
-                    standing = scored and scored.standing(scored.scores())
+                    standing = scored.standing if evaluate and scored else None
                     checkpoints.save(state, score=standing)
             rows.flush()
             progress.close()
@@ -83,7 +81,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Metric |
                 if int(state.step):
                     _save_if_new(checkpoints, state)
                 raise KeyboardInterrupt
-    return metric
+    return scored
 
 
 def _announced_once(step_fn: Callable) -> Callable:
@@ -126,7 +124,7 @@ def _score(
     progress: Progress,
     ctrl_c: CtrlC,
     state: TrainState,
-) -> Metric:
+) -> Scored:
     try:
         with ctrl_c.stops_work():
             return scorer(
@@ -246,9 +244,9 @@ class _Rows:
         """Says a line of its own, above the progress."""
         self._progress.line(text)
 
-    def add_evaluation(self, step: int, metric: Metric) -> None:
+    def add_evaluation(self, step: int, scored: Scored) -> None:
         """Writes the scores of an evaluation."""
-        scores = metric.scores()
+        metric, scores = scored.metric, scored.scores
         if self._log:
             self._log.write(step, {name: scores[name] for name in metric.logged})
         shown = " ".join(

@@ -11,7 +11,8 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
-from segjax.experiment import Experiment, describe
+from segjax.errors import InputError
+from segjax.experiment import UNSAID, Experiment, describe
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
 from segjax.train.log import read_metrics
@@ -35,9 +36,20 @@ def save_predictions(
     arrays: dict[str, Any] = {DESCRIBED: np.array(describe(experiment))}
     for index in shown_images(experiment):
         example = experiment.eval_data[index]
-        arrays[str(index)] = scorer.predictions(variables, example["image"][None])[0]
+        (prediction,) = scorer.predictions(variables, example["image"][None])
+        arrays[str(index)] = _array(prediction)
     with atomic_path(workdir / PREDICTIONS) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def _array(prediction: Any) -> np.ndarray:
+    array = np.asarray(prediction)
+    if array.dtype == object:
+        raise InputError(
+            f"Task.predict gave a {type(prediction).__name__}; an ablation compares NumPy "
+            "arrays only: let it return one array for each image."
+        )
+    return array
 
 
 def has_predictions(workdir: pathlib.Path) -> bool:
@@ -69,4 +81,10 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
     rows = read_metrics(workdir)
     primary = experiment.task.metric(experiment.eval_data).primary
     last = max((row["step"] for row in rows if primary in row), default=0)
-    return described == describe(experiment) and last == experiment.steps
+    return _said(described) == _said(describe(experiment)) and last == experiment.steps
+
+
+def _said(description: str) -> list[str]:
+    """The lines of a description but for what goes without saying, as in an older one."""
+    silent = {f"{path} = {value}" for path, value in UNSAID.items()}
+    return [line for line in description.splitlines() if line not in silent]

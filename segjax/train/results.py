@@ -14,7 +14,7 @@ from segjax.experiment import Experiment, describe
 from segjax.parallel.cluster import is_main
 from segjax.report.examples import ShownExample, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
-from segjax.tasks.scorer import Scorer
+from segjax.tasks.scorer import Scored, Scorer
 from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
@@ -27,7 +27,7 @@ def write_results(
     workdir: pathlib.Path,
     experiment: Experiment,
     scorer: Scorer,
-    metric: Metric,
+    scored: Scored,
     variables: Variables,
     *,
     step: int,
@@ -37,9 +37,9 @@ def write_results(
 
     `trained_on`: how many of the evaluated images are training images, None if not known.
     """
-    task, data = experiment.task, experiment.eval_data
-    scores = metric.scores()
-    evaluation = {**evaluation_of(experiment, scores, step=step), **how_evaluated(experiment)}
+    task, data, metric = experiment.task, experiment.eval_data, scored.metric
+    evaluation = evaluation_of(experiment, scored.scores, step=step)
+    evaluation |= how_evaluated(experiment)
     evaluation["images_trained_on"] = trained_on
     if not is_main():
         return evaluation

@@ -62,7 +62,7 @@ def independent(folder) -> dict[str, float]:
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
 def test_scores_on_voc_equal_an_independent_count_for_any_batch_size(batch_size, real_data):
     data = VOC("val", directory=str(real_data / "VOCdevkit"))
-    found = {"images": len(data), **scorer(data, batch_size)(WEIGHTS).scores()}
+    found = {"images": len(data), **scorer(data, batch_size)(WEIGHTS).scores}
     for name, value in independent(real_data).items():
         assert found[name] == pytest.approx(value, rel=1e-12), name
 
@@ -70,7 +70,7 @@ def test_scores_on_voc_equal_an_independent_count_for_any_batch_size(batch_size,
 def test_every_batch_size_gives_the_same_matrix_and_ranking():
     data = Synthetic(split="val", size=24, count=7)
     variables = {"w": WEIGHTS["w"][:, :6]}
-    one, *others = [scorer(data, n)(variables) for n in (1, 3, 7)]
+    one, *others = [scorer(data, n)(variables).metric for n in (1, 3, 7)]
     assert one.confusion.sum() == 7 * 24 * 24 and one.confusion.dtype == np.int64
     for other in others:
         np.testing.assert_array_equal(one.confusion, other.confusion)
@@ -81,8 +81,8 @@ def test_the_shares_of_processes_add_up_to_the_whole():
     data = Synthetic(split="val", size=24, count=7)
     variables = {"w": WEIGHTS["w"][:, :6]}
     score = scorer(data, 2)
-    whole = score(variables)
-    parts = [score(variables, share=(i, 3)) for i in range(3)]
+    whole = score(variables).metric
+    parts = [score(variables, share=(i, 3)).metric for i in range(3)]
     np.testing.assert_array_equal(whole.confusion, sum(part.confusion for part in parts))
     assert sorted(i for part in parts for i in part.ranking()) == list(range(7))
     assert whole.ranking() == {i: v for part in parts for i, v in part.ranking().items()}
@@ -91,7 +91,7 @@ def test_the_shares_of_processes_add_up_to_the_whole():
 def test_an_images_own_score_is_of_that_image_alone():
     data = Synthetic(split="val", size=24, count=3)
     variables = {"w": WEIGHTS["w"][:, :6]}
-    scores = scorer(data, 3)(variables)
+    scores = scorer(data, 3)(variables).metric
     for i in range(3):
         prediction = np.argmax(linear(variables, jnp.asarray(data[i]["image"][None]))[0], -1)
         confusion = np.zeros((6, 6), int)
