@@ -53,7 +53,7 @@ class SumMetric(Metric):
         # Wide enough for whatever is added, and of one dtype on every process.
         counted = counted.astype(np.float64 if counted.dtype.kind == "f" else np.int64)
         self.sums = counted if self.sums is None else self.sums + counted
-        own = self._scores(counted)[self.primary]
+        own = self._scores(counted).get(self.primary)
         self._ranking[index] = math.nan if own is None else float(own)
 
     def merge(self, total: int) -> None:
