@@ -22,6 +22,7 @@ from segjax.parallel import cluster
 from segjax.train.ablation import complete_ablation, evaluate_ablation
 from segjax.train.completion import complete_run
 from segjax.train.evaluation import INITIAL, evaluate_run
+from segjax.train.plan import check_parts
 from segjax.train.run import runs_of_file
 from segjax.train.workdir import check_owner
 
@@ -53,7 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--evaluate", action="store_true", help="evaluate a checkpoint only")
-    mode.add_argument("--describe", action="store_true", help="print every field and stop")
+    mode.add_argument(
+        "--describe",
+        action="store_true",
+        help="print every field and stop. Network, loss and datasets must have what the task "
+        "needs; sizes are not tried and no file is read",
+    )
     parser.add_argument(
         "--checkpoint",
         default="best",
@@ -78,6 +84,8 @@ def _run(arguments: argparse.Namespace) -> None:
         directory=arguments.data,
     )
     if arguments.describe:
+        for run in runs:
+            check_parts(run.experiment)
         print("\n".join(describe(run.experiment, short=True) for run in runs), end="")
         return
     for run in runs:

@@ -58,7 +58,9 @@ def _taken(model, split):
 @pytest.mark.parametrize("name", ["deeplab_plus", "unet", "segnet", "fc_densenet"])
 def test_four_devices_that_share_an_image_take_the_step_of_four_with_their_own(name):
     if name == "segnet" and "fusion_emitters=false" in os.environ["XLA_FLAGS"]:
-        pytest.skip("SegNet hands on where maxima lie, and this compiler's rounding moves some.")
+        pytest.skip(
+            "SegNet hands on where maxima lie, and this compiler's rounding moves some."
+        )
     gradient, statistics, numbers = _taken(MODELS[name], (1, 1))
     found, spread, measured = _taken(MODELS[name], (2, 2))
     assert measured["finite"]

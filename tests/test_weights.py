@@ -63,9 +63,11 @@ def test_a_file_that_is_none_is_refused(tmp_path):
 def test_weights_that_are_not_there_are_missed_before_any_data_are_read(tmp_path):
     experiment = load(pathlib.Path(__file__).parents[1] / "experiments" / "unet_camvid.py")
     source = str(tmp_path / "none.safetensors")
-    experiment = dataclasses.replace(experiment, init=weights.Pretrained(source))
+    changes = {"init": weights.Pretrained(source)}
+    for field in ("train_data", "eval_data"):
+        data = getattr(experiment, field)
+        changes[field] = dataclasses.replace(data, directory="/nowhere")
     with pytest.raises(InputError, match="none.safetensors"):
-        make_plan(experiment)
-    # Without them, the data are what is missing first.
+        make_plan(dataclasses.replace(experiment, **changes))
     with pytest.raises(InputError, match="CamVid does not know where its files are"):
         make_plan(dataclasses.replace(experiment, init=None))

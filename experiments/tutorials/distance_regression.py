@@ -28,6 +28,8 @@ from segjax.tasks.task import Task
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.geometric import RandomFlip
 
+ERROR = Score("Mean absolute error", is_share=False, higher_is_better=False, is_logged=True)
+
 
 @dataclasses.dataclass(frozen=True)
 class Distances(Synthetic):
@@ -41,7 +43,10 @@ class Distances(Synthetic):
 
 
 def absolute_error(output, batch):
-    """{"absolute_error": (sum over pixels, their number)} of outputs b h w 1."""
+    """{"absolute_error": (sum over pixels, their number)} of outputs b h w 1.
+
+    Every pixel counts: the flip leaves none without a label (`docs/own_task.md`, NaN).
+    """
     error = jnp.abs(output[..., 0] - batch["label"])
     return {"absolute_error": (error.sum(), jnp.float32(error.size))}
 
@@ -61,7 +66,7 @@ class Regression(Task):
         """The mean absolute error over all pixels of all images."""
         error = lambda example, output: np.abs(output[..., 0] - example["label"]).sum()
         return SumMetric(
-            {"mean_absolute_error": Score("Mean absolute error", False, False, True)},
+            {"mean_absolute_error": ERROR},
             count=lambda example, output: np.array([error(example, output), output.size]),
             scores=lambda sums: {"mean_absolute_error": sums[0] / sums[1]},
             convention="Mean over all pixels of all images, in pixels.",

@@ -70,8 +70,9 @@ class Source:
 class Recipe:
     """What becomes of the sources: all that decides the contents of the prepared folder.
 
-    `channels` is 3 (RGB) or 1 (grey). With `planes`, a label has a plane a class. `limit`
-    decides what is refused, not the contents.
+    `name` begins the name of the cache's folder, so it has letters, digits and hyphens alone:
+    the dataset and its split, such as "camvid-train". `channels` is 3 (RGB) or 1 (grey). With
+    `planes`, a label has a plane a class. `limit` decides what is refused, not the contents.
     """
 
     name: str
@@ -122,6 +123,16 @@ class FileDataset:
           InputError: a folder or file is missing, unreadable or does not fit; all in one line.
         """
         _ = self._records
+
+    def check_directory(self) -> None:
+        """Says at once that a directory is needed and not given; no file is read.
+
+        Raises:
+          InputError: as `prepare` would say it.
+        """
+        downloads = getattr(self, "download", False)
+        if getattr(self, "directory", "") is None and not downloads:
+            self._sources()
 
     def __len__(self) -> int:
         return len(self._records)

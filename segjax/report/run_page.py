@@ -97,7 +97,7 @@ def _headline(title: str, evaluation: Mapping[str, Any], scores: Scores) -> str:
     )
     counts = _count("Step", evaluation.get("step")) + _count("Images", evaluation.get("images"))
     return (
-        f'<p class="kicker">Segmentation report</p><h1>{escape(title)}</h1>'
+        f'<p class="kicker">Report</p><h1>{escape(title)}</h1>'
         f'<dl class="headline">{figures}{counts}</dl>'
         f'<p class="note">{escape(scores.convention)}</p>'
         f"{_trained_on(evaluation)}"

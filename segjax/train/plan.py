@@ -17,6 +17,7 @@ from segjax.conformity import canvas, check_dataset, declares
 from segjax.contracts import Dataset, Traced, Undoing, Variables
 from segjax.data.checks import checked_example
 from segjax.data.loader import batches
+from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
@@ -158,12 +159,13 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
         the experiment alone shows it; no data are touched.
     """
     check_batch_size(experiment.batch_size, split=experiment.split)
-    for field, data in _datasets(experiment).items():
-        check_dataset(data, field=field)
-    experiment.task.check_settings(experiment.model, experiment.loss, _datasets(experiment))
+    check_parts(experiment)
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
     evaluated(experiment)
+    for data in _datasets(experiment).values():
+        if isinstance(data, FileDataset):
+            data.check_directory()
     if (made_up := stand_in(experiment)) is None:
         return {}
     batch, is_certain = made_up
@@ -176,6 +178,18 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
     # Which parameters there are depends on no size.
     experiment.optimizer.build(experiment.steps, traced.variables["params"])
     return {_key(batch): traced}
+
+
+def check_parts(experiment: Experiment) -> None:
+    """Returns nothing where datasets, network and loss have what is read of them, and fit.
+
+    Raises:
+      InputError: they do not; no device is asked for, no file is read, nothing is traced.
+    """
+    datasets = _datasets(experiment)
+    for field, data in datasets.items():
+        check_dataset(data, field=field)
+    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
 
 
 def _key(batch: Mapping[str, np.ndarray]) -> str:

@@ -145,7 +145,11 @@ class MirrorPad:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Left and right exchanged with `probability`."""
+    """Left and right exchanged with `probability`.
+
+    Labels move but keep their classes: a class "left hand" stays one on the right of the image.
+    Leave the flip out where classes tell left from right.
+    """
 
     probability: float = 0.5
 

@@ -45,10 +45,10 @@ class Promise(NamedTuple):
     Attributes:
       small: the variant.
       channels: of c1 … c5.
+      parts: how many calls the field `remat` wraps, each stage's or each block's: count them.
       strides: the output strides that it has.
-      subsampled: at output stride 16 and at 8, the deepest map whose pixels are those of the
-        strided one; the backbone says why it is not c5.
-      parts: how many parts `remat` computes anew.
+      subsampled: at output stride 16 and at 8, the k of the deepest c_k whose pixels are those
+        of the strided one: 5 unless the backbone says why not.
     """
 
     small: nn.Module
@@ -216,14 +216,16 @@ def _parts_computed_anew(traced):
 @pytest.mark.parametrize(
     "model, count",
     [
+        # Without the classifier. torchvision's:
         (ResNet18(), 11_176_512),
         (ResNet34(), 21_284_672),
         (ResNet50(), 23_508_032),
         (ResNet101(), 42_500_160),
         (ResNet152(), 58_143_808),
-        # PSPNet's.
+        # PSPNet's:
         (ResNet50(deep_stem=True, block=BottleneckV1), 23_631_808),
         (ResNet101(deep_stem=True, block=BottleneckV1), 42_623_936),
+        # torchvision's:
         (VGG16(), 14_714_688),
         (VGG16(batch_norm=True), 14_723_136),
         (DenseNet121(), 6_953_856),
@@ -232,7 +234,7 @@ def _parts_computed_anew(traced):
         (MobileNetV3Large(), 2_971_952),
         (MobileNetV3Large(reduced_tail=True), 1_620_512),
         (MobileNetV3Small(), 927_008),
-        # DeepLab's TensorFlow code's; all others are torchvision's.
+        # DeepLab's TensorFlow code's:
         (Xception41(), 24_920_560),
         (Xception65(), 37_867_312),
         (Xception71(), 40_289_736),

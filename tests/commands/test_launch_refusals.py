@@ -38,6 +38,10 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, run):
             [TINY, "--set", "model.num_classes=3"],
             "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
         ),
+        (
+            [TINY, "--describe", "--set", "model.num_classes=3"],
+            "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
+        ),
         ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
         ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
         (
@@ -102,6 +106,24 @@ def test_wrong_types_in_the_file_are_found_before_work(tmp_path, run):
     path.write_text(TINY.read_text().replace("Poly(0.05)", "Poly(0.05), momentum='much'"))
     status, _, error = run(path)
     assert status == 2 and "optimizer.momentum: expected float, got 'much'" in error
+
+
+def test_describe_says_what_a_backbone_lacks(tmp_path, run):
+    path = tmp_path / "own.py"
+    own = (
+        "import flax.linen as nn\n"
+        "from segjax.models.fcn import FCN\n\n\n"
+        "class Own(nn.Module):\n"
+        "    output_stride: int = 32\n\n\n"
+    )
+    text = TINY.read_text(encoding="utf-8")
+    start, end = text.index("UNet(num"), text.index("    train_data")
+    path.write_text(own + text[:start] + "FCN(Own(), 6),\n" + text[end:], encoding="utf-8")
+    status, out, error = run(path, "--describe")
+    assert (status, out) == (2, "") and error == (
+        "error: model.backbone: Own has no dtype, __call__; write what it computes in, as a "
+        "field dtype: Any = jnp.float32; def __call__(self, image, *, train)."
+    )
 
 
 def test_an_absent_platform_is_said(tmp_path):

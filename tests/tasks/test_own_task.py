@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,6 +17,9 @@ from segjax.tasks.scorer import plain
 from segjax.tasks.sums import SumMetric
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.plan import make_plan
+from segjax.transforms.entries import Declare
+from segjax.transforms.geometric import RandomCrop
+from segjax.transforms.kinds import Bilinear
 
 FILE = pathlib.Path(__file__).parents[2] / "experiments/tutorials/distance_regression.py"
 SMALL = ("model.depth=1", "model.features=4", "train_data.size=32", "eval_data.size=32")
@@ -51,6 +56,7 @@ def test_the_report_has_its_score_its_curve_and_its_pictures(finished):
     assert "Lower is better. Best mean absolute error" in page
     assert page.count("<figcaption>Prediction</figcaption>") == 6
     assert "Mean over all pixels of all images, in pixels." in page
+    assert '<p class="kicker">Report</p>' in page
 
 
 def test_it_resumes_to_the_same_bits(finished, tmp_path, monkeypatch):
@@ -94,6 +100,44 @@ def test_a_label_that_is_no_number_is_named_before_the_first_step(monkeypatch):
     monkeypatch.setattr(type(data), "__getitem__", lambda *at: {**given(*at), **broken})
     with pytest.raises(InputError, match="a label is one finite number for each pixel"):
         make_plan(dataclasses.replace(load(FILE), eval_data=data, batch_size=4))
+
+
+def test_the_page_shows_the_metric_that_the_file_has():
+    lines = [line for line in _python_of_page()[0].splitlines() if line.startswith("    ")]
+    missing = [line for line in lines if line not in FILE.read_text(encoding="utf-8")]
+    assert len(lines) > 10 and [line.split("  #")[0] for line in missing] == [
+        "    loss=absolute_error,"
+    ]
+
+
+def test_the_masked_loss_of_the_page_counts_known_labels_and_has_finite_gradients():
+    names = {}
+    exec(_python_of_page()[1], names)
+    label = jnp.array([[[1.0, jnp.nan], [4.0, jnp.nan]]])
+    loss = lambda output: names["absolute_error"](output, {"label": label})["absolute_error"]
+    total, weight = loss(jnp.zeros((1, 2, 2, 1)))
+    assert (float(total), float(weight)) == (5.0, 2.0)
+    gradient = jax.grad(lambda output: loss(output)[0])(jnp.zeros((1, 2, 2, 1)))
+    np.testing.assert_array_equal(gradient[0, ..., 0], [[-1, 0], [-1, 0]])
+
+
+def test_labels_of_floats_are_nan_beyond_the_image_unless_declared_bilinear():
+    example = {
+        "image": np.zeros((4, 4, 3), np.uint8),
+        "label": np.ones((4, 4), np.float32),
+        "name": "a",
+    }
+    rng = np.random.default_rng(0)
+    crop = RandomCrop(8)
+    outside = crop(example, rng)["label"]
+    assert np.isnan(outside).sum() == 48 and np.nansum(outside) == 16
+    outside = crop(Declare("label", Bilinear())(example, rng), rng)["label"]
+    assert (outside == 0).sum() == 48 and outside.sum() == 16
+
+
+def _python_of_page():
+    page = (FILE.parents[2] / "docs/own_task.md").read_text(encoding="utf-8")
+    return [block.split("```")[0] for block in page.split("```python\n")[1:]]
 
 
 def test_the_task_is_part_of_what_decides_a_run():

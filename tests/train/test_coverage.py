@@ -11,6 +11,7 @@ from PIL import Image
 from segjax.contracts import Traced
 from segjax.data.folder import Folder
 from segjax.data.prepare import FileDataset
+from segjax.data.voc import VOC
 from segjax.errors import InputError
 from segjax.experiment import Evaluation, Normalize, load
 from segjax.losses import ClassWeightedCrossEntropy
@@ -326,6 +327,24 @@ def test_what_the_experiment_alone_shows_is_refused_before_data_are_touched(
     given = {key: _part(key, value) for key, value in changes.items()}
     with pytest.raises(InputError, match=message):
         make_plan(experiment(data, data, **given))
+
+
+@pytest.mark.parametrize("field", ["train_data", "eval_data"])
+def test_a_missing_directory_is_said_before_the_network_is_tried(field, monkeypatch):
+    def tried(*_):
+        raise AssertionError("the network was tried")
+
+    monkeypatch.setattr(plan, "_traced", tried)
+    data = Folder(directory="/nowhere", class_names=("background", "object"))
+    given = {"train_data": data, "eval_data": data}
+    given[field] = dataclasses.replace(data, directory=None)
+    with pytest.raises(InputError, match="Folder does not know where its files are: give dir"):
+        make_plan(experiment(*given.values()))
+
+
+def test_data_that_are_downloaded_need_no_directory_and_nothing_is_looked_for(monkeypatch):
+    monkeypatch.setattr(VOC, "_sources", lambda self: pytest.fail("files were looked for"))
+    VOC(download=True).check_directory()
 
 
 def _part(key, value):
