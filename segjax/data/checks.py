@@ -14,7 +14,7 @@ import numpy as np
 
 from segjax.contracts import IGNORE, Dataset, Example, full_scale
 from segjax.errors import InputError
-from segjax.labels import as_ids, check_planes, equals, listed, no_class
+from segjax.labels import as_ids, check_image, check_planes, equals, listed, no_class
 
 
 class CheckExample(Protocol):
@@ -36,12 +36,8 @@ def check_finite_image(example: Example, *, transformed: bool = False) -> None:
     Raises:
       InputError: names the example and what is wrong.
     """
-    image = example["image"]
-    if image.ndim != 3:
-        raise InputError(
-            f"{_who(example, transformed)}: the image has shape {image.shape}, not h w c."
-        )
-    _check_finite(_who(example, transformed), image)
+    check_image(example)
+    _check_finite(_who(example, transformed), example["image"])
 
 
 def check_example(
@@ -86,7 +82,7 @@ def check_plane_example(
     Raises:
       InputError: names the example and what is wrong.
     """
-    check_finite_image(example, transformed=transformed)
+    check_planes(example, planes=True)
     who, label, image = _who(example, transformed), example["label"], example["image"]
     wanted = (*image.shape[:2], len(names))
     if label.shape != wanted:
@@ -103,11 +99,12 @@ def check_plane_example(
             f"{who} has the values {listed(wrong)} in its label's planes, which hold 0, 1 and "
             f"{IGNORE} (= ignored): map others to these in the dataset."
         )
+    _check_finite(who, image)
     if "weight" in example:
         weight = example["weight"]
-        if np.shape(weight) not in (wanted[:2], wanted):
+        if weight.shape not in (wanted[:2], wanted):
             raise InputError(
-                f"{who}: the weight map has shape {np.shape(weight)}; it must be h w, here "
+                f"{who}: the weight map has shape {weight.shape}; it must be h w, here "
                 f"{wanted[:2]}, or h w k, here {wanted}."
             )
         full = weight if weight.ndim == 3 else weight[..., None]

@@ -1,8 +1,9 @@
 """Your own images and masks, side by side in a folder."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -74,8 +75,8 @@ class Folder(FileDataset):
             )
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
-        check_label_map(self.label_map, 2 if self.has_planes else count)
         self._check_masks()
+        check_label_map(self.label_map, 2 if self.has_planes else count)
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         if self.colours is not None and len(self.colours) != count:
@@ -85,6 +86,11 @@ class Folder(FileDataset):
             )
 
     def _check_masks(self) -> None:
+        if not isinstance(self.planes, bool | None):
+            raise InputError(
+                f"Folder has planes={self.planes!r}: write planes=True where one file holds "
+                "all planes, or leave it out."
+            )
         if isinstance(self.masks, str):
             patterns = (self.masks,)
             if "*" in self.masks and not self.planes:
@@ -94,14 +100,40 @@ class Folder(FileDataset):
                 )
         else:
             patterns = self.masks
-            if len(patterns) != len(self.class_names) or self.planes:
-                also = " and planes=True, which is for one file of all" if self.planes else ""
-                raise InputError(
-                    f"Folder has {len(patterns)} masks{also} for {len(self.class_names)} "
-                    "class(es): name one folder or pattern a class."
-                )
+            self._check_pattern_a_class()
         for pattern in patterns:
             MaskPattern.of(pattern)
+
+    def _check_pattern_a_class(self) -> None:
+        masks = self.masks
+        if not isinstance(masks, Sequence) or not all(isinstance(each, str) for each in masks):
+            raise InputError(
+                f'Folder has masks={masks!r}: write the name of a folder, as "masks", or a '
+                "tuple of one folder or pattern a class."
+            )
+        if self.planes is not None:
+            remedy = (
+                "name the one folder of files that hold all planes, or leave planes out"
+                if self.planes
+                else "name the one folder of masks of ids, or leave planes out"
+            )
+            raise InputError(
+                f"Folder has a folder or pattern a class, masks={masks!r}, and planes="
+                f"{self.planes}: {remedy}."
+            )
+        if len(masks) != len(self.class_names):
+            raise InputError(
+                f"Folder has {len(masks)} masks for {len(self.class_names)} class(es): name "
+                "one folder or pattern a class."
+            )
+        known: set[MaskPattern] = set()
+        for pattern in (MaskPattern.of(str(pathlib.PurePosixPath(each))) for each in masks):
+            if pattern in known:
+                raise InputError(
+                    f"Folder has masks={masks!r}, which gives two classes the same masks: name "
+                    "another folder or pattern for one of them."
+                )
+            known.add(pattern)
 
     @property
     def has_planes(self) -> bool:
@@ -140,9 +172,14 @@ class Folder(FileDataset):
                 "split=None for all images."
             )
         stems = listed(names, _without_suffix) if is_list else None
-        by_class = [
-            _paired(images, self._part(root, pattern.folder, below), pattern, stems)
+        image_files = by_stem(images, IMAGES)
+        found = [
+            _found(pattern, self._part(root, pattern.folder, below))
             for pattern in map(MaskPattern.of, patterns)
+        ]
+        by_class = [
+            _paired(images, image_files, masks, stems, taken=_taken(image_files, found, masks))
+            for masks in found
         ]
         return by_class[0] if isinstance(self.masks, str) else _joined(by_class)
 
@@ -151,23 +188,52 @@ class Folder(FileDataset):
         return part if split is None else inside(part, split)
 
 
-def _paired(
-    images: pathlib.Path, masks: pathlib.Path, pattern: MaskPattern, stems: list[str] | None
-) -> list[Source]:
-    """Images with their masks of one pattern; `stems` is what a list names, or None."""
-    image_files = by_stem(images, IMAGES)
-    mask_files = {
+class _Masks(NamedTuple):
+    """The mask files of one pattern in a folder, by the names of the images they are for."""
+
+    pattern: MaskPattern
+    folder: pathlib.Path
+    files: dict[str, pathlib.Path]
+
+
+def _found(pattern: MaskPattern, folder: pathlib.Path) -> _Masks:
+    by_image = {
         name: path
-        for stem, path in by_stem(masks, MASKS).items()
+        for stem, path in by_stem(folder, MASKS).items()
         if (name := pattern.image(stem)) is not None
     }
+    return _Masks(pattern, folder, by_image)
+
+
+def _taken(
+    images: Mapping[str, pathlib.Path], found: Sequence[_Masks], but: _Masks
+) -> set[pathlib.Path]:
+    """The mask files that other patterns than `but` give to an image.
+
+    Where one pattern is the end of another, as "*_tumor" of "*_core_tumor", it fits masks of
+    the other too.
+    """
+    others = (masks for masks in found if masks is not but)
+    return {path for masks in others for name, path in masks.files.items() if name in images}
+
+
+def _paired(
+    images: pathlib.Path,
+    image_files: dict[str, pathlib.Path],
+    masks: _Masks,
+    stems: list[str] | None,
+    *,
+    taken: Collection[pathlib.Path],
+) -> list[Source]:
+    """Images with their masks of one pattern; `stems` is what a list names, or None."""
+    free = {name for name, path in masks.files.items() if path not in taken}
     return paired(
         image_files,
-        mask_files,
-        sorted(image_files.keys() | mask_files.keys()) if stems is None else stems,
+        masks.files,
+        sorted(image_files.keys() | free) if stems is None else stems,
         image_folder=images,
-        mask_folder=masks,
-        mask_name=pattern.mask,
+        mask_folder=masks.folder,
+        mask_name=masks.pattern.mask,
     )
 
 

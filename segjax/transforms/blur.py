@@ -7,6 +7,7 @@ from jaxtyping import Float64, Shaped
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import change_images
 
 
@@ -61,6 +62,4 @@ def blur(
     zero, weights = np.zeros((), np.float32), weights.astype(np.float32)
     x = sum((weight * x[i : i + h] for i, weight in enumerate(weights)), start=zero)
     x = sum((weight * x[:, i : i + w] for i, weight in enumerate(weights)), start=zero)
-    if np.issubdtype(image.dtype, np.integer):
-        x = np.rint(x)
-    return x.astype(image.dtype)
+    return as_dtype(x, image.dtype)

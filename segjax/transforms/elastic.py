@@ -7,6 +7,7 @@ from jaxtyping import Float32, Float64, Int, Shaped
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
 from segjax.transforms.kinds import Motion
 
@@ -36,7 +37,7 @@ class RandomElastic:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The deformed example; its size does not change."""
         if rng.random() >= self.probability:
-            return unmoved(example, by="RandomElastic")
+            return unmoved(example, by="RandomElastic", knows_places=False)
         vectors = rng.normal(scale=self.sigma, size=(2, self.grid, self.grid))
         return deform(example, vectors)
 
@@ -101,6 +102,4 @@ def _bilinear(
     upper = plane[y0, x0] * (1 - right) + plane[y0, x1] * right
     lower = plane[y1, x0] * (1 - right) + plane[y1, x1] * right
     sampled = upper * (1 - down) + lower * down
-    if np.issubdtype(plane.dtype, np.integer):
-        sampled = np.rint(sampled)
-    return sampled.astype(plane.dtype)
+    return as_dtype(sampled, plane.dtype)

@@ -52,7 +52,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 """The kind of each entry that segjax knows by its name."""
 
 PLAIN = (str, bytes, numbers.Number, np.generic, os.PathLike, type(None))
-"""What an entry of any name may be without having a place in the image."""
+"""What an entry of any name may be without a place in the image; arrays of shape () too."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def kinds_of(example: Example, *, by: str) -> dict[str, Kind]:
     for key, value in example.items():
         if key in declared:
             kinds[key] = declared[key]
-        elif isinstance(value, PLAIN):
+        elif isinstance(value, PLAIN) or getattr(value, "shape", None) == ():
             kinds[key] = Fixed()
         else:
             shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
@@ -117,21 +117,47 @@ def checked_kinds(example: Example, *, by: str) -> dict[str, Kind]:
             continue
         if key in ("label", "weight") and isinstance(kind, Nearest | Bilinear):
             check_map(example, key, planes=True)
-        elif fault := kind.fault(example[key], size):
-            raise InputError(f"{example_name(example)}: {key!r} {fault}.")
+        if fault := kind.fault(example[key], size):
+            # Points, boxes and what follows them are so by their names alone.
+            other = f", or Declare({key!r}, Fixed()) if it is another thing"
+            hint = other if isinstance(kind, Points | Boxes | Follows) else ""
+            raise InputError(f"{example_name(example)}: {key!r} {fault}{hint}.")
         if isinstance(kind, Follows):
             _check_follows(example, key, kind.of, kinds)
     return kinds
 
 
-def unmoved(example: Example, *, by: str) -> Example:
-    """A new example of the same entries, if `move` would take it.
+def unmoved(
+    example: Example,
+    *,
+    by: str,
+    fill: float | tuple[float, ...] | None = None,
+    knows_places: bool = True,
+) -> Example:
+    """A new example whose pixels stay, where a random number keeps the transform `by` from it.
+
+    It is refused where `move` would refuse it, and points and boxes outside are dropped as
+    there: neither hangs on a random number.
+
+    Args:
+      example: what the transform was given.
+      by: the transform's name, for messages.
+      fill: what the transform fills images with, as in its `Motion`.
+      knows_places: whether the transform can tell where points and boxes go.
 
     Raises:
-      InputError: `move` would not; so whether it is refused does not hang on a random number.
+      InputError: the transform would not take the example.
     """
-    checked_kinds(example, by=by)
-    return dict(example)
+    same = lambda values, *_: values
+    motion = Motion(
+        by=by,
+        size=size_of(example, by=by),
+        bilinear=same,
+        nearest=same,
+        places=same if knows_places else None,
+        fill=fill,
+    )
+    return move(example, motion)
 
 
 def move(example: Example, motion: Motion) -> Example:
@@ -162,9 +188,9 @@ def change_images(
     """A new example with other colours in `image` and in whatever is declared `Image()`.
 
     Raises:
-      InputError: an entry has no kind; it might be an image.
+      InputError: an entry has no kind, so that it might be an image, or is not of its kind.
     """
-    kinds = kinds_of(example, by=by)
+    kinds = checked_kinds(example, by=by)
     is_image = lambda key: isinstance(kinds[key], Image)
     return {key: change(value) if is_image(key) else value for key, value in example.items()}
 
@@ -188,6 +214,10 @@ def _declared(example: Example) -> Mapping[str, Kind]:
             f"{type(own).__name__}."
         )
     for key, kind in own.items():
+        if key in ("image", "kinds"):
+            raise InputError(
+                f"{example_name(example)}: 'kinds' cannot change what {key!r} is; leave it out."
+            )
         _check_kind(f"{example_name(example)}: the kind of {key!r}", kind)
     return {**KINDS, **own}
 
@@ -205,7 +235,7 @@ def _check_follows(example: Example, key: str, of: str, kinds: Mapping[str, Kind
         found = f"is {type(kinds[of]).__name__}" if of in kinds else "is not there"
         raise InputError(
             f"{example_name(example)}: {key!r} has one item for each of {of!r}, which {found}: "
-            f"give {of!r} points or boxes, or declare {key!r} otherwise, as Fixed() say."
+            f"give {of!r} points or boxes, or Declare({key!r}, Fixed()) if it is another thing."
         )
     if len(example[key]) != len(example[of]):
         raise InputError(

@@ -1,5 +1,6 @@
 """What an example holds where a transform has no pixel of it: around a crop, behind a turn."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,19 @@ def ignored_value(dtype: np.dtype) -> float:
     (255, nan)
     """
     return float("nan") if dtype.kind == "f" else IGNORE
+
+
+def check_number_or_colour(name: str, fill: Any) -> None:
+    """Returns nothing where `fill` is a real number or a tuple of them.
+
+    Raises:
+      InputError: it is not; the line says that `name` has it.
+    """
+    values = fill if isinstance(fill, tuple) else (fill,)
+    if not values or not all(isinstance(value, numbers.Real) for value in values):
+        raise InputError(
+            f"{name} has fill={fill!r}: give one number, or a tuple of one a channel."
+        )
 
 
 def check_fill(what: str, dtype: Any, fill: float) -> None:

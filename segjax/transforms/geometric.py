@@ -17,8 +17,9 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fill import MEAN_COLOUR
+from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
 from segjax.transforms.kinds import Motion
 
 
@@ -85,6 +86,7 @@ class RandomCrop:
 
     def __post_init__(self):
         _pair(self.size, "RandomCrop")
+        check_number_or_colour("RandomCrop", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The window; its corner is uniform over all places that waste no pixel.
@@ -224,9 +226,7 @@ def resize_with_pillow(
         ],
         axis=-1,
     )
-    if np.issubdtype(image.dtype, np.integer):
-        resized = np.rint(resized)
-    return resized.astype(image.dtype)
+    return as_dtype(resized, image.dtype)
 
 
 def resize_nearest(

@@ -14,6 +14,7 @@ covers x from j to j + 1 and y from i to i + 1, and its centre is (j + 0.5, i + 
     y
 """
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from segjax.errors import InputError
+from segjax.transforms.averages import not_averaged
 from segjax.transforms.fill import check_fill, fill_for, ignored_value
 
 Planes = Shaped[np.ndarray, "h w ..."]
@@ -81,15 +83,26 @@ class Image:
 class Bilinear:
     """h w or h w k of numbers that may be averaged: weights, depth as an input.
 
-    Outside of the example lies `fill`. Integers are rounded. NaN spreads to its neighbours.
+    Outside of the example lies `fill`. Averages are taken in float32; integers and booleans
+    are rounded, and integers beyond ±2²⁴ are refused. NaN spreads to its neighbours.
     Numbers that name a direction, such as optical flow or normals, would move but not turn.
     """
 
     fill: float = 0.0
 
+    def __post_init__(self):
+        _check_number("Bilinear", self.fill)
+
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Says where it is no array h w or h w k of real numbers."""
-        return _plane_fault(value, size)
+        """Says where it is no array h w or h w k of real numbers that float32 can average."""
+        if fault := _plane_fault(value, size):
+            return fault
+        if (wide := not_averaged(value)) is not None:
+            return (
+                f"is {value.dtype} and holds {wide}, which float32 cannot hold, in which maps "
+                "are averaged: give smaller numbers, or declare it Nearest()"
+            )
+        return None
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
         """The moved map."""
@@ -110,6 +123,10 @@ class Nearest:
     """
 
     fill: float | None = None
+
+    def __post_init__(self):
+        if self.fill is not None:
+            _check_number("Nearest", self.fill)
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
         """Says where it is no array h w or h w k of real numbers."""
@@ -225,6 +242,11 @@ class Fixed:
     def move(self, value: Any, motion: Motion, *, what: str) -> Any:
         """The value itself."""
         return value
+
+
+def _check_number(name: str, fill: Any) -> None:
+    if not isinstance(fill, numbers.Real):
+        raise InputError(f"{name} has fill={fill!r}, which must be one number.")
 
 
 def _plane_fault(

@@ -8,8 +8,9 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fill import MEAN_COLOUR, fill_for
+from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
 from segjax.transforms.kinds import Motion
 
 
@@ -34,6 +35,7 @@ class RandomRotate:
                 "RandomRotate needs degrees in 0 ... 180 and probability in 0 ... 1, got "
                 f"{self.degrees} and {self.probability}."
             )
+        check_number_or_colour("RandomRotate", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """The turned example, or the example itself.
@@ -41,9 +43,8 @@ class RandomRotate:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        fill_for(example["image"], self.fill, name="RandomRotate")
         if rng.random() >= self.probability:
-            return unmoved(example, by="RandomRotate")
+            return unmoved(example, by="RandomRotate", fill=self.fill)
         return rotate(example, rng.uniform(-self.degrees, self.degrees), fill=self.fill)
 
 
@@ -103,7 +104,4 @@ def _rotated(
         fill = round(fill) if isinstance(fill, float) else fill
         return np.array(Image.fromarray(plane).rotate(degrees, method, fillcolor=fill))
     turned = Image.fromarray(plane.astype(np.float32)).rotate(degrees, method, fillcolor=fill)
-    exact = np.asarray(turned)
-    return (np.rint(exact) if np.issubdtype(plane.dtype, np.integer) else exact).astype(
-        plane.dtype
-    )
+    return as_dtype(np.asarray(turned), plane.dtype)

@@ -187,6 +187,22 @@ def test_a_class_without_a_mask_of_an_image_is_named(root):
     assert f"mask {root / 'disc/b.png'} has no image" in problem(root)
 
 
+@pytest.mark.parametrize(
+    "masks",
+    [("all/*_tumor", "all/*_core_tumor"), ("all/*", "all/*_core"), ("all/*", "all/core_*")],
+    ids=str,
+)
+@pytest.mark.parametrize("turned", [1, -1])
+def test_a_pattern_may_be_the_end_of_anothers(root, masks, turned):
+    for stem, planes in PLANES.items():
+        for k, pattern in enumerate(masks):
+            save(root / f"all/{MaskPattern.of(pattern).mask(stem)}.png", planes[..., k])
+    wanted = {stem: planes[..., ::turned] for stem, planes in PLANES.items()}
+    check(folder(root, masks=masks[::turned]), wanted)
+    (root / "images/b.png").unlink()
+    assert "has no image" in problem_of(folder(root, masks=masks[::turned]))
+
+
 def test_planes_and_images_of_other_sizes_are_named(root):
     save(root / "cup/b.png", np.zeros((H, W + 1)))
     message = problem(root)
@@ -241,7 +257,14 @@ def test_channels_of_sixteen_bits_and_lossy_files_are_refused(root):
     ("options", "words"),
     [
         ({"masks": ("disc",)}, r"1 masks for 2 class\(es\)"),
-        ({"planes": True}, "2 masks and planes=True, which is for one file of all"),
+        ({"planes": True}, r"pattern a class, .*, and planes=True: name the one folder of fil"),
+        ({"planes": False}, r"a class, .*, and planes=False: name the one folder of masks of"),
+        ({"masks": "all", "planes": "yes"}, "planes='yes': write planes=True where one"),
+        ({"masks": ("disc", "disc")}, r"\('disc', 'disc'\), which gives two classes the same"),
+        ({"masks": ("disc", "disc/")}, "which gives two classes the same masks"),
+        ({"masks": ("m/*_x.png", "m/*_x")}, "which gives two classes the same masks"),
+        ({"masks": (1, "disc")}, r"masks=\(1, 'disc'\): write the name of a folder"),
+        ({"masks": None}, r'masks=None: write the name of a folder, as "masks", or a tuple'),
         (
             {"masks": "masks/*_cup"},
             r'planes=True; of one class, write masks=\("masks/\*_cup",\)',
