@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import sys
 
 import pytest
 
@@ -165,3 +166,9 @@ def test_training_knows_no_task():
     }
     assert len(users) > 15
     assert not {name: found for name, found in users.items() if found}
+
+
+def test_no_module_hides_one_of_pythons_own():
+    # Python looks for modules in the folder where it is started: here, in the package's own.
+    names = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
+    assert not names & sys.stdlib_module_names
