@@ -3,12 +3,30 @@
 Both give numbers that look like results, so they are said before the first step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from segjax.conformity import declares
+from segjax.conformity import declares, labelled
 from segjax.contracts import IGNORE, LabelledDataset, Mapped
 from segjax.data.survey import Survey
 from segjax.errors import InputError, first_of
+
+
+def known_early(datasets: Mapping[str, LabelledDataset]) -> list[str]:
+    """Fields of datasets whose classes, and the training set's, are known without files.
+
+    Raises:
+      InputError: a dataset has no class names or palette.
+    """
+    for field, data in datasets.items():
+        labelled(data, field=field)
+    return [field for field in datasets if _are_known(datasets[field], datasets["train_data"])]
+
+
+def _are_known(*datasets: LabelledDataset) -> bool:
+    try:
+        return all(data.class_names for data in datasets)
+    except Exception:
+        return False
 
 
 def _extent(found: Survey, transformed: bool) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax import threshold_metrics
-from segjax.conformity import check_model, has_planes, labelled
+from segjax.conformity import check_model, has_planes
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -36,7 +36,7 @@ from segjax.report.examples import Panels
 from segjax.report.plane_scores import plane_panels, plane_table, threshold_chart
 from segjax.report.run_page import Section
 from segjax.tasks import dense
-from segjax.tasks.class_coverage import absent_classes, all_ignored
+from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.plane_metric import PlaneMetric
 from segjax.tasks.shown import Shown, combinations
 from segjax.tasks.task import Metric, Task
@@ -132,8 +132,7 @@ class Multilabel(Task):
     ) -> None:
         """Raises InputError where loss, network or classes are for exclusive classes."""
         check_model(model)
-        for field, data in datasets.items():
-            labelled(data, field=field)
+        known = known_early(datasets)
         if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
             name = getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
@@ -145,9 +144,8 @@ class Multilabel(Task):
                 "model=CRFRNN is for classes that exclude one another, which those of "
                 "task=Multilabel do not; give its network alone."
             )
-        for field in datasets:
-            if _are_known(datasets[field], datasets["train_data"]):
-                self.check_data(model, datasets, field=field)
+        for field in known:
+            self.check_data(model, datasets, field=field)
 
     def check_data(
         self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
@@ -302,14 +300,6 @@ def plane_colours(data: LabelledDataset) -> list[Colour]:
 
 def _kind(data: LabelledDataset) -> str:
     return "planes" if has_planes(data) else "one mask of ids"
-
-
-def _are_known(*datasets: LabelledDataset) -> bool:
-    """Whether the classes of datasets are known without their files."""
-    try:
-        return all(data.class_names for data in datasets)
-    except Exception:
-        return False
 
 
 def _empty_planes(

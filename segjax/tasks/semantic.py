@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.conformity import check_model, has_planes, labelled
+from segjax.conformity import check_model, has_planes
 from segjax.contracts import (
     IGNORE,
     Array,
@@ -36,7 +36,7 @@ from segjax.report.class_scores import class_tables, confusions
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
 from segjax.tasks import dense
-from segjax.tasks.class_coverage import absent_classes, all_ignored
+from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.confusion import ConfusionMetric
 from segjax.tasks.shown import Shown
 from segjax.tasks.task import Metric, Task
@@ -111,11 +111,9 @@ class Semantic(Task):
         Classes are looked at if they are known without files.
         """
         check_model(model)
-        for field, data in datasets.items():
-            labelled(data, field=field)
-        for field in datasets:
-            if _are_known(datasets[field], datasets["train_data"]):
-                self.check_data(model, datasets, field=field)
+        known = known_early(datasets)
+        for field in known:
+            self.check_data(model, datasets, field=field)
 
     def check_data(
         self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
@@ -223,14 +221,6 @@ class Semantic(Task):
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
         """Areas by class, and COCO's annotations."""
         return asked_lists(options, tuple(data.class_names))
-
-
-def _are_known(*datasets: LabelledDataset) -> bool:
-    """Whether the classes of datasets are known without their files."""
-    try:
-        return all(data.class_names for data in datasets)
-    except Exception:
-        return False
 
 
 def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
