@@ -13,9 +13,9 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset, declares
+from segjax.conformity import canvas, check_dataset, check_values, declares
 from segjax.contracts import Dataset, Traced, Undoing, Variables
-from segjax.data.checks import checked_example
+from segjax.data.checks import checked_example, read_example
 from segjax.data.loader import batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
@@ -160,6 +160,7 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
     check_batch_size(experiment.batch_size, split=experiment.split)
     for field, data in _datasets(experiment).items():
         check_dataset(data, field=field)
+        check_values(data, field=field)
     experiment.task.check_settings(experiment.model, experiment.loss, _datasets(experiment))
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
@@ -219,7 +220,18 @@ def check_data(experiment: Experiment, *fields: str) -> None:
         data.prepare()
         if len(data) == 0:
             raise InputError(f"{field} has no examples; check its split and directory.")
+        check_values(data, field=field)
         experiment.task.check_data(experiment.model, _datasets(experiment), field=field)
+        _check_channels(data, field=field)
+
+
+def _check_channels(data: Dataset, *, field: str) -> None:
+    image = read_example(data, 0)["image"]
+    if image.ndim == 3 and image.shape[-1] != data.channels:
+        raise InputError(
+            f"{field}.channels={data.channels}, but its first image has {image.shape[-1]}; "
+            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+        )
 
 
 def _datasets(experiment: Experiment) -> dict[str, Dataset]:
@@ -270,11 +282,6 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data, task = experiment.eval_data, experiment.task
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
-    if image.shape[-1] != data.channels:
-        raise InputError(
-            f"eval_data.channels={data.channels}, but its first image has {image.shape[-1]}; "
-            f"let {type(data).__name__} say channels = {image.shape[-1]}."
-        )
     try:
         with _one_line():
             shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))
