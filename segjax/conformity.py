@@ -1,8 +1,13 @@
 """What the parts of an experiment declare of their contracts, and what they lack."""
 
+import functools
 import inspect
-from collections.abc import Mapping
+import numbers
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard, TypeVar
+
+import flax.linen as nn
+import numpy as np
 
 from segjax.contracts import (
     Backbone,
@@ -14,7 +19,7 @@ from segjax.contracts import (
     Planed,
     Strided,
 )
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 
 Contract = TypeVar("Contract")
 
@@ -32,6 +37,9 @@ WRITE: Mapping[str, str] = {
 }
 """What to write for each member that may be missing."""
 
+SPECIAL = ("__call__", "__len__", "__getitem__")
+"""Members that Python looks for in the class alone, whatever `__getattr__` says."""
+
 
 def label_stride(model: object) -> int:
     """Pixels of the image between two scores of a model: 1 unless it declares others."""
@@ -46,6 +54,33 @@ def canvas(model: object, height: int, width: int) -> tuple[int, int]:
 def classifiers(model: object) -> tuple[str, ...]:
     """Paths of a model's layers whose shapes depend on its classes; () where it names none."""
     return model.classifiers if declares(model, Classifier) else ()
+
+
+def check_classifiers(model: object, variables: Iterable[str]) -> None:
+    """Nothing where each of a model's `classifiers` names some of its variables.
+
+    Args:
+      model: the network.
+      variables: paths of its variables, such as "params/head/classifier/bias".
+
+    Raises:
+      InputError: one names none, or they are not given as a tuple of paths.
+    """
+    names, who = classifiers(model), type(model).__name__
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        found = "a method" if callable(names) else repr(names)
+        raise InputError(
+            f"model: {who}.classifiers is {found}; write a tuple of paths of layers, as "
+            'classifiers = ("classifier",), or a property that returns one.'
+        )
+    below = [path.partition("/")[2] for path in variables]
+    for name in names:
+        if not any(path == name or path.startswith(f"{name}/") for path in below):
+            layers = sorted({path.rpartition("/")[0] or path for path in below})
+            raise InputError(
+                f"model: {who}.classifiers names {name!r}, which is none of its layers: "
+                f"{first_of(layers)}."
+            )
 
 
 def num_classes(model: object) -> int | None:
@@ -64,24 +99,43 @@ def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:
 
 
 def missing(value: object, contract: Any) -> list[str]:
-    """The members of a protocol that a value lacks; no property is evaluated.
+    """The members of a protocol that a value lacks; a class itself lacks them all.
 
-    A dataset's properties may read files, and one that fails is there all the same.
+    A dataset's properties may read files, and one that fails is there all the same: none is
+    evaluated, unless the value passes on those of another by `__getattr__`.
     """
-    absent = object()
     names = protocol_members(contract)
-    return [name for name in names if inspect.getattr_static(value, name, absent) is absent]
+    return names if isinstance(value, type) else [n for n in names if not _has(value, n)]
+
+
+def _has(value: object, name: str) -> bool:
+    absent = object()
+    if inspect.getattr_static(value, name, absent) is not absent:
+        return True
+    # Flax's own `__getattr__` has nothing to give that is not in the module.
+    if (
+        name in SPECIAL
+        or isinstance(value, nn.Module)
+        or not hasattr(type(value), "__getattr__")
+    ):
+        return False
+    try:
+        getattr(value, name)
+    except AttributeError:
+        return False
+    except Exception:
+        return True
+    return True
 
 
 def protocol_members(contract: type) -> list[str]:
     """Names that a protocol and those it extends define, `__call__` and the like included."""
     protocols = [cls for cls in contract.__mro__ if getattr(cls, "_is_protocol", False)]
-    special = ("__call__", "__len__", "__getitem__")
     return [
         name
         for cls in reversed(protocols)
         for name in {**vars(cls).get("__annotations__", {}), **vars(cls)}
-        if not name.startswith("_") or name in special
+        if not name.startswith("_") or name in SPECIAL
     ]
 
 
@@ -91,6 +145,11 @@ def lacking(value: object, contract: type) -> str | None:
     >>> lacking("a name", Backbone)
     'str has no output_stride, dtype, __call__; write ...'
     """
+    if isinstance(value, type):
+        return f"{value.__name__} is a class; write {value.__name__}(...)"
+    if isinstance(value, functools.partial):
+        made = getattr(value.func, "__name__", "the function")
+        return f"partial({made}, ...) is not called; write {made}(...)"
     if not (names := missing(value, contract)):
         return None
     remedies = "; ".join(WRITE.get(name, name) for name in names)
@@ -121,15 +180,78 @@ def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
 def check_model(model: object, *, field: str = "model") -> None:
     """Nothing where a model has its number of classes, and its parts what it reads of them.
 
+    What a `backbone` or a `network` must have is known of segjax's own models alone.
+
     Raises:
-      InputError: members are missing; they are named, with what to write.
+      InputError: members are missing or of the wrong type; says which, and what to write.
     """
     if reason := lacking(model, Model):
         raise InputError(f"{field}: {reason}.")
-    for name, contract in (("backbone", Backbone), ("network", Model)):
+    is_ours = any(cls.__module__.startswith("segjax.models.") for cls in type(model).__mro__)
+    for name, contract in (("backbone", Backbone), ("network", Model)) if is_ours else ():
         part = vars(model).get(name)
         if part is not None and (reason := lacking(part, contract)):
             raise InputError(f"{field}.{name}: {reason}.")
+    _check_member(model, "num_classes", _is_count, "a whole number from 1 on", field=field)
+    if declares(model, Strided):
+        _check_member(model, "label_stride", _is_count, "a whole number from 1 on", field=field)
+    if not _takes_train(model):
+        raise InputError(
+            f"{field}: {type(model).__name__} cannot be called with train; write "
+            f"{WRITE['__call__']}."
+        )
+
+
+def check_values(data: Any, *, field: str) -> None:
+    """Nothing where what a dataset says of itself has the types that a task reads.
+
+    What cannot be had yet, as of files that are still to be found, is not looked at.
+
+    Raises:
+      InputError: `channels`, `class_names` or `palette` is something else; says what to write.
+    """
+    _check_member(data, "channels", _is_count, "a whole number, such as 3", field=field)
+    if declares(data, LabelledDataset):
+        names = 'a tuple of names, such as ("background", "cell")'
+        _check_member(data, "class_names", _are_names, names, field=field)
+        _check_member(data, "palette", _is_palette, "a 256 × 3 array of uint8", field=field)
+
+
+def _check_member(
+    value: Any, name: str, is_right: Callable[[Any], bool], what: str, *, field: str
+) -> None:
+    try:
+        found = getattr(value, name)
+    except Exception:
+        return  # It says itself why, where it is needed.
+    if not is_right(found):
+        raise InputError(
+            f"{field}.{name}={_short(found)} must be {what}: let {type(value).__name__} say so."
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+
+
+def _is_palette(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and (value.shape, value.dtype) == ((256, 3), np.uint8)
+
+
+def _short(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 40 else f"({type(value).__name__})"
+
+
+def _takes_train(model: object) -> bool:
+    try:
+        inspect.signature(type(model).__call__).bind(model, None, train=False)
+    except TypeError:
+        return False
+    return True
 
 
 def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> None:

@@ -318,7 +318,8 @@ def type_name(hint: Any) -> str:
 def _mismatch(value: Any, hint: Any) -> str:
     """What is wrong with a value; where part of a contract is missing, what to write."""
     is_protocol = getattr(hint, "_is_protocol", False)
-    if is_protocol and len(missing(value, hint)) < len(protocol_members(hint)):
+    is_uncalled = isinstance(value, type | functools.partial)
+    if is_protocol and (is_uncalled or len(missing(value, hint)) < len(protocol_members(hint))):
         return str(lacking(value, hint))
     return f"expected {type_name(hint)}, got {_brief(value)}"
 

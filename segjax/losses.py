@@ -79,7 +79,8 @@ def _labels(logits: Array, batch: Batch) -> Array:
     if k < 2:
         raise ValueError(
             f"Logits of shape {logits.shape} have {k} class; the softmax over one class is "
-            "always 1. Give a binary task two: background and object (num_classes=2)."
+            "always 1. Give a binary task two classes, background and object (num_classes=2), "
+            "or one plane, with task=Multilabel() and loss=sigmoid_cross_entropy."
         )
     label = as_ids("labels", batch["label"])
     for what in ("label", "weight"):
@@ -111,6 +112,11 @@ def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
     return weight.astype(jnp.promote_types(dtype, weight.dtype))
 
 
+def _check_is_tuple(weights: Any) -> None:
+    if not isinstance(weights, tuple | list):
+        raise InputError(f"loss.weights={weights!r} must be a tuple of one number a class.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassWeightedCrossEntropy:
     """`softmax_cross_entropy` in which a pixel counts by the weight of its true class.
@@ -128,6 +134,7 @@ class ClassWeightedCrossEntropy:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _check_is_tuple(self.weights)
         number = lambda w: isinstance(w, numbers.Real) and 0 <= float(w) < math.inf
         wrong = [w for w in self.weights if not number(w)]
         if wrong:
@@ -206,6 +213,11 @@ def sigmoid_cross_entropy(
 def _planes(logits: Array, batch: Batch) -> tuple[Array, Any]:
     """Label and weight as b h w k, once shapes and, unless traced, the label's values fit."""
     *pixels, k = logits.shape
+    if (kind := as_array(batch["label"]).dtype).kind not in "iub":
+        raise ValueError(
+            f"The planes of a label must be integers, 0, 1 or {IGNORE} (ignored), got {kind}: "
+            "give (probability >= 0.5).astype(np.uint8) of probabilities."
+        )
     label, weight = as_ids("labels", batch["label"]), batch.get("weight")
     label = label[..., None] if label.shape == (*pixels,) and k == 1 else label
     if label.shape != logits.shape:
@@ -251,6 +263,7 @@ class PositiveWeightedCrossEntropy:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _check_is_tuple(self.weights)
         number = lambda w: isinstance(w, numbers.Real) and 0 < float(w) < math.inf
         wrong = [w for w in self.weights if not number(w)]
         if wrong or not self.weights:

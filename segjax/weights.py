@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save as serialize
 
 from segjax.atomic import write_bytes
-from segjax.conformity import canvas, classifiers, num_classes
+from segjax.conformity import canvas, check_classifiers, classifiers, num_classes
 from segjax.contracts import Variables
 from segjax.errors import InputError
 from segjax.pretrained.files import read_arrays
@@ -109,6 +109,7 @@ def load(
     path = find_weights(str(path_or_name))
     variables = variable_shapes(model, channels=channels)
     wanted: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
+    check_classifiers(model, wanted)
     arrays, notes = read_arrays(path, key=key, is_known=is_known)
     try:
         checkpoint = translate(arrays, flat_shapes(variables))

@@ -43,10 +43,14 @@ _hook = jaxtyping.install_import_hook([f"segjax.{name}" for name in PURE], "bear
 
 @pytest.hookimpl(tryfirst=True)  # Before `-m` selects.
 def pytest_collection_modifyitems(items) -> None:
-    """Marks as slow what is none of the parameters that its test's `slow_but` keeps fast."""
+    """Marks as slow what is none of the parameters that its test's `slow_but` keeps fast.
+
+    A test without parameters has nothing to keep; `test_tiers.py` names it.
+    """
     for item in items:
         kept = item.get_closest_marker("slow_but")
-        if kept and item.callspec.id not in kept.args:
+        case = item.callspec.id if hasattr(item, "callspec") else None
+        if kept and case not in kept.args:
             item.add_marker(pytest.mark.slow)
 
 

@@ -8,7 +8,12 @@ import pytest
 from jax.test_util import check_grads
 
 from segjax.errors import InputError
-from segjax.losses import PositiveWeightedCrossEntropy, sigmoid_cross_entropy
+from segjax.losses import (
+    ClassWeightedCrossEntropy,
+    PositiveWeightedCrossEntropy,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 
 RNG = np.random.default_rng(0)
 LOGITS = jnp.asarray(3 * RNG.normal(size=(2, 4, 5, 3)), jnp.float32)
@@ -210,3 +215,25 @@ def test_positive_weights_are_pixel_weights_where_the_plane_is_1():
 def test_positive_weights_that_cannot_weigh_are_refused_when_they_are_given(weights, message):
     with pytest.raises(InputError, match=f"^loss.weights=.*{message}"):
         PositiveWeightedCrossEntropy(weights)
+
+
+def test_labels_that_are_not_integers_are_told_what_a_plane_holds():
+    batch = {"label": np.full((1, 2, 2, 2), 0.7)}
+    with pytest.raises(ValueError, match="The planes of a label must be integers.*got float64"):
+        sigmoid_cross_entropy(jnp.zeros((1, 2, 2, 2)), batch)
+
+
+@pytest.mark.parametrize("loss", [PositiveWeightedCrossEntropy, ClassWeightedCrossEntropy])
+@pytest.mark.parametrize("weights", [3.0, None, "ab"])
+def test_weights_that_are_no_tuple_are_refused(loss, weights):
+    with pytest.raises(
+        InputError, match=r"^loss.weights=.* must be a tuple of one number a cl"
+    ):
+        loss(weights)
+
+
+def test_the_softmax_over_one_class_names_both_ways_out():
+    with pytest.raises(
+        ValueError, match=r"num_classes=2\), or one plane, with task=Multilabel"
+    ):
+        softmax_cross_entropy(jnp.zeros((1, 2, 2, 1)), {"label": np.zeros((1, 2, 2), int)})

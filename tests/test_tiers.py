@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -92,6 +93,20 @@ def test_what_is_to_be_kept_fast_exists(items):
         cases.setdefault(item["test"], set()).add(item["case"])
     named = {(item["test"], name) for item in items for name in item["kept"]}
     assert named and not [pair for pair in named if pair[1] not in cases[pair[0]]]
+
+
+@pytest.mark.parametrize(("case", "is_slow"), [("kept", False), ("other", True), (None, True)])
+def test_what_slow_but_does_not_keep_is_slow_with_parameters_or_without(request, case, is_slow):
+    plugin = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    added = []
+    item = types.SimpleNamespace(
+        get_closest_marker=lambda name: pytest.mark.slow_but("kept").mark,
+        add_marker=added.append,
+    )
+    if case is not None:
+        item.callspec = types.SimpleNamespace(id=case)
+    plugin.pytest_collection_modifyitems([item])
+    assert [mark.name for mark in added] == ["slow"] * is_slow
 
 
 def test_the_readme_runs_the_fast_tier_and_ci_the_slow_one_too():

@@ -139,7 +139,8 @@ def _counts(label: np.ndarray) -> Mapping[int, int]:
         label[np.isfinite(label) & (label == np.trunc(label))] if _is_float(label) else label
     )
     ids, counts = np.unique(whole, return_counts=True)
-    return dict(zip(ids.astype(int).tolist(), counts.tolist(), strict=True))
+    # Python's integers hold what int64 cannot.
+    return dict(zip(map(int, ids.tolist()), counts.tolist(), strict=True))
 
 
 def _digest(*parts: bytes) -> str:

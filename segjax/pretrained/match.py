@@ -78,7 +78,15 @@ def fit(
     allowed = _allowed(misfits, allow)
     refused = {kind: [n for n in ns if n not in allowed] for kind, ns in misfits.items()}
     if any(refused.values()):
-        raise InputError(_complaint(checkpoint, refused, found, wanted))
+        complaint = _complaint(checkpoint, refused, found, wanted)
+        undeclared = [
+            p
+            for p in refused["of another shape"]
+            if not classifiers
+            and _only_classes_differ(found[p], wanted[p])
+            and wanted[p].shape[-1] == num_classes
+        ]
+        raise InputError(complaint + _declare_hint(undeclared, num_classes))
     kept = {p: array for p, array in values.items() if p not in allowed}
     return Fitted(
         kept,
@@ -192,6 +200,18 @@ def _complaint(
     return (
         f"is for another network ({checkpoint.layout} layout). {'; '.join(parts.values())}. "
         f"Build the model that it is for, name in allow=(...) what may differ{hint}."
+    )
+
+
+def _declare_hint(paths: Sequence[str], num_classes: int | None) -> str:
+    """What to declare where layers differ in nothing but the number of classes, or ""."""
+    if not paths:
+        return ""
+    below = [path.partition("/")[2] for path in paths]
+    layers = tuple(dict.fromkeys(path.rpartition("/")[0] or path for path in below))
+    return (
+        f" If these layers tell the model's {num_classes} classes apart and may start from the "
+        f"seed, give the model classifiers = {layers!r}."
     )
 
 

@@ -13,9 +13,9 @@ import optax
 from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset, declares
+from segjax.conformity import canvas, check_dataset, check_values, declares
 from segjax.contracts import Dataset, Traced, Undoing, Variables
-from segjax.data.checks import checked_example
+from segjax.data.checks import checked_example, read_example
 from segjax.data.loader import batches
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
@@ -189,6 +189,7 @@ def check_parts(experiment: Experiment) -> None:
     datasets = _datasets(experiment)
     for field, data in datasets.items():
         check_dataset(data, field=field)
+        check_values(data, field=field)
     experiment.task.check_settings(experiment.model, experiment.loss, datasets)
 
 
@@ -233,7 +234,18 @@ def check_data(experiment: Experiment, *fields: str) -> None:
         data.prepare()
         if len(data) == 0:
             raise InputError(f"{field} has no examples; check its split and directory.")
+        check_values(data, field=field)
         experiment.task.check_data(experiment.model, _datasets(experiment), field=field)
+        _check_channels(data, field=field)
+
+
+def _check_channels(data: Dataset, *, field: str) -> None:
+    image = read_example(data, 0)["image"]
+    if image.ndim == 3 and image.shape[-1] != data.channels:
+        raise InputError(
+            f"{field}.channels={data.channels}, but its first image has {image.shape[-1]}; "
+            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+        )
 
 
 def _datasets(experiment: Experiment) -> dict[str, Dataset]:
@@ -284,11 +296,6 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
         )
     data, task = experiment.eval_data, experiment.task
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
-    if image.shape[-1] != data.channels:
-        raise InputError(
-            f"eval_data.channels={data.channels}, but its first image has {image.shape[-1]}; "
-            f"let {type(data).__name__} say channels = {image.shape[-1]}."
-        )
     try:
         with _one_line():
             shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))

@@ -1,6 +1,7 @@
 """The list of commands, the names they are installed under, and what they call themselves."""
 
 import importlib
+import json
 import os
 import pathlib
 import subprocess
@@ -91,3 +92,22 @@ def test_a_folder_of_the_packages_name_beside_you_is_not_taken_for_it(tmp_path):
     command = [sys.executable, "-m", "segjax", "explain", "rates", "1", "2"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_run_compiled_as_users_compile_it_trains_and_is_scored(tmp_path):
+    tests = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")
+    environment = {key: value for key, value in os.environ.items() if key not in tests}
+    tiny = pathlib.Path(__file__).with_name("tiny.py")
+    command = [
+        sys.executable,
+        "-m",
+        "segjax.launch",
+        str(tiny),
+        "--workdir",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    assert 0 < evaluation["mean_iou"] <= 1 and (tmp_path / "run" / "report.html").is_file()

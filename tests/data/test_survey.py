@@ -10,7 +10,7 @@ from PIL import Image
 
 from segjax.data.folder import Folder
 from segjax.data.loader import batches, equal_size_batches
-from segjax.data.survey import FILE, Survey, shared_images, survey
+from segjax.data.survey import FILE, Survey, _counts, shared_images, survey
 from segjax.errors import InputError
 
 
@@ -180,3 +180,10 @@ def test_equal_images_are_found_by_contents_not_by_name(tmp_path):
 
 def test_a_set_without_pixels_has_every_class_absent():
     assert Survey({}, (), 0).absent(2) == [0, 1] and Survey({}, (), 0).ignored == 0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e30, -1e30, np.uint64(2**63), np.int64(-(2**63))])
+def test_a_label_beyond_64_bits_is_counted_as_it_is(value):
+    label = np.full((2, 3), value)
+    assert _counts(label) == {int(value): 6}

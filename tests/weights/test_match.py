@@ -6,6 +6,7 @@ import pathlib
 import re
 import runpy
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -285,3 +286,38 @@ def test_a_plan_hands_on_what_is_said_and_starts_from_the_experiments_seed(tmp_p
     expected = initialised(tiny.model, 7)["params"]["classifier"]["kernel"]
     np.testing.assert_allclose(kernels, expected, rtol=1e-6)
     assert len(said) == 1
+
+
+class OwnNetwork(nn.Module):
+    """A network of one's own, which names no classifiers."""
+
+    num_classes: int = 3
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, image, *, train: bool):
+        features = nn.Conv(self.width, (1, 1), name="stem")(image)
+        return nn.Conv(self.num_classes, (1, 1), name="classifier")(features)
+
+
+class OwnWithClassifiers(OwnNetwork):
+    classifiers: tuple[str, ...] = ("classifier",)
+
+
+def test_a_network_of_ones_own_for_other_classes_is_told_to_name_its_classifiers(tmp_path):
+    weights.save(tmp_path / "own.npz", initialised(OwnNetwork(), 0))
+    load = lambda model, **options: weights.load(tmp_path / "own.npz", model, **options)
+    with pytest.raises(InputError) as error:
+        load(OwnNetwork(5))
+    assert str(error.value).endswith(
+        "If these layers tell the model's 5 classes apart and may start from the seed, give "
+        "the model classifiers = ('classifier',)."
+    )
+    said = []
+    load(OwnWithClassifiers(5), note=said.append)
+    assert said == ["own.npz: classifier re-initialised from seed 0: 3 → 5 classes"]
+    with pytest.raises(InputError) as error:
+        load(OwnNetwork(width=6))
+    assert "classifiers" not in str(error.value)
+    with pytest.raises(InputError, match="^model: OwnWithClassifiers.classifiers names 'clasi"):
+        load(OwnWithClassifiers(5, classifiers=("clasifier",)))
