@@ -11,6 +11,7 @@ from PIL import Image
 
 from segjax.data.synthetic import Synthetic
 from segjax.data.voc import VOC
+from segjax.errors import InputError
 from segjax.evaluate.compiled import on_host
 from segjax.metrics import mean_iou
 from segjax.tasks.confusion import ConfusionMetric
@@ -141,3 +142,10 @@ def test_a_table_says_of_a_row_over_how_many_classes_it_is():
     _, first, second = table_lines(rows)
     assert first.split() == ["plain", "0.7750", "0.8750"]
     assert second.endswith("1.0000          1.0000  mean_iou over 1 of 2 classes")
+
+
+def test_more_classes_than_a_label_holds_are_refused():
+    data = SimpleNamespace(class_names=("a",) * 256)
+    with pytest.raises(InputError, match="Net tells 256 classes apart, and label images"):
+        Semantic().check_outputs(256, data, who="Net")
+    Semantic().check_outputs(255, SimpleNamespace(class_names=("a",) * 255), who="Net")
