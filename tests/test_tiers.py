@@ -64,16 +64,19 @@ def fast(items) -> list[dict]:
     return [item for item in items if not item["slow"]]
 
 
+@pytest.mark.slow
 def test_every_file_has_a_fast_test(items, fast):
     files = lambda found: {item["test"].split("::")[0] for item in found}
     assert not files(items) - files(fast)
 
 
+@pytest.mark.slow
 def test_every_family_is_tried_by_fast_tests_of_the_models_contract(fast):
     tried = {item["case"] for item in fast if "/models/test_contract.py::" in item["test"]}
     assert not FAMILIES.keys() - tried
 
 
+@pytest.mark.slow
 def test_every_promise_and_every_case_of_a_contract_has_a_fast_test(items, fast):
     of_contracts = lambda found: [i for i in found if re.search(CONTRACT, i["test"])]
     assert len({item["test"].split("::")[0] for item in of_contracts(items)}) >= 2
@@ -82,11 +85,13 @@ def test_every_promise_and_every_case_of_a_contract_has_a_fast_test(items, fast)
         assert not seen[0] - seen[1]
 
 
+@pytest.mark.slow
 def test_every_command_does_its_work_in_a_fast_test(fast):
     assert WORKS.keys() == COMMANDS.keys()
     assert not {f"tests/{test}" for test in WORKS.values()} - {item["test"] for item in fast}
 
 
+@pytest.mark.slow
 def test_what_is_to_be_kept_fast_exists(items):
     cases: dict[str, set[str]] = {}
     for item in items:

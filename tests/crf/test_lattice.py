@@ -131,6 +131,7 @@ def test_gradients_by_widths_point_where_those_of_the_exact_sum_do():
     assert 0.6 < lengths[0] / lengths[1] < 1.6
 
 
+@pytest.mark.slow
 def test_images_mapped_over_are_those_one_by_one():
     features = jnp.stack([features_of(480, 2, seed=s) for s in (0, 1)])
     values = jnp.stack([values_of(480, seed=s) for s in (0, 1)])
@@ -139,6 +140,7 @@ def test_images_mapped_over_are_those_one_by_one():
         np.testing.assert_allclose(together[i], filtered(features[i], values[i]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_lattice_without_room_says_so_and_filters_to_nan():
     features, values = features_of(480, 2), values_of(480)
     build = jax.jit(build_lattice, static_argnames="capacity")

@@ -131,6 +131,7 @@ def test_xla_counts_what_the_layers_count(tiny):
     assert "training step, batch 8" in model.text(result)
 
 
+@pytest.mark.slow
 def test_the_figure_shows_backbone_and_answer(tiny, tmp_path):
     photo = tmp_path / "photo.png"
     Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(photo)

@@ -64,6 +64,7 @@ def test_a_crop_of_900_pixels_gives_66_scores():
     assert conv_output_size(side, 7, dilation=4) == 66 == (900 - 2 * MARGIN) // 8
 
 
+@pytest.mark.slow_but("basic")
 @pytest.mark.parametrize("channels", [BASIC, LARGE], ids=["basic", "large"])
 def test_a_fresh_context_returns_what_it_is_given_away_from_the_border(channels):
     model = Context(num_classes=3, channels=channels)
