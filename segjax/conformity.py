@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard, TypeVar
 
@@ -231,8 +230,8 @@ def _check_member(
 
 
 def _is_count(value: Any) -> bool:
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return is_whole and int(value) >= 1
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and bool(value >= 1)
 
 
 def _are_names(value: Any) -> bool:

@@ -218,22 +218,25 @@ def test_positive_weights_that_cannot_weigh_are_refused_when_they_are_given(weig
 
 
 def test_labels_that_are_not_integers_are_told_what_a_plane_holds():
-    batch = {"label": np.full((1, 2, 2, 2), 0.7)}
-    with pytest.raises(ValueError, match="The planes of a label must be integers.*got float64"):
+    batch = {"label": jnp.full((1, 2, 2, 2), 0.7)}
+    with pytest.raises(ValueError, match="The planes of a label must be integers.*got float32"):
         sigmoid_cross_entropy(jnp.zeros((1, 2, 2, 2)), batch)
 
 
 @pytest.mark.parametrize("loss", [PositiveWeightedCrossEntropy, ClassWeightedCrossEntropy])
 @pytest.mark.parametrize("weights", [3.0, None, "ab"])
 def test_weights_that_are_no_tuple_are_refused(loss, weights):
+    # Made past the type checker that the tests alone have.
+    unchecked = object.__new__(loss)
+    object.__setattr__(unchecked, "weights", weights)
     with pytest.raises(
         InputError, match=r"^loss.weights=.* must be a tuple of one number a cl"
     ):
-        loss(weights)
+        unchecked.__post_init__()
 
 
 def test_the_softmax_over_one_class_names_both_ways_out():
     with pytest.raises(
         ValueError, match=r"num_classes=2\), or one plane, with task=Multilabel"
     ):
-        softmax_cross_entropy(jnp.zeros((1, 2, 2, 1)), {"label": np.zeros((1, 2, 2), int)})
+        softmax_cross_entropy(jnp.zeros((1, 2, 2, 1)), {"label": jnp.zeros((1, 2, 2), int)})
