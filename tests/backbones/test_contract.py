@@ -183,6 +183,7 @@ def test_dense_features_subsample_to_the_strided_ones(name, output_stride):
         np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
 
 
+@pytest.mark.slow_but("resnet_basic", "mobilenet_v3")
 @each_backbone
 def test_a_gradient_reaches_every_parameter_and_is_the_same_computed_anew(name):
     model = BACKBONES[name].small
