@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -86,6 +87,15 @@ class Overlay:
         save_png(Image.fromarray(drawn), path)
 
 
+def save_probabilities(
+    path: pathlib.Path, probabilities: Float[np.ndarray, "h w k"], names: Sequence[str]
+) -> None:
+    """Writes `probabilities` as float16 and `class_names`, whole or not at all."""
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        halves = probabilities.astype(np.float16)
+        np.savez_compressed(file, probabilities=halves, class_names=np.array(names))
+
+
 @dataclasses.dataclass(frozen=True)
 class Probabilities:
     """`probabilities`, float16 h × w × k, and `class_names`, compressed."""
@@ -97,12 +107,7 @@ class Probabilities:
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
         assert prediction.probabilities is not None
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                probabilities=prediction.probabilities.astype(np.float16),
-                class_names=np.array(prediction.class_names),
-            )
+        save_probabilities(path, prediction.probabilities, prediction.class_names)
 
 
 @dataclasses.dataclass(frozen=True)

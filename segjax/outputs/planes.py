@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from segjax.atomic import atomic_path
 from segjax.drawing.overlay import palette_png, planes_overlay, save_png
 from segjax.errors import InputError
-from segjax.outputs.kinds import Output, Overlay, Prediction, Probabilities
+from segjax.outputs.kinds import Output, Overlay, Prediction, Probabilities, save_probabilities
 from segjax.outputs.options import kept_outputs
 
 Colour = tuple[int, int, int]
@@ -72,12 +71,7 @@ class PlaneProbabilities:
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
         assert prediction.probabilities is not None
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                probabilities=prediction.probabilities.astype(np.float16),
-                class_names=np.array(self.names),
-            )
+        save_probabilities(path, prediction.probabilities, self.names)
 
 
 def asked_plane_outputs(

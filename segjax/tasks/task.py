@@ -14,16 +14,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import numpy as np
 
-from segjax.contracts import (
-    Array,
-    Batch,
-    Dataset,
-    Example,
-    Loss,
-    Objective,
-    Traced,
-    Variables,
-)
+from segjax.contracts import Array, Batch, Dataset, Example, Loss, Objective, Traced, Variables
 from segjax.data.checks import check_finite_image
 from segjax.data.survey import Survey
 from segjax.errors import InputError

@@ -87,4 +87,6 @@ def test_weights_may_be_of_each_pixel_or_of_each_plane():
     for shape in ((4, 5), (4, 5, 2)):
         weight = np.where(EXAMPLE["label"] == 255, np.nan, 1.0)
         given = weight if len(shape) == 3 else np.ones(shape)
-        check_plane_example({**EXAMPLE, "weight": given}, NAMES)
+        assert check_plane_example({**EXAMPLE, "weight": given}, NAMES) is None
+    with pytest.raises(InputError, match="weight"):
+        check_plane_example({**EXAMPLE, "weight": np.ones((4, 5, 3))}, NAMES)

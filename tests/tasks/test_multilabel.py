@@ -131,7 +131,10 @@ def test_an_example_that_does_not_fit_is_named(change, words):
 
 def test_weights_may_be_of_pixels_or_of_planes():
     for shape in ((6, 5), (6, 5, 2)):
-        TASK.check_example({**example(), "weight": np.ones(shape)}, PLANED)
+        given = {**example(), "weight": np.ones(shape)}
+        assert TASK.check_example(given, PLANED) is None
+    with pytest.raises(InputError, match="weight"):
+        TASK.check_example({**example(), "weight": np.ones((6, 5, 3))}, PLANED)
 
 
 def scored(examples, predictions, **options):
