@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path to write to in the same folder, renamed to `path` once the block has ended well.
+    """Returns a path to write to in the same folder, renamed to `path` once the block has ended
+    well.
 
     Where the block raises, an earlier file of that name stays as it was.
 

@@ -41,22 +41,28 @@ SPECIAL = ("__call__", "__len__", "__getitem__")
 
 
 def label_stride(model: object) -> int:
-    """Pixels of the image between two scores of a model: 1 unless it declares others."""
+    """Returns pixels of the image between two scores of a model: 1 unless it declares
+    others.
+    """
     return model.label_stride if declares(model, Strided) else 1
 
 
 def canvas(model: object, height: int, width: int) -> tuple[int, int]:
-    """What a model must see to answer for height × width pixels: these unless it says more."""
+    """Returns what a model must see to answer for height × width pixels: these unless it says
+    more.
+    """
     return model.canvas(height, width) if declares(model, Framed) else (height, width)
 
 
 def classifiers(model: object) -> tuple[str, ...]:
-    """Paths of a model's layers whose shapes depend on its classes; () where it names none."""
+    """Returns paths of a model's layers whose shapes depend on its classes; () where it names
+    none.
+    """
     return model.classifiers if declares(model, Classifier) else ()
 
 
 def check_classifiers(model: object, variables: Iterable[str]) -> None:
-    """Nothing where each of a model's `classifiers` names some of its variables.
+    """Returns nothing where each of a model's `classifiers` names some of its variables.
 
     Args:
       model: the network.
@@ -83,22 +89,24 @@ def check_classifiers(model: object, variables: Iterable[str]) -> None:
 
 
 def num_classes(model: object) -> int | None:
-    """How many classes a model tells apart; None where it does not say, as backbones."""
+    """Returns how many classes a model tells apart; None where it does not say, as
+    backbones.
+    """
     return model.num_classes if declares(model, Model) else None
 
 
 def has_planes(data: object) -> bool:
-    """Whether a dataset's labels have a plane a class, h w k: not unless it says so."""
+    """Returns whether a dataset's labels have a plane a class, h w k: not unless it says so."""
     return declares(data, Planed) and data.has_planes
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:
-    """Whether a value has every member of a protocol; no property is evaluated."""
+    """Returns whether a value has every member of a protocol; no property is evaluated."""
     return not missing(value, contract)
 
 
 def missing(value: object, contract: Any) -> list[str]:
-    """The members of a protocol that a value lacks; a class itself lacks them all.
+    """Returns the members of a protocol that a value lacks; a class itself lacks them all.
 
     A dataset's properties may read files, and one that fails is there all the same: none is
     evaluated, unless the value passes on those of another by `__getattr__`.
@@ -128,7 +136,9 @@ def _has(value: object, name: str) -> bool:
 
 
 def protocol_members(contract: type) -> list[str]:
-    """Names that a protocol and those it extends define, `__call__` and the like included."""
+    """Returns names that a protocol and those it extends define, `__call__` and the like
+    included.
+    """
     protocols = [cls for cls in contract.__mro__ if getattr(cls, "_is_protocol", False)]
     return [
         name
@@ -139,7 +149,8 @@ def protocol_members(contract: type) -> list[str]:
 
 
 def lacking(value: object, contract: type) -> str | None:
-    """One sentence on what a value lacks and what to write, or None where it lacks nothing.
+    """Returns one sentence on what a value lacks and what to write, or None where it lacks
+    nothing.
 
     >>> lacking("a name", Backbone)
     'str has no output_stride, dtype, __call__; write ...'
@@ -156,7 +167,7 @@ def lacking(value: object, contract: type) -> str | None:
 
 
 def check_dataset(data: object, *, field: str) -> None:
-    """Nothing where a dataset has all that every task asks for.
+    """Returns nothing where a dataset has all that every task asks for.
 
     Raises:
       InputError: members are missing; they are named, with what to write.
@@ -166,7 +177,7 @@ def check_dataset(data: object, *, field: str) -> None:
 
 
 def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
-    """The dataset itself, which has class names and colours too.
+    """Returns the dataset itself, which has class names and colours too.
 
     Raises:
       InputError: members are missing; they are named, with what to write.
@@ -177,7 +188,8 @@ def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
 
 
 def check_model(model: object, *, field: str = "model") -> None:
-    """Nothing where a model has its number of classes, and its parts what it reads of them.
+    """Returns nothing where a model has its number of classes, and its parts what it reads of
+    them.
 
     What a `backbone` or a `network` must have is known of segjax's own models alone.
 
@@ -202,7 +214,7 @@ def check_model(model: object, *, field: str = "model") -> None:
 
 
 def check_values(data: Any, *, field: str) -> None:
-    """Nothing where what a dataset says of itself has the types that a task reads.
+    """Returns nothing where what a dataset says of itself has the types that a task reads.
 
     What cannot be had yet, as of files that are still to be found, is not looked at.
 
@@ -255,7 +267,7 @@ def _takes_train(model: object) -> bool:
 
 
 def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Nothing where logits lie where the model says: labels are brought to this grid.
+    """Returns nothing where logits lie where the model says: labels are brought to this grid.
 
     Args:
       model: the network.
@@ -279,7 +291,9 @@ def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> N
 
 
 def _is_framed(model: Framed, size: tuple[int, int], grid: tuple[int, int]) -> bool:
-    """Whether an image is large enough for so many pixels in its centre, and not for more."""
+    """Returns whether an image is large enough for so many pixels in its centre, and not for
+    more.
+    """
     enough, more = model.canvas(*grid), model.canvas(grid[0] + 1, grid[1] + 1)
     sides = zip(enough, size, more, strict=True)
     return all(least <= side < next_larger for least, side, next_larger in sides)

@@ -8,7 +8,7 @@ import sys
 
 
 def program(command: str) -> str:
-    """The name by which the running command was called, for its usage line.
+    """Returns the name by which the running command was called, for its usage line.
 
     `segjax-predict` or `segjax predict` where that is how it was, else the form that works
     everywhere, `python -m segjax.predict`.
@@ -37,7 +37,9 @@ def restart_in_utf8() -> None:
 
 
 def _is_our_process() -> bool:
-    """Whether Python was started for a command: as `python -m segjax...` or its own script."""
+    """Returns whether Python was started for a command: as `python -m segjax...` or its own
+    script.
+    """
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None:

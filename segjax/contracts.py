@@ -23,7 +23,7 @@ FULL_SCALE: Mapping[str, float] = {
 
 
 def full_scale(dtype: Any) -> float:
-    """The value of full brightness in images of this dtype.
+    """Returns the value of full brightness in images of this dtype.
 
     >>> full_scale(np.uint8), full_scale(np.float32)
     (255.0, 1.0)
@@ -90,7 +90,7 @@ class Backbone(Protocol):
         ...
 
     def __call__(self, image: Array, *, train: bool) -> Features:
-        """c1 … c5."""
+        """Returns c1 … c5."""
         ...
 
 
@@ -109,7 +109,7 @@ class Model(Protocol):
         ...
 
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits b h w k."""
+        """Returns logits b h w k."""
         ...
 
 
@@ -126,7 +126,7 @@ class Framed(Protocol):
     """A model that answers for the centre of its image: the valid-convolution U-Net."""
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """The smallest image whose logits cover height × width pixels."""
+        """Returns the smallest image whose logits cover height × width pixels."""
         ...
 
 

@@ -29,7 +29,7 @@ WIDTH = 96
 
 
 def describe_lines(value: Any, *, path: str = "", short: bool = False) -> Iterator[str]:
-    """Lines `path = value`, in the order of the fields, for everything below `value`.
+    """Returns lines `path = value`, in the order of the fields, for everything below `value`.
 
     With `short`, long tuples are shortened and folded, in a form that `replace_at` still reads;
     such a description is for people, the other one for comparing.
@@ -48,7 +48,7 @@ def describe_lines(value: Any, *, path: str = "", short: bool = False) -> Iterat
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """(name, value) of fields and items; nothing for what is printed whole."""
+    """Returns (name, value) of fields and items; nothing for what is printed whole."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from ((name, getattr(value, name)) for name in fields(value))
     elif isinstance(value, (tuple, list)) and not _is_literal(value):
@@ -56,7 +56,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def fields(value: Any) -> list[str]:
-    """Names of a dataclass's own settings; Linen's `parent` and `name` are none."""
+    """Returns names of a dataclass's own settings; Linen's `parent` and `name` are none."""
     hidden = ("parent", "name") if isinstance(value, nn.Module) else ()
     return [f.name for f in dataclasses.fields(value) if f.init and f.name not in hidden]
 
@@ -93,7 +93,8 @@ def _dotted(value: Any) -> str:
 
 
 def replace_at(value: Any, path: str, text: str) -> Any:
-    """`value` with the field at `path` set to what `text` says; `value` itself is unchanged.
+    """Returns `value` with the field at `path` set to what `text` says; `value` itself is
+    unchanged.
 
     Args:
       value: a dataclass, tuple or mapping, nested as it may be.
@@ -135,7 +136,7 @@ def _replace(value: Any, keys: list[str], text: str, path: str) -> Any:
 
 
 def replace(value: Any, /, **changes: Any) -> Any:
-    """A copy of a dataclass or Linen module with the given fields changed."""
+    """Returns a copy of a dataclass or Linen module with the given fields changed."""
     return (
         value.clone(**changes)
         if isinstance(value, nn.Module)
@@ -152,7 +153,7 @@ def _index(key: str, length: int, path: str) -> int:
 
 
 def _parse(text: str, hint: Any, path: str) -> Any:
-    """The value that `text` stands for, of the type that `hint` asks for."""
+    """Returns the value that `text` stands for, of the type that `hint` asks for."""
     remedy = ""
     try:
         value = _Evaluator(text.strip()).value()
@@ -188,7 +189,7 @@ class _Evaluator:
         self._text = text
 
     def value(self) -> Any:
-        """What the text stands for.
+        """Returns what the text stands for.
 
         Raises:
           InputError: a module has no such name, or a call fails.
@@ -232,7 +233,9 @@ class _Evaluator:
             raise InputError(f"{ast.unparse(node.func)}: {error}") from error
 
     def _argument(self, node: ast.expr) -> Any:
-        """An argument of a call; what is no value, such as runs/quickstart, is its text."""
+        """Returns an argument of a call; what is no value, such as runs/quickstart, is its
+        text.
+        """
         try:
             return self._of(node)
         except _NoValue:
@@ -260,7 +263,7 @@ def _imported(name: str) -> Any:
 
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
-    """Resolved annotations of a dataclass; empty where they cannot be resolved."""
+    """Returns resolved annotations of a dataclass; empty where they cannot be resolved."""
     try:
         return typing.get_type_hints(cls)
     except (NameError, TypeError, AttributeError):
@@ -268,7 +271,9 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def matches_type(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the annotated type; True where the annotation says too little."""
+    """Returns whether `value` is of the annotated type; True where the annotation says too
+    little.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, (str, typing.TypeVar)):
         return True
@@ -311,12 +316,14 @@ def _is_instance(value: Any, cls: Any) -> bool:
 
 
 def type_name(hint: Any) -> str:
-    """An annotation as a reader would write it."""
+    """Returns an annotation as a reader would write it."""
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
 def _mismatch(value: Any, hint: Any) -> str:
-    """What is wrong with a value; where part of a contract is missing, what to write."""
+    """Returns what is wrong with a value; where part of a contract is missing, what to
+    write.
+    """
     is_protocol = getattr(hint, "_is_protocol", False)
     is_uncalled = isinstance(value, type | functools.partial)
     if is_protocol and (is_uncalled or len(missing(value, hint)) < len(protocol_members(hint))):
@@ -325,7 +332,8 @@ def _mismatch(value: Any, hint: Any) -> str:
 
 
 def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
-    """A sentence for each field, at any depth, of a type not annotated or without a name.
+    """Returns a sentence for each field, at any depth, of a type not annotated or without a
+    name.
 
     What two programs may print alike, a lambda or an address, would let one resume the other.
     """

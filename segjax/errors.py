@@ -20,7 +20,7 @@ class InputError(ValueError):
 
 
 def first_of(names: Sequence[str], *, most: int = 8) -> str:
-    """Names for a message, up to so many, and how many more there are.
+    """Returns names for a message, up to so many, and how many more there are.
 
     >>> first_of(["a", "b", "c"], most=2)
     'a, b and 1 more'

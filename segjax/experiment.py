@@ -95,7 +95,9 @@ class Optimizer(Protocol):
     """Anything that builds an optax transformation for a run of so many steps."""
 
     def build(self, steps: int, params: Mapping[str, Any]) -> Any:
-        """The transformation; `params` (shapes suffice) lets path patterns be checked."""
+        """Returns the transformation; `params` (shapes suffice) lets path patterns be
+        checked.
+        """
         ...
 
 
@@ -105,7 +107,8 @@ class Initial(Protocol):
     def load(
         self, model: nn.Module, *, channels: int, seed: int, note: Callable[[str], None]
     ) -> Mapping[str, Any]:
-        """The variables for images of so many channels; those it lacks start from the seed.
+        """Returns the variables for images of so many channels; those it lacks start from the
+        seed.
 
         `note` takes each line that a user should read about them.
         """
@@ -185,7 +188,8 @@ ELSEWHERE = ("directory", "download", "max_megapixels")
 
 
 def load(path: str | pathlib.Path) -> Experiment:
-    """The `experiment` that a Python file defines, its fields checked against their types.
+    """Returns the `experiment` that a Python file defines, its fields checked against their
+    types.
 
     Raises:
       InputError: no such file, no `experiment` in it or a list of them, or a field of the wrong
@@ -202,7 +206,7 @@ def load(path: str | pathlib.Path) -> Experiment:
 
 
 def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
-    """The experiments of a Python file, checked, and whether it is a list.
+    """Returns the experiments of a Python file, checked, and whether it is a list.
 
     A file defines one `experiment`, or the list `experiments` of an ablation.
 
@@ -224,7 +228,7 @@ def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
 
 
 def checked(experiment: Experiment, where: str) -> Experiment:
-    """The experiment itself.
+    """Returns the experiment itself.
 
     Raises:
       InputError: fields of the wrong type.
@@ -235,7 +239,7 @@ def checked(experiment: Experiment, where: str) -> Experiment:
 
 
 def trajectory(description: str) -> dict[str, str]:
-    """The lines of a description that decide the parameters, as {path: value}.
+    """Returns the lines of a description that decide the parameters, as {path: value}.
 
     Descriptions for people, which `describe` shortens, are not read. A field that is None, or
     `UNSAID`, counts as unset: so a run from before the field was there goes on.

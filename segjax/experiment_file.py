@@ -10,7 +10,7 @@ from segjax.errors import InputError, UserCodeError
 
 
 def run_experiment_file(path: pathlib.Path) -> ModuleType:
-    """The file as a module, whose neighbours it may import.
+    """Returns the file as a module, whose neighbours it may import.
 
     Raises:
       InputError: there is no such file, or it is not a Python file.

@@ -19,12 +19,13 @@ MOST_LISTED = 8
 
 
 def as_array(values: Any) -> Any:
-    """The array itself, NumPy's or JAX's; nested lists and pictures as NumPy arrays."""
+    """Returns the array itself, NumPy's or JAX's; nested lists and pictures as NumPy arrays."""
     return values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
 
 
 def as_ids(what: str, values: Any) -> Any:
-    """The map as an array of whole numbers in which every value is kept: int32 or wider.
+    """Returns the map as an array of whole numbers in which every value is kept: int32 or
+    wider.
 
     Args:
       what: what the values are called in a message, such as "labels".
@@ -45,7 +46,9 @@ def as_ids(what: str, values: Any) -> Any:
 
 
 def equals(ids: Any, value: int | None) -> Any:
-    """Where `as_ids` hold a value, which their dtype may be unable to hold; None: nowhere."""
+    """Returns where `as_ids` hold a value, which their dtype may be unable to hold; None:
+    nowhere.
+    """
     if value is None:
         return (jnp if isinstance(ids, jax.Array) else np).zeros(ids.shape, bool)
     limits = np.iinfo(ids.dtype)
@@ -55,7 +58,7 @@ def equals(ids: Any, value: int | None) -> Any:
 
 
 def no_class(ids: Any, num_classes: int, *, ignore: int | None = IGNORE) -> Any:
-    """Where `as_ids` hold neither a class id nor the ignored label."""
+    """Returns where `as_ids` hold neither a class id nor the ignored label."""
     outside = (ids < 0) | (ids >= num_classes)
     return outside if ignore is None else outside & ~equals(ids, ignore)
 
@@ -77,14 +80,14 @@ def check_ids(what: str, ids: Any, num_classes: int, *, ignore: int | None = IGN
 
 
 def listed(ids: np.ndarray) -> str:
-    """The distinct ids in brackets, ascending, the first few of many."""
+    """Returns the distinct ids in brackets, ascending, the first few of many."""
     found = np.unique(ids).tolist()
     more = ", ..." if len(found) > MOST_LISTED else ""
     return f"[{', '.join(map(str, found[:MOST_LISTED]))}{more}]"
 
 
 def is_traced(values: Any) -> bool:
-    """Whether `jit` traces the array, so that its values cannot be looked at."""
+    """Returns whether `jit` traces the array, so that its values cannot be looked at."""
     return isinstance(values, jax.core.Tracer)
 
 
@@ -136,7 +139,7 @@ def check_planes(example: Example, *, planes: bool = False) -> None:
 
 
 def example_name(example: Example) -> str:
-    """What messages call an example: by its name, where it has one."""
+    """Returns what messages call an example: by its name, where it has one."""
     return f"Example {example.get('name', '(without a name)')!r}"
 
 

@@ -28,7 +28,7 @@ from segjax.train.workdir import check_owner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Returns the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     return run_command(lambda: _run(_parser().parse_args(arguments)))

@@ -18,7 +18,7 @@ MOST = 2**16
 
 
 def shortened(value: Any, *, width: int) -> str:
-    """A literal's `repr` where that fits the width, else runs of its items as a rule.
+    """Returns a literal's `repr` where that fits the width, else runs of its items as a rule.
 
     >>> shortened(tuple(range(0, 60, 3)), width=40)
     '(*range(0, 60, 3),)'
@@ -56,7 +56,7 @@ def folded(value: Any, *, width: int) -> str:
 
 
 def _items(values: Sequence[Any], width: int) -> Iterator[str]:
-    """The items as text, with each run of at least `SHORTEST_RUN` as one."""
+    """Returns the items as text, with each run of at least `SHORTEST_RUN` as one."""
     start = 0
     while start < len(values):
         length, text = _longest_run(values[start:])
@@ -69,7 +69,7 @@ def _items(values: Sequence[Any], width: int) -> Iterator[str]:
 
 
 def _longest_run(values: Sequence[Any]) -> tuple[int, str]:
-    """(how many items from the first on follow a rule, the rule)."""
+    """Returns (how many items from the first on follow a rule, the rule)."""
     if len(values) < SHORTEST_RUN:
         return 0, ""
     first = values[0]
@@ -92,7 +92,7 @@ def _while(values: Sequence[Any], fits: Callable[[int], bool]) -> int:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal and printed alike: 1, 1.0 and True are not the same."""
+    """Returns equal and printed alike: 1, 1.0 and True are not the same."""
     return type(one) is type(other) and one == other and repr(one) == repr(other)
 
 
@@ -114,7 +114,7 @@ def _range(start: int, step: int, count: int) -> str:
 
 
 def spread(node: ast.expr, value_of: Callable[[ast.expr], Any]) -> Sequence[Any] | None:
-    """The items that stand behind a star, or None for what is no rule of `shortened`.
+    """Returns the items that stand behind a star, or None for what is no rule of `shortened`.
 
     `range(…)`, `zip(…)` of rules, `(…) * n`, or a tuple, whose items `value_of` reads.
 

@@ -37,7 +37,8 @@ from segjax.labels import (
 def softmax_cross_entropy(
     logits: Float[Array, "b h w k"], batch: Batch
 ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """Cross-entropy of the softmax over classes, summed over the pixels that are not ignored.
+    """Returns Cross-entropy of the softmax over classes, summed over the pixels that are not
+    ignored.
 
         total = Σ w · (log Σ_k exp z_k − z_label),    weight = Σ w
 
@@ -74,7 +75,9 @@ def softmax_cross_entropy(
 
 
 def _labels(logits: Array, batch: Batch) -> Array:
-    """The labels, once shapes fit; their values are checked too, unless they are traced."""
+    """Returns the labels, once shapes fit; their values are checked too, unless they are
+    traced.
+    """
     k = logits.shape[-1]
     if k < 2:
         raise ValueError(
@@ -94,14 +97,18 @@ def _labels(logits: Array, batch: Batch) -> Array:
 
 
 def _counted_weights(given: Array, ignored: Array, wrong: Array) -> tuple[Array, Array]:
-    """The weights, 0 where ignored and NaN where nothing can be counted; where scores count."""
+    """Returns the weights, 0 where ignored and NaN where nothing can be counted; where scores
+    count.
+    """
     broken = jnp.where(wrong | ~((given >= 0) & (given < jnp.inf)), jnp.nan, given)
     weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
     return weight, ~(ignored | (given == 0))
 
 
 def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
-    """The weight map in `dtype` or better, once it is known to hold weights, or traced."""
+    """Returns the weight map in `dtype` or better, once it is known to hold weights, or
+    traced.
+    """
     weight = as_array(weight)
     if not is_traced(weight) and not is_traced(ignored):
         counted = np.asarray(weight)[~np.asarray(ignored)]
@@ -151,7 +158,7 @@ class ClassWeightedCrossEntropy:
     def __call__(
         self, logits: Float[Array, "b h w k"], batch: Batch
     ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-        """{"cross_entropy": (total, weight)}; see `softmax_cross_entropy`.
+        """Returns {"cross_entropy": (total, weight)}; see `softmax_cross_entropy`.
 
         Raises:
           ValueError: the logits have another number of classes than there are weights, or
@@ -173,7 +180,8 @@ class ClassWeightedCrossEntropy:
 def sigmoid_cross_entropy(
     logits: Float[Array, "b h w k"], batch: Batch
 ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """Binary cross-entropy of the sigmoid of each plane, summed over what is not ignored.
+    """Returns binary cross-entropy of the sigmoid of each plane, summed over what is not
+    ignored.
 
         total = Σ w · softplus(−z) where the label is 1, w · softplus(z) where it is 0
         weight = Σ w
@@ -211,7 +219,9 @@ def sigmoid_cross_entropy(
 
 
 def _planes(logits: Array, batch: Batch) -> tuple[Array, Any]:
-    """Label and weight as b h w k, once shapes and, unless traced, the label's values fit."""
+    """Returns label and weight as b h w k, once shapes and, unless traced, the label's values
+    fit.
+    """
     *pixels, k = logits.shape
     if (kind := as_array(batch["label"]).dtype).kind not in "iub":
         raise ValueError(
@@ -275,7 +285,7 @@ class PositiveWeightedCrossEntropy:
     def __call__(
         self, logits: Float[Array, "b h w k"], batch: Batch
     ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-        """{"binary_cross_entropy": (total, weight)}; see `sigmoid_cross_entropy`.
+        """Returns {"binary_cross_entropy": (total, weight)}; see `sigmoid_cross_entropy`.
 
         Raises:
           ValueError: the logits have another number of classes than there are weights, or
@@ -293,7 +303,7 @@ class PositiveWeightedCrossEntropy:
 
 
 def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> Batch:
-    """The batch with `label` and `weight` brought to a network's own grid of scores.
+    """Returns the batch with `label` and `weight` brought to a network's own grid of scores.
 
     One mechanism for the papers whose loss does not live on the image's grid: every `stride`-th
     pixel from the first (DeepLab v1 and v2 train on their stride-8 map), then the centre (the

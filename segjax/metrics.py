@@ -81,7 +81,9 @@ def confusion_matrix(
 
 
 def iou(confusion: Confusion) -> Float[np.ndarray, " k"]:
-    """Intersection over union by class; NaN for one absent from truth and prediction."""
+    """Returns intersection over union by class; NaN for one absent from truth and
+    prediction.
+    """
     counts = _counts(confusion)
     intersection = np.diag(counts)
     union = counts.sum(0) + counts.sum(1) - intersection
@@ -89,12 +91,14 @@ def iou(confusion: Confusion) -> Float[np.ndarray, " k"]:
 
 
 def mean_iou(confusion: Confusion) -> float:
-    """Mean of `iou` over the classes that occur in truth or prediction; NaN when none does."""
+    """Returns mean of `iou` over the classes that occur in truth or prediction; NaN when none
+    does.
+    """
     return _mean(iou(confusion))
 
 
 def mean_iou_over_true_classes(confusion: Confusion) -> float:
-    """Mean of `iou` over the classes that occur in the truth; NaN when none does.
+    """Returns mean of `iou` over the classes that occur in the truth; NaN when none does.
 
     `mean_iou` also counts classes that are only predicted, each as 0. Both are in use: name the
     one that you report.
@@ -103,19 +107,21 @@ def mean_iou_over_true_classes(confusion: Confusion) -> float:
 
 
 def pixel_accuracy(confusion: Confusion) -> float:
-    """Share of the counted pixels whose class is right; NaN when none was counted."""
+    """Returns share of the counted pixels whose class is right; NaN when none was counted."""
     counts = _counts(confusion)
     return float(_divide(np.trace(counts), counts.sum()))
 
 
 def mean_accuracy(confusion: Confusion) -> float:
-    """Mean over the classes with truth of the share of their pixels that is right (recall)."""
+    """Returns mean over the classes with truth of the share of their pixels that is right
+    (recall).
+    """
     counts = _counts(confusion)
     return _mean(_divide(np.diag(counts), counts.sum(1)))
 
 
 def frequency_weighted_iou(confusion: Confusion) -> float:
-    """Mean of `iou` weighted by each class's share of the true pixels."""
+    """Returns mean of `iou` weighted by each class's share of the true pixels."""
     counts = _counts(confusion)
     frequency = _divide(counts.sum(1), counts.sum())
     present = counts.sum(1) > 0
@@ -123,18 +129,20 @@ def frequency_weighted_iou(confusion: Confusion) -> float:
 
 
 def occurring(confusion: Confusion) -> Bool[np.ndarray, " k"]:
-    """Which classes occur in the truth or the prediction: those that `mean_iou` is over."""
+    """Returns which classes occur in the truth or the prediction: those that `mean_iou` is
+    over.
+    """
     counts = _counts(confusion)
     return (counts.sum(0) + counts.sum(1)) > 0
 
 
 def with_truth(confusion: Confusion) -> Bool[np.ndarray, " k"]:
-    """Which classes occur in the truth: those that `mean_accuracy` is over."""
+    """Returns which classes occur in the truth: those that `mean_accuracy` is over."""
     return _counts(confusion).sum(1) > 0
 
 
 def _counts(confusion: Confusion) -> Int64[np.ndarray, "k k"]:
-    """The matrix in int64, once it is known to hold counts."""
+    """Returns the matrix in int64, once it is known to hold counts."""
     counts = np.asarray(as_array(confusion))
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
         raise ValueError(f"A confusion matrix has shape k k, got {counts.shape}.")

@@ -34,7 +34,7 @@ class Normalize:
             raise InputError(f"normalize.std={self.std} must not be zero: it divides.")
 
     def __call__(self, image: Array) -> Float[Array, "b h w c"]:
-        """float32 images, normalised.
+        """Returns float32 images, normalised.
 
         Raises:
           ValueError: the image has another number of channels than the mean.

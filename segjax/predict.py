@@ -50,7 +50,7 @@ from segjax.train.workdir import open_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Returns the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     kept = "the same command skips what is finished."
@@ -164,7 +164,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
-    """The experiment as it predicts here.
+    """Returns the experiment as it predicts here.
 
     How training shared its images says nothing of this machine's devices.
     """
@@ -174,7 +174,7 @@ def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experime
 
 
 def _classes(experiment: Experiment) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and colours by label id; none where the task's data have no classes."""
+    """Returns names and colours by label id; none where the task's data have no classes."""
     data = experiment.eval_data
     if declares(data, LabelledDataset):
         return tuple(data.class_names), data.palette
@@ -200,7 +200,9 @@ def _checked_sources(
 
 
 def _made_by(workdir: pathlib.Path, experiment: Experiment, step: int) -> dict:
-    """What decides the masks: the run, its step and when that was saved, and the predictor."""
+    """Returns what decides the masks: the run, its step and when that was saved, and the
+    predictor.
+    """
     folder = workdir.resolve()
     saved = (folder / FOLDER / str(step)).stat().st_mtime
     evaluation = experiment.evaluation
@@ -218,7 +220,7 @@ def _made_by(workdir: pathlib.Path, experiment: Experiment, step: int) -> dict:
 
 
 def _entries(work: Writer, sources: Sequence[Input]) -> list[Entry]:
-    """What became of each image of all sources, in order."""
+    """Returns what became of each image of all sources, in order."""
     total = sum(map(expected_frames, sources))
     progress = Progress("predict", first=0, total=total, unit="image")
     entries: list[Entry] = []

@@ -59,7 +59,8 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def asked_way(experiment: Experiment, options: argparse.Namespace) -> Experiment:
-    """The experiment with the wrappers that the options name in place of its own, if any.
+    """Returns the experiment with the wrappers that the options name in place of its own, if
+    any.
 
     `--pad-to-multiple` goes around either; `--side` is not among them.
 
@@ -82,7 +83,7 @@ def asked_way(experiment: Experiment, options: argparse.Namespace) -> Experiment
 
 
 def asked_side(options: argparse.Namespace) -> int | None:
-    """The longest side that is predicted; None for images of any size.
+    """Returns the longest side that is predicted; None for images of any size.
 
     Raises:
       InputError: it is too small for a network.
@@ -97,7 +98,7 @@ def asked_side(options: argparse.Namespace) -> int | None:
 
 
 def with_side(experiment: Experiment, side: int | None) -> Experiment:
-    """The experiment as it predicts images of at most such a side, or of any."""
+    """Returns the experiment as it predicts images of at most such a side, or of any."""
     if side is None:
         return experiment
     return _predicting(experiment, (*experiment.evaluation.wrappers, LongestSide(side)))

@@ -25,7 +25,7 @@ from segjax.train.workdir import open_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Returns the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     return run_command(lambda: _run(_parser().parse_args(arguments)))
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
-    """The limits that the options name.
+    """Returns the limits that the options name.
 
     Raises:
       InputError: one of them, or the port, is out of range.
@@ -111,7 +111,7 @@ def _limits(arguments: argparse.Namespace) -> Limits:
 
 
 def _bound(host: str, port: int) -> PageServer:
-    """A server that has its address, before runs are loaded for it."""
+    """Returns a server that has its address, before runs are loaded for it."""
     try:
         return PageServer(host, port)
     except (OSError, UnicodeError) as error:

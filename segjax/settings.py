@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 def override(experiment: T, setting: str) -> T:
-    """The experiment with one field changed by a setting such as "model.rates=(1, 2, 5)".
+    """Returns the experiment with one field changed by a setting such as "model.rates=(1, 2,
+    5)".
 
     Raises:
       InputError: no `=`, an unknown field (near names are listed) or a wrong type.
@@ -26,7 +27,7 @@ def override(experiment: T, setting: str) -> T:
 
 
 def directory_settings(experiment: Any, directory: str) -> list[str]:
-    """The overrides that point every dataset of the experiment to `directory`.
+    """Returns the overrides that point every dataset of the experiment to `directory`.
 
     Raises:
       InputError: no dataset of the experiment has a directory.
@@ -41,7 +42,7 @@ def directory_settings(experiment: Any, directory: str) -> list[str]:
 
 
 def describe(experiment: Any, *, short: bool = False) -> str:
-    """The whole experiment as `path = value` lines; each is one that `override` takes.
+    """Returns the whole experiment as `path = value` lines; each is one that `override` takes.
 
     With `short`, long tuples are shortened and folded, for people.
     """
@@ -49,5 +50,5 @@ def describe(experiment: Any, *, short: bool = False) -> str:
 
 
 def short_hash(settings: Sequence[str]) -> str:
-    """Six hexadecimal digits that stand for a list of overrides."""
+    """Returns six hexadecimal digits that stand for a list of overrides."""
     return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:6]

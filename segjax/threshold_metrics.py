@@ -72,7 +72,7 @@ def probability_histogram(
 
 
 def thresholds(histogram: Integer[np.ndarray, "k 2 n"]) -> Float64[np.ndarray, " n"]:
-    """The thresholds t of a histogram: p ≥ t is predicted as the class."""
+    """Returns the thresholds t of a histogram: p ≥ t is predicted as the class."""
     bins = histogram.shape[-1]
     return np.arange(bins) / bins
 
@@ -80,7 +80,8 @@ def thresholds(histogram: Integer[np.ndarray, "k 2 n"]) -> Float64[np.ndarray, "
 def confusion_by_threshold(
     histogram: Integer[np.ndarray, "k 2 n"],
 ) -> Int64[np.ndarray, "k n 2 2"]:
-    """One 2 × 2 matrix a class and threshold; those of p ≥ t, as `binary_confusion` counts it.
+    """Returns one 2 × 2 matrix a class and threshold; those of p ≥ t, as `binary_confusion`
+    counts it.
 
     >>> confusion_by_threshold(np.array([[[3, 1], [0, 2]]])).tolist()
     [[[[0, 4], [0, 2]], [[3, 1], [0, 2]]]]
@@ -91,31 +92,33 @@ def confusion_by_threshold(
 
 
 def iou(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Intersection over union; NaN where the class is neither there nor predicted."""
+    """Returns intersection over union; NaN where the class is neither there nor predicted."""
     tp, fp, fn = _parts(confusion)
     return _divide(tp, tp + fp + fn)
 
 
 def dice(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Dice coefficient, which is F1; NaN where the class is neither there nor predicted."""
+    """Returns Dice coefficient, which is F1; NaN where the class is neither there nor
+    predicted.
+    """
     tp, fp, fn = _parts(confusion)
     return _divide(2 * tp, 2 * tp + fp + fn)
 
 
 def precision(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Share of the predicted pixels that are right; NaN where none is predicted."""
+    """Returns share of the predicted pixels that are right; NaN where none is predicted."""
     tp, fp, _ = _parts(confusion)
     return _divide(tp, tp + fp)
 
 
 def recall(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Share of the class's pixels that are predicted; NaN where it has none."""
+    """Returns share of the class's pixels that are predicted; NaN where it has none."""
     tp, _, fn = _parts(confusion)
     return _divide(tp, tp + fn)
 
 
 def mean_over_classes(scores: Float64[np.ndarray, "k *a"]) -> Float64[np.ndarray, "*a"]:
-    """Mean over the first axis of what is not NaN; NaN where nothing else is.
+    """Returns mean over the first axis of what is not NaN; NaN where nothing else is.
 
     >>> mean_over_classes(np.array([[1.0, np.nan], [0.5, np.nan]])).tolist()
     [0.75, nan]
@@ -125,7 +128,8 @@ def mean_over_classes(scores: Float64[np.ndarray, "k *a"]) -> Float64[np.ndarray
 
 
 def best_threshold(histogram: Integer[np.ndarray, "k 2 n"]) -> float:
-    """The threshold of the largest mean Dice over classes; the middle of several; NaN: none.
+    """Returns the threshold of the largest mean Dice over classes; the middle of several; NaN:
+    none.
 
     It is chosen by what it is scored on: what is reported at it says so.
     """
@@ -139,7 +143,7 @@ def best_threshold(histogram: Integer[np.ndarray, "k 2 n"]) -> float:
 def image_curves(
     histogram: Integer[np.ndarray, "k 2 n"],
 ) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, "k n"]]:
-    """(precision, recall) by class and threshold of one image, for means over images.
+    """Returns (precision, recall) by class and threshold of one image, for means over images.
 
     As U²-Net's evaluation has it (Qin et al., 2020, section 4.3, and the authors' tool):
     precision is 0 where nothing is predicted. Both are NaN where the image has no pixel of the
@@ -157,7 +161,7 @@ def f_measure(
     *,
     beta_squared: float = BETA_SQUARED,
 ) -> Float64[np.ndarray, "*a"]:
-    """F_β = (1 + β²) · P · R / (β² · P + R); 0 where both are 0.
+    """Returns F_β = (1 + β²) · P · R / (β² · P + R); 0 where both are 0.
 
     The maximal F-measure of papers on salient objects is the largest over thresholds of that of
     the mean precision and the mean recall over images, not the mean of images' own maxima.
@@ -170,7 +174,7 @@ def f_measure(
 
 
 def absolute_error(labels: Any, probabilities: Any) -> Float64[np.ndarray, "k 2"]:
-    """(Σ |p − label|, pixels) by class, leaving out label 255; in float64.
+    """Returns (Σ |p − label|, pixels) by class, leaving out label 255; in float64.
 
     Raises:
       ValueError: as `probability_histogram`.
@@ -203,7 +207,7 @@ def _probabilities(values: Any) -> np.ndarray:
 
 
 def _count(truth: np.ndarray, column: np.ndarray, columns: int) -> np.ndarray:
-    """Pixels by (class, truth, column), of `truth` … k and `column` … k."""
+    """Returns pixels by (class, truth, column), of `truth` … k and `column` … k."""
     k = truth.shape[-1]
     counted = truth != IGNORE
     cell = (np.arange(k) * 2 + truth) * columns + column
@@ -211,7 +215,7 @@ def _count(truth: np.ndarray, column: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _parts(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """TP, FP, FN of matrices … 2 2."""
+    """Returns TP, FP, FN of matrices … 2 2."""
     if confusion.shape[-2:] != (2, 2) or confusion.dtype.kind not in "iu":
         raise ValueError(
             f"A confusion of planes holds counts, … 2 2, got {confusion.dtype} of shape "

@@ -42,7 +42,7 @@ class Pretrained:
     key: str | None = None
 
     def find(self) -> pathlib.Path:
-        """The file, from the hub where it has to be; so a wrong path is known at once.
+        """Returns the file, from the hub where it has to be; so a wrong path is known at once.
 
         Raises:
           InputError: there is no such file.
@@ -57,7 +57,7 @@ class Pretrained:
         seed: int = 0,
         note: Callable[[str], None] = print,
     ) -> Variables:
-        """The variables for `model`; see `load`."""
+        """Returns the variables for `model`; see `load`."""
         return load(
             self.source,
             model,
@@ -79,7 +79,8 @@ def load(
     key: str | None = None,
     note: Callable[[str], None] = print,
 ) -> Variables:
-    """All variables of `model`: from a file, and what the file cannot have, from a seed.
+    """Returns all variables of `model`: from a file, and what the file cannot have, from a
+    seed.
 
     The file is one that `save` wrote, or torchvision's or timm's; a classification checkpoint
     goes into the model's backbone. The model's `classifiers`, where the file's are for another
@@ -145,7 +146,7 @@ def save(path: str | pathlib.Path, variables: Variables, *, description: str = "
 
 
 def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:
-    """Shapes and dtypes of all of a network's variables; nothing is computed.
+    """Returns shapes and dtypes of all of a network's variables; nothing is computed.
 
     Raises:
       ValueError: the network refuses its image or its own fields.
@@ -154,7 +155,7 @@ def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:
 
 
 def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """{"params/conv1/kernel": shape} of a Flax tree of collections."""
+    """Returns {"params/conv1/kernel": shape} of a Flax tree of collections."""
     flat: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
     return {name: tuple(leaf.shape) for name, leaf in flat.items()}
 
@@ -162,10 +163,10 @@ def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def _initialised(
     model: nn.Module, channels: int, seed: int, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """What the model itself has under these names; the others are never computed."""
+    """Returns what the model itself has under these names; the others are never computed."""
 
     def draw():
-        """The named ones of all variables."""
+        """Returns the named ones of all variables."""
         flat = flatten_dict(dict(_init(model, channels, seed)), sep="/")
         return {name: flat[name] for name in names}
 

@@ -12,7 +12,9 @@ from segjax.errors import InputError
 
 
 def cache_root() -> pathlib.Path:
-    """`SEGJAX_CACHE` if set, else `segjax` in the user's cache folder (`XDG_CACHE_HOME`)."""
+    """Returns `SEGJAX_CACHE` if set, else `segjax` in the user's cache folder
+    (`XDG_CACHE_HOME`).
+    """
     if root := os.environ.get("SEGJAX_CACHE"):
         return pathlib.Path(root).expanduser().resolve()
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -21,7 +23,7 @@ def cache_root() -> pathlib.Path:
 
 @contextlib.contextmanager
 def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder in `root` to fill and rename; what is left of it goes at the end.
+    """Returns a new folder in `root` to fill and rename; what is left of it goes at the end.
 
     Raises:
       InputError: `root` cannot be written, or its disk is full.
@@ -50,7 +52,9 @@ def _sweep(root: pathlib.Path) -> None:
 
 
 def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
-    """`partial` becomes `folder`, unless another process was faster: its folder is as good."""
+    """Returns `partial` becomes `folder`, unless another process was faster: its folder is as
+    good.
+    """
     try:
         os.rename(partial, folder)
     except OSError:

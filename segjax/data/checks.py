@@ -26,7 +26,7 @@ class CheckExample(Protocol):
 
 
 def class_map_check(dataset: Any) -> CheckExample:
-    """`check_example` with the class names of a `LabelledDataset`."""
+    """Returns `check_example` with the class names of a `LabelledDataset`."""
     return partial(check_example, class_names=dataset.class_names)
 
 
@@ -112,7 +112,7 @@ def check_plane_example(
 
 
 def read_example(dataset: Dataset, index: int) -> Example:
-    """An example of a dataset as it is, once it is known to be one.
+    """Returns an example of a dataset as it is, once it is known to be one.
 
     Raises:
       InputError: it is no mapping with a NumPy image and label and a name.
@@ -155,7 +155,7 @@ def check_same_channels(example: Example, channels: int, *, transformed: bool = 
 
 
 def checked_example(dataset: Dataset, index: int, check: CheckExample) -> Example:
-    """An example of a dataset as it is, once `check` has nothing against it."""
+    """Returns an example of a dataset as it is, once `check` has nothing against it."""
     example = read_example(dataset, index)
     check(example)
     return example
@@ -178,7 +178,9 @@ def _check_label(who: str, label: np.ndarray, k: int) -> None:
 
 
 def _are_classes(label: np.ndarray, k: int) -> bool:
-    """Whether all labels are classes or 255, where 8 bits hold them; False: look closer."""
+    """Returns whether all labels are classes or 255, where 8 bits hold them; False: look
+    closer.
+    """
     low, high = _extremes(label)
     if low < 0 or high > IGNORE:
         return False
@@ -187,7 +189,9 @@ def _are_classes(label: np.ndarray, k: int) -> bool:
 
 
 def _extremes(array: np.ndarray) -> tuple[Any, Any]:
-    """The smallest and the largest value, NaN where there is one; zeros of an empty array."""
+    """Returns the smallest and the largest value, NaN where there is one; zeros of an empty
+    array.
+    """
     return (array.min(), array.max()) if array.size else (0, 0)
 
 

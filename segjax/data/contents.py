@@ -25,7 +25,9 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamps(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, Stamp | None]:
-    """The stamp of each file, to be taken before it is read; None where it is too young."""
+    """Returns the stamp of each file, to be taken before it is read; None where it is too
+    young.
+    """
     now = time.time_ns()
     return {path: _stamp(path, now) for path in paths}
 
@@ -38,12 +40,12 @@ def _stamp(path: pathlib.Path, now: int) -> Stamp | None:
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of a file's contents, in hexadecimal."""
+    """Returns SHA-256 of a file's contents, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """The digest of each file, read in pieces over all cores."""
+    """Returns the digest of each file, read in pieces over all cores."""
 
     def read(path: pathlib.Path) -> str:
         with open(path, "rb") as file:
@@ -57,7 +59,9 @@ def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
 def remembered(
     memo: pathlib.Path, now: Mapping[pathlib.Path, Stamp | None]
 ) -> dict[pathlib.Path, str] | None:
-    """Digests of the files whose stamps are those in the memo; None where there is no memo."""
+    """Returns digests of the files whose stamps are those in the memo; None where there is no
+    memo.
+    """
     try:
         lines = json.loads(memo.read_text(encoding="utf-8"))
         return {

@@ -82,7 +82,7 @@ class Page:
 def open_image(
     file: pathlib.Path | BinaryIO, *, formats: tuple[str, ...] = FORMATS
 ) -> ImageFile.ImageFile:
-    """The image whose header Pillow has read, with no limit of pixels: check its size.
+    """Returns the image whose header Pillow has read, with no limit of pixels: check its size.
 
     Raises:
       Exception: whatever Pillow raises for a file that is no image.
@@ -119,7 +119,7 @@ _WITHOUT_PILLOWS_LIMIT = _WithoutPillowsLimit()
 
 
 def page_numbers(image: Image.Image) -> list[int]:
-    """The numbers, from 0 on, by which `seek` finds the pages of an opened file.
+    """Returns the numbers, from 0 on, by which `seek` finds the pages of an opened file.
 
     Frames of a GIF, WebP or APNG are pages. Not counted: the preview inside a JPEG, and a
     TIFF's smaller copies and transparency masks, unless it holds nothing else. The image is at
@@ -149,7 +149,9 @@ def _subfile_type(image: Image.Image, number: int) -> int:
 
 
 def page_count(file: pathlib.Path) -> int:
-    """How many images a file holds; 1 also where it cannot be read, which reading it tells."""
+    """Returns how many images a file holds; 1 also where it cannot be read, which reading it
+    tells.
+    """
     with contextlib.suppress(Exception), open_image(file) as image:
         return len(page_numbers(image))
     return 1
@@ -161,7 +163,8 @@ def pages(
     name: pathlib.Path | str,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Iterator[Page]:
-    """Each page in order, decoded when it is asked for; use one before you ask for the next.
+    """Returns each page in order, decoded when it is asked for; use one before you ask for the
+    next.
 
     Raises:
       InputError: the file is missing, no image, truncated, or a page is above the limit; the
@@ -184,7 +187,7 @@ def pages(
 
 
 def decode(path: pathlib.Path, *, limit: Limit = DEFAULT_LIMIT) -> Page:
-    """The one page of a file.
+    """Returns the one page of a file.
 
     Raises:
       InputError: as `pages`, or the file holds more than one.
@@ -198,7 +201,9 @@ def decode(path: pathlib.Path, *, limit: Limit = DEFAULT_LIMIT) -> Page:
 
 
 def stored(image: ImageFile.ImageFile) -> tuple[str, int, bool]:
-    """(raw mode, bits of a sample, whether it is signed) of an opened image, not yet loaded."""
+    """Returns (raw mode, bits of a sample, whether it is signed) of an opened image, not yet
+    loaded.
+    """
     arguments = image.tile[0][3] if image.tile else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     raw = first if isinstance(first, str) else image.mode  # A GIF says nothing, or its bits.

@@ -23,7 +23,7 @@ CLUTTER = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume info
 
 
 def belongs(name: str) -> bool:
-    """Whether a file or folder of this name is part of the folder it lies in.
+    """Returns whether a file or folder of this name is part of the folder it lies in.
 
     Hidden ones are not (`.DS_Store`, `._a.jpg`, which macOS writes beside `a.jpg`,
     `.ipynb_checkpoints`), nor is what a system puts there by itself.
@@ -32,7 +32,7 @@ def belongs(name: str) -> bool:
 
 
 def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathlib.Path]:
-    """Files that belong to a folder and the folders below it, in alphabetical order.
+    """Returns files that belong to a folder and the folders below it, in alphabetical order.
 
     This is the one rule for datasets and for the inputs of `predict`: `belongs`, one of
     `suffixes` (in any case; None: all), and symbolic links are followed. A folder counts once:
@@ -49,7 +49,7 @@ def of_kind(
     walked: Iterable[tuple[pathlib.Path, Sequence[pathlib.Path]]],
     suffixes: Sequence[str] | None,
 ) -> list[pathlib.Path]:
-    """The `members` of a folder that was walked.
+    """Returns the `members` of a folder that was walked.
 
     Raises:
       InputError: as `members`.
@@ -81,7 +81,8 @@ def check_links(paths: Iterable[pathlib.Path]) -> None:
 
 
 def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """(folder, its files and dangling links) of it and of each that belongs to it, once each.
+    """Returns (folder, its files and dangling links) of it and of each that belongs to it, once
+    each.
 
     Folders come before links to folders, so that what lies below is found without links first.
 
@@ -100,7 +101,9 @@ def _walk_real(
     *,
     links: collections.deque[pathlib.Path],
 ) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """`walk` without links to folders, which are appended to `links`, nor `passed` folders."""
+    """Returns `walk` without links to folders, which are appended to `links`, nor `passed`
+    folders.
+    """
     try:
         here = _inode(folder)
         names = sorted(name for name in os.listdir(folder) if belongs(name))
@@ -127,12 +130,12 @@ def _inode(path: pathlib.Path) -> tuple[int, int]:
 
 
 def dangles(path: pathlib.Path) -> bool:
-    """Whether it is a symbolic link to nothing."""
+    """Returns whether it is a symbolic link to nothing."""
     return path.is_symlink() and not path.exists()
 
 
 def existing_folder(directory: str | None, dataset: str, contents: str) -> pathlib.Path:
-    """The user's folder as an absolute path.
+    """Returns the user's folder as an absolute path.
 
     Raises:
       InputError: there is none; the line says which dataset needs one, and what it should hold.
@@ -151,7 +154,7 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
 
 
 def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.Path]:
-    """The `members` of a folder by relative path without suffix, in its composed form.
+    """Returns the `members` of a folder by relative path without suffix, in its composed form.
 
     Raises:
       InputError: the folder is missing, or two files differ in nothing but their suffix or the
@@ -202,7 +205,7 @@ def paired(
     mask_folder: pathlib.Path,
     mask_name: Callable[[str], str] = str,
 ) -> list[Source]:
-    """One source a stem, in the order of `stems`; both dictionaries are by the image's.
+    """Returns one source a stem, in the order of `stems`; both dictionaries are by the image's.
 
     `mask_name` makes the name of an image's mask of its stem, where they differ.
 
@@ -240,7 +243,7 @@ def paired(
 
 
 def _several(name: str) -> str:
-    """What is wrong with a listed name that is more than one, as a clause, or ""."""
+    """Returns what is wrong with a listed name that is more than one, as a clause, or ""."""
     first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
     odd = name.startswith(('"', "'", "#")) or (
         str(first) != name and first.suffix.lower() in IMAGES
@@ -251,7 +254,8 @@ def _several(name: str) -> str:
 def _instead(
     stem: str, folder: pathlib.Path, suffixes: Sequence[str], complete: Collection[str]
 ) -> str:
-    """What lies in the folder and nearly fits, and why it was not taken, as a clause, or "".
+    """Returns what lies in the folder and nearly fits, and why it was not taken, as a clause,
+    or "".
 
     Files of `complete` pairs are the files of others.
     """

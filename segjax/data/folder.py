@@ -208,7 +208,7 @@ def _found(pattern: MaskPattern, folder: pathlib.Path) -> _Masks:
 def _taken(
     images: Mapping[str, pathlib.Path], found: Sequence[_Masks], but: _Masks
 ) -> set[pathlib.Path]:
-    """The mask files that other patterns than `but` give to an image.
+    """Returns the mask files that other patterns than `but` give to an image.
 
     Where one pattern is the end of another, as "*_tumor" of "*_core_tumor", it fits masks of
     the other too.
@@ -225,7 +225,7 @@ def _paired(
     *,
     taken: Collection[pathlib.Path],
 ) -> list[Source]:
-    """Images with their masks of one pattern; `stems` is what a list names, or None."""
+    """Returns images with their masks of one pattern; `stems` is what a list names, or None."""
     free = {name for name, path in masks.files.items() if path not in taken}
     return paired(
         image_files,
@@ -238,7 +238,7 @@ def _paired(
 
 
 def _joined(by_class: Sequence[Sequence[Source]]) -> list[Source]:
-    """One source an image, with the masks of all classes."""
+    """Returns one source an image, with the masks of all classes."""
     return [
         Source(same[0].name, same[0].image, tuple(mask for s in same for mask in s.masks))
         for same in zip(*by_class, strict=True)

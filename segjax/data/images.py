@@ -18,7 +18,7 @@ ORIENTATION = 0x0112
 def read_image(
     path: pathlib.Path, *, channels: int, limit: Limit = DEFAULT_LIMIT
 ) -> UInt8[np.ndarray, "h w c"]:
-    """The pixels of a file, turned as its EXIF data say; 3 channels are RGB, 1 is grey.
+    """Returns the pixels of a file, turned as its EXIF data say; 3 channels are RGB, 1 is grey.
 
     Raises:
       InputError: the file cannot be read, holds several images, or has more than 8 bits a
@@ -28,7 +28,7 @@ def read_image(
 
 
 def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
-    """An image's pixels with an axis of channels, even of one."""
+    """Returns an image's pixels with an axis of channels, even of one."""
     array = np.array(image)
     return array if array.ndim == 3 else array[..., None]
 
@@ -36,7 +36,8 @@ def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
 def encode_image(
     page: Page, data: bytes, name: pathlib.Path, *, channels: int
 ) -> tuple[bytes, tuple[int, int]]:
-    """(file contents, (width, height)) of `upright(page)`: `data`, the page's own, if they do.
+    """Returns (file contents, (width, height)) of `upright(page)`: `data`, the page's own, if
+    they do.
 
     Raises:
       InputError: as `upright`.
@@ -51,7 +52,7 @@ def encode_image(
 
 
 def upright(page: Page, name: pathlib.Path | str, *, channels: int) -> Image.Image:
-    """The page turned as its EXIF data say, in RGB (3 channels) or grey (1).
+    """Returns the page turned as its EXIF data say, in RGB (3 channels) or grey (1).
 
     Raises:
       InputError: it has more than 8 bits a channel, signed samples, or colours that have no
@@ -64,7 +65,7 @@ def upright(page: Page, name: pathlib.Path | str, *, channels: int) -> Image.Ima
 
 
 def turned(image: Image.Image) -> Image.Image:
-    """A copy turned as its EXIF data say; transparent pixels keep their colours."""
+    """Returns a copy turned as its EXIF data say; transparent pixels keep their colours."""
     copy = ImageOps.exif_transpose(image)
     if copy.mode == "P":
         copy.info.pop("transparency", None)  # Pillow would warn that it is lost.
@@ -73,7 +74,9 @@ def turned(image: Image.Image) -> Image.Image:
 
 
 def unreadable(image: Image.Image, bits: int, signed: bool) -> str | None:
-    """Why the image cannot be shown in 8 bits a channel, as the rest of a line, or None."""
+    """Returns why the image cannot be shown in 8 bits a channel, as the rest of a line, or
+    None.
+    """
     if bits > 8:
         return (
             f"has more than 8 bits a channel ({bits}, mode {image.mode}): convert the images "
@@ -87,7 +90,7 @@ def unreadable(image: Image.Image, bits: int, signed: bool) -> str | None:
 
 
 def png(image: Image.Image) -> bytes:
-    """The image as a PNG file's contents."""
+    """Returns the image as a PNG file's contents."""
     data = io.BytesIO()
     image.save(data, "PNG")
     return data.getvalue()

@@ -74,7 +74,9 @@ def _check_each_decides(label_map: LabelMap) -> None:
 
 
 def _never_decides(pair: tuple[int | str, int], own: set[int], earlier: LabelMap) -> str:
-    """The line that says why a pair, to whose key the ids `own` fit, decides nothing."""
+    """Returns the line that says why a pair, to whose key the ids `own` fit, decides
+    nothing.
+    """
     if not own:
         return f"label_map has {pair[0]!r}, which no id fits: write the smaller number first."
     i = min(own)
@@ -87,7 +89,7 @@ def _never_decides(pair: tuple[int | str, int], own: set[int], earlier: LabelMap
 
 
 def classes_of(ids: Sequence[int], label_map: LabelMap) -> list[int]:
-    """What the label map makes of each id.
+    """Returns what the label map makes of each id.
 
     >>> classes_of([0, 3, 128, 255], ((3, 255), (">127", 1), ("else", 0)))
     [0, 255, 1, 1]
@@ -106,7 +108,7 @@ def _class_of(i: int, label_map: LabelMap) -> int:
 
 
 def _fits(key: int | str, i: int) -> bool | None:
-    """Whether a range holds an id; None for what is no range."""
+    """Returns whether a range holds an id; None for what is no range."""
     if not isinstance(key, str):
         return None
     if key in ("else", "nonzero"):
@@ -120,7 +122,7 @@ def _fits(key: int | str, i: int) -> bool | None:
 
 
 def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[int]:
-    """The ids that become neither a class nor 255."""
+    """Returns the ids that become neither a class nor 255."""
     classes = classes_of(ids, label_map)
     return [
         i
@@ -130,7 +132,7 @@ def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[i
 
 
 def remedy(ids: Sequence[int], num_classes: int) -> str:
-    """What a label map for such ids looks like, as a user would write it."""
+    """Returns what a label map for such ids looks like, as a user would write it."""
     others = [i for i in ids if i != 0]
     if num_classes != 2 or not others:
         return "name all classes, or map the ids with label_map."

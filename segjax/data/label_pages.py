@@ -50,7 +50,7 @@ class Label(NamedTuple):
 def label_pages(
     files: Sequence[pathlib.Path], data: Mapping[pathlib.Path, bytes], kind: LabelKind
 ) -> Iterator[Label]:
-    """The label of each image of a source, in order.
+    """Returns the label of each image of a source, in order.
 
     Args:
       files: the mask; or, of planes, one file a class.
@@ -80,7 +80,9 @@ def label_pages(
 
 
 def _of_one_file(path: pathlib.Path, found: Iterator[Page], kind: LabelKind) -> Iterator[Label]:
-    """A label a page where pages have a channel a class, or one label of a page a class."""
+    """Returns a label a page where pages have a channel a class, or one label of a page a
+    class.
+    """
     k, gathered = kind.num_classes, []
     for page in found:
         channels = stored_planes(page, path)
@@ -128,7 +130,7 @@ def _joined(
 def _class_ids(
     samples: Int[np.ndarray, "h w"], page: Page, path: pathlib.Path, kind: LabelKind
 ) -> tuple[UInt8[np.ndarray, "h w"], Found]:
-    """Class ids (of a plane 0 and 1) and 255, and what the file held."""
+    """Returns class ids (of a plane 0 and 1) and 255, and what the file held."""
     num_classes = 2 if kind.planes else kind.num_classes
     present = np.unique(samples)
     ids = present.tolist()
@@ -154,14 +156,16 @@ def _class_ids(
 
 
 def stacked(label: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
-    """The planes of a label below each other, as one picture of one channel holds them."""
+    """Returns the planes of a label below each other, as one picture of one channel
+    holds them.
+    """
     return label if label.ndim == 2 else np.concatenate(list(np.moveaxis(label, -1, 0)))
 
 
 def unstacked(
     picture: UInt8[np.ndarray, "..."], planes: int | None
 ) -> UInt8[np.ndarray, "..."]:
-    """The label that `stacked` made a picture of; None: it had no planes."""
+    """Returns the label that `stacked` made a picture of; None: it had no planes."""
     if planes is None:
         return picture
     height, width = picture.shape

@@ -19,7 +19,8 @@ MARKS = {
 
 
 def listed(path: pathlib.Path, named: Callable[[str], str]) -> list[str]:
-    """The names of a list in their order; `named` makes one of each line that is not empty.
+    """Returns the names of a list in their order; `named` makes one of each line that is not
+    empty.
 
     Names are in Unicode's composed form, and have "/" between folders.
 
@@ -42,7 +43,8 @@ def listed(path: pathlib.Path, named: Callable[[str], str]) -> list[str]:
 
 
 def listed_stems(path: pathlib.Path) -> list[str]:
-    """The stem of the first path of each line, as the lists of VOC, SBD and CamVid have it.
+    """Returns the stem of the first path of each line, as the lists of VOC, SBD and CamVid have
+    it.
 
     Raises:
       InputError: as `listed`.

@@ -119,7 +119,8 @@ def equal_size_batches(
     threads: int = 4,
     check: CheckExample | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Shaped[np.ndarray, "b h w c"], tuple[Example, ...]]]:
-    """(indices, images, examples) of up to `batch_size` examples of one size, each index once.
+    """Returns (indices, images, examples) of up to `batch_size` examples of one size, each
+    index once.
 
     No image is padded, so its prediction cannot depend on its neighbours in the batch. Batches
     come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
@@ -148,7 +149,9 @@ def equal_size_batches(
 
 
 def _leave_ctrl_c_to_the_run(*_) -> None:
-    """A terminal sends Ctrl-C to workers too; the run ends them, once its state is saved."""
+    """Returns a terminal sends Ctrl-C to workers too; the run ends them, once its state is
+    saved.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -176,7 +179,7 @@ def _transformed(
     check: CheckExample,
     channels: int | None,
 ) -> Example:
-    """The example as the transforms leave it, which may be what makes it fit."""
+    """Returns the example as the transforms leave it, which may be what makes it fit."""
     for transform in transforms:
         example = transform(example, rng)
     check(example, transformed=bool(transforms))
@@ -193,7 +196,7 @@ def _stack(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 
 def _stacked(examples: Sequence[Example], key: str) -> np.ndarray:
-    """The arrays as one, in this machine's byte order."""
+    """Returns the arrays as one, in this machine's byte order."""
     array = np.stack([example[key] for example in examples])
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -225,7 +228,7 @@ def _with_step(step: int, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def _closing(pipeline) -> Iterator[dict[str, np.ndarray]]:
-    """The pipeline's batches; its threads and processes end with the generator."""
+    """Returns the pipeline's batches; its threads and processes end with the generator."""
     iterator = iter(pipeline)
     try:
         for batch in iterator:

@@ -41,12 +41,14 @@ class MaskPattern:
         return cls(folder, head, tail)
 
     def mask(self, stem: str) -> str:
-        """The mask's relative name without suffix, of an image's."""
+        """Returns the mask's relative name without suffix, of an image's."""
         folder, slash, name = stem.rpartition("/")
         return f"{folder}{slash}{self.head}{name}{self.tail}"
 
     def image(self, stem: str) -> str | None:
-        """The image's relative name without suffix, of a mask's; None: of another class."""
+        """Returns the image's relative name without suffix, of a mask's; None: of another
+        class.
+        """
         folder, slash, name = stem.rpartition("/")
         if len(name) <= len(self.head) + len(self.tail):
             return None

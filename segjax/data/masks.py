@@ -22,7 +22,7 @@ _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 
 def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
-    """The samples that a mask stores (palette: indices), turned as its EXIF data say.
+    """Returns the samples that a mask stores (palette: indices), turned as its EXIF data say.
 
     A grey file's samples are not scaled, whatever its bits, and not inverted, whatever it calls
     white. Three equal colour channels are one. A GIF's colours, all of them grey, are its
@@ -52,7 +52,8 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
 
 
 def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]]:
-    """The samples of each channel that a mask stores, as `stored_samples` of a single one.
+    """Returns the samples of each channel that a mask stores, as `stored_samples` of a single
+    one.
 
     Two channels (grey and alpha), three (colours) and four (colours and alpha) of 8 bits are
     planes of their own here, alpha too.
@@ -69,7 +70,9 @@ def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]
 
 
 def largest_sample(page: Page) -> int:
-    """The largest sample that the file of a mask could store; a palette's are 8 bits here."""
+    """Returns the largest sample that the file of a mask could store; a palette's are 8 bits
+    here.
+    """
     match = _GREY.fullmatch(page.raw)
     return LARGEST[match[1]] if match else 2**page.bits - 1
 
@@ -100,7 +103,7 @@ def _grey(image: Image.Image, page: Page) -> Int[np.ndarray, "h w"]:
 
 
 def _grey_levels(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
-    """The colours of a palette image, of which all that occur are grey."""
+    """Returns the colours of a palette image, of which all that occur are grey."""
     indices = np.asarray(image)
     colours = np.zeros((256, 3), np.uint8)
     palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -135,7 +138,7 @@ def _whole_numbers(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h
 
 
 def _one_channel(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
-    """The first of equal channels; where there is transparency it hides nothing."""
+    """Returns the first of equal channels; where there is transparency it hides nothing."""
     array = np.asarray(image)
     if image.mode != "RGB":
         if (array[..., -1] != 255).any():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 
 def composed(name: str) -> str:
-    """The name in Unicode's composed form (NFC), in which names are compared.
+    """Returns the name in Unicode's composed form (NFC), in which names are compared.
 
     "é" is one character in names typed on Linux and Windows, "e" and an accent in those from
     older Macs, and looks the same.
@@ -17,12 +17,16 @@ def composed(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """The name as valid text: bytes of a file's name that are no UTF-8 become escapes."""
+    """Returns the name as valid text: bytes of a file's name that are no UTF-8 become
+    escapes.
+    """
     return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """The file or folder `name` of a folder, whatever the Unicode form of its name on disk."""
+    """Returns the file or folder `name` of a folder, whatever the Unicode form of its name on
+    disk.
+    """
     path = folder
     for part in pathlib.PurePath(name).parts:
         there = path / part
@@ -34,14 +38,17 @@ def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def near_entry(path: pathlib.Path) -> str:
-    """What lies beside a missing file or folder and nearly has its name, as a clause, or ""."""
+    """Returns what lies beside a missing file or folder and nearly has its name, as a clause,
+    or "".
+    """
     others = {name: name for name in _entries(path.parent) if name != path.name}
     found = nearest(path.name, others)
     return f", but there is {path.parent / found[0]} ({found[1]})" if found else ""
 
 
 def nearest(name: str, others: Mapping[str, str]) -> tuple[str, str] | None:
-    """(key, how it differs) of the one of `others` whose value is nearest to `name`, if any is.
+    """Returns (key, how it differs) of the one of `others` whose value is nearest to `name`, if
+    any is.
 
     The values are compared in their composed form: equal but for case and spaces, in another
     folder, longer by an ending, or else alike.
@@ -68,7 +75,7 @@ def _base(name: str) -> str:
 
 
 def _goes_on(other: str, name: str) -> bool:
-    """Whether one is the other and an ending such as "_mask"."""
+    """Returns whether one is the other and an ending such as "_mask"."""
     short, long = sorted((_loose(name), _loose(other)), key=len)
     return long.startswith(short) and not long[len(short)].isalnum()
 

@@ -12,7 +12,8 @@ VOID = (224, 224, 192)
 
 
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """PASCAL VOC's table: bits of an id, three at a time, are high bits of red, green, blue.
+    """Returns PASCAL VOC's table: bits of an id, three at a time, are high bits of red, green,
+    blue.
 
     >>> voc_palette()[[0, 1, 2, 20, 255]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [0, 64, 128], [224, 224, 192]]
@@ -27,7 +28,9 @@ def voc_palette() -> UInt8[np.ndarray, "256 3"]:
 
 
 def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
-    """The table whose first rows are `colours`; ids after them are black, 255 is `VOID`."""
+    """Returns the table whose first rows are `colours`; ids after them are black, 255 is
+    `VOID`.
+    """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     table[IGNORE] = VOID
@@ -35,7 +38,8 @@ def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
 
 
 def voc_planes(count: int) -> UInt8[np.ndarray, "256 3"]:
-    """VOC's colours for `count` planes: its first one, the background's black, is left out.
+    """Returns VOC's colours for `count` planes: its first one, the background's black, is left
+    out.
 
     >>> voc_planes(2)[[0, 1, 255]].tolist()
     [[128, 0, 0], [0, 128, 0], [224, 224, 192]]

@@ -101,7 +101,7 @@ class FileDataset:
         return 3
 
     def _sources(self) -> Sequence[Source]:
-        """All examples, in order, or `InputError`."""
+        """Returns all examples, in order, or `InputError`."""
         raise NotImplementedError
 
     def _recipe(self) -> Recipe:
@@ -148,7 +148,7 @@ class FileDataset:
 
 
 def raise_first(problems: Sequence[str]) -> None:
-    """Nothing where there are no problems.
+    """Returns nothing where there are no problems.
 
     Raises:
       InputError: the first problem, and how many more there are.
@@ -188,7 +188,9 @@ Digests = Mapping[pathlib.Path, str]
 
 
 def _all_digests(files: Iterable[pathlib.Path], trusted: Digests) -> Digests | None:
-    """Those trusted and those read now; None where one cannot be read, as decoding will say."""
+    """Returns those trusted and those read now; None where one cannot be read, as decoding will
+    say.
+    """
     try:
         return {**trusted, **digests(path for path in files if path not in trusted)}
     except OSError:
@@ -201,7 +203,7 @@ def _folder_name(sources: Sequence[Source], recipe: Recipe, found: Digests) -> s
 
 
 def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
-    """What decides the examples, beside the contents of files."""
+    """Returns what decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
     options += ["planes"] if recipe.planes else []
     return [VERSION, options, [source.name for source in sources]]
@@ -251,7 +253,9 @@ class _Preparation:
 def _write(
     sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, root: pathlib.Path
 ) -> tuple[pathlib.Path, Digests]:
-    """The prepared folder in `root`, complete, and the files' digests; or an `InputError`."""
+    """Returns the prepared folder in `root`, complete, and the files' digests; or an
+    `InputError`.
+    """
     noted = _Preparation()
     builder = _Builder(_encoded(sources, recipe, noted), partial)
     tfds.disable_progress_bar()
@@ -270,7 +274,7 @@ def _write(
 def _encoded(
     sources: Sequence[Source], recipe: Recipe, noted: _Preparation
 ) -> Iterator[Mapping[str, Any]]:
-    """Encoded examples up to the first problem; all files are decoded in any case."""
+    """Returns encoded examples up to the first problem; all files are decoded in any case."""
 
     def attempt(source: Source) -> _Encoded | InputError:
         try:

@@ -71,7 +71,7 @@ class Survey:
         return self.pixels.get(IGNORE, 0) / max(sum(self.pixels.values()), 1)
 
     def absent(self, num_classes: int) -> list[int]:
-        """The classes of which there is no pixel."""
+        """Returns the classes of which there is no pixel."""
         return [i for i in range(num_classes) if not self.pixels.get(i)]
 
 
@@ -83,7 +83,8 @@ def survey(
     seconds: float = SECONDS,
     check: CheckExample | None = None,
 ) -> Survey:
-    """What a prepared dataset holds; of one without files at most so many examples are read.
+    """Returns what a prepared dataset holds; of one without files at most so many examples are
+    read.
 
     Where reading takes longer than `seconds`, what was read by then must do; one part at least
     is read. `title` names the dataset where it takes long. `check` is held against what is
@@ -148,7 +149,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _spread(look: Callable, indices: list[int], seconds: float) -> Iterator[_Look]:
-    """What `look` finds, until the time is over; parts of it by all cores."""
+    """Returns what `look` finds, until the time is over; parts of it by all cores."""
     began, remaining = time.monotonic(), iter(indices)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while part := list(islice(remaining, CHUNK)):
@@ -200,6 +201,6 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 def shared_images(one: Survey, other: Survey) -> list[str]:
-    """Names, in `other`, of the images that `one` has too; by contents, not by name."""
+    """Returns names, in `other`, of the images that `one` has too; by contents, not by name."""
     digests = {digest for digest, _ in one.images}
     return [name for digest, name in other.images if digest in digests]

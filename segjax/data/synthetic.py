@@ -58,7 +58,7 @@ class Synthetic:
         return 3
 
     def prepare(self) -> None:
-        """Nothing to find: images are drawn when asked for."""
+        """Returns nothing to find: images are drawn when asked for."""
 
     def __len__(self) -> int:
         return COUNTS[self.split] if self.count is None else self.count
@@ -99,7 +99,9 @@ def _draw(
 def _free_circle(
     rng: np.random.Generator, circles: Float64[np.ndarray, "n 3"], size: int
 ) -> Float64[np.ndarray, "3"]:
-    """(y, x, radius) of a shape that mostly overlaps others a little, and rarely hides them."""
+    """Returns (y, x, radius) of a shape that mostly overlaps others a little, and rarely hides
+    them.
+    """
     radius = size * rng.uniform(0.14, 0.23)
     centers = rng.uniform(0.8 * radius, size - 0.8 * radius, size=(8, 2))
     distances = np.linalg.norm(centers[:, None] - circles[:, :2], axis=-1)
@@ -108,7 +110,7 @@ def _free_circle(
 
 
 def _distinct_colours(rng: np.random.Generator, count: int) -> Float32[np.ndarray, "n 3"]:
-    """Any two differ by 40 or more in a channel, and any order of them is as likely."""
+    """Returns any two differ by 40 or more in a channel, and any order of them is as likely."""
     cells = np.stack(np.unravel_index(rng.permutation(27)[:count], (3, 3, 3)), axis=-1)
     return (47 + 80 * cells + rng.uniform(-20, 20, (count, 3))).astype(np.float32)
 
@@ -116,7 +118,7 @@ def _distinct_colours(rng: np.random.Generator, count: int) -> Float32[np.ndarra
 def _texture(
     rng: np.random.Generator, colour: Float32[np.ndarray, "3"], h: int, w: int
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Stripes of a random direction, width and strength around `colour`."""
+    """Returns stripes of a random direction, width and strength around `colour`."""
     angle, frequency = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.2)
     y = np.arange(h, dtype=np.float32)[:, None] * np.float32(frequency * np.sin(angle))
     x = np.arange(w, dtype=np.float32) * np.float32(frequency * np.cos(angle))

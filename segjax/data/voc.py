@@ -100,7 +100,7 @@ class VOC(FileDataset):
         )
 
     def _folder(self) -> pathlib.Path:
-        """The folder that holds `JPEGImages`."""
+        """Returns the folder that holds `JPEGImages`."""
         if self.directory is None:
             if not self.download:
                 raise InputError(
@@ -121,7 +121,8 @@ class VOC(FileDataset):
 def downloaded(
     url: str, *, checksums: dict[str, tuple[int, str]] | None = None
 ) -> pathlib.Path:
-    """The folder `VOC2012` of the archive at `url`, fetched and unpacked into the cache once.
+    """Returns the folder `VOC2012` of the archive at `url`, fetched and unpacked into the cache
+    once.
 
     Args:
       url: of a tar file with VOCdevkit/VOC2012 inside.
@@ -156,7 +157,7 @@ def downloaded(
 
 
 def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
-    """What segmentation needs of the archive: no boxes, no instances."""
+    """Returns what segmentation needs of the archive: no boxes, no instances."""
     wanted = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
     prefixes = tuple(f"VOCdevkit/VOC2012/{name}/" for name in wanted)
     with tarfile.open(archive) as tar:

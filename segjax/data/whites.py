@@ -42,7 +42,8 @@ class Found:
 
 
 def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
-    """The line that says so where some masks store white as 1 and others as 255, or None.
+    """Returns the line that says so where some masks store white as 1 and others as 255, or
+    None.
 
     White is 1, 255, 65535 or the largest sample of 2 or 4 bits, alone beside 0; where the label
     map makes a class of 255, that is white beside grey levels too. Two whites that become
@@ -96,7 +97,9 @@ def _emptied(masks: Sequence[Found], label_map: LabelMap) -> str | None:
 
 
 def _is_threshold(label_map: LabelMap) -> bool:
-    """Whether a range decides on 1, or a list of single ids that is a range written out."""
+    """Returns whether a range decides on 1, or a list of single ids that is a range written
+    out.
+    """
     if len(label_map) > MOST_NAMES and not any(isinstance(key, str) for key, _ in label_map):
         classes = [c for c in classes_of(range(256), label_map) if c != IGNORE]
         return sum(one != other for one, other in pairwise(classes)) == 1
@@ -104,7 +107,7 @@ def _is_threshold(label_map: LabelMap) -> bool:
 
 
 def _named(label_map: LabelMap) -> set[int]:
-    """Ids of which the label map speaks by name, and not only as one of many levels."""
+    """Returns ids of which the label map speaks by name, and not only as one of many levels."""
     if len(label_map) > MOST_NAMES:
         return set()
     ranges = any(isinstance(key, str) for key, _ in label_map)

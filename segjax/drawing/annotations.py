@@ -16,14 +16,16 @@ Label_HW = UInt8[np.ndarray, "h w"]
 
 
 def coco_categories(class_names: Sequence[str], classes: Collection[int]) -> list[dict]:
-    """COCO's categories of `classes`; their ids are the class ids plus 1, since 0 is none."""
+    """Returns COCO's categories of `classes`; their ids are the class ids plus 1, since 0 is
+    none.
+    """
     return [{"id": index + 1, "name": class_names[index]} for index in sorted(classes)]
 
 
 def coco_regions(
     label: Label_HW, classes: Collection[int], *, tolerance: float
 ) -> Iterator[dict[str, Any]]:
-    """One COCO annotation for each region of `classes`, but for `id` and `image_id`.
+    """Returns one COCO annotation for each region of `classes`, but for `id` and `image_id`.
 
     Each has a single polygon, `area` and `bbox` of that polygon, and `iscrowd` 0. COCO's
     polygons have no holes, so that a hole is joined to the outline by a bridge of no width.
@@ -48,7 +50,7 @@ def coco_regions(
 
 
 def _with_area(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    """The simplified ring, or the ring where nothing would be left of it."""
+    """Returns the simplified ring, or the ring where nothing would be left of it."""
     smooth = simplified(ring, tolerance=tolerance)
     return smooth if area(smooth) > 0 else ring
 
@@ -56,7 +58,7 @@ def _with_area(ring: np.ndarray, tolerance: float) -> np.ndarray:
 def labelme_shapes(
     label: Label_HW, class_names: Sequence[str], *, background: int | None, tolerance: float
 ) -> list[dict[str, Any]]:
-    """Labelme's polygons of a label map, in the order in which they are to be painted.
+    """Returns Labelme's polygons of a label map, in the order in which they are to be painted.
 
     Labelme fills a polygon with all that it encloses, so that larger ones come first and what
     lies in a hole is painted over it. The class `background` is what nothing is painted on:

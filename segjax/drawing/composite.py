@@ -25,7 +25,8 @@ BLOCK = 64
 def foreground(
     probabilities: Float[np.ndarray, "h w k"], classes: Sequence[int]
 ) -> Float32[np.ndarray, "h w"]:
-    """The summed probability of `classes` at every pixel, within 0 … 1; of none of them, 0.
+    """Returns the summed probability of `classes` at every pixel, within 0 … 1; of none of
+    them, 0.
 
     Raises:
       ValueError: one of `classes` is none of the k.
@@ -39,7 +40,7 @@ def foreground(
 
 
 def blur_background(image: RGB_HW3, alpha: Alpha_HW, *, sigma: float) -> RGB_HW3:
-    """The image with its background blurred by a Gaussian of `sigma` pixels.
+    """Returns the image with its background blurred by a Gaussian of `sigma` pixels.
 
     The blur is G(image · (1 − α)) / G(1 − α): it averages background alone, so that no colour
     of the foreground bleeds into a halo around it, and nothing darkens at the image's border.
@@ -61,7 +62,7 @@ def blur_background(image: RGB_HW3, alpha: Alpha_HW, *, sigma: float) -> RGB_HW3
 
 
 def replace_background(image: RGB_HW3, alpha: Alpha_HW, background: RGB_HW3) -> RGB_HW3:
-    """α · image + (1 − α) · background, rounded.
+    """Returns α · image + (1 − α) · background, rounded.
 
     Raises:
       ValueError: image, alpha and background differ in size.
@@ -72,7 +73,7 @@ def replace_background(image: RGB_HW3, alpha: Alpha_HW, background: RGB_HW3) -> 
 
 
 def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
-    """The image with `alpha` as its fourth channel, 255 where all is foreground.
+    """Returns the image with `alpha` as its fourth channel, 255 where all is foreground.
 
     Raises:
       ValueError: image and alpha differ in size.
@@ -82,7 +83,7 @@ def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
 
 
 def areas(label: Any, num_classes: int) -> Int64[np.ndarray, "k"]:
-    """Pixels by class; 255, the ignored label, is not counted.
+    """Returns pixels by class; 255, the ignored label, is not counted.
 
     Raises:
       ValueError: the label is not a map of class ids and 255.
@@ -99,7 +100,8 @@ def _mixed(image: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.n
 
 
 def _gaussian_rows(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Weighted sums along the first axis, weights exp(−d² / 2 σ²), 0 from 3 σ on and outside.
+    """Returns weighted sums along the first axis, weights exp(−d² / 2 σ²), 0 from 3 σ on and
+    outside.
 
     A block of rows is one product with the kernel's band. Sums of products that are never
     negative stay exact to float32's relative precision, however small; a Fourier transform's

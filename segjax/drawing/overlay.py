@@ -34,7 +34,9 @@ UNCOUNTED = np.array([150, 150, 150], np.uint8)
 
 
 def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
-    """A single-channel image (mode "P") whose pixel values are the label ids, untouched."""
+    """Returns a single-channel image (mode "P") whose pixel values are the label ids,
+    untouched.
+    """
     image = Image.fromarray(_ids("label", label))
     image.putpalette(palette.tobytes(), "RGB")
     return image
@@ -47,12 +49,12 @@ def save_png(image: Image.Image, path: str | os.PathLike) -> None:
 
 
 def colour(label: Label_HW, palette: Palette) -> RGB_HW3:
-    """The palette's colour at every pixel."""
+    """Returns the palette's colour at every pixel."""
     return palette[_ids("label", label)]
 
 
 def _ids(name: str, label: Label_HW) -> UInt8[np.ndarray, "h w"]:
-    """The label map in 8 bits, which hold each of its ids."""
+    """Returns the label map in 8 bits, which hold each of its ids."""
     ids = np.asarray(as_ids(name, label))
     if ids.ndim != 2 or ids.min(initial=0) < 0 or ids.max(initial=0) > 255:
         raise ValueError(
@@ -63,7 +65,7 @@ def _ids(name: str, label: Label_HW) -> UInt8[np.ndarray, "h w"]:
 
 
 def as_rgb(image: Image_HWC) -> RGB_HW3:
-    """The image as a screen shows it.
+    """Returns the image as a screen shows it.
 
     uint8 stays as it is and floats within 0 … 1 are scaled by 255. All else (12 bits in
     uint16, normalised floats) is stretched from its 0.5th to its 99.5th percentile. Fewer than
@@ -92,7 +94,8 @@ def overlay(
     opacity: float = 0.5,
     ignore: int = IGNORE,
 ) -> RGB_HW3:
-    """The image tinted with the classes' colours, each region edged by a line one pixel thin.
+    """Returns the image tinted with the classes' colours, each region edged by a line one pixel
+    thin.
 
     The line lies inside the class with the higher id and is a lighter or darker shade of its
     colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of classes
@@ -123,7 +126,8 @@ def planes_overlay(
     *,
     opacity: float = 0.5,
 ) -> RGB_HW3:
-    """The image with planes that may overlap drawn over it as by `overlay`, the first below.
+    """Returns the image with planes that may overlap drawn over it as by `overlay`, the first
+    below.
 
     `planes` are true inside; `colours` has one row a plane, and black is drawn as white.
 
@@ -140,7 +144,7 @@ def planes_overlay(
 
 
 def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Pixels beside a lower class; those that keep the image rank below all classes."""
+    """Returns pixels beside a lower class; those that keep the image rank below all classes."""
     rank_HW = np.where(plain, -1, label.astype(np.int16))
     padded = np.pad(rank_HW, 1, mode="edge")
     neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
@@ -148,7 +152,7 @@ def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def _shades(palette: np.ndarray) -> np.ndarray:
-    """Every colour moved halfway to white if it is dark, to black if it is bright."""
+    """Returns every colour moved halfway to white if it is dark, to black if it is bright."""
     dark = palette @ LUMINANCE < 128
     return (palette // 2 + np.where(dark, 127, 0)[:, None]).astype(np.uint8)
 
@@ -156,7 +160,7 @@ def _shades(palette: np.ndarray) -> np.ndarray:
 def errors(
     image: Image_HWC, label: Label_HW, prediction: Label_HW, *, ignore: int = IGNORE
 ) -> RGB_HW3:
-    """The image dimmed to grey, with wrong pixels orange and ignored ones flat grey.
+    """Returns the image dimmed to grey, with wrong pixels orange and ignored ones flat grey.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
@@ -178,7 +182,8 @@ def panels(
     *,
     ignore: int = IGNORE,
 ) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
-    """Four pictures of one size: image, overlay of the truth, of the prediction, errors.
+    """Returns four pictures of one size: image, overlay of the truth, of the prediction,
+    errors.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
@@ -202,7 +207,7 @@ def side_by_side(
     ignore: int = IGNORE,
     gap: int = 4,
 ) -> UInt8[np.ndarray, "h w4 3"]:
-    """`panels` in one row, h × (4 w + 3 gap), with white between them.
+    """Returns `panels` in one row, h × (4 w + 3 gap), with white between them.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.

@@ -43,13 +43,15 @@ class Region:
 
 
 def edges(mask: Mask_HW) -> list[Region]:
-    """The mask's regions, their lines along the edges of pixels: whole numbers."""
+    """Returns the mask's regions, their lines along the edges of pixels: whole numbers."""
     found = ([_straight(_corners(line)) for line in lines] for lines in _contours(mask, 0.5))
     return [Region(outer, tuple(holes)) for outer, *holes in found]
 
 
 def centres(mask: Mask_HW) -> list[Ring]:
-    """The outer line of each region of the mask through pixels' centres: whole and a half."""
+    """Returns the outer line of each region of the mask through pixels' centres: whole and a
+    half.
+    """
     return [_straight(np.rint(lines[0][:-1])) + 0.5 for lines in _contours(mask, NEARLY_INSIDE)]
 
 
@@ -71,7 +73,8 @@ def _contours(mask: np.ndarray, level: float) -> list[list[np.ndarray]]:
 
 
 def _corners(line: np.ndarray) -> np.ndarray:
-    """The corners of pixels that a contour passes: it crosses the edges between in the middle.
+    """Returns the corners of pixels that a contour passes: it crosses the edges between in the
+    middle.
 
     Of two crossings in a row, each has one coordinate that is whole, along its own edge's
     normal, and one halfway along the edge; the corner that both edges share lies between.
@@ -83,7 +86,7 @@ def _corners(line: np.ndarray) -> np.ndarray:
 
 
 def _straight(ring: np.ndarray) -> np.ndarray:
-    """The ring without points that repeat the one before or lie on the way to the next.
+    """Returns the ring without points that repeat the one before or lie on the way to the next.
 
     A point where the line turns back on itself, at the end of a row of single pixels, stays.
     """
@@ -98,7 +101,8 @@ def _straight(ring: np.ndarray) -> np.ndarray:
 
 
 def simplified(ring: Ring, *, tolerance: float) -> Ring:
-    """The ring with fewer corners, none of those left out farther than `tolerance` pixels.
+    """Returns the ring with fewer corners, none of those left out farther than `tolerance`
+    pixels.
 
     A `tolerance` of 0 gives the ring. Source: Douglas & Peucker, 1973, on the two halves
     between the ring's first corner and the one farthest from it.
@@ -133,13 +137,13 @@ def _distance(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
 
 
 def area(ring: Ring) -> float:
-    """Enclosed pixels of a ring that does not cross itself."""
+    """Returns enclosed pixels of a ring that does not cross itself."""
     x, y = ring.T
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
 def bridged(region: Region) -> Ring:
-    """The region as one ring, which goes to each hole and back on one line of no width.
+    """Returns the region as one ring, which goes to each hole and back on one line of no width.
 
     Filled by the even-odd rule it is the region: a line that is passed twice bounds nothing.
     """

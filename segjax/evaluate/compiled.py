@@ -34,11 +34,11 @@ class HostPredictor(Protocol):
     """A predictor on the host: it calls compiled programs and cannot itself be traced."""
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
-        """Probabilities of every pixel of images of one size."""
+        """Returns probabilities of every pixel of images of one size."""
         ...
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The most likely class of every pixel, the first of several: `argmax_labels`.
+        """Returns the most likely class of every pixel, the first of several: `argmax_labels`.
 
         Raises:
           RunError: a probability is not a number.
@@ -46,7 +46,8 @@ class HostPredictor(Protocol):
         ...
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """How many classes it tells apart, once all is known to fit; nothing is computed.
+        """Returns how many classes it tells apart, once all is known to fit; nothing is
+        computed.
 
         Shapes and dtypes stand for variables and images.
 
@@ -69,17 +70,17 @@ class Compiled:
         self._compiled: set[tuple] = set()
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
-        """Probabilities of every pixel of images of one size."""
+        """Returns probabilities of every pixel of images of one size."""
         return self._run(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The most likely class of every pixel."""
+        """Returns the most likely class of every pixel."""
         # On the device: k class maps of float32 would be the larger transfer by far. A program
         # of its own, because in one with the network XLA might compute other probabilities.
         return _numbers(self._run(variables, images, then=_ranked_on_device))
 
     def _run(self, variables: Variables, images: Images, **then: Callable) -> Any:
-        """What the program gives; says so where it has to be compiled first."""
+        """Returns what the program gives; says so where it has to be compiled first."""
         key = (images.shape, str(images.dtype))
         if key in self._compiled:
             return self._mapped(variables, images, **then)
@@ -93,7 +94,7 @@ class Compiled:
         return result
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """How many classes it tells apart; traced, never run."""
+        """Returns how many classes it tells apart; traced, never run."""
         return jax.eval_shape(self._predict, variables, images).shape[-1]
 
 
@@ -104,20 +105,20 @@ class Eager:
         self._predict, self._inner = predict, inner
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
-        """Probabilities of every pixel of images of one size."""
+        """Returns probabilities of every pixel of images of one size."""
         return np.asarray(self._predict(variables, images))
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The most likely class of every pixel."""
+        """Returns the most likely class of every pixel."""
         return argmax_labels(self(variables, images))
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """How many classes the predictor inside tells apart."""
+        """Returns how many classes the predictor inside tells apart."""
         return self._inner.check(variables, images)
 
 
 def argmax_labels(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
-    """The class of the highest score, the first of several.
+    """Returns the class of the highest score, the first of several.
 
     Raises:
       ValueError: there is one class only, which would be the most likely everywhere.
@@ -127,7 +128,7 @@ def argmax_labels(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*
 
 
 def _ranked(scores: Any, xp: Any) -> Any:
-    """The most likely class, and 255, which is none, where a score is not a number."""
+    """Returns the most likely class, and 255, which is none, where a score is not a number."""
     if scores.shape[-1] < 2:
         raise ValueError(
             f"Scores of shape {scores.shape} have one class, which would be the most likely "
@@ -152,7 +153,7 @@ def _numbers(
 
 
 def on_host(predict: Predictor | HostPredictor) -> HostPredictor:
-    """The predictor itself if it works on the host; otherwise compiled."""
+    """Returns the predictor itself if it works on the host; otherwise compiled."""
     return predict if isinstance(predict, HostPredictor) else Compiled(predict)
 
 
@@ -164,7 +165,8 @@ def predictor(
     wrappers: Sequence[Callable] = (),
     split: tuple[int, int] = (1, 1),
 ) -> HostPredictor:
-    """The network on whole images, in its wrappers: the first is the nearest to the network.
+    """Returns the network on whole images, in its wrappers: the first is the nearest to the
+    network.
 
     All wrappers before the first one that works on the host are one program with the network.
     Where rows × columns of devices share each image (`split`), all of them work on the host.
@@ -180,7 +182,7 @@ def predictor(
 def wrapped(
     network: Predictor, wrappers: Sequence[Callable], *, split: tuple[int, int] = (1, 1)
 ) -> HostPredictor:
-    """A network in its wrappers, the first the nearest to it; see `predictor`.
+    """Returns a network in its wrappers, the first the nearest to it; see `predictor`.
 
     Raises:
       InputError: a wrapper cannot stand where it is, or the devices cannot be grouped so.

@@ -42,7 +42,7 @@ class CRF:
                 )
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
         inner = on_host(predict)
 
         def refined(variables, images):
@@ -63,7 +63,9 @@ class _Refined(Eager):
         self._crf = crf
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """How many classes the predictor inside tells apart, once the kernels fit them."""
+        """Returns how many classes the predictor inside tells apart, once the kernels
+        fit them.
+        """
         if images.dtype != np.uint8:
             raise InputError(
                 f"The CRF compares colours of 0 … 255, and the images are {images.dtype}; "

@@ -43,7 +43,7 @@ class LongestSide:
             raise InputError(f"side={self.side!r} must be a whole number, at least 1.")
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
         return _Smaller(on_host(predict), self.side)
 
 
@@ -72,7 +72,7 @@ class _Smaller:
 
 
 def within(size: tuple[int, ...], side: int | None) -> tuple[int, int]:
-    """(height, width) of the same shape whose longer side is at most `side`; None: any.
+    """Returns (height, width) of the same shape whose longer side is at most `side`; None: any.
 
     >>> within((3000, 4000), 1024), within((480, 640), 1024), within((2, 9000), 1024)
     ((768, 1024), (480, 640), (1, 1024))
@@ -83,7 +83,8 @@ def within(size: tuple[int, ...], side: int | None) -> tuple[int, int]:
 
 
 def smaller(images: Images, size: tuple[int, int]) -> Shaped[np.ndarray, "b oh ow c"]:
-    """The images at a smaller size, smoothed as by Pillow's bilinear filter; their dtype stays.
+    """Returns the images at a smaller size, smoothed as by Pillow's bilinear filter; their
+    dtype stays.
 
     Each new pixel is a weighted mean of the old ones that it covers, and of their neighbours.
     """
@@ -98,7 +99,7 @@ def smaller(images: Images, size: tuple[int, int]) -> Shaped[np.ndarray, "b oh o
 def enlarged(
     probabilities: Probabilities_BHWK, size: tuple[int, ...]
 ) -> Iterator[Probabilities_BHWK]:
-    """Bands of rows, from the top, of bilinearly enlarged probabilities."""
+    """Returns bands of rows, from the top, of bilinearly enlarged probabilities."""
     height, width = size
     index, weight = _taps(probabilities.shape[1], height)
     columns = _taps(probabilities.shape[2], width)
@@ -109,7 +110,7 @@ def enlarged(
 
 
 def enlarged_classes(probabilities: Probabilities_BHWK, size: tuple[int, ...]) -> Labels:
-    """The most likely class of every pixel of the enlarged probabilities.
+    """Returns the most likely class of every pixel of the enlarged probabilities.
 
     Raises:
       RunError: a probability is not a number.
@@ -120,7 +121,8 @@ def enlarged_classes(probabilities: Probabilities_BHWK, size: tuple[int, ...]) -
 
 
 def _taps(old: int, new: int) -> tuple[Shaped[np.ndarray, "n t"], Float[np.ndarray, "n t"]]:
-    """(indices, weights) of the old samples that each new one is the mean of: a triangle.
+    """Returns (indices, weights) of the old samples that each new one is the mean of: a
+    triangle.
 
     Between pixels' centres it reaches as far as the next one, of whichever are farther apart.
     """

@@ -19,7 +19,7 @@ Predictor = Callable[[Variables, Array], Array]
 
 
 def softmax_probabilities(logits: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
-    """Probabilities of k ≥ 2 classes that exclude one another.
+    """Returns probabilities of k ≥ 2 classes that exclude one another.
 
     Raises:
       InputError: there is one class alone.
@@ -47,20 +47,20 @@ class WholeImage:
     activation: Callable[[Array], Array] = softmax_probabilities
 
     def __call__(self, variables: Variables, image: Array) -> Float[Array, "b h w k"]:
-        """Probabilities of every pixel of images of one size."""
+        """Returns probabilities of every pixel of images of one size."""
         size = (image.shape[1], image.shape[2])
         height, width = self.canvas(*size)
         x = mirror_pad(image, (_halves(height - size[0]), _halves(width - size[1])))
         return self.centre(variables, x, size)
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """What the network must see to answer for height × width pixels."""
+        """Returns what the network must see to answer for height × width pixels."""
         return canvas(self.model, height, width)
 
     def centre(
         self, variables: Variables, image: Array, size: tuple[int, int]
     ) -> Float[Array, "b oh ow k"]:
-        """Probabilities of the middle `size` of images that fill its canvas.
+        """Returns probabilities of the middle `size` of images that fill its canvas.
 
         Raises:
           InputError: the activation refuses the network's scores.
@@ -78,7 +78,7 @@ def _halves(total: int) -> tuple[int, int]:
 def _at_every_pixel(
     logits: Float[Array, "b h w k"], size: tuple[int, int], stride: int
 ) -> Float[Array, "b oh ow k"]:
-    """Scores of pixels 0, stride, 2 · stride, … → of all; beyond the last its value."""
+    """Returns scores of pixels 0, stride, 2 · stride, … → of all; beyond the last its value."""
     if stride == 1:
         return logits
     height, width = ((n - 1) * stride + 1 for n in logits.shape[1:3])
@@ -89,7 +89,7 @@ def _at_every_pixel(
 
 
 def at_output_stride(model: nn.Module, output_stride: int | None) -> nn.Module:
-    """The network at another output stride, with the same variables; itself for None.
+    """Returns the network at another output stride, with the same variables; itself for None.
 
     Raises:
       InputError: the network has no output stride to change, or cannot have this one.

@@ -40,20 +40,20 @@ class Tiling(NamedTuple):
     seen: int
 
     def pixels(self, i: int) -> np.ndarray:
-        """Indices of the pixels that window i sees."""
+        """Returns indices of the pixels that window i sees."""
         start = self.first[i] - (self.seen - self.answered) // 2
         period = max(2 * (self.length - 1), 1)
         position = np.arange(start, start + self.seen) % period
         return np.minimum(position, period - position)
 
     def meeting(self, start: int, stop: int) -> list[int]:
-        """The windows that answer for a pixel of start … stop − 1."""
+        """Returns the windows that answer for a pixel of start … stop − 1."""
         return [
             i for i, at in enumerate(self.first) if at < stop and at + self.answered > start
         ]
 
     def total(self, weight: Float[np.ndarray, " answered"]) -> Float[np.ndarray, " length"]:
-        """The sum of all windows' weights at each pixel."""
+        """Returns the sum of all windows' weights at each pixel."""
         total = np.zeros(self.length, np.float32)
         for at in self.first:
             start, stop = max(at, 0), min(at + self.answered, self.length)
@@ -91,7 +91,7 @@ class Windowed:
         self._num_classes: int | None = None
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
-        """Probabilities of every pixel; these, of the whole images, are not bounded."""
+        """Returns probabilities of every pixel; these, of the whole images, are not bounded."""
         found = None
         for index, down, across, mean in self._means(variables, images):
             if found is None:
@@ -102,14 +102,14 @@ class Windowed:
         return found
 
     def classes(self, variables: Variables, images: Images) -> Labels:
-        """The most likely class of every pixel, within the bound on memory."""
+        """Returns the most likely class of every pixel, within the bound on memory."""
         labels = np.empty(images.shape[:3], np.uint8)
         for index, down, across, mean in self._means(variables, images):
             labels[index, down, across] = argmax_labels(mean)
         return labels
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """How many classes it tells apart; traced, never run.
+        """Returns how many classes it tells apart; traced, never run.
 
         Raises:
           InputError: the sums of a single window exceed the bound on memory.
@@ -126,13 +126,15 @@ class Windowed:
         return k
 
     def _means(self, variables: Variables, images: Images) -> Iterator[Strip]:
-        """The weighted means in place of the sums: divided, two of them may become equal."""
+        """Returns the weighted means in place of the sums: divided, two of them may become
+        equal.
+        """
         rows, columns = (self._axis(n).total(self._weight) for n in images.shape[1:3])
         for index, down, across, sums in self._strips(variables, images):
             yield index, down, across, sums / np.outer(rows[down], columns[across])[..., None]
 
     def _strips(self, variables: Variables, images: Images) -> Iterator[Strip]:
-        """The images' rows as they are done, in all their stripes."""
+        """Returns the images' rows as they are done, in all their stripes."""
         if self._num_classes is None:
             shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
             self._num_classes = self.check(variables, shape)
@@ -152,7 +154,7 @@ class Windowed:
                     yield index, down, stripe, sums
 
     def _stripes(self, height: int, width: int) -> list[slice]:
-        """The image's columns in equal parts, each within the bound on memory."""
+        """Returns the image's columns in equal parts, each within the bound on memory."""
         assert self._num_classes is not None
         widest = self._memory * MIB // (height * self._num_classes * 4)
         count = -(-width // widest)
@@ -162,7 +164,7 @@ class Windowed:
     def _answers(
         self, variables: Variables, windows: Iterable[Shaped[np.ndarray, "h w c"]]
     ) -> Iterator[Float[np.ndarray, "h w k"]]:
-        """The weighted answers to the windows, in their order."""
+        """Returns the weighted answers to the windows, in their order."""
         remaining = iter(windows)
         variables = jax.device_put(variables)  # Once, not with every batch.
         while group := list(islice(remaining, self._batch_size)):
@@ -175,7 +177,9 @@ class Windowed:
 def _added_up(
     answers: Iterator[np.ndarray], rows: Tiling, columns: Tiling, stripe: slice
 ) -> Iterator[tuple[slice, Float[np.ndarray, "h w k"]]]:
-    """(rows, their sums) of a stripe, from the top, as soon as no window will change them."""
+    """Returns (rows, their sums) of a stripe, from the top, as soon as no window will change
+    them.
+    """
     sums = None
     for top, below in zip(rows.first, (*rows.first[1:], rows.length), strict=True):
         for j in columns.meeting(stripe.start, stripe.stop):

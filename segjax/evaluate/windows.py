@@ -58,7 +58,7 @@ class SlidingWindow:
         return -(-2 * self.size // 3) if self.stride is None else self.stride
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
         return Windowed(
             predict,
             self.axis,
@@ -68,7 +68,7 @@ class SlidingWindow:
         )
 
     def axis(self, length: int) -> Tiling:
-        """The windows along a side of so many pixels.
+        """Returns the windows along a side of so many pixels.
 
         >>> SlidingWindow(size=6, stride=4).axis(11).first
         (0, 4, 5)
@@ -110,7 +110,7 @@ class OverlapTile:
         _check_sides(self, "size", "batch_size", "memory")
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
-        """The wrapped predictor.
+        """Returns the wrapped predictor.
 
         Raises:
           InputError: this is not the first wrapper, or the network's convolutions pad.
@@ -141,7 +141,9 @@ class OverlapTile:
         )
 
     def _tile(self, network: WholeImage) -> tuple[int, int, int]:
-        """(pixels that a tile shows, that it answers for, of the coarsest pooling window)."""
+        """Returns (pixels that a tile shows, that it answers for, of the coarsest pooling
+        window).
+        """
         side = lambda n: network.canvas(n, n)[0]
         covered = self.size
         if side(covered) == covered:
@@ -172,7 +174,7 @@ class PadToMultiple:
         _check_sides(self, "multiple")
 
     def __call__(self, predict: Predictor | HostPredictor) -> HostPredictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
         return _Padded(on_host(predict), self.multiple)
 
 

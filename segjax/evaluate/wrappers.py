@@ -28,7 +28,7 @@ class Flip:
     """The mean of the probabilities of an image and of its mirror image, left to right."""
 
     def __call__(self, predict: Predictor) -> Predictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
 
         def both(variables, image):
             mirrored = predict(variables, image[:, :, ::-1])
@@ -63,10 +63,10 @@ class MultiScale:
             raise InputError(f"combine={self.combine!r} must be 'mean' or 'max'.")
 
     def __call__(self, predict: Predictor) -> Predictor:
-        """The wrapped predictor."""
+        """Returns the wrapped predictor."""
 
         def pyramid(variables, image):
-            """Probabilities of every pixel, NumPy's or traced, as the image is."""
+            """Returns probabilities of every pixel, NumPy's or traced, as the image is."""
             xp: Any = np if isinstance(image, np.ndarray) else jnp
             join = xp.add if self.combine == "mean" else xp.maximum
             at_scale = lambda scale: [max(1, round(n * scale)) for n in size]
@@ -90,7 +90,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _resized(x: Any, size: Any) -> Any:
-    """Bilinear, as `resize_bilinear`, of NumPy's and JAX's arrays of any type."""
+    """Returns bilinear, as `resize_bilinear`, of NumPy's and JAX's arrays of any type."""
     if x.shape[1:3] == tuple(size):
         return x
     if isinstance(x, np.ndarray):
@@ -101,7 +101,7 @@ def _resized(x: Any, size: Any) -> Any:
 
 
 def _along(x: np.ndarray, axis: int, new: int) -> np.ndarray:
-    """Interpolated along one axis: the two nearest samples of each new one."""
+    """Returns interpolated along one axis: the two nearest samples of each new one."""
     old = x.shape[axis]
     source = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     low = np.minimum(source.astype(np.int64), max(old - 2, 0))

@@ -19,7 +19,7 @@ TOPICS = ("conv", "rates", "skips", "upsampling", "model")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Returns the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -141,7 +141,7 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _gather(result, arrays, real, kernel, output) -> Figure:
-    """Kernel and output at the left; at the right the input, once for each output."""
+    """Returns kernel and output at the left; at the right the input, once for each output."""
     cells = Cells([arrays[-1], kernel, output], numbered=result["numbers"] is not None)
     panels = {
         place: Panel(

@@ -23,7 +23,7 @@ once: XLA's own figure leaves the temporaries out on a CPU."""
 def training_step(
     experiment: Experiment, *, size: Size, channels: int, batch_size: int
 ) -> Cost:
-    """The cost of one training step of a whole batch, of its share on one device.
+    """Returns the cost of one training step of a whole batch, of its share on one device.
 
     Raises:
       ValueError: the network or the loss does not take such a batch.
@@ -52,7 +52,7 @@ def training_step(
 
 
 def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
-    """The cost of one image's probabilities, at the output stride of the evaluation.
+    """Returns the cost of one image's probabilities, at the output stride of the evaluation.
 
     Raises:
       ValueError: the network does not take such an image.

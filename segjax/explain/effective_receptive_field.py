@@ -36,7 +36,8 @@ ANSWER = "answer"
 def effective_fields(
     model: nn.Module, image: Float[Array, "1 h w c"], traced: Trace, *, networks: int
 ) -> list[dict[str, Any]]:
-    """The fields of the backbone's last features, where there is a backbone, and of the answer.
+    """Returns the fields of the backbone's last features, where there is a backbone, and of the
+    answer.
 
     Args:
       model: the network.
@@ -67,7 +68,7 @@ def effective_fields(
 
 
 def _start(model: nn.Module, channels: int) -> Callable[[Array], Variables]:
-    """Key → random weights."""
+    """Returns key → random weights."""
     size = canvas(model, 64, 64)
     start = lambda key: model.init(key, jnp.zeros((1, *size, channels)), train=False)
     return jax.jit(start, compiler_options=QUICK)
@@ -99,7 +100,7 @@ def _gradients(model: nn.Module, variables: Variables, image: Array) -> dict[str
 
 
 def _theory(traced: Trace, name: str) -> tuple[Seen, tuple[int, ...]]:
-    """What a map's positions see, and its size."""
+    """Returns what a map's positions see, and its size."""
     if name == ANSWER:
         return traced.answer, traced.shape
     rows = [row for row in traced.rows if row.path.startswith("backbone")]
@@ -136,7 +137,9 @@ def _facts(gradient: np.ndarray, seen: Seen, shape: tuple[int, ...]) -> dict[str
 
 
 def _sides(gradient: np.ndarray, centre: list[float]) -> tuple[int, int]:
-    """Sides of the squares around `centre` that hold half, and 95 %, of the gradient."""
+    """Returns sides of the squares around `centre` that hold half, and 95 %, of the
+    gradient.
+    """
     rows, columns = (
         np.abs(np.arange(n) - c) for n, c in zip(gradient.shape, centre, strict=True)
     )
@@ -149,7 +152,7 @@ def _sides(gradient: np.ndarray, centre: list[float]) -> tuple[int, int]:
 
 
 def _cells(values: np.ndarray) -> list[list[float]]:
-    """Sums over blocks, at most CELLS a side, divided by the largest."""
+    """Returns sums over blocks, at most CELLS a side, divided by the largest."""
     block = math.ceil(max(values.shape) / CELLS)
     rows, columns = (np.arange(0, n, block) for n in values.shape)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
@@ -159,7 +162,7 @@ def _cells(values: np.ndarray) -> list[list[float]]:
 def picture(
     path: pathlib.Path | None, size: tuple[int, int], *, channels: int
 ) -> UInt8[np.ndarray, "h w c"]:
-    """An image file scaled and cropped to (height, width); without one, drawn shapes.
+    """Returns an image file scaled and cropped to (height, width); without one, drawn shapes.
 
     Raises:
       InputError: the file cannot be read.

@@ -73,7 +73,7 @@ def _captions(figure: Figure, left: float, field: Mapping[str, Any]) -> None:
 
 
 def _beyond(field: Mapping[str, Any]) -> bool:
-    """Whether no side of the box lies within the image."""
+    """Returns whether no side of the box lies within the image."""
     (top, left, tall, wide), (height, width) = field["box"], field["size"]
     return top < 0 and left < 0 and top + tall > height and left + wide > width
 

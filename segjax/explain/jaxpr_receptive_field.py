@@ -37,7 +37,9 @@ Rule = Callable[[Any, Reach, int, Known], Reach]
 
 
 def reach_of(equation: Any, operands: Sequence[Reach | None], known: Known) -> Reach:
-    """What the result of an equation sees; None stands for operands that see no image."""
+    """Returns what the result of an equation sees; None stands for operands that see no
+    image.
+    """
     rule = RULES.get(equation.primitive.name, lambda *_: UNKNOWN)
     results = [
         seen if seen.axis is None else rule(equation, seen, index, known)
@@ -61,7 +63,9 @@ def _together(a: Reach, b: Reach, shape: Sequence[int]) -> Reach:
 
 
 def _moved(seen: Reach, axis: int | None) -> Reach:
-    """The same windows along another axis of the array; without one, the whole image."""
+    """Returns the same windows along another axis of the array; without one, the whole
+    image.
+    """
     return IMAGE if axis is None else seen._replace(axis=axis)
 
 
@@ -74,7 +78,7 @@ def _through(seen: Reach, axis: int, *layers: Layer) -> Reach:
 
 
 def _spread(factor: int) -> tuple[Layer, ...]:
-    """Zeros between neighbours: a transposed layer of one tap."""
+    """Returns zeros between neighbours: a transposed layer of one tap."""
     return (Layer(stride=factor, transposed=True),) if factor > 1 else ()
 
 
@@ -161,7 +165,7 @@ def _transpose(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
 
 
 def _without(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Axes are summed up or dropped; what is summed along ours sees the whole image."""
+    """Returns axes are summed up or dropped; what is summed along ours sees the whole image."""
     gone = equation.params["axes" if "axes" in equation.params else "dimensions"]
     assert seen.axis is not None
     return (

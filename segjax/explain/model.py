@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The layers, the totals, XLA's costs and, for a figure, the effective fields.
+    """Returns the layers, the totals, XLA's costs and, for a figure, the effective fields.
 
     Raises:
       InputError: an argument or the experiment does not fit.
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """The table, the totals and the costs, below 110 columns."""
+    """Returns the table, the totals and the costs, below 110 columns."""
     return words(result)
 
 
@@ -100,7 +100,7 @@ def _note(text: str) -> None:
 
 
 def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
-    """(height, width): the one asked for, or what the transforms or the images have."""
+    """Returns (height, width): the one asked for, or what the transforms or the images have."""
     if text is None:
         crops = [t.size for t in experiment.transforms if isinstance(t, (RandomCrop, Resize))]
         drawn = [d.size for d in (experiment.train_data,) if isinstance(d, Synthetic)]
@@ -131,7 +131,7 @@ def _compiled(
 def facts(
     experiment: Experiment, traced: Trace, size: tuple[int, int], channels: int
 ) -> dict[str, Any]:
-    """The layers and the totals of an experiment's network, traced at (height, width).
+    """Returns the layers and the totals of an experiment's network, traced at (height, width).
 
     Raises:
       InputError: the network has no convolution.
@@ -152,7 +152,9 @@ def facts(
 
 
 def _scores(traced: Trace) -> LayerRow:
-    """The last convolution or product: the logits before they are brought to the image."""
+    """Returns the last convolution or product: the logits before they are brought to
+    the image.
+    """
     upsampling = ("resize", "transposed")
     found = [row for row in traced.rows if not row.operation.startswith(upsampling)]
     if not found:
@@ -172,7 +174,9 @@ def _layer(row: LayerRow) -> dict[str, Any]:
 
 
 def _field(seen: Seen) -> dict[str, Any]:
-    """`field` and `stride` of rows and columns (None if unknown, or only the whole image)."""
+    """Returns `field` and `stride` of rows and columns (None if unknown, or only the whole
+    image).
+    """
     known = lambda reach: reach.field if not reach.unknown else None
     fields = [known(reach) for reach in seen]
     return {

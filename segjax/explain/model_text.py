@@ -15,7 +15,7 @@ LEGEND = (
 
 
 def words(result: Mapping[str, Any]) -> str:
-    """The table, the totals and the costs, below 110 columns."""
+    """Returns the table, the totals and the costs, below 110 columns."""
     blocks = [_heading(result), _table(result), _totals(result)]
     if "compiled" in result:
         blocks.append(_costs(result["compiled"]))
@@ -47,7 +47,9 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
-    """Lines of columns; the first `left` columns start together, the others end together."""
+    """Returns lines of columns; the first `left` columns start together, the others end
+    together.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -62,7 +64,7 @@ def _short(path: str) -> str:
 
 
 def field_words(facts: Mapping[str, Any]) -> str:
-    """A field as the table has it: `27`, `27x13`, `27+image`, `image`, `?`.
+    """Returns a field as the table has it: `27`, `27x13`, `27+image`, `image`, `?`.
 
     >>> field_words({"field": [27, 27], "image": True, "unknown": False})
     '27+image'
@@ -85,7 +87,7 @@ def _by(sides: Sequence[int]) -> str:
 
 
 def _amount(number: float) -> str:
-    """A count with three digits or more: `570.9 M`.
+    """Returns a count with three digits or more: `570.9 M`.
 
     >>> _amount(570_949_632), _amount(1234)
     ('570.9 M', '1.2 k')

@@ -65,13 +65,13 @@ class Trace(NamedTuple):
 
 
 def variable_shapes(model: nn.Module, image: jax.ShapeDtypeStruct) -> Variables:
-    """Shapes of all variables of a network for such an image; nothing is allocated."""
+    """Returns shapes of all variables of a network for such an image; nothing is allocated."""
     start = lambda key: model.init(key, jnp.zeros(image.shape, image.dtype), train=False)
     return jax.eval_shape(start, jax.random.key(0))
 
 
 def trace(model: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Trace:
-    """The layers of a network on one image of (height, width), in evaluation.
+    """Returns the layers of a network on one image of (height, width), in evaluation.
 
     Raises:
       ValueError: the network does not take such an image.
@@ -91,7 +91,7 @@ def trace(model: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Trac
 
 
 def _modules(params: Mapping[str, Any]) -> dict[str, int]:
-    """Parameters by the path of the module that holds them."""
+    """Returns parameters by the path of the module that holds them."""
     counts: dict[str, int] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = "/".join(str(key.key) for key in path[:-1])
@@ -114,7 +114,7 @@ class _Walk:
     touched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def through(self, jaxpr: Any, consts: Sequence, inputs: Sequence, scope: str) -> list:
-        """Values of the outputs: what they see (`Seen`), a known array, or None."""
+        """Returns values of the outputs: what they see (`Seen`), a known array, or None."""
         values = dict(zip(jaxpr.constvars, map(_known, consts), strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
         read = lambda v: _known(v.val) if hasattr(v, "val") else values.get(v)
@@ -154,20 +154,22 @@ class _Walk:
         self.rows.append(row)
 
     def _module(self, path: str) -> str:
-        """The innermost module with parameters that a path lies in; "" if none."""
+        """Returns the innermost module with parameters that a path lies in; "" if none."""
         names = path.split("/")
         candidates = ("/".join(names[:n]) for n in range(len(names), 0, -1))
         return next((c for c in candidates if c in self.modules), "")
 
     def _owner(self, module: str) -> int | None:
-        """The row that counts a module's parameters: its own, else the one before it."""
+        """Returns the row that counts a module's parameters: its own, else the one
+        before it.
+        """
         own = (i for i, row in enumerate(self.rows) if self._module(row.path) == module)
         before = self.touched.get(module)
         fallback = None if before is None or not self.rows else max(before - 1, 0)
         return next(own, fallback)
 
     def owned_rows(self) -> list[LayerRow]:
-        """The rows with their parameters."""
+        """Returns the rows with their parameters."""
         counts = [0] * len(self.rows)
         for module, count in self.modules.items():
             if (owner := self._owner(module)) is not None:
@@ -175,12 +177,12 @@ class _Walk:
         return [row._replace(parameters=n) for row, n in zip(self.rows, counts, strict=True)]
 
     def unused(self) -> dict[str, int]:
-        """Parameters of modules that the traced network does not use."""
+        """Returns parameters of modules that the traced network does not use."""
         return {m: n for m, n in self.modules.items() if self._owner(m) is None}
 
 
 def module_path(scope: str) -> str:
-    """The names of submodules in an equation's scope.
+    """Returns the names of submodules in an equation's scope.
 
     The first name is the network's class; a method (`UNet._up`) and an einsum's formula are no
     modules.
@@ -208,13 +210,13 @@ _CALLS = (
 
 
 def _called(params: Mapping[str, Any]) -> tuple[Any, Sequence]:
-    """The jaxpr that an equation calls, and its constants."""
+    """Returns the jaxpr that an equation calls, and its constants."""
     called = params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"]
     return getattr(called, "jaxpr", called), getattr(called, "consts", ())
 
 
 def _evaluated(equation: Any, operands: list[np.ndarray]) -> Sequence[np.ndarray | None]:
-    """The results of an equation whose operands are all known."""
+    """Returns the results of an equation whose operands are all known."""
     if any(math.prod(v.aval.shape) > LARGEST_CONSTANT for v in equation.outvars):
         return [None] * len(equation.outvars)
     results = equation.primitive.bind(*operands, **equation.params)
@@ -222,13 +224,15 @@ def _evaluated(equation: Any, operands: list[np.ndarray]) -> Sequence[np.ndarray
 
 
 def _map_shape(shape: Sequence[int], seen: Seen) -> tuple[int, int, int]:
-    """(height, width, channels) of a result for one image, wherever its axes are."""
+    """Returns (height, width, channels) of a result for one image, wherever its axes are."""
     height, width = (1 if s.axis is None else shape[s.axis] for s in seen)
     return height, width, math.prod(shape) // (height * width)
 
 
 def operation(equation: Any, operands: Sequence) -> tuple[str, int] | None:
-    """(words, multiply-adds) of a convolution, a pooling or a matrix product; else None."""
+    """Returns (words, multiply-adds) of a convolution, a pooling or a matrix product; else
+    None.
+    """
     name, params = equation.primitive.name, equation.params
     if name == "conv_general_dilated":
         return _convolution(equation)
@@ -271,7 +275,7 @@ def _by(sides: Sequence[int]) -> str:
 
 
 def _option(sign: str, values: Sequence[int]) -> str:
-    """` /2`, or ` /2x1` where the axes differ; nothing where all are 1."""
+    """Returns ` /2`, or ` /2x1` where the axes differ; nothing where all are 1."""
     if max(values, default=1) == 1:
         return ""
     return f" {sign}{values[0] if len(set(values)) == 1 else _by(values)}"

@@ -10,7 +10,8 @@ from segjax.ops.receptive_field import Field, Layer, after, field_of, hull, unio
 
 
 def resampled(field: Field, weights: np.ndarray) -> Field:
-    """The field of m samples, each a sum of n, by the matrix m × n that interpolates them.
+    """Returns the field of m samples, each a sum of n, by the matrix m × n that interpolates
+    them.
 
     Near a border the windows are shorter or stand still. So all samples of one phase are
     brought to its first turn, and their hull is what a sample reads that no border hinders.
@@ -33,7 +34,8 @@ def resampled(field: Field, weights: np.ndarray) -> Field:
 
 
 def taken(field: Field, index: Sequence[int], *, size: int) -> Field | None:
-    """The field of `x[index]`, x of `size`; None unless it crops x or continues it by mirrors.
+    """Returns the field of `x[index]`, x of `size`; None unless it crops x or continues it by
+    mirrors.
 
     The longest stretch that counts up gives every position's place; no border is there.
     """
@@ -46,7 +48,7 @@ def taken(field: Field, index: Sequence[int], *, size: int) -> Field | None:
 
 
 def joined(a: Field, b: Field, *, length: int) -> Field:
-    """The field of two maps of one `length` together, side by side or added.
+    """Returns the field of two maps of one `length` together, side by side or added.
 
     Where their strides differ, as when one was brought to the size of the other, the windows of
     all positions are listed; beyond them the finer stride goes on.
@@ -62,7 +64,7 @@ def joined(a: Field, b: Field, *, length: int) -> Field:
 def _hulls(
     read: list[tuple[int, int]], step: Fraction
 ) -> tuple[list[tuple[int, int]], Fraction]:
-    """The hull of each phase's windows, brought to the first turn; and the step."""
+    """Returns the hull of each phase's windows, brought to the first turn; and the step."""
     hulls: dict[int, tuple[int, int]] = {}
     for i, (first, last) in enumerate(read):
         turn, phase = divmod(i, step.denominator)
@@ -77,7 +79,7 @@ def _largest(windows: list[tuple[int, int]]) -> int:
 
 
 def _composed(field: Field, windows: list[tuple[int, int]], step: Fraction) -> Field:
-    """What samples read of the image that read `windows` of the map with `field`."""
+    """Returns what samples read of the image that read `windows` of the map with `field`."""
     own = max(len(field.windows), 1)
     turns = own // math.gcd(own, step.numerator)
     places = [

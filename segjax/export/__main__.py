@@ -73,7 +73,7 @@ image = image.reshape(1, *image.shape[:2], {channels})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Returns the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     return run_command(lambda: _run(_parser().parse_args(arguments)))
@@ -204,7 +204,7 @@ def _description(out: pathlib.Path) -> pathlib.Path:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    """(height, width), or None for any."""
+    """Returns (height, width), or None for any."""
     if text in (None, "any"):
         return None
     sides = re.fullmatch(r"(\d+)x(\d+)", text)
@@ -216,7 +216,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None) -> list[str]:
-    """The platforms of a `.stablehlo` file; none for `.onnx`, whose own needs are checked."""
+    """Returns the platforms of a `.stablehlo` file; none for `.onnx`, whose own needs are
+    checked.
+    """
     if out.suffix == ".onnx":
         if text is not None:
             raise InputError(f"--platforms {text} is for .stablehlo; leave it out for {out}.")
@@ -258,7 +260,9 @@ def _check_images(data: Dataset) -> None:
 
 @contextlib.contextmanager
 def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[None]:
-    """What a network refuses while it is traced becomes the one line of an InputError."""
+    """Returns what a network refuses while it is traced becomes the one line of an
+    InputError.
+    """
     try:
         yield
     except REFUSALS as error:
@@ -270,7 +274,8 @@ def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[Non
 def _about(
     experiment: Experiment, output: str, shape: list[int | str], channels: int
 ) -> dict[str, Any]:
-    """What a program must know of the file: input, output, classes, where it comes from.
+    """Returns what a program must know of the file: input, output, classes, where it comes
+    from.
 
     `shape` is the output's.
     """
@@ -293,7 +298,7 @@ def _about(
 
 
 def _version() -> str | None:
-    """The installed package's; None for a checkout that is not installed."""
+    """Returns the installed package's; None for a checkout that is not installed."""
     try:
         return importlib.metadata.version("segjax")
     except importlib.metadata.PackageNotFoundError:
@@ -307,7 +312,7 @@ def _write(out: pathlib.Path, data: bytes, about: dict[str, Any]) -> None:
 
 
 def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
-    """The program that runs the file."""
+    """Returns the program that runs the file."""
     _, height, width, channels = about["input"]["shape"]
     fixed = height != "h"
     return (ONNX if out.suffix == ".onnx" else STABLEHLO).format(

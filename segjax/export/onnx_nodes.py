@@ -32,7 +32,7 @@ class NoNode(ValueError):
 
 
 def _named(operator: str) -> Node:
-    """An operator that is the same in both, element by element."""
+    """Returns an operator that is the same in both, element by element."""
     return lambda graph, equation, inputs: graph.node(operator, *inputs)
 
 
@@ -41,7 +41,9 @@ def _itself(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _largest(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """The larger of two; of floats and zero it has a name of its own, which runtimes fuse."""
+    """Returns the larger of two; of floats and zero it has a name of its own, which runtimes
+    fuse.
+    """
     if jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
         for this, other in (inputs, inputs[::-1]):
             if isinstance(other, np.ndarray) and not other.any():
@@ -143,7 +145,7 @@ def _select(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _product(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """A sum of products over any axes, as an einsum."""
+    """Returns a sum of products over any axes, as an einsum."""
     (sums, others), (batch, other_batch) = equation.params["dimension_numbers"]
     letters = iter(ascii_lowercase)
     left = [next(letters) for _ in equation.invars[0].aval.shape]
@@ -157,7 +159,7 @@ def _product(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _take(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """Rows or columns by their known numbers, what `jnp.take` along one axis is."""
+    """Returns rows or columns by their known numbers, what `jnp.take` along one axis is."""
     x, indices = inputs
     numbers, shape = equation.params["dimension_numbers"], equation.invars[0].aval.shape
     axes, size = numbers.start_index_map, equation.params["slice_sizes"]
@@ -171,7 +173,7 @@ def _take(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _scatter_add(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """Single values added at their positions, as SegNet's unpooling needs."""
+    """Returns single values added at their positions, as SegNet's unpooling needs."""
     target, indices, updates = inputs
     numbers, rank = equation.params["dimension_numbers"], equation.invars[0].aval.ndim
     axes = tuple(range(rank))
@@ -202,7 +204,7 @@ def _convolution(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 def _transposed(
     graph: Graph, equation: Any, x: Value, kernel: Value, pads: list[int], options: dict
 ) -> Value:
-    """The gather that a transposed convolution is in JAX, as ONNX's scatter."""
+    """Returns the gather that a transposed convolution is in JAX, as ONNX's scatter."""
     p, sides = equation.params, equation.invars[1].aval.shape[:2]
     reach = [d * (k - 1) for d, k in zip(p["rhs_dilation"], sides, strict=True)]
     top, left, bottom, right = (r - n for r, n in zip(reach * 2, pads, strict=True))

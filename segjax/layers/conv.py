@@ -18,7 +18,7 @@ he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 def at_least_float32(dtype: Any) -> Any:
-    """The dtype for scores: bfloat16 has too few digits to tell close ones apart."""
+    """Returns the dtype for scores: bfloat16 has too few digits to tell close ones apart."""
     return jnp.promote_types(dtype, jnp.float32)
 
 

@@ -30,7 +30,7 @@ def sow_auxiliary_head(
 
 
 def head_dtype(model: nn.Module) -> Any:
-    """The model's own `dtype`, or the backbone's where that is None."""
+    """Returns the model's own `dtype`, or the backbone's where that is None."""
     return model.backbone.dtype if model.dtype is None else model.dtype
 
 

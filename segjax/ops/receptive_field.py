@@ -198,7 +198,8 @@ def hdc_gaps(rates: Sequence[int], *, kernel_size: int = 3) -> tuple[int, ...]:
 
 
 def is_hdc(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
-    """Whether rates keep the rules of hybrid dilated convolution: M_2 ≤ K, no common factor.
+    """Returns whether rates keep the rules of hybrid dilated convolution: M_2 ≤ K, no common
+    factor.
 
     A single layer has no M_2, so that only the second rule judges it: rate 1 passes. The rules
     are meant for rates that rise from 1: there, at K = 3, `is_dense` says the same (at K = 5
@@ -242,7 +243,8 @@ def coverage(rates: Sequence[int], *, kernel_size: int = 3) -> Int64[np.ndarray,
 
 
 def is_dense(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
-    """Whether every pixel of the field reaches the output: what the rules of `is_hdc` aim at.
+    """Returns whether every pixel of the field reaches the output: what the rules of `is_hdc`
+    aim at.
 
     Holds if and only if no rate exceeds the field of all smaller ones: the first pixel beyond
     that field would otherwise be reached by nobody. So one rate must be 1.

@@ -101,7 +101,7 @@ def overlap_counts(kernel: int, stride: int, size: int) -> np.ndarray:
 
 
 def checkerboard_free(kernel: int, stride: int) -> bool:
-    """Whether as many taps meet in each output inside: the stride divides the kernel.
+    """Returns whether as many taps meet in each output inside: the stride divides the kernel.
 
     Necessary, not sufficient: the taps that meet in neighbours are different weights still.
 

@@ -20,7 +20,8 @@ Image_HWC = UInt8[np.ndarray, "h w c"]
 def frames(
     source: Input, *, channels: int, limit: Limit = DEFAULT_LIMIT
 ) -> Iterator[Image_HWC]:
-    """The source's images in order; 3 channels are RGB, 1 is grey. One is in memory at a time.
+    """Returns the source's images in order; 3 channels are RGB, 1 is grey. One is in memory at
+    a time.
 
     Raises:
       InputError: the file cannot be read, from here on, or an image is above the limit.
@@ -35,7 +36,7 @@ def frames(
 
 
 def av_library() -> Any:
-    """PyAV, which reads and writes videos.
+    """Returns PyAV, which reads and writes videos.
 
     Raises:
       InputError: it is not installed.
@@ -74,7 +75,9 @@ def _video_frames(path: pathlib.Path, channels: int) -> Iterator[np.ndarray]:
 
 
 def expected_frames(source: Input) -> int:
-    """How many images a source is likely to have; a video's header may err, or not say."""
+    """Returns how many images a source is likely to have; a video's header may err, or
+    not say.
+    """
     if not source.is_video:
         return source.frames or 1
     av = av_library()
@@ -88,7 +91,7 @@ def expected_frames(source: Input) -> int:
 
 
 def video_rate(path: pathlib.Path) -> Fraction:
-    """Frames a second of a video; 25 where it does not say.
+    """Returns frames a second of a video; 25 where it does not say.
 
     Raises:
       InputError: PyAV is not installed.

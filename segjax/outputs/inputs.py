@@ -51,13 +51,13 @@ class Input:
         return base if frame is None else base / f"{frame:06d}"
 
     def name(self, frame: int | None) -> str:
-        """What it is called in lists of images."""
+        """Returns what it is called in lists of images."""
         number = "" if frame is None else f"/{frame:06d}"
         return self.relative.as_posix() + number
 
 
 def find_inputs(inputs: Sequence[str], out: pathlib.Path) -> list[Input]:
-    """All that the inputs name, in their order.
+    """Returns all that the inputs name, in their order.
 
     Raises:
       InputError: `out` is a file or lies within an input, or an input is missing, is of no
@@ -113,13 +113,15 @@ def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Input]:
 
 
 def _lies_in(out: pathlib.Path, folders: Iterable[pathlib.Path]) -> bool:
-    """Whether one of the folders holds `out`, which need not be there yet."""
+    """Returns whether one of the folders holds `out`, which need not be there yet."""
     where = out.resolve()
     return any(where.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _matches(pattern: str, out: pathlib.Path) -> Iterator[Input]:
-    """Files that match; their structure below the pattern's last folder without wildcards."""
+    """Returns files that match; their structure below the pattern's last folder without
+    wildcards.
+    """
     root, parts = split_pattern(pattern)
     known = [p for p in matches(root, parts) if p.suffix.lower() in (*PICTURES, *VIDEOS)]
     if not known:
@@ -219,7 +221,9 @@ def _targets(
 def _written(
     sources: Sequence[Input], out: pathlib.Path, suffixes: Sequence[str]
 ) -> Iterator[pathlib.Path]:
-    """Files that would be written; of frames, whose number is not known, those there now."""
+    """Returns files that would be written; of frames, whose number is not known, those there
+    now.
+    """
     for source in sources:
         if source.frames is None:
             yield from _targets(source, out, suffixes)
@@ -238,7 +242,7 @@ def _is_numbered(path: pathlib.Path) -> bool:
 
 
 def _inode(path: pathlib.Path) -> tuple[int, int] | None:
-    """What is the same for two paths to one file; None where there is none."""
+    """Returns what is the same for two paths to one file; None where there is none."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

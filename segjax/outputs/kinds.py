@@ -43,7 +43,7 @@ class Prediction:
     palette: UInt8[np.ndarray, "256 3"]
 
     def alpha(self, kept: tuple[int, ...]) -> np.ndarray:
-        """How much of each pixel belongs to the classes `kept`, 0 … 1."""
+        """Returns how much of each pixel belongs to the classes `kept`, 0 … 1."""
         assert self.probabilities is not None
         return composite.foreground(self.probabilities, kept)
 

@@ -34,7 +34,8 @@ TOLERANCE = 1.0
 
 
 def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> list[Output]:
-    """The kinds of files that the command's options ask for; the mask is always the first.
+    """Returns the kinds of files that the command's options ask for; the mask is always the
+    first.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
@@ -51,7 +52,7 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
 
 
 def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> list[ImageList]:
-    """The lists of all images that the command's options ask for.
+    """Returns the lists of all images that the command's options ask for.
 
     COCO's has no regions of the background, which is what it has no regions of.
 
@@ -72,7 +73,7 @@ def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> li
 def kept_outputs(
     options: argparse.Namespace, class_names: Sequence[str], *, overlap: bool = False
 ) -> list[Output]:
-    """The pictures of some classes before another background that the options ask for.
+    """Returns the pictures of some classes before another background that the options ask for.
 
     Of classes that `overlap`, one is kept: by itself, its probability is the foreground's.
 
@@ -109,7 +110,7 @@ def _kept_outputs(options: argparse.Namespace, kept: tuple[int, ...]) -> list[Ou
 
 
 def _tolerance(options: argparse.Namespace) -> float:
-    """Pixels by which outlines of polygons are simplified."""
+    """Returns pixels by which outlines of polygons are simplified."""
     if options.tolerance is None:
         return TOLERANCE
     if not (options.coco or options.labelme):
@@ -135,7 +136,7 @@ def _number(text: str, option: str, wanted: str) -> float:
 
 
 def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
-    """Ids of the classes that the `--keep` options name; None: all but background."""
+    """Returns ids of the classes that the `--keep` options name; None: all but background."""
     if given is None:
         background = _background_class(class_names)
         if background is None:
@@ -151,7 +152,9 @@ def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tu
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:
-    """The class names in one `--keep`: itself, if a class is called so, or a list as in CSV."""
+    """Returns the class names in one `--keep`: itself, if a class is called so, or a list as in
+    CSV.
+    """
     if composed(text) in known:
         return [composed(text)]
     try:
@@ -179,7 +182,9 @@ def _known(name: str, known: Collection[str]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Names as `--keep` takes them, with quotation marks where one holds a comma or such."""
+    """Returns names as `--keep` takes them, with quotation marks where one holds a comma or
+    such.
+    """
 
     def field(name: str) -> str:
         text = io.StringIO()
@@ -191,7 +196,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _background_class(class_names: Sequence[str]) -> int | None:
-    """The id of the class called background, or None."""
+    """Returns the id of the class called background, or None."""
     return class_names.index(BACKGROUND) if BACKGROUND in class_names else None
 
 

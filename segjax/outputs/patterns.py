@@ -11,7 +11,7 @@ from segjax.data.names import composed, inside
 
 
 def split_pattern(pattern: str) -> tuple[pathlib.Path, tuple[str, ...]]:
-    """(folder, parts below it): all that is there as it is written, then the rest.
+    """Returns (folder, parts below it): all that is there as it is written, then the rest.
 
     What exists is itself: in 'ph [1]/*.jpg' the brackets are a folder's, if there is one.
     """
@@ -22,7 +22,8 @@ def split_pattern(pattern: str) -> tuple[pathlib.Path, tuple[str, ...]]:
 
 
 def matches(root: pathlib.Path, parts: Sequence[str]) -> list[pathlib.Path]:
-    """Files and dangling links below `root` that match a pattern's parts, in order, each once.
+    """Returns files and dangling links below `root` that match a pattern's parts, in order,
+    each once.
 
     `*`, `?` and `[...]` stand for characters of one name, `**` for any folders. They match
     what belongs to a folder, as `segjax.data.files.members` has it; a part that begins with a

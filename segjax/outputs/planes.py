@@ -77,7 +77,7 @@ class PlaneProbabilities:
 def asked_plane_outputs(
     options: argparse.Namespace, names: Sequence[str], colours: Sequence[Colour]
 ) -> list[Output]:
-    """The files that predict's options ask for, the masks first.
+    """Returns the files that predict's options ask for, the masks first.
 
     One plane is `<stem>.png`; of several each is `<stem>_<class>.png`.
 
@@ -104,7 +104,7 @@ def asked_plane_outputs(
 
 
 def _suffixes(names: Sequence[str]) -> list[str]:
-    """`_<class>.png` with what names of files may hold; equal ones are numbered.
+    """Returns `_<class>.png` with what names of files may hold; equal ones are numbered.
 
     >>> _suffixes(["optic disc", "cup/rim", "overlay", "Overlay"])
     ['_optic_disc.png', '_cup_rim.png', '_2_overlay.png', '_3_Overlay.png']

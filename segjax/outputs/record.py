@@ -79,12 +79,12 @@ class Record:
         return differs
 
     def accounts(self, path: pathlib.Path) -> bool:
-        """Whether this command wrote the file, or was about to."""
+        """Returns whether this command wrote the file, or was about to."""
         name = self._name(path)
         return name in self._made or name in self._lists
 
     def finished(self, path: pathlib.Path, kind: Output, origin: Origin) -> bool:
-        """Whether the file is there, made as now and from what its source is now."""
+        """Returns whether the file is there, made as now and from what its source is now."""
         made = self._made.get(self._name(path))
         if made is None or (made.origin, made.key) != (origin, self._key(kind)):
             return False
@@ -94,7 +94,7 @@ class Record:
         return there is not None and not stale
 
     def changed(self, path: pathlib.Path) -> bool:
-        """Whether the file is there, and is none that this command wrote."""
+        """Returns whether the file is there, and is none that this command wrote."""
         there, name = stamp(path), self._name(path)
         if there is None or name not in self._made:
             return there is not None
@@ -153,7 +153,7 @@ class Record:
 
 
 def origin(path: pathlib.Path) -> Origin:
-    """A source as it is now; sizes below 0 where it is gone, unlike any other."""
+    """Returns a source as it is now; sizes below 0 where it is gone, unlike any other."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -163,7 +163,7 @@ def origin(path: pathlib.Path) -> Origin:
 
 
 def stamp(path: pathlib.Path) -> Stamp | None:
-    """The file's, or None where there is none."""
+    """Returns the file's, or None where there is none."""
     try:
         return _stamp(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -184,7 +184,7 @@ def _check(path: pathlib.Path, ours: bool) -> None:
 
 
 def _contents(path: pathlib.Path) -> dict[str, Any]:
-    """What the file tells a reader; nothing where it is missing or broken."""
+    """Returns what the file tells a reader; nothing where it is missing or broken."""
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -193,7 +193,7 @@ def _contents(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _difference(older: Mapping[str, Any], newer: Mapping[str, Any]) -> str | None:
-    """The first entry of `newer` that differs, in words."""
+    """Returns the first entry of `newer` that differs, in words."""
     for name, here in newer.items():
         if older.get(name) != here:
             return f"{name} is {_short(older.get(name))} there and {_short(here)} here"

@@ -35,6 +35,8 @@ def write_video(
 
 
 def _even(image: np.ndarray) -> np.ndarray:
-    """The codecs want even sides: the last row or column appears twice where it must."""
+    """Returns the codecs want even sides: the last row or column appears twice where it
+    must.
+    """
     height, width = image.shape[:2]
     return np.pad(image, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")

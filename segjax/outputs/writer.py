@@ -76,7 +76,7 @@ class Writer:
     limit: Limit = DEFAULT_LIMIT
 
     def entries(self, source: Input) -> Iterator[Entry]:
-        """One entry an image of the source, once its files are written."""
+        """Returns one entry an image of the source, once its files are written."""
         read_from = origin(source.path)
         if source.frames is None and not self._missing(source, None, read_from):
             yield self._entry(source, None, read_from, skipped=True)
@@ -95,7 +95,7 @@ class Writer:
             frame = None if frame is None else frame + 1
 
     def _files(self, source: Input, frame: int | None) -> dict[pathlib.Path, Output]:
-        """The kind of each of an image's files, the mask first."""
+        """Returns the kind of each of an image's files, the mask first."""
         base = self.out / source.base(frame)
         own = frame is not None and self.frame_files
         kinds = (*self.outputs, Frame()) if own else self.outputs
@@ -104,7 +104,7 @@ class Writer:
     def _missing(
         self, source: Input, frame: int | None, read_from: Origin
     ) -> dict[pathlib.Path, Output]:
-        """Files that have to be made; those changed by hand are not among them."""
+        """Returns files that have to be made; those changed by hand are not among them."""
         return {
             path: kind
             for path, kind in self._files(source, frame).items()
@@ -141,7 +141,7 @@ class Writer:
     def _write(
         self, prediction: Prediction, missing: Mapping[pathlib.Path, Output], read_from: Origin
     ) -> None:
-        """The files' line is in the record before they have their names."""
+        """Returns the files' line is in the record before they have their names."""
         next(iter(missing)).parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             partials = {path: stack.enter_context(atomic_path(path)) for path in missing}

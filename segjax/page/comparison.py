@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 def agreement(
     labels: Sequence[UInt8[np.ndarray, "h w"]], class_names: Sequence[Sequence[str]]
 ) -> float | None:
-    """The share of pixels to which all runs give a class of one name.
+    """Returns the share of pixels to which all runs give a class of one name.
 
     None for a single run, and for runs that have no class in common.
 
@@ -44,5 +44,5 @@ def unshared(class_names: Sequence[Sequence[str]]) -> list[list[str]]:
 def comparison(
     labels: Sequence[UInt8[np.ndarray, "h w"]], class_names: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """What the page says of it: `agreement`, and the classes that not all runs have."""
+    """Returns what the page says of it: `agreement`, and the classes that not all runs have."""
     return {"agreement": agreement(labels, class_names), "unshared": unshared(class_names)}

@@ -15,7 +15,7 @@ class Document:
 
 
 def document() -> Document:
-    """The page, of `page.html` and the parts that it names, beside this file."""
+    """Returns the page, of `page.html` and the parts that it names, beside this file."""
     folder = importlib.resources.files("segjax.page")
     read = lambda name: folder.joinpath(name).read_text(encoding="utf-8")
     html, style = read("page.html"), read("style.css")

@@ -61,7 +61,9 @@ class TokenBuckets:
         self._lock = threading.Lock()
 
     def take(self, address: str) -> float:
-        """0 where a token was there and is taken, else the seconds until there is one."""
+        """Returns 0 where a token was there and is taken, else the seconds until there
+        is one.
+        """
         with self._lock:
             now = self._clock()
             tokens, since = self._buckets.pop(address, (float(self._burst), now))

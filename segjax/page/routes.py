@@ -36,7 +36,7 @@ class Reply:
 
 
 def said(refusal: Refused) -> Reply:
-    """A refusal as the page reads it."""
+    """Returns a refusal as the page reads it."""
     headers = {}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
@@ -44,7 +44,7 @@ def said(refusal: Refused) -> Reply:
 
 
 def get(path: str, query: str, service: Service, document: Document) -> Reply:
-    """The answer to a GET.
+    """Returns the answer to a GET.
 
     Raises:
       Refused: there is nothing at this path, or the query is none of its own.
@@ -68,7 +68,7 @@ def get(path: str, query: str, service: Service, document: Document) -> Reply:
 
 
 def predict(data: bytes, service: Service) -> Reply:
-    """The answer to an uploaded image.
+    """Returns the answer to an uploaded image.
 
     Raises:
       Refused: as `Service.predict`.
@@ -89,7 +89,7 @@ def _of_run(result: Result, service: Service, place: int, part: str, query: str)
 
 
 def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
-    """`keep=0,3&sigma=8` → ([0, 3], 8.0); an empty `keep` blurs everything."""
+    """Returns `keep=0,3&sigma=8` → ([0, 3], 8.0); an empty `keep` blurs everything."""
     try:
         asked = parse_qs(query, keep_blank_values=True, max_num_fields=2, strict_parsing=True)
         ((names,), (strength,)) = asked["keep"], asked["sigma"]

@@ -51,11 +51,11 @@ class ServedRun:
         return self.shown.palette
 
     def probabilities(self, image: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
-        """Probabilities of every pixel of one image."""
+        """Returns probabilities of every pixel of one image."""
         return np.asarray(self.predict(self.variables, image[None])[0])
 
     def program(self, size: tuple[int, int]) -> Hashable:
-        """Equal for sizes of images that share a compiled program."""
+        """Returns equal for sizes of images that share a compiled program."""
         for wrapper in self.wrappers:
             if isinstance(wrapper, SlidingWindow | OverlapTile):
                 return ()
@@ -64,7 +64,7 @@ class ServedRun:
         return size
 
     def about(self) -> dict[str, Any]:
-        """What the page shows of the run."""
+        """Returns what the page shows of the run."""
         colours = self.palette[: len(self.class_names)].tolist()
         classes = [
             {"name": name, "colour": colour}
@@ -79,7 +79,7 @@ class ServedRun:
 def load_runs(
     runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str
 ) -> list[ServedRun]:
-    """The runs of these folders, with their experiments as they are to predict.
+    """Returns the runs of these folders, with their experiments as they are to predict.
 
     Two of one name are told apart by their place.
 

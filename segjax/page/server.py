@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         return routes.predict(data, self.server.service)
 
     def _length(self) -> int:
-        """Bytes of the body, told before any of them is read."""
+        """Returns bytes of the body, told before any of them is read."""
         told = self.headers.get_all("Content-Length") or []
         if "Transfer-Encoding" in self.headers or not told:
             raise Refused(411, "Send the image with its Content-Length, not in chunks.")
@@ -182,7 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         return int(told[0])
 
     def _host(self) -> str:
-        """The Host header, once it names this server: another name may be a rebound one."""
+        """Returns the Host header, once it names this server: another name may be a rebound
+        one.
+        """
         told = self.headers.get_all("Host") or [""]
         host = told[0].lower()
         with contextlib.suppress(ValueError):
@@ -225,11 +227,13 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
 
     def send_error(self, code: int, message: str | None = None, explain=None) -> None:
-        """What the base class refuses before a route is asked: bad requests, other methods."""
+        """Returns what the base class refuses before a route is asked: bad requests, other
+        methods.
+        """
         self._send(routes.said(Refused(code, "This request is not understood.")))
 
     def log_message(self, format: str, *args) -> None:
-        """Nothing: what people look at is not noted."""
+        """Returns nothing: what people look at is not noted."""
 
 
 class _Before(io.RawIOBase):
@@ -242,7 +246,7 @@ class _Before(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        """Bytes read.
+        """Returns bytes read.
 
         Raises:
           TimeoutError: none came in time.

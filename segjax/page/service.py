@@ -78,12 +78,12 @@ class Service:
         self.drawing = threading.Lock()
 
     def about(self) -> dict[str, Any]:
-        """What the page needs to know before the first image."""
+        """Returns what the page needs to know before the first image."""
         limits = {"upload": self.limits.upload, "side": self.limits.side}
         return {"runs": [run.about() for run in self.runs], "limits": limits}
 
     def predict(self, data: bytes) -> Result:
-        """The result of an uploaded image; it can be found again by its key.
+        """Returns the result of an uploaded image; it can be found again by its key.
 
         Raises:
           Refused: the bytes hold no image that is accepted, or too many others wait.
@@ -102,7 +102,7 @@ class Service:
             self._places.release()
 
     def find(self, key: str) -> Result:
-        """A result that is still held.
+        """Returns a result that is still held.
 
         Raises:
           Refused: it is not.
@@ -113,11 +113,15 @@ class Service:
             return self._results[key]
 
     def idle(self, *, seconds: float) -> bool:
-        """Whether no prediction runs, or the one that does has ended within the seconds."""
+        """Returns whether no prediction runs, or the one that does has ended within the
+        seconds.
+        """
         return self._turn.acquire(timeout=seconds)
 
     def describe(self, result: Result) -> dict[str, Any]:
-        """What the page shows of a result at once; labels and pictures are asked for by key."""
+        """Returns what the page shows of a result at once; labels and pictures are asked for by
+        key.
+        """
         height, width = result.image.shape[:2]
         own_height, own_width = result.masks[0].shape
         class_names = [run.class_names for run in self.runs]
@@ -194,5 +198,7 @@ def _at(
     probabilities: Float[np.ndarray, "h w k"],
     label: Callable[[np.ndarray], np.ndarray],
 ) -> UInt8[np.ndarray, "oh ow"]:
-    """The label of probabilities that are enlarged first, as `segjax.predict --side` does."""
+    """Returns the label of probabilities that are enlarged first, as `segjax.predict --side`
+    does.
+    """
     return np.concatenate([label(band[0]) for band in enlarged(probabilities[None], size)])

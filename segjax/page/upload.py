@@ -13,7 +13,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 
 def opened(data: bytes, limits: Limits) -> Image.Image:
-    """The image that the bytes say they hold: its header is read, no pixel is decoded.
+    """Returns the image that the bytes say they hold: its header is read, no pixel is decoded.
 
     Raises:
       Refused: it is empty, of no known format, too large, has more than 8 bits a channel, or
@@ -43,7 +43,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
 
 
 def upright_upload(image: Image.Image) -> Image.Image:
-    """The decoded image, turned as its EXIF data say.
+    """Returns the decoded image, turned as its EXIF data say.
 
     Raises:
       Refused: its data are truncated or broken.

@@ -54,7 +54,7 @@ def initialize() -> None:
 
 
 def describe_devices() -> str:
-    """The devices of the run in words: "4 cpu devices", "8 NVIDIA H100 on 2 hosts".
+    """Returns the devices of the run in words: "4 cpu devices", "8 NVIDIA H100 on 2 hosts".
 
     Raises:
       InputError: the platform that `JAX_PLATFORMS` asks for is not there.
@@ -72,12 +72,12 @@ def describe_devices() -> str:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Returns whether this process is the one that writes files and speaks."""
     return jax.process_index() == 0
 
 
 def is_alone() -> bool:
-    """Whether this process is the only one of the run."""
+    """Returns whether this process is the only one of the run."""
     return jax.process_count() == 1
 
 
@@ -87,7 +87,7 @@ def process_share() -> tuple[int, int]:
 
 
 def local_device_count() -> int:
-    """The number of this process's devices."""
+    """Returns the number of this process's devices."""
     return jax.local_device_count()
 
 

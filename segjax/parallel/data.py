@@ -22,13 +22,13 @@ def data_parallel(step: Callable) -> Callable:
 
 
 def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The process's batch with a leading axis of its devices: b … → d b/d …."""
+    """Returns the process's batch with a leading axis of its devices: b … → d b/d …."""
     count = jax.local_device_count()
     return {key: value.reshape(count, -1, *value.shape[1:]) for key, value in batch.items()}
 
 
 def replicate(state):
-    """The state on every device, laid out as `data_parallel` returns it.
+    """Returns the state on every device, laid out as `data_parallel` returns it.
 
     A first state in host memory would have `step` compiled twice: for it, and for its result.
     """
@@ -39,7 +39,8 @@ def replicate(state):
 
 
 def map_examples(function: Callable) -> Callable:
-    """`function(variables, batch) → results by example`, on this process's devices alone.
+    """Returns `function(variables, batch) → results by example`, on this process's devices
+    alone.
 
     No collectives, so that processes may hold different numbers of batches. Takes and returns
     batches of any length: the last share is filled up with copies, which are cut off again.
@@ -58,6 +59,6 @@ def map_examples(function: Callable) -> Callable:
 
 
 def fill_up(batch: np.ndarray, multiple: int) -> np.ndarray:
-    """The batch with copies of its last example, up to a multiple of so many."""
+    """Returns the batch with copies of its last example, up to a multiple of so many."""
     copies = np.repeat(batch[-1:], -len(batch) % multiple, axis=0)
     return np.concatenate([batch, copies]) if len(copies) else batch

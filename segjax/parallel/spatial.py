@@ -34,7 +34,7 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
 
     @partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=everywhere)
     def taken(state, batch, size: tuple[int, int]):
-        """The step on images in parts, without what filled them up."""
+        """Returns the step on images in parts, without what filled them up."""
         batch = {key: _whole(mesh, value, size) for key, value in batch.items()}
         alone = jax.tree.map(lambda value: value[None], batch)
         # An axis of length one, so that the step's sums over devices have their meaning.
@@ -54,7 +54,7 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
 
 
 def map_images(function: Callable, split: tuple[int, int]) -> Callable:
-    """`function(variables, batch) → maps`, each image shared by rows × columns devices.
+    """Returns `function(variables, batch) → maps`, each image shared by rows × columns devices.
 
     As `map_examples`, on this process's devices alone and with its `then`, for a function from
     images b h w c to an array b h w …; see `spatial_parallel` for how images are cut.
@@ -68,7 +68,7 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
 
     @partial(jax.jit, static_argnums=2, out_shardings=planes)
     def mapped(variables, batch, size: tuple[int, int]):
-        """The maps in parts, filled up to equal ones."""
+        """Returns the maps in parts, filled up to equal ones."""
         with _placing(mesh):
             result = function(variables, _whole(mesh, batch, size))
         if result.shape[1:3] != size:
@@ -88,7 +88,8 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
 
 
 def placed(x: Array) -> Array:
-    """A map b h w c, spread over the devices that share its image; `x` itself where none do.
+    """Returns a map b h w c, spread over the devices that share its image; `x` itself where
+    none do.
 
     Operations say it of what they read and give. Left to itself, XLA may keep one map whole on
     every device and its neighbour in parts; the kernel gradient of such a pair came out twice
@@ -101,7 +102,7 @@ def placed(x: Array) -> Array:
 
 
 def is_splitting() -> bool:
-    """Whether what is traced now has its images shared by several devices."""
+    """Returns whether what is traced now has its images shared by several devices."""
     return _MESH.get() is not None
 
 
@@ -120,7 +121,7 @@ def _placing(mesh: Mesh) -> Iterator[None]:
 
 
 def devices_per_image(split: tuple[int, int]) -> int:
-    """The devices that share an image; every process has whole groups of them."""
+    """Returns the devices that share an image; every process has whole groups of them."""
     parts, count = split[0] * split[1], jax.local_device_count()
     if min(split) < 1 or count % parts:
         raise InputError(
@@ -138,13 +139,15 @@ def _mesh(devices: list, split: tuple[int, int]) -> Mesh:
 
 
 def _missing(shape: tuple[int, ...], mesh: Mesh) -> list[tuple[int, int]]:
-    """What `pad` adds to b h w … so that every device of a group has as much."""
+    """Returns what `pad` adds to b h w … so that every device of a group has as much."""
     rows, columns = -shape[1] % mesh.shape["rows"], -shape[2] % mesh.shape["columns"]
     return [(0, 0), (0, rows), (0, columns), *[(0, 0)] * (len(shape) - 3)]
 
 
 def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
-    """The process's examples on their devices; planes in equal parts, with zeros beyond."""
+    """Returns the process's examples on their devices; planes in equal parts, with zeros
+    beyond.
+    """
     if not planes:
         examples = NamedSharding(mesh, PartitionSpec("groups"))
         return jax.make_array_from_process_local_data(examples, value)
@@ -153,7 +156,7 @@ def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
 
 
 def _whole(mesh: Mesh, value: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """A plane without what `_on_mesh` added, still in parts; others as they come."""
+    """Returns a plane without what `_on_mesh` added, still in parts; others as they come."""
     if value.ndim < 3:
         return value
     plane = value[:, : size[0], : size[1]]

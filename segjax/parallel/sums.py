@@ -9,7 +9,7 @@ MOST_AXES = 6
 
 
 def sum_over_processes(values: np.ndarray) -> np.ndarray:
-    """NumPy arrays of one shape and dtype, one a process, added up in that dtype.
+    """Returns NumPy arrays of one shape and dtype, one a process, added up in that dtype.
 
     Integers are exact. Floats are added in the order of the processes: the same bits on all.
     """
@@ -47,7 +47,9 @@ def sum_where_there_are(values: np.ndarray | None) -> np.ndarray | None:
 
 
 def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float]:
-    """All processes' numbers by index; between them they hold each of `length` indices once."""
+    """Returns all processes' numbers by index; between them they hold each of `length` indices
+    once.
+    """
     if jax.process_count() == 1:
         return dict(values)
     mine = np.zeros(length)
@@ -56,7 +58,9 @@ def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float
 
 
 def _gathered(values: np.ndarray) -> np.ndarray:
-    """The arrays of all processes along a new first axis; as bytes, which JAX leaves alone."""
+    """Returns the arrays of all processes along a new first axis; as bytes, which JAX leaves
+    alone.
+    """
     from jax.experimental import multihost_utils
 
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)

@@ -18,7 +18,7 @@ Table = Sequence[tuple[str, str]]
 
 
 def by_table(table: Table, modules: Modules) -> dict[str, str]:
-    """The paths that a table has for modules.
+    """Returns the paths that a table has for modules.
 
     >>> by_table(RESNET, {"layer1.0.downsample.1": set(), "fc": set()})
     {'layer1.0.downsample.1': 'layer1_0/downsample_bn'}
@@ -53,7 +53,8 @@ densenet: Rename = partial(by_table, DENSENET)
 
 
 def vgg(modules: Modules) -> dict[str, str]:
-    """torchvision's indices of layers → Caffe's names: behind a pooling a new stage begins.
+    """Returns torchvision's indices of layers → Caffe's names: behind a pooling a new stage
+    begins.
 
     >>> names = [f"features.{i}" for i in (0, 2, 5, 7, 10)]
     >>> list(vgg(dict.fromkeys(names, set())).values())
@@ -81,7 +82,9 @@ _PARTS = ("expand", "depthwise", "project")
 
 
 def mobilenet_v3(modules: Modules) -> dict[str, str]:
-    """torchvision's: a block's convolutions are numbered; their count says which is which."""
+    """Returns torchvision's: a block's convolutions are numbered; their count says which is
+    which.
+    """
     table = [
         (r"(?:features\.)?(\d+)\.0", r"features_\1/conv"),
         (r"(?:features\.)?(\d+)\.1", r"features_\1/norm"),
@@ -105,7 +108,9 @@ def mobilenet_v3(modules: Modules) -> dict[str, str]:
 
 
 def timm_mobilenet_v3(modules: Modules) -> dict[str, str]:
-    """timm's: blocks are counted by stage, here through; the last is a convolution alone."""
+    """Returns timm's: blocks are counted by stage, here through; the last is a convolution
+    alone.
+    """
     table = [("conv_stem", "features_0/conv"), ("bn1", "features_0/norm")]
     for i, block in enumerate(_timm_blocks(modules), start=1):
         convs = [f"{block}.{name}" for name in ("conv_pw", "conv_dw", "conv_pwl", "conv")]
@@ -133,7 +138,9 @@ def _timm_blocks(modules: Modules) -> list[str]:
 
 
 def timm_xception(modules: Modules) -> dict[str, str]:
-    """timm's: blocks are counted through; entry blocks and the last but one have shortcuts."""
+    """Returns timm's: blocks are counted through; entry blocks and the last but one have
+    shortcuts.
+    """
     found = [re.match(r"blocks\.(\d+)\.", name) for name in modules]
     blocks = sorted({int(match[1]) for match in found if match})
     shortcut = [i for i in blocks if f"blocks.{i}.shortcut.conv" in modules]

@@ -50,7 +50,7 @@ def choose(
     key: str | None = None,
     is_known: Callable[[Sequence[str]], bool],
 ) -> Chosen:
-    """The state dict under `key`, or else the one that a network's layout fits.
+    """Returns the state dict under `key`, or else the one that a network's layout fits.
 
     Of several, the one under the usual key is taken, and the others are named.
 
@@ -98,7 +98,7 @@ def _notes(chosen: str, known: Sequence[str]):
 def _under(
     names: Mapping[str, Sequence[str]], key: str, is_known: Callable[[Sequence[str]], bool]
 ) -> Chosen:
-    """The state dict whose key is or ends with `key`, or the only one below such a key.
+    """Returns the state dict whose key is or ends with `key`, or the only one below such a key.
 
     Else the names that begin with it.
     """
@@ -118,7 +118,9 @@ def _from(place: str) -> Chosen:
 
 
 def _with_prefix(names: Mapping[str, Sequence[str]], key: str, below: Sequence[str]) -> Chosen:
-    """The names that begin with `key`, in any state dict; else the only place `below` it."""
+    """Returns the names that begin with `key`, in any state dict; else the only place `below`
+    it.
+    """
     pattern = re.compile(rf"((?:.+?\.)??{re.escape(key)}\.).+")
     prefixes = {
         (place, match[1])

@@ -15,7 +15,7 @@ LAYERS = (("classifier.0", "classifier.3"), ("pre_logits.fc1", "pre_logits.fc2")
 def fc_layers(
     arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """{our path: (their name, array)} for every `fc6` and `fc7` that a network has.
+    """Returns {our path: (their name, array)} for every `fc6` and `fc7` that a network has.
 
     Smaller layers are subsampled as in DeepLab v1 (section 3.1).
 

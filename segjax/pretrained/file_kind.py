@@ -70,7 +70,7 @@ TENSORFLOW_END = bytes.fromhex("57fb808b247547db")
 
 
 def kind_of(path: pathlib.Path) -> str:
-    """The kind of a weights file: "safetensors", "npz", "torch zip" or "torch legacy".
+    """Returns the kind of a weights file: "safetensors", "npz", "torch zip" or "torch legacy".
 
     Raises:
       InputError: it is empty, cut off, or another thing; the message says which.

@@ -51,7 +51,8 @@ def read_arrays(
     key: str | None = None,
     is_known: Callable[[Sequence[str]], bool] = lambda names: False,
 ) -> Arrays:
-    """The arrays of a weights file, whose bytes say of which kind it is; nothing in it is run.
+    """Returns the arrays of a weights file, whose bytes say of which kind it is; nothing in it
+    is run.
 
     Args:
       path: of the file.
@@ -95,7 +96,7 @@ def _open_safetensors(path: pathlib.Path) -> Opened:
         raise InputError(f"it has arrays of {', '.join(others)}, which segjax does not read")
 
     def read(key: str) -> dict[str, np.ndarray]:
-        """All arrays."""
+        """Returns all arrays."""
         return {
             name: np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
             for name, entry in entries.items()
@@ -106,7 +107,7 @@ def _open_safetensors(path: pathlib.Path) -> Opened:
 
 def _open_npz(path: pathlib.Path) -> Opened:
     def read(key: str) -> dict[str, np.ndarray]:
-        """All arrays."""
+        """Returns all arrays."""
         with np.load(path, allow_pickle=False) as file:
             try:
                 return {name: _from_npz(file[name]) for name in file.files}

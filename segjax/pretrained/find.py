@@ -19,7 +19,7 @@ OTHER_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx", ".msgpack", ".pkl", ".pb", 
 
 
 def find_weights(path_or_name: str) -> pathlib.Path:
-    """The file of a path, or of a name such as "timm/resnet50.tv_in1k".
+    """Returns the file of a path, or of a name such as "timm/resnet50.tv_in1k".
 
     A name is looked for in `<cache>/weights/`, then in the hub's own cache, then on the hub.
 
@@ -47,13 +47,13 @@ def find_weights(path_or_name: str) -> pathlib.Path:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a text is meant as a file's path rather than as a name."""
+    """Returns whether a text is meant as a file's path rather than as a name."""
     begins = text.startswith(("/", "./", "../", "~"))
     return begins or text.casefold().endswith((*SUFFIXES, *OTHER_SUFFIXES))
 
 
 def _absent(path: pathlib.Path) -> str:
-    """What to say of a path at which no file lies."""
+    """Returns what to say of a path at which no file lies."""
     if path.with_name(f"{path.name}.index").is_file():
         return (
             f"{path} is a TensorFlow checkpoint, which segjax does not read; save its "
@@ -65,7 +65,7 @@ def _absent(path: pathlib.Path) -> str:
 
 
 def _weights_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The weights files in a folder, by their suffixes, the preferred kinds first."""
+    """Returns the weights files in a folder, by their suffixes, the preferred kinds first."""
     order = {suffix: i for i, suffix in enumerate(SUFFIXES)}
     found = [
         (order[suffix], path)

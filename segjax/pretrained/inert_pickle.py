@@ -58,7 +58,8 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def read_pickle(stream: BinaryIO, *, references: list[Referenced] | None = None) -> Any:
-    """The value that the next pickle of a stream describes; the stream stands behind it.
+    """Returns the value that the next pickle of a stream describes; the stream stands behind
+    it.
 
     Numbers, texts, bytes, lists, tuples and dicts are themselves, sets are lists, and the rest
     is `Named`, `Made` and `Referenced`.
@@ -100,7 +101,7 @@ class _Machine:
             self._take_other(name, argument)
 
     def _take_other(self, name: str, argument: Any) -> None:
-        """The table of all instructions that are not a value."""
+        """Returns the table of all instructions that are not a value."""
         push, pop = self.stack.append, self.stack.pop
         match name:
             case "PROTO" | "FRAME":
@@ -168,7 +169,7 @@ class _Machine:
                 raise InputError(f"its pickle has {name}, which torch.save never writes")
 
     def _pop(self, count: int) -> list:
-        """The last `count` values, taken from the stack."""
+        """Returns the last `count` values, taken from the stack."""
         if count > len(self.stack):
             raise InputError("its pickle takes more values than it has; it is damaged")
         at = len(self.stack) - count
@@ -176,7 +177,7 @@ class _Machine:
         return found
 
     def _marked(self) -> list:
-        """All values above the last mark, taken from the stack with it."""
+        """Returns all values above the last mark, taken from the stack with it."""
         found, self.stack = self.stack, self._below.pop()
         return found
 

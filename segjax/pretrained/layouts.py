@@ -100,7 +100,7 @@ class Checkpoint(NamedTuple):
 
 
 def is_known(tensors: Iterable[str]) -> bool:
-    """Whether `translate` knows the layout of such names."""
+    """Returns whether `translate` knows the layout of such names."""
     tensors = [*tensors]
     known = any("/" in name for name in tensors)
     return known or _recognised(_by_plain_name(tensors)) is not None
@@ -109,7 +109,8 @@ def is_known(tensors: Iterable[str]) -> bool:
 def translate(
     arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint | None:
-    """The checkpoint by the names of a network with such `shapes`; None for no known layout.
+    """Returns the checkpoint by the names of a network with such `shapes`; None for no known
+    layout.
 
     What wrappers put before each name, such as `module.`, is left out, and the parts of
     `WRAPPER` wherever they are, if no other name is then the same.
@@ -148,14 +149,18 @@ def translate(
 
 
 def _by_plain_name(tensors: Iterable[str]) -> dict[str, str]:
-    """{name without the parts of wrappers: name in the file}, where the former is unique."""
+    """Returns {name without the parts of wrappers: name in the file}, where the former is
+    unique.
+    """
     plain = {name: re.sub(WRAPPER, "", name) for name in tensors}
     times = collections.Counter(plain.values())
     return {short if times[short] == 1 else name: name for name, short in plain.items()}
 
 
 def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
-    """The longest beginning of all names in the file that is `prefix` but for wrappers."""
+    """Returns the longest beginning of all names in the file that is `prefix` but for
+    wrappers.
+    """
     inside = [name for plain, name in theirs.items() if plain.startswith(prefix)]
     common = os.path.commonprefix(inside)
     heads = [common[: dot.end()] for dot in re.finditer(r"\.", common)]
@@ -164,7 +169,9 @@ def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
 
 
 def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
-    """What is left out of the names in the file of a network's arrays, of `count` arrays."""
+    """Returns what is left out of the names in the file of a network's arrays, of `count`
+    arrays.
+    """
     if prefix:
         how_many = f"{len(inside)} of the {count}" if len(inside) < count else f"all {count}"
         yield f"the prefix {prefix!r} is left out of {how_many} names"
@@ -178,7 +185,7 @@ def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
 
 
 def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
-    """The family of a network, and what stands before its modules' names.
+    """Returns the family of a network, and what stands before its modules' names.
 
     Several networks have several prefixes; one without a prefix contains the others.
     """
@@ -194,7 +201,7 @@ def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
 def _of_family(
     arrays: Mapping[str, np.ndarray], family: Family, shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint:
-    """The checkpoint of arrays with nothing before their names."""
+    """Returns the checkpoint of arrays with nothing before their names."""
     backbone = [n.removeprefix(BACKBONE) for n in arrays if n.startswith(BACKBONE)]
     modules = _modules(backbone or arrays)
     root = "backbone/" if any(path.startswith("params/backbone/") for path in shapes) else ""
@@ -257,7 +264,9 @@ _LEAVES = {
 def _renamed(
     arrays: Mapping[str, np.ndarray], paths: Mapping[str, str]
 ) -> tuple[dict[str, tuple[str, np.ndarray]], list[str]]:
-    """{our path: (their name, array)}, and the names that have none, or one that is taken."""
+    """Returns {our path: (their name, array)}, and the names that have none, or one that is
+    taken.
+    """
     found, others = {}, []
     for name, array in arrays.items():
         module, _, leaf = name.rpartition(".")
@@ -272,7 +281,7 @@ def _renamed(
 
 
 def _our_axes(array: np.ndarray) -> np.ndarray:
-    """PyTorch's o i h w → h w i o, and i o h w of transposed convolutions → h w o i."""
+    """Returns PyTorch's o i h w → h w i o, and i o h w of transposed convolutions → h w o i."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 

@@ -103,7 +103,9 @@ def fit(
 def _without_auxiliary(
     arrays: Mapping[str, np.ndarray], wanted: Wanted
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays without auxiliary heads that the network has not, and these heads' names."""
+    """Returns the arrays without auxiliary heads that the network has not, and these heads'
+    names.
+    """
     heads = {path: match[1] for path in arrays if (match := re.fullmatch(AUXILIARY, path))}
     ours = {match[1] for path in wanted if (match := re.fullmatch(AUXILIARY, path))}
     left_out = {path: head for path, head in heads.items() if head not in ours}
@@ -122,13 +124,16 @@ def _cast(array: np.ndarray, leaf: Any) -> np.ndarray:
 
 
 def _is_of(path: str, layers: Sequence[str]) -> bool:
-    """Whether a variable, such as params/head/classifier/bias, belongs to one of the layers."""
+    """Returns whether a variable, such as params/head/classifier/bias, belongs to one of the
+    layers.
+    """
     below = path.partition("/")[2]
     return any(below == layer or below.startswith(f"{layer}/") for layer in layers)
 
 
 def _only_classes_differ(array: np.ndarray, leaf: Any) -> bool:
-    """Whether a classifier's array has outputs for other classes, and is alike otherwise.
+    """Returns whether a classifier's array has outputs for other classes, and is alike
+    otherwise.
 
     The inputs of one that reads scores, as in U²-Net's fusion, are in proportion to the classes
     too.
@@ -168,7 +173,7 @@ def _complaint(
     found: Mapping[str, np.ndarray],
     wanted: Wanted,
 ) -> str:
-    """One line with what is refused by name, and the remedy."""
+    """Returns one line with what is refused by name, and the remedy."""
 
     def described(path: str) -> str:
         array, name = found[path], checkpoint.names[path]
@@ -204,7 +209,9 @@ def _complaint(
 
 
 def _declare_hint(paths: Sequence[str], num_classes: int | None) -> str:
-    """What to declare where layers differ in nothing but the number of classes, or ""."""
+    """Returns what to declare where layers differ in nothing but the number of classes,
+    or "".
+    """
     if not paths:
         return ""
     below = [path.partition("/")[2] for path in paths]

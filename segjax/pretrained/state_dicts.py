@@ -16,7 +16,7 @@ StateDict = dict[str, Tensor | np.ndarray | Unread]
 
 
 def state_dicts(value: Any) -> dict[str, StateDict]:
-    """{"checkpoint.state_dict": {name: tensor}} of all that holds tensors in a pickle.
+    """Returns {"checkpoint.state_dict": {name: tensor}} of all that holds tensors in a pickle.
 
     A model that was saved whole counts as its state dict.
 
@@ -49,7 +49,7 @@ def _search(
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """What a mapping, a sequence or an object holds, by name."""
+    """Returns what a mapping, a sequence or an object holds, by name."""
     if isinstance(value, Mapping):
         return {str(name): inner for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def _entries(value: Any) -> dict[str, Any]:
 
 
 def _pairs(value: Made) -> dict[str, Any]:
-    """The entries that are handed to the constructor of a mapping or a set."""
+    """Returns the entries that are handed to the constructor of a mapping or a set."""
     match value.maker, value.arguments:
         case Named(_, "OrderedDict" | "dict"), (dict(entries),):
             return _entries(entries)
@@ -72,7 +72,9 @@ def _pairs(value: Made) -> dict[str, Any]:
 
 
 def _state(value: Made) -> dict[str, Any]:
-    """The attributes of an object; a pair is of those in its dict and those in its slots."""
+    """Returns the attributes of an object; a pair is of those in its dict and those in its
+    slots.
+    """
     parts = value.state if isinstance(value.state, tuple) else (value.state,)
     merged = {}
     for part in parts:
@@ -88,7 +90,9 @@ def _is_module(value: Any) -> bool:
 def _of_module(
     module: Any, prefix: str, above: tuple[int, ...]
 ) -> Iterable[tuple[str, Tensor | np.ndarray | Unread]]:
-    """(name, tensor) of a module's parameters and buffers, and those of the modules in it."""
+    """Returns (name, tensor) of a module's parameters and buffers, and those of the modules in
+    it.
+    """
     if id(module) in above or not _is_module(module):
         return
     state = _state(module)
@@ -103,7 +107,7 @@ def _of_module(
 
 
 def _described(value: Any) -> str:
-    """What a value is, for a person."""
+    """Returns what a value is, for a person."""
     if isinstance(value, Made):
         if str(value.maker) not in ("collections.OrderedDict", "builtins.dict"):
             return f"an object of {value.maker}"

@@ -25,7 +25,7 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def open_torch_zip(path: pathlib.Path) -> Opened:
-    """The state dicts in a zip archive that `torch.save` wrote.
+    """Returns the state dicts in a zip archive that `torch.save` wrote.
 
     Raises:
       InputError: it is another archive, or holds no state dict.
@@ -40,7 +40,7 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
         found = state_dicts(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl"))))
 
     def read(key: str) -> dict[str, np.ndarray]:
-        """The arrays of one state dict."""
+        """Returns the arrays of one state dict."""
         with zipfile.ZipFile(path) as archive:
             # Views share their storage: its bytes are read once.
             data = functools.cache(lambda storage: archive.read(f"{root}data/{storage}"))
@@ -50,7 +50,7 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
 
 
 def _root(names: list[str]) -> str:
-    """The folder in the archive."""
+    """Returns the folder in the archive."""
     pickles = [name for name in names if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if any(re.fullmatch(r"([^/]+/)?constants\.pkl", name) for name in names):
         raise InputError(
@@ -66,7 +66,8 @@ def _root(names: list[str]) -> str:
 
 
 def open_torch_legacy(path: pathlib.Path) -> Opened:
-    """The state dicts in a file of PyTorch before 1.6, or in a plain pickle of NumPy arrays.
+    """Returns the state dicts in a file of PyTorch before 1.6, or in a plain pickle of NumPy
+    arrays.
 
     Raises:
       InputError: it holds no state dict.
@@ -83,12 +84,12 @@ def open_torch_legacy(path: pathlib.Path) -> Opened:
     found = state_dicts(first)
 
     def read(key: str) -> dict[str, np.ndarray]:
-        """The arrays of one state dict."""
+        """Returns the arrays of one state dict."""
         with path.open("rb") as file:
 
             @functools.cache
             def data(storage: str) -> bytes:
-                """A storage's bytes."""
+                """Returns a storage's bytes."""
                 start, length = places[storage]
                 file.seek(start)
                 return file.read(length)
@@ -101,7 +102,9 @@ def open_torch_legacy(path: pathlib.Path) -> Opened:
 def _places(
     file: BinaryIO, *, keys: list[str], references: list[Referenced]
 ) -> dict[str, tuple[int, int]]:
-    """{storage: (first byte, bytes)} of the storages that lie one after another in a file."""
+    """Returns {storage: (first byte, bytes)} of the storages that lie one after another in a
+    file.
+    """
     storages = [storage for r in references if (storage := storage_of(r))]
     itemsizes = {storage.key: storage.itemsize for storage in storages}
     places = {}

@@ -80,7 +80,9 @@ class Unread(NamedTuple):
 
 
 def storage_of(reference: Referenced) -> Storage | None:
-    """The storage that an external reference of PyTorch's stands for; None for another."""
+    """Returns the storage that an external reference of PyTorch's stands for; None for
+    another.
+    """
     match reference.identifier:
         case ("storage", Named(_, kind), str(key), _, int(count), *view) if kind in _STORAGES:
             return None if any(view) else Storage(key, _STORAGES[kind], count)
@@ -88,7 +90,7 @@ def storage_of(reference: Referenced) -> Storage | None:
 
 
 def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
-    """What a value of a pickle is as a tensor; None where it is something else."""
+    """Returns what a value of a pickle is as a tensor; None where it is something else."""
     if not isinstance(value, Made):
         return None
     match value.maker, value.arguments:
@@ -168,7 +170,7 @@ def _bytes_of(data: Any) -> bytes | None:
 def array_of(
     name: str, tensor: Tensor | np.ndarray | Unread, data: Callable[[str], bytes]
 ) -> np.ndarray:
-    """A tensor's elements, once shape and strides are known to stay within its storage.
+    """Returns a tensor's elements, once shape and strides are known to stay within its storage.
 
     Args:
       name: of the tensor, for what is raised.

@@ -23,7 +23,8 @@ def class_map_panels(
     palette: np.ndarray,
     longest: int,
 ) -> Panels:
-    """Image, truth, prediction and errors with sides up to `longest`, and the classes in them.
+    """Returns image, truth, prediction and errors with sides up to `longest`, and the classes
+    in them.
 
     `image` is h w c, `label` and `prediction` h w with ids 0 … 254 or 255 (palette: 256 × 3).
 

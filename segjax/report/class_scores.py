@@ -14,13 +14,13 @@ MOST_CONFUSIONS = 10
 
 
 def swatch(colour: np.ndarray) -> str:
-    """A small square of a palette's colour."""
+    """Returns a small square of a palette's colour."""
     red, green, blue = (int(value) for value in colour)
     return f'<span class="swatch" style="background:#{red:02x}{green:02x}{blue:02x}"></span>'
 
 
 def numbered(class_names: Sequence[str]) -> Sequence[str]:
-    """The names, each after its id where the confusion matrix has room for ids only."""
+    """Returns the names, each after its id where the confusion matrix has room for ids only."""
     if len(class_names) <= LABELLED_CLASSES:
         return class_names
     return [f"{i} {name}" for i, name in enumerate(class_names)]
@@ -32,7 +32,7 @@ def class_tables(
     class_names: Sequence[str],
     palette: np.ndarray,
 ) -> str:
-    """IoU by class, the highest first and absent classes last, in one table or two.
+    """Returns IoU by class, the highest first and absent classes last, in one table or two.
 
     Raises:
       ValueError: the matrix does not fit the names, or the palette is not 256 × 3.
@@ -83,7 +83,9 @@ def _per_cent(part: Any, whole: Any) -> str:
 
 
 def confusions(confusion: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> str:
-    """The matrix as a heat map, and beside it the most frequent confusions as a table."""
+    """Returns the matrix as a heat map, and beside it the most frequent confusions as a
+    table.
+    """
     label = f"Confusion matrix of {len(class_names)} classes: row truth, column prediction"
     scale = "".join(_scale(style) for style in ("right", "wrong"))
     return (

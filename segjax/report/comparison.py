@@ -116,7 +116,9 @@ def write_comparison(
 
 
 def _ranked(variants: Sequence[Variant], columns: Mapping[str, Score]) -> list[Variant]:
-    """The variants from the best mean of the first column to the worst, unscored ones last."""
+    """Returns the variants from the best mean of the first column to the worst, unscored ones
+    last.
+    """
     key, score = next(iter(columns.items()))
     sign = -1 if score.higher_is_better else 1
 
@@ -165,7 +167,9 @@ def _shown(values: Values, score: Score) -> str:
 
 
 def _curves(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
-    """The evaluations and the loss over the steps, each variant's mean over its seeds."""
+    """Returns the evaluations and the loss over the steps, each variant's mean over its
+    seeds.
+    """
     key, score = next(iter(columns.items()))
     best = {variant.name for variant in _ranked(variants, columns)[:MOST_LINES]}
     drawn = [variant for variant in variants if variant.name in best]
@@ -191,7 +195,9 @@ def _curves(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
 
 
 def _mean_lines(variants: Sequence[Variant], key: str, *, dots: bool = False) -> Iterator[Line]:
-    """One line a variant: at each step that all its seeds have, the mean of their values."""
+    """Returns one line a variant: at each step that all its seeds have, the mean of their
+    values.
+    """
     for i, variant in enumerate(variants):
         curves = [
             dict(zip(*series(history, key)[:2], strict=True)) for history in variant.histories

@@ -32,7 +32,8 @@ SMALL_SIZE = (330, 170)
 
 
 def curves(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
-    """The charts that the rows allow; `step` marks the evaluated checkpoint in the scores.
+    """Returns the charts that the rows allow; `step` marks the evaluated checkpoint in the
+    scores.
 
     `shown` says how the rows' scores are read, the most important first.
     """
@@ -44,7 +45,8 @@ def curves(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str
 
 
 def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Steps, finite values, and how many values were not finite, of the rows that have `key`.
+    """Returns steps, finite values, and how many values were not finite, of the rows that have
+    `key`.
 
     A resumed run repeats the steps after its checkpoint: of equal steps the last row counts.
     """
@@ -58,12 +60,12 @@ def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether the value is a finite number: a row's other values are left out."""
+    """Returns whether the value is a finite number: a row's other values are left out."""
     return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def running_median(y: np.ndarray) -> np.ndarray:
-    """The median of the values around each one: a twentieth of all, 5 to 101 of them.
+    """Returns the median of the values around each one: a twentieth of all, 5 to 101 of them.
 
     At both ends the window shrinks to the values that exist.
     """
@@ -93,14 +95,18 @@ def _loss(history: Rows) -> str:
 
 
 def _smoothed(x: np.ndarray, y: np.ndarray) -> list[Line]:
-    """A faint line of all values under their running median; few values are shown alone."""
+    """Returns a faint line of all values under their running median; few values are shown
+    alone.
+    """
     if len(x) >= FEWEST_TO_SMOOTH:
         return [Line("every row", x, y, "raw"), Line("running median", x, running_median(y))]
     return [Line("every row", x, y)] if len(x) else []
 
 
 def _without_spikes(lines: list[Line]) -> tuple[float, float]:
-    """All smoothed values and 99 % of the raw ones: one spike must not flatten the curve."""
+    """Returns all smoothed values and 99 % of the raw ones: one spike must not flatten the
+    curve.
+    """
     tops = [
         np.percentile(line.y, 99) if line.style == "raw" else line.y.max() for line in lines
     ]
@@ -109,7 +115,7 @@ def _without_spikes(lines: list[Line]) -> tuple[float, float]:
 
 
 def _scores(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
-    """One chart of the primary score, and of the others of its kind."""
+    """Returns one chart of the primary score, and of the others of its kind."""
     key, score = next(iter(shown.items()))
     x, y, _ = series(history, key)
     if not len(x):
@@ -133,7 +139,7 @@ def _scores(history: Rows, step: float | None, shown: Mapping[str, Score]) -> st
 
 
 def percent(share: float) -> str:
-    """A tick of an axis of shares."""
+    """Returns a tick of an axis of shares."""
     return f"{100 * share:.4g}%"
 
 
@@ -159,7 +165,7 @@ def chart(
     marker: tuple[float, str] | None = None,
     over: str = "step",
 ) -> str:
-    """A chart with its title, its key and a caption; nothing where there are no lines.
+    """Returns a chart with its title, its key and a caption; nothing where there are no lines.
 
     `over` says what the x axis is.
     """

@@ -50,7 +50,7 @@ class Panels:
 
     @classmethod
     def of_image(cls, image: np.ndarray, *, longest: int) -> "Panels":
-        """The image alone, with sides up to `longest`."""
+        """Returns the image alone, with sides up to `longest`."""
         return cls((Picture("Image", shrunk(as_rgb(image), longest)),))
 
 
@@ -73,7 +73,7 @@ def _is_wide(height: int, width: int) -> bool:
 
 
 def gallery(examples: Sequence[ShownExample], *, score: str) -> str:
-    """One row of pictures an example; `score` names what their scores are."""
+    """Returns one row of pictures an example; `score` names what their scores are."""
     return "".join(_example(example, score) for example in examples)
 
 
@@ -91,14 +91,16 @@ def _example(example: ShownExample, score: str) -> str:
 
 
 def score_text(value: float | None, *, is_share: bool) -> str:
-    """A single image's score: "83.2 %", "0.012", or a dash where it has none."""
+    """Returns a single image's score: "83.2 %", "0.012", or a dash where it has none."""
     if not is_number(value):
         return "–"
     return f"{100 * value:.1f} %" if is_share else f"{value:.3g}"
 
 
 def shrunk(picture: np.ndarray, longest: int, *, nearest: bool = False) -> np.ndarray:
-    """A picture h w or h w 3 of 8 bits, its sides at most `longest`; ids take the `nearest`."""
+    """Returns a picture h w or h w 3 of 8 bits, its sides at most `longest`; ids take the
+    `nearest`.
+    """
     height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))
     if scale == 1:
@@ -109,7 +111,7 @@ def shrunk(picture: np.ndarray, longest: int, *, nearest: bool = False) -> np.nd
 
 
 def panel(picture: np.ndarray, title: str, name: str) -> str:
-    """One captioned picture; `title` and `name` are escaped already."""
+    """Returns one captioned picture; `title` and `name` are escaped already."""
     height, width = picture.shape[:2]
     tiny = max(height, width) <= TINY
     address = data_uri(picture, "PNG" if tiny else "JPEG")

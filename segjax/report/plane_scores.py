@@ -21,7 +21,9 @@ MOST_LINES = 5
 def plane_table(
     scores: Mapping[str, Mapping[str, Any]], colours: np.ndarray, *, title: str
 ) -> str:
-    """Scores by class as a table, the highest Dice first; `scores` is {score: {class: …}}."""
+    """Returns scores by class as a table, the highest Dice first; `scores` is {score: {class:
+    …}}.
+    """
     names = list(scores["dice"])
     rank = [-value if is_number(value) else np.inf for value in scores["dice"].values()]
     rows = []
@@ -49,7 +51,7 @@ def threshold_chart(
     caption: str,
     marker: tuple[float, str],
 ) -> str:
-    """Scores between 0 and 1 over the threshold; values that are NaN are left out."""
+    """Returns scores between 0 and 1 over the threshold; values that are NaN are left out."""
     lines = []
     for name, values in list(curves.items())[:MOST_LINES]:
         there = ~np.isnan(values)
@@ -76,7 +78,8 @@ def plane_panels(
     colours: np.ndarray,
     longest: int,
 ) -> Panels:
-    """Image, truth, prediction and errors with sides up to `longest`, and the classes in them.
+    """Returns image, truth, prediction and errors with sides up to `longest`, and the classes
+    in them.
 
     Args:
       image: h w c.
@@ -112,7 +115,9 @@ def plane_panels(
 
 
 def _errors(rgb: np.ndarray, truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """The image dimmed, orange where a plane is wrong, flat grey where all are ignored."""
+    """Returns the image dimmed, orange where a plane is wrong, flat grey where all are
+    ignored.
+    """
     counted = truth != IGNORE
     picture = np.repeat((0.45 * (rgb @ LUMINANCE)).astype(np.uint8)[..., None], 3, axis=-1)
     picture[((truth != answer) & counted).any(-1)] = WRONG

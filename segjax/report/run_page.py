@@ -72,7 +72,7 @@ def write_report(
 
 
 def section(heading: str, note: str, inner: str) -> str:
-    """A part of a page: heading, remark, content; all three are markup."""
+    """Returns a part of a page: heading, remark, content; all three are markup."""
     remark = f'<p class="note">{note}</p>' if note else ""
     return f"<section><h2>{heading}</h2>{remark}{inner}</section>"
 
@@ -129,7 +129,9 @@ def _count(name: str, value: Any) -> str:
 
 
 def page(title: str, headline: str, sections: str) -> str:
-    """A whole page without anything from elsewhere; `title` is text, the rest markup."""
+    """Returns a whole page without anything from elsewhere; `title` is text, the rest
+    markup.
+    """
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

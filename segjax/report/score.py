@@ -28,5 +28,5 @@ class Score(NamedTuple):
         return self.title[:1].lower() + self.title[1:]
 
     def text(self, value: float) -> str:
-        """A value with its unit: "83.20 %", "0.0123"."""
+        """Returns a value with its unit: "83.20 %", "0.0123"."""
         return f"{100 * value:.2f} %" if self.is_share else f"{value:.4g}"

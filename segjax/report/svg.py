@@ -33,7 +33,7 @@ class Line:
 
 
 def round_ticks(low: float, high: float, *, about: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten that lie within low … high.
+    """Returns multiples of 1, 2 or 5 times a power of ten that lie within low … high.
 
     >>> round_ticks(0.13, 0.74)
     [0.2, 0.4, 0.6]
@@ -49,7 +49,7 @@ def _round_step(span: float, about: int) -> float:
 
 
 def number(value: float) -> str:
-    """A short label of a tick or a value.
+    """Returns a short label of a tick or a value.
 
     >>> number(30000), number(0.5), number(0.00002), number(0)
     ('30k', '0.5', '2e-5', '0')
@@ -81,7 +81,7 @@ def line_chart(
     y_format: Callable[[float], str] = number,
     marker: tuple[float, str] | None = None,
 ) -> str:
-    """Curves over the step; `label` says to a screen reader what they show.
+    """Returns curves over the step; `label` says to a screen reader what they show.
 
     The y axis spans `y_range`, else all values, and is widened to round numbers; what lies
     outside is cut off. `marker` is a vertical line at a step, with its caption.
@@ -128,7 +128,7 @@ def _frame(lines, size, y_range, marker) -> _Frame:
 
 
 def _opened(low: float, high: float) -> tuple[float, float]:
-    """The range itself, or one around it where all values are (almost) one."""
+    """Returns the range itself, or one around it where all values are (almost) one."""
     low, high = float(low), float(high)
     if high - low > 1e-9 * max(abs(low), abs(high)):
         return low, high
@@ -167,7 +167,7 @@ def _marker(frame: _Frame, step: float, caption: str) -> str:
 
 
 def _curve(line: Line, frame: _Frame) -> str:
-    """A polyline inside its own viewport, which cuts off what leaves the frame."""
+    """Returns a polyline inside its own viewport, which cuts off what leaves the frame."""
     x, y = thin(line.x, line.y)
     pixels = list(zip(frame.x(x), frame.y(y), strict=True))
     points = " ".join(f"{px:.1f},{py:.1f}" for px, py in pixels)
@@ -191,7 +191,9 @@ def _svg(size: tuple[float, float], label: str, inner: str, *, style: str = "") 
 
 
 def _square(side: float, label: str, inner: str) -> str:
-    """A matrix scrolls where it would get illegible, and few classes do not fill the page."""
+    """Returns a matrix scrolls where it would get illegible, and few classes do not fill the
+    page.
+    """
     side = round(side + 2)
     style = f"min-width:{min(side, 560)}px;max-width:{round(1.25 * side)}px"
     return _svg((side, side), label, inner, style=style)
@@ -200,7 +202,8 @@ def _square(side: float, label: str, inner: str) -> str:
 def confusion_matrix_svg(
     confusion: np.ndarray, class_names: Sequence[str], *, label: str
 ) -> str:
-    """The row-normalised matrix: row = truth, column = prediction, the diagonal in green.
+    """Returns the row-normalised matrix: row = truth, column = prediction, the diagonal in
+    green.
 
     Up to 30 classes every cell says its percentage and every row and column its name; more
     become one picture with class ids along the sides.
@@ -213,7 +216,9 @@ def confusion_matrix_svg(
 
 
 def strength(share: float) -> float:
-    """Opacity of a cell: the square root, so that confusions of one per cent are visible."""
+    """Returns opacity of a cell: the square root, so that confusions of one per cent are
+    visible.
+    """
     return math.sqrt(share)
 
 
@@ -287,7 +292,7 @@ def _pictured_matrix(shares: np.ndarray, label: str) -> str:
 
 
 def _matrix_png(shares: np.ndarray) -> str:
-    """Transparent where nothing is, so that one picture suits light and dark pages."""
+    """Returns transparent where nothing is, so that one picture suits light and dark pages."""
     rgba = np.zeros((*shares.shape, 4), np.uint8)
     rgba[..., :3] = (226, 105, 42)
     rgba[np.eye(len(shares), dtype=bool), :3] = (36, 150, 140)
@@ -296,7 +301,9 @@ def _matrix_png(shares: np.ndarray) -> str:
 
 
 def data_uri(picture: np.ndarray, kind: str) -> str:
-    """The picture, h × w × 3 or 4, inside an address: "PNG", or "JPEG" of quality 80."""
+    """Returns the picture, h × w × 3 or 4, inside an address: "PNG", or "JPEG" of
+    quality 80.
+    """
     buffer = io.BytesIO()
     # 4:4:4, for halved colour would smear lines one pixel thin.
     options = {"quality": 80, "subsampling": 0} if kind == "JPEG" else {"optimize": True}

@@ -12,7 +12,8 @@ from segjax.errors import InputError, first_of
 
 
 def known_early(datasets: Mapping[str, LabelledDataset]) -> list[str]:
-    """Fields of datasets whose classes, and the training set's, are known without files.
+    """Returns fields of datasets whose classes, and the training set's, are known without
+    files.
 
     Raises:
       InputError: a dataset has no class names or palette.
@@ -30,14 +31,14 @@ def _are_known(*datasets: LabelledDataset) -> bool:
 
 
 def _extent(found: Survey, transformed: bool) -> str:
-    """What was read; transforms may make other labels of it."""
+    """Returns what was read; transforms may make other labels of it."""
     return f"{found.extent}, before its transforms" if transformed else found.extent
 
 
 def all_ignored(
     data: LabelledDataset, found: Survey, *, field: str, transformed: bool
 ) -> list[str]:
-    """A line where every pixel that was seen is ignored; see `Task.coverage`.
+    """Returns a line where every pixel that was seen is ignored; see `Task.coverage`.
 
     Raises:
       InputError: all pixels there are were seen, so that nothing could be trained or scored.
@@ -61,7 +62,7 @@ def _label_map_too(data: LabelledDataset) -> str:
 def absent_classes(
     data: LabelledDataset, found: Survey, *, field: str, transformed: bool
 ) -> list[str]:
-    """A line about the classes of which there is no pixel; see `Task.coverage`."""
+    """Returns a line about the classes of which there is no pixel; see `Task.coverage`."""
     names = data.class_names
     absent = found.absent(len(names))
     if not absent or len(absent) == len(names):
@@ -82,7 +83,7 @@ def _percent(share: float) -> str:
 
 
 def _meant(field: str, data: LabelledDataset, absent: Sequence[int], found: Survey) -> str:
-    """The remedy where 255 may be a missing class, as in masks of 0 and 255.
+    """Returns the remedy where 255 may be a missing class, as in masks of 0 and 255.
 
     It may where one class alone is missing, or where one alone is there.
     """

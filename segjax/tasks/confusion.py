@@ -59,7 +59,7 @@ class ConfusionMetric(Metric):
         self._image_iou = gather_by_index(self._image_iou, total)
 
     def scores(self) -> dict[str, Any]:
-        """The scores by name; classes that nowhere occur have IoU None.
+        """Returns the scores by name; classes that nowhere occur have IoU None.
 
         `mean_iou` is over the classes that occur in truth or prediction, `mean_accuracy` and
         `mean_iou_over_true_classes` over those that occur in the truth; how many of all
@@ -82,11 +82,12 @@ class ConfusionMetric(Metric):
         }
 
     def ranking(self) -> Mapping[int, float]:
-        """{index: mean IoU of that image alone}."""
+        """Returns {index: mean IoU of that image alone}."""
         return self._image_iou
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
-        """ " over 18 of 21 classes", " over 3 to 5 of 6 classes" where a mean leaves some out.
+        """Returns " over 18 of 21 classes", " over 3 to 5 of 6 classes" where a mean leaves
+        some out.
 
         Evaluations without counts, of earlier versions, say nothing.
         """
@@ -99,7 +100,7 @@ class ConfusionMetric(Metric):
         return f" over {counted} of {classes} classes"
 
     def line(self, scores: Mapping[str, Any]) -> str:
-        """Mean IoU, pixel accuracy and mean accuracy, in one line."""
+        """Returns mean IoU, pixel accuracy and mean accuracy, in one line."""
         names = ["mean_iou", "pixel_accuracy", "mean_accuracy"]
         if scores["classes_with_truth"] != scores["classes_in_mean_iou"]:
             names.insert(1, "mean_iou_over_true_classes")

@@ -15,7 +15,9 @@ from segjax.losses import on_logits_grid
 def objective(
     model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
 ) -> Objective:
-    """The terms of `loss` for the network's logits and for those of its auxiliary heads."""
+    """Returns the terms of `loss` for the network's logits and for those of its auxiliary
+    heads.
+    """
 
     def forward(variables, batch: Batch, key: Array):
         """Returns each loss term's total and weight on this device, and the new statistics."""
@@ -35,7 +37,8 @@ def objective(
 def loss_terms(
     model: nn.Module, loss: Loss, logits: Array, auxiliary: Mapping[str, Array], batch: Batch
 ) -> dict[str, tuple[Array, Array]]:
-    """(total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary heads.
+    """Returns (total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary
+    heads.
 
     Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
     """
@@ -48,12 +51,14 @@ def loss_terms(
 
 
 def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batch:
-    """The batch with its labels and weights where the network answers, h × w of its logits."""
+    """Returns the batch with its labels and weights where the network answers, h × w of its
+    logits.
+    """
     return on_logits_grid(batch, grid, stride=label_stride(model))
 
 
 def any_counts(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> bool:
-    """Whether a pixel of a batch, where the network answers, adds to the loss."""
+    """Returns whether a pixel of a batch, where the network answers, adds to the loss."""
     maps = {key: jnp.asarray(batch[key]) for key in ("label", "weight") if key in batch}
     here = {k: np.asarray(v) for k, v in batch_on_grid(model, maps, grid).items()}
     label, weight = here["label"], here.get("weight", np.ones(()))
@@ -69,7 +74,7 @@ def trace_example(
     *,
     normalize: Callable[[Array], Array],
 ) -> Traced:
-    """The network's shapes, once normalisation, network and loss have taken an example.
+    """Returns the network's shapes, once normalisation, network and loss have taken an example.
 
     Raises:
       ValueError: one of them refuses it.

@@ -77,17 +77,17 @@ class Multilabel(Task):
             )
 
     def activation(self, logits: Array) -> Array:
-        """Probabilities, by the sigmoid of each plane."""
+        """Returns probabilities, by the sigmoid of each plane."""
         return jax.nn.sigmoid(logits)
 
     def classes(self, maps: Array) -> Array:
-        """Planes b h w k of 0 and 1: 1 from the threshold on."""
+        """Returns planes b h w k of 0 and 1: 1 from the threshold on."""
         return (maps >= self.threshold).astype(jnp.uint8)
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> np.ndarray:
-        """Probabilities b h w k.
+        """Returns probabilities b h w k.
 
         Raises:
           RunError: one is not a number.
@@ -97,20 +97,20 @@ class Multilabel(Task):
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """(planes h w k of 0 and 1, their probabilities where they are asked for)."""
+        """Returns (planes h w k of 0 and 1, their probabilities where they are asked for)."""
         probabilities = self.predict(predictor, variables, image[None])[0]
         return self.planes(probabilities), probabilities if soft else None
 
     def planes(self, probabilities: np.ndarray) -> np.ndarray:
-        """0 and 1, uint8: 1 from the threshold on."""
+        """Returns 0 and 1, uint8: 1 from the threshold on."""
         return (probabilities >= self.threshold).astype(np.uint8)
 
     def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names and colours of the planes."""
+        """Returns names and colours of the planes."""
         return plane_names(data), np.array(plane_colours(data))
 
     def shown(self, data: LabelledDataset) -> Shown:
-        """Each combination of classes as a class of its own."""
+        """Returns each combination of classes as a class of its own."""
         named = not has_planes(data) and len(data.class_names) == 2
         return combinations(
             plane_names(data),
@@ -124,7 +124,7 @@ class Multilabel(Task):
         return PlaneMetric(plane_names(data), threshold=self.threshold, saliency=self.saliency)
 
     def scored(self, data: LabelledDataset) -> str:
-        """The classes, in their order."""
+        """Returns the classes, in their order."""
         return f"the classes {', '.join(plane_names(data))}"
 
     def check_settings(
@@ -200,18 +200,18 @@ class Multilabel(Task):
     def coverage(
         self, data: LabelledDataset, found: Survey, *, field: str, transformed: bool
     ) -> Sequence[str]:
-        """Lines about classes that no label has, and about labels that are ignored."""
+        """Returns lines about classes that no label has, and about labels that are ignored."""
         lines = all_ignored(data, found, field=field, transformed=transformed)
         if not has_planes(data):
             return [*lines, *absent_classes(data, found, field=field, transformed=transformed)]
         return lines or _empty_planes(data, found, field=field, transformed=transformed)
 
     def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
-        """Whether a pixel of a batch, on the grid of the logits, adds to the loss."""
+        """Returns whether a pixel of a batch, on the grid of the logits, adds to the loss."""
         return dense.any_counts(model, batch, traced.grid)
 
     def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
-        """A black image in which nothing is."""
+        """Returns a black image in which nothing is."""
         planes = (len(data.class_names),) if has_planes(data) else ()
         label = np.zeros((*shape[:2], *planes), np.uint8)
         return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
@@ -219,7 +219,9 @@ class Multilabel(Task):
     def sections(
         self, metric: Metric, scores: Mapping[str, Any], data: LabelledDataset
     ) -> Sequence[Section]:
-        """Scores by class at the threshold and at the best one, and curves over thresholds."""
+        """Returns scores by class at the threshold and at the best one, and curves over
+        thresholds.
+        """
         assert isinstance(metric, PlaneMetric)
         colours, best = np.array(plane_colours(data)), scores.get("best_threshold")
         tables = plane_table(scores, colours, title=f"At the threshold {self.threshold:g}")
@@ -265,7 +267,7 @@ class Multilabel(Task):
     def panels(
         self, example: Example, prediction: Any, data: LabelledDataset, *, longest: int
     ) -> Panels:
-        """Image, truth, prediction and errors."""
+        """Returns image, truth, prediction and errors."""
         label = example["label"]
         return plane_panels(
             example["image"],
@@ -277,22 +279,24 @@ class Multilabel(Task):
         )
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
-        """A mask a class, and what else the options ask for."""
+        """Returns a mask a class, and what else the options ask for."""
         return asked_plane_outputs(options, plane_names(data), plane_colours(data))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """None: `outputs` refuses the options that ask for them."""
+        """Returns none: `outputs` refuses the options that ask for them."""
         return []
 
 
 def plane_names(data: LabelledDataset) -> tuple[str, ...]:
-    """The names of the classes that have planes: of an index mask of two, the second's."""
+    """Returns the names of the classes that have planes: of an index mask of two, the
+    second's.
+    """
     names = tuple(data.class_names)
     return names if has_planes(data) or len(names) == 1 else names[1:]
 
 
 def plane_colours(data: LabelledDataset) -> list[Colour]:
-    """Red, green, blue of each plane."""
+    """Returns Red, green, blue of each plane."""
     first = 1 if not has_planes(data) and len(data.class_names) > 1 else 0
     rows = data.palette[first : first + len(plane_names(data))].tolist()
     return [(r, g, b) for r, g, b in rows]
@@ -305,7 +309,7 @@ def _kind(data: LabelledDataset) -> str:
 def _empty_planes(
     data: LabelledDataset, found: Survey, *, field: str, transformed: bool
 ) -> list[str]:
-    """A line about the classes of which no plane has a pixel."""
+    """Returns a line about the classes of which no plane has a pixel."""
     absent = [data.class_names[i] for i in found.absent(len(data.class_names))]
     if not absent:
         return []

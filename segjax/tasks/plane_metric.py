@@ -99,7 +99,9 @@ class PlaneMetric(Metric):
         self._ranking = gather_by_index(self._ranking, total)
 
     def scores(self) -> dict[str, Any]:
-        """The scores by name, at the threshold and at the best one; None: not defined."""
+        """Returns the scores by name, at the threshold and at the best one; None: not
+        defined.
+        """
         best = planes.best_threshold(self.histogram)
         at_best = self._at(best)
         found = _by_class(self.confusion, self._names)
@@ -117,7 +119,9 @@ class PlaneMetric(Metric):
         return {**scores, **self._saliency_scores()} if self._saliency else scores
 
     def _at(self, threshold: float) -> np.ndarray:
-        """The matrices k 2 2 at a threshold of the histogram's; zeros where it is NaN."""
+        """Returns the matrices k 2 2 at a threshold of the histogram's; zeros where it
+        is NaN.
+        """
         if np.isnan(threshold):
             return np.zeros_like(self.confusion)
         place = int(round(threshold * planes.BINS))
@@ -139,11 +143,13 @@ class PlaneMetric(Metric):
         }
 
     def ranking(self) -> Mapping[int, float]:
-        """{index: mean Dice of that image alone; of a saliency metric its largest F}."""
+        """Returns {index: mean Dice of that image alone; of a saliency metric its
+        largest F}.
+        """
         return self._ranking
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
-        """ " over 2 of 3 classes" where a mean leaves some out."""
+        """Returns " over 2 of 3 classes" where a mean leaves some out."""
         if name not in ("mean_dice", "mean_iou"):
             return ""
         counts = sorted({n for e in evaluations if (n := e.get("classes_in_mean_dice"))})
@@ -154,7 +160,7 @@ class PlaneMetric(Metric):
         return f" over {counted} of {classes} classes"
 
     def line(self, scores: Mapping[str, Any]) -> str:
-        """The logged scores in one line, and the best threshold's."""
+        """Returns the logged scores in one line, and the best threshold's."""
         names = [*self.logged, "mean_dice_at_best_threshold"]
         shown = (
             f"{name} {scores[name]:.4f}{self.remark(name, scores)}"
@@ -173,7 +179,7 @@ def _by_class(confusion: np.ndarray, names: Sequence[str]) -> dict[str, dict[str
 
 
 def _of(values: Any) -> float | None:
-    """The mean of those that are defined."""
+    """Returns the mean of those that are defined."""
     there = [value for value in values if value is not None]
     return float(np.mean(there)) if there else None
 
@@ -183,7 +189,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _largest(curves: np.ndarray) -> np.ndarray:
-    """The largest value of each row, NaN of a row of NaN."""
+    """Returns the largest value of each row, NaN of a row of NaN."""
     return np.where(np.isnan(curves).all(-1), np.nan, np.nan_to_num(curves, nan=0.0).max(-1))
 
 

@@ -48,7 +48,7 @@ class Scorer:
         share: tuple[int, int] = (0, 1),
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Scored:
-        """The scores of all images.
+        """Returns the scores of all images.
 
         Args:
           variables: of the network.
@@ -90,7 +90,8 @@ class Scorer:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can write it: NumPy's as Python's, and None for what is not finite.
+    """Returns a value as JSON can write it: NumPy's as Python's, and None for what is not
+    finite.
 
     >>> plain({"a": np.int64(3), "b": np.array([0.5, np.nan]), "c": float("inf")})
     {'a': 3, 'b': [0.5, None], 'c': None}

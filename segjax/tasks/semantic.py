@@ -62,19 +62,19 @@ class Semantic(Task):
     )
 
     def activation(self, logits: Array) -> Array:
-        """Probabilities, by the softmax over classes."""
+        """Returns probabilities, by the softmax over classes."""
         return softmax_probabilities(logits)
 
     def classes(self, maps: Array) -> Array:
-        """Class ids b h w, the most likely ones."""
+        """Returns class ids b h w, the most likely ones."""
         return jnp.argmax(maps, -1).astype(jnp.uint8)
 
     def legend(self, data: LabelledDataset) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names and colours of the classes."""
+        """Returns names and colours of the classes."""
         return tuple(data.class_names), data.palette[: len(data.class_names)]
 
     def shown(self, data: LabelledDataset) -> Shown:
-        """The classes as they are, the most likely one at every pixel."""
+        """Returns the classes as they are, the most likely one at every pixel."""
         return Shown(tuple(data.class_names), data.palette, argmax_labels, foreground)
 
     def check_wrapper(self, wrapper: Callable) -> None:
@@ -83,24 +83,26 @@ class Semantic(Task):
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> np.ndarray:
-        """Class ids b h w, uint8."""
+        """Returns class ids b h w, uint8."""
         return predictor.classes(variables, images)
 
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Class ids h w, the argmax of probabilities h w k, which are given where asked for."""
+        """Returns class ids h w, the argmax of probabilities h w k, which are given where asked
+        for.
+        """
         if not soft:
             return predictor.classes(variables, image[None])[0], None
         probabilities = predictor(variables, image[None])[0]
         return argmax_labels(probabilities), probabilities
 
     def metric(self, data: LabelledDataset) -> ConfusionMetric:
-        """A confusion matrix of zeros."""
+        """Returns a confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
 
     def scored(self, data: LabelledDataset) -> str:
-        """The classes, in their order."""
+        """Returns the classes, in their order."""
         return f"the classes {', '.join(data.class_names)}"
 
     def check_settings(
@@ -174,25 +176,25 @@ class Semantic(Task):
     def coverage(
         self, data: LabelledDataset, found: Survey, *, field: str, transformed: bool
     ) -> Sequence[str]:
-        """Lines about classes that no label has, and about labels that are ignored."""
+        """Returns lines about classes that no label has, and about labels that are ignored."""
         return [
             *all_ignored(data, found, field=field, transformed=transformed),
             *absent_classes(data, found, field=field, transformed=transformed),
         ]
 
     def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
-        """Whether a pixel of a batch, on the grid of the logits, adds to the loss."""
+        """Returns whether a pixel of a batch, on the grid of the logits, adds to the loss."""
         return dense.any_counts(model, batch, traced.grid)
 
     def stand_in(self, shape: tuple[int, int, int], data: LabelledDataset) -> Example:
-        """A black image of background."""
+        """Returns a black image of background."""
         label = np.zeros(shape[:2], np.uint8)
         return {"image": np.zeros(shape, np.uint8), "label": label, "name": "stand-in"}
 
     def sections(
         self, metric: Metric, scores: Mapping[str, Any], data: LabelledDataset
     ) -> Sequence[Section]:
-        """Scores by class, and confusions."""
+        """Returns scores by class, and confusions."""
         assert isinstance(metric, ConfusionMetric)
         names, palette, matrix = data.class_names, data.palette, metric.confusion
         tables = class_tables(scores.get("iou") or {}, matrix, names, palette)
@@ -204,7 +206,7 @@ class Semantic(Task):
     def panels(
         self, example: Example, prediction: Any, data: LabelledDataset, *, longest: int
     ) -> Panels:
-        """Image, truth, prediction and errors."""
+        """Returns image, truth, prediction and errors."""
         return class_map_panels(
             example["image"],
             example["label"],
@@ -215,16 +217,16 @@ class Semantic(Task):
         )
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
-        """A palette PNG of class ids, and what else the options ask for."""
+        """Returns a palette PNG of class ids, and what else the options ask for."""
         return asked_outputs(options, tuple(data.class_names))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """Areas by class, and COCO's annotations."""
+        """Returns areas by class, and COCO's annotations."""
         return asked_lists(options, tuple(data.class_names))
 
 
 def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    """Where two lists of classes part."""
+    """Returns where two lists of classes part."""
     pairs = enumerate(zip_longest(ours, theirs))
     place, (one, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
     return f"class {place} is {one!r} and {other!r} (of {len(ours)} and {len(theirs)})"

@@ -41,7 +41,7 @@ def combinations(
     background: str,
     planes: Callable[[Maps], np.ndarray],
 ) -> Shown:
-    """Every combination of classes that may overlap, as a class: "disc + cup".
+    """Returns every combination of classes that may overlap, as a class: "disc + cup".
 
     Id i is the combination whose classes are the bits of i, 0 the background; its colour is the
     mean of theirs. The probability of a combination takes the planes as independent.
@@ -67,7 +67,7 @@ def combinations(
     bits = 2 ** np.arange(k)
 
     def alpha(maps: Maps, ids: Sequence[int]) -> np.ndarray:
-        """The summed probability of combinations."""
+        """Returns the summed probability of combinations."""
         inside = np.asarray(maps, np.float32)
         product = lambda members: np.prod(
             [inside[..., i] if i in members else 1 - inside[..., i] for i in range(k)], axis=0

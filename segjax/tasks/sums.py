@@ -62,10 +62,10 @@ class SumMetric(Metric):
         self._ranking = gather_by_index(self._ranking, total)
 
     def scores(self) -> dict[str, Any]:
-        """The entries of `evaluation.json`."""
+        """Returns the entries of `evaluation.json`."""
         assert self.sums is not None  # A dataset without examples is refused before.
         return self._scores(self.sums)
 
     def ranking(self) -> Mapping[int, float]:
-        """{index: primary score of that image alone}."""
+        """Returns {index: primary score of that image alone}."""
         return self._ranking

@@ -57,18 +57,22 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def scores(self) -> dict[str, Any]:
-        """The entries of `evaluation.json`, all of `shown` among them; None: not defined."""
+        """Returns the entries of `evaluation.json`, all of `shown` among them; None: not
+        defined.
+        """
 
     @abc.abstractmethod
     def ranking(self) -> Mapping[int, float]:
-        """{index: primary score of this image alone}, NaN where it has none."""
+        """Returns {index: primary score of this image alone}, NaN where it has none."""
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
-        """What is said behind a score, of one run or several: " over 18 of 21 classes"."""
+        """Returns what is said behind a score, of one run or several: " over 18 of 21
+        classes".
+        """
         return ""
 
     def line(self, scores: Mapping[str, Any]) -> str:
-        """The scores in one line, for the console; "" where none is defined."""
+        """Returns the scores in one line, for the console; "" where none is defined."""
         return "  ".join(
             f"{name} {scores[name]:.4f}{self.remark(name, scores)}"
             for name in self.shown
@@ -76,7 +80,7 @@ class Metric(abc.ABC):
         )
 
     def standing(self, scores: Mapping[str, Any]) -> dict[str, float]:
-        """The primary score as checkpoints are compared by it: the most is the best.
+        """Returns the primary score as checkpoints are compared by it: the most is the best.
 
         Of a score of which less is better it is the negative, by its name with a minus.
         """
@@ -113,10 +117,11 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def metric(self, data: Dataset) -> Metric:
-        """A metric that has counted nothing yet."""
+        """Returns a metric that has counted nothing yet."""
 
     def activation(self, logits: Array) -> Array:
-        """The maps that the network's output at every pixel stands for, such as probabilities.
+        """Returns the maps that the network's output at every pixel stands for, such as
+        probabilities.
 
         Raises:
           InputError: it stands for nothing, and says the remedy.
@@ -126,7 +131,7 @@ class Task(abc.ABC):
     def objective(
         self, model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
     ) -> Objective:
-        """The forward pass and the loss of a training step."""
+        """Returns the forward pass and the loss of a training step."""
         return dense.objective(model, loss, normalize=normalize)
 
     def trace(
@@ -137,7 +142,8 @@ class Task(abc.ABC):
         *,
         normalize: Callable[[Array], Array],
     ) -> Traced:
-        """The network's shapes, once normalisation, network and loss have taken an example.
+        """Returns the network's shapes, once normalisation, network and loss have taken an
+        example.
 
         Nothing is computed.
 
@@ -153,7 +159,7 @@ class Task(abc.ABC):
         normalize: Callable[[Array], Array],
         output_stride: int | None = None,
     ) -> WholeImage:
-        """`(variables, images as read) → maps`, which can be traced: what exports hold.
+        """Returns `(variables, images as read) → maps`, which can be traced: what exports hold.
 
         Raises:
           InputError: the network has no such output stride.
@@ -170,7 +176,8 @@ class Task(abc.ABC):
         wrappers: Sequence[Callable] = (),
         split: tuple[int, int] = (1, 1),
     ) -> HostPredictor:
-        """The network at work on NumPy images, in its wrappers: the first is the nearest to it.
+        """Returns the network at work on NumPy images, in its wrappers: the first is the
+        nearest to it.
 
         Raises:
           InputError: the network has no such output stride, the task cannot use a wrapper, a
@@ -196,7 +203,8 @@ class Task(abc.ABC):
             )
 
     def classes(self, maps: Array) -> Array:
-        """What a network's maps b h w k say, as uint8: what exports give where it is asked for.
+        """Returns what a network's maps b h w k say, as uint8: what exports give where it is
+        asked for.
 
         Raises:
           InputError: they are not of classes.
@@ -206,14 +214,14 @@ class Task(abc.ABC):
         )
 
     def legend(self, data: Any) -> tuple[tuple[str, ...], np.ndarray]:
-        """What the channels of the network's maps are called, and their colours, k × 3.
+        """Returns what the channels of the network's maps are called, and their colours, k × 3.
 
         Nothing where it is not known; exports and `predict` hand it on.
         """
         return (), np.zeros((0, 3), np.uint8)
 
     def shown(self, data: Any) -> Shown:
-        """How the local page paints maps: as one class a pixel.
+        """Returns how the local page paints maps: as one class a pixel.
 
         Raises:
           InputError: they are not of classes.
@@ -233,7 +241,9 @@ class Task(abc.ABC):
         return [*predictor(variables, images)]
 
     def scored(self, data: Dataset) -> str:
-        """What the scores are of, in words, such as the classes: equal where runs compare."""
+        """Returns what the scores are of, in words, such as the classes: equal where runs
+        compare.
+        """
         return ", ".join(self.metric(data).shown)
 
     def check_settings(
@@ -281,7 +291,8 @@ class Task(abc.ABC):
     def coverage(
         self, data: Dataset, found: Survey, *, field: str, transformed: bool
     ) -> Sequence[str]:
-        """Lines about what a dataset's labels leave out, for a user to read before training.
+        """Returns lines about what a dataset's labels leave out, for a user to read before
+        training.
 
         Args:
           found: what was seen of the dataset.
@@ -294,11 +305,12 @@ class Task(abc.ABC):
         return ()
 
     def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
-        """Whether a batch adds to the loss at all."""
+        """Returns whether a batch adds to the loss at all."""
         return True
 
     def stand_in(self, shape: tuple[int, int, int], data: Dataset) -> Example | None:
-        """An example of this shape like the dataset's, made up; None: its files must be read.
+        """Returns an example of this shape like the dataset's, made up; None: its files must be
+        read.
 
         Transforms, network and loss are tried on it before any file is looked for.
         """
@@ -307,17 +319,17 @@ class Task(abc.ABC):
     def sections(
         self, metric: Metric, scores: Mapping[str, Any], data: Dataset
     ) -> Sequence[Section]:
-        """Parts of the report between its curves and its images."""
+        """Returns parts of the report between its curves and its images."""
         return ()
 
     def panels(
         self, example: Example, prediction: Any, data: Dataset, *, longest: int
     ) -> Panels:
-        """An evaluated image as pictures with sides up to `longest`."""
+        """Returns an evaluated image as pictures with sides up to `longest`."""
         return Panels.of_image(example["image"], longest=longest)
 
     def outputs(self, options: argparse.Namespace, data: Dataset) -> list[Output]:
-        """The kinds of files that predict's options ask for, the main one first.
+        """Returns the kinds of files that predict's options ask for, the main one first.
 
         Raises:
           InputError: the task has no such files.
@@ -327,7 +339,7 @@ class Task(abc.ABC):
         )
 
     def lists(self, options: argparse.Namespace, data: Dataset) -> list[ImageList]:
-        """The lists of all images that predict's options ask for.
+        """Returns the lists of all images that predict's options ask for.
 
         Raises:
           InputError: the task has no such lists.
@@ -337,7 +349,8 @@ class Task(abc.ABC):
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[Any, np.ndarray | None]:
-        """(what is saved of an image h w c, its probabilities where `soft` asks for them).
+        """Returns (what is saved of an image h w c, its probabilities where `soft` asks for
+        them).
 
         Raises:
           ValueError, RunError: the network or a wrapper cannot take it.

@@ -63,7 +63,7 @@ def evaluate_ablation(
 
 
 def _is_finished(run: Run) -> bool:
-    """Whether there is nothing to do; the main process decides for all."""
+    """Returns whether there is nothing to do; the main process decides for all."""
     done = cluster.is_main() and is_finished(run.workdir, run.experiment)
     return bool(sum_over_processes(np.array(int(done))))
 
@@ -103,7 +103,9 @@ def _carry_out(
 
 
 def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None]) -> bool:
-    """Whether the work on a run ended well; what failed is said, so that the others go on."""
+    """Returns whether the work on a run ended well; what failed is said, so that the others go
+    on.
+    """
     try:
         work(run)
     except Exception as error:

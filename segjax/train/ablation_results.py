@@ -53,7 +53,7 @@ def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any], Variant]:
-    """A variant's entry in the table, and what the page shows of it."""
+    """Returns a variant's entry in the table, and what the page shows of it."""
     done = [run for run in group if has_predictions(run.workdir)]
     evaluations = [
         json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
@@ -90,7 +90,9 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
 
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
-    """Each shown image with its truth and the prediction of each variant's first run."""
+    """Returns each shown image with its truth and the prediction of each variant's
+    first run.
+    """
     firsts = [group[0] for group in _by_variant(runs)]
     return (
         [_image(index, firsts) for index in shown_images(firsts[0].experiment)]

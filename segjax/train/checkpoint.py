@@ -88,7 +88,9 @@ class Checkpoints:
             raise self._failed(failure) from failure
 
     def is_scored(self, step: int) -> bool:
-        """Whether the checkpoint of a step was saved with the score of its evaluation."""
+        """Returns whether the checkpoint of a step was saved with the score of its
+        evaluation.
+        """
         return self._manager.metrics(step) is not None
 
     def add_score(self, state: TrainState, *, score: Mapping[str, float]) -> None:
@@ -138,7 +140,9 @@ class Checkpoints:
             check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
 
     def restore(self, template: TrainState) -> TrainState | None:
-        """The latest state, in the shape of `template`; None where there is none yet."""
+        """Returns the latest state, in the shape of `template`; None where there is
+        none yet.
+        """
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -149,7 +153,7 @@ class Checkpoints:
         return restored["state"]
 
     def restore_variables(self, which: str = "best") -> tuple[int, dict[str, Any]]:
-        """(step, variables to evaluate) of `which`: "best", "last" or a step.
+        """Returns (step, variables to evaluate) of `which`: "best", "last" or a step.
 
         The best is the one of the best score, or the last where none was evaluated.
 
@@ -165,12 +169,12 @@ class Checkpoints:
         return step, {name: state[name] for name in names if state.get(name)}
 
     def restore_tree(self, step: int) -> dict[str, Any]:
-        """The whole state of a step as nested dictionaries and lists, to look at."""
+        """Returns the whole state of a step as nested dictionaries and lists, to look at."""
         restore = ocp.args.Composite(state=ocp.args.StandardRestore())
         return self._manager.restore(step, args=restore)["state"]
 
     def step_of(self, which: str) -> int:
-        """The step of "best", "last" or a number.
+        """Returns the step of "best", "last" or a number.
 
         Raises:
           InputError: there is no such checkpoint, or none at all.
@@ -191,7 +195,7 @@ class Checkpoints:
 
 
 def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """{path: shape} of every array in a nested mapping or sequence."""
+    """Returns {path: shape} of every array in a nested mapping or sequence."""
     flat = jax.tree_util.tree_leaves_with_path(tree)
     named = {"/".join(_key(k) for k in keys): leaf for keys, leaf in flat}
     return {path: tuple(leaf.shape) for path, leaf in named.items() if hasattr(leaf, "shape")}
@@ -202,12 +206,14 @@ def _key(key: Any) -> str:
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
-    """Whether a run can go on in this folder."""
+    """Returns whether a run can go on in this folder."""
     return last_step(workdir) is not None
 
 
 def last_step(workdir: pathlib.Path) -> int | None:
-    """The step of the latest whole checkpoint in a run's folder; None where there is none."""
+    """Returns the step of the latest whole checkpoint in a run's folder; None where there is
+    none.
+    """
     names = [path.name for path in (workdir / FOLDER).glob("*") if path.name.isdigit()]
     return max(map(int, names), default=None)
 
@@ -234,7 +240,7 @@ def check_same_shapes(
 
 
 def _root(error: BaseException) -> BaseException:
-    """The first cause of an error, or the OS's own error on the way to it."""
+    """Returns the first cause of an error, or the OS's own error on the way to it."""
     while not isinstance(error, OSError) and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return error

@@ -62,7 +62,7 @@ def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
 
 
 def _trained(plan: Plan, workdir: pathlib.Path) -> Scored | None:
-    """The scores of the last step, where they were computed now."""
+    """Returns the scores of the last step, where they were computed now."""
     try:
         return train(plan, workdir, quiet=not cluster.is_main())
     except InputError as error:

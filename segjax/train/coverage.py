@@ -53,7 +53,9 @@ def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
 def _trained_on(
     experiment: Experiment, found: Mapping[str, Survey]
 ) -> tuple[int | None, list[str]]:
-    """How many images of the evaluation data are training images, and the line about them."""
+    """Returns how many images of the evaluation data are training images, and the line about
+    them.
+    """
     evaluated = found.get("eval_data")
     if evaluated is None:
         return None, []
@@ -84,7 +86,9 @@ def _trained_on(
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether both are one dataset; what compares element by element is not known to be."""
+    """Returns whether both are one dataset; what compares element by element is not known to
+    be.
+    """
     try:
         same = one is other or (type(one) is type(other) and one == other)
     except ValueError:
@@ -99,7 +103,8 @@ def uncounted_batches(
     *,
     most: int,
 ) -> str | None:
-    """The line about training that begins with nothing that counts; None where something does.
+    """Returns the line about training that begins with nothing that counts; None where
+    something does.
 
     `more` gives one further batch, up to `most` are looked at in all; `counts` says whether a
     batch adds to the loss.

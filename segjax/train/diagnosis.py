@@ -13,7 +13,8 @@ from segjax.train.plan import Plan
 
 
 def fault_in_batch(plan: Plan, step: int) -> str | None:
-    """What is wrong with an example of the batch of `step`, in one line; None if nothing is.
+    """Returns what is wrong with an example of the batch of `step`, in one line; None if
+    nothing is.
 
     The batch is made anew, which always gives the same examples, since it has no names any
     more. Labels, weights and images as they come were checked when it was made first.
@@ -42,7 +43,7 @@ class _FiniteWhenNormalized:
     normalize: Callable[[Array], Array]
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example."""
+        """Returns the example."""
         image = example["image"]
         seen = np.asarray(jax.device_get(self.normalize(jnp.asarray(image[None]))))
         if not np.isfinite(seen).all():

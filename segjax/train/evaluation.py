@@ -29,7 +29,7 @@ def evaluate_run(
     table: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
-    """Scores a checkpoint of a run and writes its results again; nothing is trained.
+    """Returns scores a checkpoint of a run and writes its results again; nothing is trained.
 
     Args:
       run: the run.
@@ -56,7 +56,7 @@ def evaluate_run(
 
 
 def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:
-    """How many images of the evaluation data are training images; None if not known.
+    """Returns how many images of the evaluation data are training images; None if not known.
 
     `note` takes the warnings about the data.
     """
@@ -68,7 +68,7 @@ def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | No
 
 
 def restored_variables(run: Run, checkpoint: str) -> tuple[int, Variables]:
-    """(step, variables) of a run's checkpoint "best", "last" or of a step.
+    """Returns (step, variables) of a run's checkpoint "best", "last" or of a step.
 
     Raises:
       InputError: there is no such checkpoint.
@@ -92,7 +92,7 @@ def save_evaluation(
     scored: Scored | None = None,
     stages: Sequence[tuple[str, Experiment]] = (),
 ) -> None:
-    """Scores the variables of a step and writes the run's results.
+    """Returns scores the variables of a step and writes the run's results.
 
     Args:
       run: the run.

@@ -29,7 +29,9 @@ _pipes: set[int] = set()
 
 
 def what_is_left(workdir: pathlib.Path, steps: int) -> str:
-    """What a run of so many steps has on the disk, and what its command does with it."""
+    """Returns what a run of so many steps has on the disk, and what its command does
+    with it.
+    """
     step = last_step(workdir)
     if step is None:
         return "nothing was saved yet; the same command begins anew."
@@ -123,7 +125,9 @@ def _kill_workers() -> None:
 
 
 def _leave_pipes_to_the_parent() -> None:
-    """A Ctrl-C reaches forked processes too; through the pipe it would count once more."""
+    """Returns a Ctrl-C reaches forked processes too; through the pipe it would count
+    once more.
+    """
     if _pipes:
         signal.set_wakeup_fd(-1)
     while _pipes:

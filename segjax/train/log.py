@@ -23,7 +23,7 @@ EVENTS = "tensorboard"
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl`; a last line that a kill cut short is left out."""
+    """Returns the rows of `metrics.jsonl`; a last line that a kill cut short is left out."""
     path = workdir / METRICS
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -87,7 +87,7 @@ class RunLog:
 
 
 def _event(row: Mapping[str, Any]) -> Event:
-    """A TensorBoard event with the numbers of a row."""
+    """Returns a TensorBoard event with the numbers of a row."""
     values = [
         Summary.Value(tag=name, simple_value=value)
         for name, value in row.items()

@@ -85,7 +85,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
 
 
 def _announced_once(step_fn: Callable) -> Callable:
-    """The step, whose first call says that it compiles, and how long it took."""
+    """Returns the step, whose first call says that it compiles, and how long it took."""
     calls = iter([announced("Compiling the training step")])
 
     def call(state, batch):
@@ -96,7 +96,7 @@ def _announced_once(step_fn: Callable) -> Callable:
 
 
 def train_step(plan: Plan) -> Callable:
-    """The step of a plan's experiment, for `over_devices`."""
+    """Returns the step of a plan's experiment, for `over_devices`."""
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -148,7 +148,9 @@ def _next(
     checkpoints: Checkpoints,
     state: TrainState,
 ) -> Mapping[str, np.ndarray]:
-    """The next batch; what is wrong with an example costs none of the steps before it."""
+    """Returns the next batch; what is wrong with an example costs none of the steps
+    before it.
+    """
     try:
         return next(batches)
     except InputError as error:
@@ -183,7 +185,7 @@ def _save_if_new(checkpoints: Checkpoints, state: TrainState) -> None:
 def _not_finite(
     checkpoints: Checkpoints, state: TrainState, workdir: pathlib.Path, plan: Plan
 ) -> RunError:
-    """The error of a run that stopped; the state before the bad step is saved first."""
+    """Returns the error of a run that stopped; the state before the bad step is saved first."""
     step, name = int(state.step), plan.experiment.name
     what = f"Loss or gradients are not finite at step {step + 1} of {name}"
     kept = _keep(checkpoints, state)

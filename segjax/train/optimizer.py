@@ -22,7 +22,7 @@ class Schedule(Protocol):
     """A learning rate by step."""
 
     def build(self, steps: int) -> Callable:
-        """The optax schedule of a run of so many steps."""
+        """Returns the optax schedule of a run of so many steps."""
         ...
 
 
@@ -39,11 +39,11 @@ class _Warmed:
         check(self, "at least 0", not_negative, "warmup_factor")
 
     def after_warmup(self, steps: int) -> Callable:
-        """The schedule of the `steps` that follow the warm-up."""
+        """Returns the schedule of the `steps` that follow the warm-up."""
         raise NotImplementedError
 
     def build(self, steps: int) -> Callable:
-        """The optax schedule of a run of so many steps, warm-up included."""
+        """Returns the optax schedule of a run of so many steps, warm-up included."""
         if not 0 <= self.warmup_steps < steps:
             raise InputError(
                 f"optimizer.schedule.warmup_steps={self.warmup_steps} must be at least 0 and "
@@ -70,7 +70,7 @@ class Poly(_Warmed):
         check(self, "at least 0", not_negative, "power", "end")
 
     def after_warmup(self, steps: int) -> Callable:
-        """The polynomial from `rate` to `end`."""
+        """Returns the polynomial from `rate` to `end`."""
         return optax.polynomial_schedule(self.rate, self.end, self.power, steps)
 
 
@@ -79,7 +79,7 @@ class Constant(_Warmed):
     """One rate throughout."""
 
     def after_warmup(self, steps: int) -> Callable:
-        """The constant."""
+        """Returns the constant."""
         return optax.constant_schedule(self.rate)
 
 
@@ -94,7 +94,7 @@ class Cosine(_Warmed):
         check(self, "0 to 1", lambda value: 0 <= value <= 1, "end_fraction")
 
     def after_warmup(self, steps: int) -> Callable:
-        """The half cosine."""
+        """Returns the half cosine."""
         return optax.cosine_decay_schedule(self.rate, steps, self.end_fraction)
 
 
@@ -116,7 +116,7 @@ class Staircase(_Warmed):
             )
 
     def after_warmup(self, steps: int) -> Callable:
-        """The staircase."""
+        """Returns the staircase."""
         drops = dict.fromkeys(self.boundaries, self.factor)
         return optax.piecewise_constant_schedule(self.rate, drops)
 
@@ -134,7 +134,7 @@ class Exponential(_Warmed):
         check(self, "at least 1 step", lambda value: value >= 1, "every")
 
     def after_warmup(self, steps: int) -> Callable:
-        """The falling exponential."""
+        """Returns the falling exponential."""
         return optax.exponential_decay(self.rate, self.every, self.factor)
 
 
@@ -170,7 +170,7 @@ class SGD:
         _check_common(self)
 
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
-        """The optax transformation.
+        """Returns the optax transformation.
 
         Raises:
           InputError: a pattern fits no parameter.
@@ -215,7 +215,7 @@ class RMSProp:
         _check_common(self)
 
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
-        """The optax transformation.
+        """Returns the optax transformation.
 
         Raises:
           InputError: a pattern fits no parameter.
@@ -257,7 +257,7 @@ class AdamW:
         _check_common(self)
 
     def build(self, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
-        """The optax transformation.
+        """Returns the optax transformation.
 
         Raises:
           InputError: a pattern fits no parameter, be it a multiplier's or one of your own.
@@ -274,7 +274,9 @@ class AdamW:
 
 
 def paths(params: Mapping[str, Any]) -> Any:
-    """The tree of `params` with each leaf replaced by its path, `backbone/conv1/kernel`."""
+    """Returns the tree of `params` with each leaf replaced by its path,
+    `backbone/conv1/kernel`.
+    """
     named = lambda keys, _: "/".join(str(key.key) for key in keys)
     return jax.tree_util.tree_map_with_path(named, params)
 

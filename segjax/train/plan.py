@@ -51,7 +51,9 @@ class Plan:
     trained_on: int | None = None
 
     def initial_state(self) -> TrainState:
-        """The state before step 0: the network's own initialisation, or `init`'s variables."""
+        """Returns the state before step 0: the network's own initialisation, or `init`'s
+        variables.
+        """
         experiment = self.experiment
         variables = (
             _initial(experiment, self.channels, note=lambda _: None)
@@ -73,7 +75,7 @@ class Plan:
         return canvas(self.experiment.model, 64, 64)
 
     def state_shapes(self) -> TrainState:
-        """The state's shapes; nothing is computed."""
+        """Returns the state's shapes; nothing is computed."""
         build = lambda v: init_state(v, self.optimizer, ema=self.experiment.ema)
         return jax.eval_shape(build, self.shapes)
 
@@ -82,7 +84,7 @@ class Plan:
         return _batches(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
-        """Scores on the evaluation data, as `evaluation` says."""
+        """Returns scores on the evaluation data, as `evaluation` says."""
         return scorer(self.experiment)
 
     @property
@@ -92,7 +94,7 @@ class Plan:
 
 
 def scorer(experiment: Experiment) -> Scorer:
-    """Scores an experiment's network on its evaluation data, as `evaluation` says."""
+    """Returns scores an experiment's network on its evaluation data, as `evaluation` says."""
     return Scorer(
         experiment.task,
         evaluated(experiment),
@@ -102,7 +104,7 @@ def scorer(experiment: Experiment) -> Scorer:
 
 
 def evaluated(experiment: Experiment) -> HostPredictor:
-    """What an experiment predicts with: its network, as `evaluation` says.
+    """Returns what an experiment predicts with: its network, as `evaluation` says.
 
     Raises:
       InputError: the network has no such output stride, or a wrapper cannot stand where it is.
@@ -120,7 +122,8 @@ def evaluated(experiment: Experiment) -> HostPredictor:
 def make_plan(
     experiment: Experiment, *, resume: bool = False, note: Callable[[str], None] = print
 ) -> Plan:
-    """The plan of an experiment that can be trained here; to `resume` it needs no `init`.
+    """Returns the plan of an experiment that can be trained here; to `resume` it needs no
+    `init`.
 
     What the experiment alone shows to be wrong is found before data are touched. `note` takes
     the lines about the data, and about what `init` does not give.
@@ -152,7 +155,8 @@ def make_plan(
 
 
 def check_settings(experiment: Experiment) -> dict[str, Traced]:
-    """What the network was found to be on a stand-in for the data, by the stand-in's shapes.
+    """Returns what the network was found to be on a stand-in for the data, by the stand-in's
+    shapes.
 
     Raises:
       InputError: devices, classes, network, loss, optimizer or evaluation do not fit, as far as
@@ -200,7 +204,8 @@ def _key(batch: Mapping[str, np.ndarray]) -> str:
 def initial_variables(
     experiment: Experiment, *, note: Callable[[str], None] = print
 ) -> Variables:
-    """What `init` gives, before any step, for images as in the prepared evaluation data.
+    """Returns what `init` gives, before any step, for images as in the prepared evaluation
+    data.
 
     Raises:
       InputError: the experiment has no `init`, or its weights do not fit.
@@ -274,7 +279,7 @@ def _batches(
 
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
-    """The network's shapes, once the task has tried an example on it."""
+    """Returns the network's shapes, once the task has tried an example on it."""
     with announced("Checking network and loss", after=1), _one_line():
         return experiment.task.trace(
             experiment.model, experiment.loss, sample, normalize=experiment.normalize
@@ -311,7 +316,9 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """What a network or a normalisation refuses becomes the one line of an InputError."""
+    """Returns what a network or a normalisation refuses becomes the one line of an
+    InputError.
+    """
     try:
         yield
     except (ValueError, ZeroDivisionError) as error:

@@ -22,7 +22,9 @@ DESCRIBED = "description"
 
 
 def shown_images(experiment: Experiment) -> list[int]:
-    """Indices of the images that a comparison shows, spread over the evaluation data."""
+    """Returns indices of the images that a comparison shows, spread over the evaluation
+    data.
+    """
     total, count = len(experiment.eval_data), experiment.evaluation.examples
     return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
 
@@ -53,12 +55,12 @@ def _array(prediction: Any) -> np.ndarray:
 
 
 def has_predictions(workdir: pathlib.Path) -> bool:
-    """Whether the folder has scores and predictions that belong together."""
+    """Returns whether the folder has scores and predictions that belong together."""
     return (workdir / PREDICTIONS).is_file()
 
 
 def prediction_of(workdir: pathlib.Path, index: int) -> np.ndarray:
-    """The saved prediction on the image of this index."""
+    """Returns the saved prediction on the image of this index."""
     with np.load(workdir / PREDICTIONS) as saved:
         return saved[str(index)]
 
@@ -73,7 +75,9 @@ def forget_predictions(workdir: pathlib.Path) -> None:
 
 
 def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
-    """Whether the folder has the best scores of this very experiment after its last step."""
+    """Returns whether the folder has the best scores of this very experiment after its last
+    step.
+    """
     if not has_predictions(workdir):
         return False
     with np.load(workdir / PREDICTIONS) as saved:
@@ -85,6 +89,8 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
 
 
 def _said(description: str) -> list[str]:
-    """The lines of a description but for what goes without saying, as in an older one."""
+    """Returns the lines of a description but for what goes without saying, as in an
+    older one.
+    """
     silent = {f"{path} = {value}" for path, value in UNSAID.items()}
     return [line for line in description.splitlines() if line not in silent]

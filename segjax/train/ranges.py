@@ -8,17 +8,17 @@ from segjax.errors import InputError
 
 
 def positive(value: float) -> bool:
-    """Whether it is a finite number above 0."""
+    """Returns whether it is a finite number above 0."""
     return 0 < value < math.inf
 
 
 def not_negative(value: float) -> bool:
-    """Whether it is a finite number of at least 0."""
+    """Returns whether it is a finite number of at least 0."""
     return 0 <= value < math.inf
 
 
 def below_one(value: float) -> bool:
-    """Whether it is at least 0 and below 1."""
+    """Returns whether it is at least 0 and below 1."""
     return 0 <= value < 1
 
 

@@ -66,12 +66,12 @@ def write_results(
 def evaluation_of(
     experiment: Experiment, scores: Mapping[str, Any], *, step: int
 ) -> dict[str, Any]:
-    """The scores of a step with what they are of."""
+    """Returns the scores of a step with what they are of."""
     return {"step": step, "images": len(experiment.eval_data), **scores}
 
 
 def how_evaluated(experiment: Experiment) -> dict[str, Any]:
-    """What `evaluation` adds to the network: another output stride, wrappers."""
+    """Returns what `evaluation` adds to the network: another output stride, wrappers."""
     evaluation = experiment.evaluation
     return {
         "output_stride": evaluation.output_stride,
@@ -80,7 +80,9 @@ def how_evaluated(experiment: Experiment) -> dict[str, Any]:
 
 
 def _extremes(metric: Metric, count: int) -> tuple[list[int], list[int]]:
-    """Indices of the worst images, worst first, and of the best, best first; none is twice."""
+    """Returns indices of the worst images, worst first, and of the best, best first; none is
+    twice.
+    """
     sign = 1 if metric.shown[metric.primary].higher_is_better else -1
     scored = {i: sign * value for i, value in metric.ranking().items() if not np.isnan(value)}
     order = sorted(scored, key=lambda i: (scored[i], i))

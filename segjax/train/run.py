@@ -41,7 +41,7 @@ def runs_of_file(
     settings: Sequence[str] = (),
     directory: str | None = None,
 ) -> list[Run]:
-    """The runs of an experiment file: one, or those of an ablation's list.
+    """Returns the runs of an experiment file: one, or those of an ablation's list.
 
     The runs of a list have the folders `<workdir>/<name>/seed<seed>`.
 

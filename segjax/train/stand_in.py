@@ -25,7 +25,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
-    """(a batch of one example, whether training is certain to see one of its shape).
+    """Returns (a batch of one example, whether training is certain to see one of its shape).
 
     None where the experiment's task cannot make an example up.
 
@@ -52,7 +52,8 @@ def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
 def _about_channels(
     experiment: Experiment, found: Sequence[Arrays | Exception], channels: int
 ) -> InputError | None:
-    """The refusal of both sizes, in one line, by transforms that would take other channels.
+    """Returns the refusal of both sizes, in one line, by transforms that would take other
+    channels.
 
     Whatever else they refuse, images without an object say, the data themselves may not have.
     """
@@ -64,7 +65,7 @@ def _about_channels(
 
 
 def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Arrays | Exception:
-    """One example after all transforms, or the error of the one that fails."""
+    """Returns one example after all transforms, or the error of the one that fails."""
     rng = np.random.default_rng(0)
     try:
         example = experiment.task.stand_in(shape, experiment.train_data) or {}
@@ -81,5 +82,5 @@ def _batch(example: Mapping[str, Any]) -> Arrays:
 
 
 def signature(batch: Arrays) -> dict[str, tuple]:
-    """{key: (shape of one example, dtype)}: what decides how a batch is traced."""
+    """Returns {key: (shape of one example, dtype)}: what decides how a batch is traced."""
     return {key: (value.shape[1:], str(value.dtype)) for key, value in batch.items()}

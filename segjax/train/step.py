@@ -29,7 +29,7 @@ class TrainState:
 
 
 def init_state(variables: Variables, optimizer, *, ema: float | None = None) -> TrainState:
-    """The state before the first step."""
+    """Returns the state before the first step."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -99,7 +99,7 @@ def _variables(params, batch_stats) -> Variables:
 
 
 def _share(name: str, weight: Array, auxiliary_weight: float) -> Array:
-    """What one unit of a term's total adds to the loss; 0 where no pixel counts."""
+    """Returns what one unit of a term's total adds to the loss; 0 where no pixel counts."""
     factor = auxiliary_weight if name.startswith("auxiliary/") else 1.0
     return jnp.where(weight > 0, factor / jnp.where(weight > 0, weight, 1.0), 0.0)
 

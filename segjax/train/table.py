@@ -15,7 +15,8 @@ EVALUATIONS = "evaluations.json"
 
 
 def evaluation_stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
-    """(name, experiment) from the plain network on whole images to the evaluation as it is.
+    """Returns (name, experiment) from the plain network on whole images to the evaluation as it
+    is.
 
     Each changes one thing more: the output stride where `evaluation` has another one than the
     network, then the wrappers, the nearest to the network first.
@@ -44,7 +45,7 @@ def write_table(
 
 
 def table_lines(rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]) -> list[str]:
-    """The table as text: name and scores of each row.
+    """Returns the table as text: name and scores of each row.
 
     What must be said of the primary score, such as how many classes it is over, ends a row.
     """

@@ -39,7 +39,9 @@ class Trained:
     predict: HostPredictor
 
     def answer(self, image: np.ndarray, soft: bool) -> tuple[Any, np.ndarray | None]:
-        """(what is saved of an image h w c, its probabilities where `soft` asks for them)."""
+        """Returns (what is saved of an image h w c, its probabilities where `soft` asks for
+        them).
+        """
         task = self.experiment.task
         return task.answer(self.predict, self.variables, image, soft=soft)
 
@@ -50,12 +52,13 @@ class Trained:
 
 
 def channels(experiment: Experiment) -> int:
-    """The channels of an experiment's images."""
+    """Returns the channels of an experiment's images."""
     return experiment.eval_data.channels
 
 
 def load_trained(workdir: pathlib.Path, experiment: Experiment, *, checkpoint: str) -> Trained:
-    """The checkpoint "best", "last" or of a step, for a run's experiment or a variant of it.
+    """Returns the checkpoint "best", "last" or of a step, for a run's experiment or a variant
+    of it.
 
     Raises:
       InputError: there is no such checkpoint, it is of another network, or the network tells

@@ -24,7 +24,7 @@ _FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
 
 
 def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
-    """`runs/<name>`, with overrides `runs/<name>-<their short hash>`."""
+    """Returns `runs/<name>`, with overrides `runs/<name>-<their short hash>`."""
     suffix = f"-{short_hash(settings)}" if settings else ""
     return pathlib.Path("runs") / f"{name}{suffix}"
 
@@ -90,7 +90,7 @@ def claim(
 
 
 def open_run(workdir: pathlib.Path) -> Experiment:
-    """The experiment of a run, as it was started.
+    """Returns the experiment of a run, as it was started.
 
     Raises:
       InputError: the folder is no run's.
@@ -118,5 +118,5 @@ def _after(lines: Sequence[str], head: str, default: str) -> str:
 
 
 def _recorded(workdir: pathlib.Path) -> str:
-    """The run's description, also where another locale's encoding was once written."""
+    """Returns the run's description, also where another locale's encoding was once written."""
     return (workdir / DESCRIPTION).read_text(encoding="utf-8", errors="replace")

@@ -8,7 +8,8 @@ EXACT = 2**24
 
 
 def as_dtype(averages: Shaped[np.ndarray, "..."], dtype: np.dtype) -> Shaped[np.ndarray, "..."]:
-    """The averages in a dtype: rounded for integers and booleans, which a cast would cut.
+    """Returns the averages in a dtype: rounded for integers and booleans, which a cast would
+    cut.
 
     >>> as_dtype(np.array([0.3, 0.7]), np.dtype(bool)).tolist()
     [False, True]
@@ -17,7 +18,7 @@ def as_dtype(averages: Shaped[np.ndarray, "..."], dtype: np.dtype) -> Shaped[np.
 
 
 def not_averaged(values: Shaped[np.ndarray, "..."]) -> int | float | None:
-    """A value that would not survive an average taken in float32; None where all do.
+    """Returns a value that would not survive an average taken in float32; None where all do.
 
     >>> not_averaged(np.array([7, 2**24 + 1], np.int32)), not_averaged(np.array([7.0, 1e40]))
     (16777217, 1e+40)

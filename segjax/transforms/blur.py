@@ -33,7 +33,7 @@ class RandomBlur:
             )
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example, its image blurred or as it was."""
+        """Returns the example, its image blurred or as it was."""
         weights = gaussian(self.sigma, self.reach)
         is_blurred = rng.random() < self.probability
         change = lambda image: blur(image, weights) if is_blurred else image
@@ -41,7 +41,7 @@ class RandomBlur:
 
 
 def gaussian(sigma: float, reach: int) -> Float64[np.ndarray, "n"]:
-    """Weights at −reach … reach, which sum to 1.
+    """Returns weights at −reach … reach, which sum to 1.
 
     >>> gaussian(1.1, 2).round(4).tolist()
     [0.0708, 0.2445, 0.3695, 0.2445, 0.0708]
@@ -54,7 +54,9 @@ def gaussian(sigma: float, reach: int) -> Float64[np.ndarray, "n"]:
 def blur(
     image: Shaped[np.ndarray, "h w c"], weights: Float64[np.ndarray, "n"]
 ) -> Shaped[np.ndarray, "h w c"]:
-    """The image in its own dtype, smoothed by an odd number of weights along both axes."""
+    """Returns the image in its own dtype, smoothed by an odd number of weights along
+    both axes.
+    """
     reach = len(weights) // 2
     h, w, _ = image.shape
     around = ((reach, reach), (reach, reach), (0, 0))

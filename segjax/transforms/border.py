@@ -40,7 +40,7 @@ class BorderWeights:
             raise InputError(f"BorderWeights needs weights >= 0, got {self.class_weights}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example with its weight map; the generator is not used.
+        """Returns the example with its weight map; the generator is not used.
 
         Raises:
           InputError: the label is not one map of class ids, or one has no entry in
@@ -84,7 +84,7 @@ def _class_ids(example: Example) -> Int[np.ndarray, "h w"]:
 
 
 def connected_components(inside: Bool[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Regions of pixels that touch by their sides, numbered from 1; 0 outside.
+    """Returns regions of pixels that touch by their sides, numbered from 1; 0 outside.
 
     >>> connected_components(np.array([[1, 0, 1], [1, 0, 1], [0, 1, 1]], bool)).tolist()
     [[1, 0, 2], [1, 0, 2], [0, 2, 2]]
@@ -110,7 +110,7 @@ def connected_components(inside: Bool[np.ndarray, "h w"]) -> Int32[np.ndarray, "
 def two_nearest(
     components: Int32[np.ndarray, "h w"], *, reach: int
 ) -> tuple[Float64[np.ndarray, "h w"], Float64[np.ndarray, "h w"]]:
-    """Euclidean distances in pixels to the nearest and the second nearest component.
+    """Returns Euclidean distances in pixels to the nearest and the second nearest component.
 
     Exact up to `reach` pixels; infinite where there is none within `reach` rows and columns.
 
@@ -135,7 +135,9 @@ _NONE = 1 << 62
 def _spread(
     first: Int64[np.ndarray, "h w"], second: Int64[np.ndarray, "h w"], reach: int
 ) -> tuple[Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"]]:
-    """The smallest key and that of another component, over all rows, each at its distance."""
+    """Returns the smallest key and that of another component, over all rows, each at its
+    distance.
+    """
     h = len(first)
     first, second = (
         np.pad(keys, ((reach, reach), (0, 0)), constant_values=_NONE)

@@ -38,7 +38,7 @@ class ColorJitter:
             raise InputError(f"ColorJitter needs hue in 0 ... 0.5, got {self.hue}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example with its image changed."""
+        """Returns the example with its image changed."""
         factor = lambda value: rng.uniform(max(0.0, 1 - value), 1 + value)
         brightness, contrast = factor(self.brightness), factor(self.contrast)
         saturation, turn = factor(self.saturation), rng.uniform(-self.hue, self.hue)
@@ -53,7 +53,7 @@ def _changed(
     saturation: float,
     turn: float,
 ) -> Shaped[np.ndarray, "h w c"]:
-    """The image after one affine map of its colours; see `ColorJitter`."""
+    """Returns the image after one affine map of its colours; see `ColorJitter`."""
     matrix, luma = np.eye(image.shape[-1]), np.full(image.shape[-1], 1 / image.shape[-1])
     if image.shape[-1] == 3:
         luma = GREY
@@ -66,7 +66,7 @@ def _changed(
 
 
 def _turn_hue(turn: float) -> Float64[np.ndarray, "3 3"]:
-    """Rodrigues' rotation about (1, 1, 1) by 2π · `turn`: greys stay."""
+    """Returns Rodrigues' rotation about (1, 1, 1) by 2π · `turn`: greys stay."""
     cosine, sine = np.cos(2 * np.pi * turn), np.sin(2 * np.pi * turn)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
     return cosine * np.eye(3) + sine * cross + (1 - cosine) / 3

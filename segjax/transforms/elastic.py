@@ -35,7 +35,7 @@ class RandomElastic:
             )
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The deformed example; its size does not change."""
+        """Returns the deformed example; its size does not change."""
         if rng.random() >= self.probability:
             return unmoved(example, by="RandomElastic", knows_places=False)
         vectors = rng.normal(scale=self.sigma, size=(2, self.grid, self.grid))
@@ -43,7 +43,7 @@ class RandomElastic:
 
 
 def deform(example: Example, vectors: Float64[np.ndarray, "2 g g"]) -> Example:
-    """The example whose pixel (y, x) is the old one's at (y, x) + the vector there.
+    """Returns the example whose pixel (y, x) is the old one's at (y, x) + the vector there.
 
     `vectors` are (dy, dx) in pixels at nodes spread evenly from corner to corner.
     """
@@ -63,7 +63,8 @@ def deform(example: Example, vectors: Float64[np.ndarray, "2 g g"]) -> Example:
 
 
 def cubic_weights(nodes: int, size: int) -> Float64[np.ndarray, "size nodes"]:
-    """How much each of `nodes`, spread over 0 … size − 1, counts at each pixel; rows sum to 1.
+    """Returns how much each of `nodes`, spread over 0 … size − 1, counts at each pixel; rows
+    sum to 1.
 
     Keys' cubic convolution with a = −1/2: it meets the nodes and has a continuous slope. Beyond
     the first and the last node their values go on.
@@ -82,7 +83,7 @@ def cubic_weights(nodes: int, size: int) -> Float64[np.ndarray, "size nodes"]:
 
 
 def _mirrored(position: np.ndarray, size: int) -> Int[np.ndarray, "h w"]:
-    """Whole positions folded into 0 … size − 1, without repeating the border."""
+    """Returns whole positions folded into 0 … size − 1, without repeating the border."""
     period = max(1, 2 * (size - 1))
     folded = position.astype(np.intp) % period
     return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(folded)

@@ -75,12 +75,12 @@ class Declare:
         _check_kind(f"Declare({self.key!r}, …)", self.kind)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example that knows the entry's kind, whether it has the entry or not."""
+        """Returns the example that knows the entry's kind, whether it has the entry or not."""
         return {**example, "kinds": {**example.get("kinds", {}), self.key: self.kind}}
 
 
 def kinds_of(example: Example, *, by: str) -> dict[str, Kind]:
-    """The kind of each entry of an example, in the order of the entries.
+    """Returns the kind of each entry of an example, in the order of the entries.
 
     Raises:
       InputError: an entry has none; names it, the transform `by` and the remedy.
@@ -104,7 +104,7 @@ def kinds_of(example: Example, *, by: str) -> dict[str, Kind]:
 
 
 def checked_kinds(example: Example, *, by: str) -> dict[str, Kind]:
-    """`kinds_of` an example in which every entry is what its kind says.
+    """Returns `kinds_of` an example in which every entry is what its kind says.
 
     Raises:
       InputError: an entry has no kind or is not of it; names example, entry and remedy.
@@ -134,7 +134,8 @@ def unmoved(
     fill: float | tuple[float, ...] | None = None,
     knows_places: bool = True,
 ) -> Example:
-    """A new example whose pixels stay, where a random number keeps the transform `by` from it.
+    """Returns a new example whose pixels stay, where a random number keeps the transform `by`
+    from it.
 
     It is refused where `move` would refuse it, and points and boxes outside are dropped as
     there: neither hangs on a random number.
@@ -161,7 +162,7 @@ def unmoved(
 
 
 def move(example: Example, motion: Motion) -> Example:
-    """A new example in which every entry has moved as its kind does.
+    """Returns a new example in which every entry has moved as its kind does.
 
     Raises:
       InputError: an entry has no kind, is not of it, or cannot be moved by this transform.
@@ -185,7 +186,8 @@ def move(example: Example, motion: Motion) -> Example:
 def change_images(
     example: Example, change: Callable[[np.ndarray], np.ndarray], *, by: str
 ) -> Example:
-    """A new example with other colours in `image` and in whatever is declared `Image()`.
+    """Returns a new example with other colours in `image` and in whatever is declared
+    `Image()`.
 
     Raises:
       InputError: an entry has no kind, so that it might be an image, or is not of its kind.
@@ -196,7 +198,7 @@ def change_images(
 
 
 def size_of(example: Example, *, by: str) -> tuple[int, int]:
-    """(height, width) of an example that `move` takes.
+    """Returns (height, width) of an example that `move` takes.
 
     Raises:
       InputError: `move` would not take it.

@@ -19,7 +19,8 @@ MEAN_GREY = 117
 def fill_for(
     image: Shaped[np.ndarray, "h w c"], fill: float | tuple[float, ...], *, name: str
 ) -> float | tuple[float, ...]:
-    """`fill` as it is; where it is the default, that colour in the image's channels and units.
+    """Returns `fill` as it is; where it is the default, that colour in the image's channels and
+    units.
 
     Raises:
       InputError: `fill` has neither one number nor as many as the image has channels; the line
@@ -39,7 +40,7 @@ def fill_for(
 
 
 def ignored_value(dtype: np.dtype) -> float:
-    """What marks a pixel without a label: 255 among integers, NaN among floats.
+    """Returns what marks a pixel without a label: 255 among integers, NaN among floats.
 
     >>> ignored_value(np.dtype(np.int32)), ignored_value(np.dtype(np.float32))
     (255, nan)

@@ -47,7 +47,7 @@ class RandomScale:
             raise InputError(f"RandomScale needs step > 0 or None, got {self.step}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example at a random scale, at least one pixel high and wide."""
+        """Returns the example at a random scale, at least one pixel high and wide."""
         h, w = size_of(example, by="RandomScale")
         if self.step is None:
             factor = rng.uniform(self.minimum, self.maximum)
@@ -68,7 +68,7 @@ class Resize:
         _pair(self.size, "Resize")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example at `size`."""
+        """Returns the example at `size`."""
         return _resized(example, _pair(self.size, "Resize"), by="Resize")
 
 
@@ -89,7 +89,7 @@ class RandomCrop:
         check_number_or_colour("RandomCrop", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The window; its corner is uniform over all places that waste no pixel.
+        """Returns the window; its corner is uniform over all places that waste no pixel.
 
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
@@ -128,7 +128,7 @@ class MirrorPad:
             raise InputError(f"MirrorPad needs pixels >= 0, got {self.pixels}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example with its mirrored surroundings."""
+        """Returns the example with its mirrored surroundings."""
         h, w = size_of(example, by="MirrorPad")
         pixels = self.pixels
         mirrored = lambda plane, _: np.pad(
@@ -159,7 +159,7 @@ class RandomFlip:
         _check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example or its mirror image."""
+        """Returns the example or its mirror image."""
         if rng.random() >= self.probability:
             return unmoved(example, by="RandomFlip")
         h, w = size_of(example, by="RandomFlip")
@@ -179,7 +179,7 @@ class RandomFlipVertical:
         _check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The example or its mirror image."""
+        """Returns the example or its mirror image."""
         if rng.random() >= self.probability:
             return unmoved(example, by="RandomFlipVertical")
         h, w = size_of(example, by="RandomFlipVertical")
@@ -194,7 +194,7 @@ class RandomRotate90:
     """Turned by 0, 90, 180 or 270 degrees, each as likely; sides change places."""
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The turned example."""
+        """Returns the turned example."""
         turns = int(rng.integers(4))
         h, w = size_of(example, by="RandomRotate90")
         size = (w, h) if turns % 2 else (h, w)
@@ -212,7 +212,7 @@ class RandomRotate90:
 def resize_with_pillow(
     image: Shaped[np.ndarray, "h w c"], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2 c"]:
-    """The image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres."""
+    """Returns the image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres."""
     if image.dtype == np.uint8 and image.shape[-1] == 3:
         return np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR))
     # Channel by channel: Pillow would take two or four channels for colours with transparency.
@@ -232,7 +232,9 @@ def resize_with_pillow(
 def resize_nearest(
     label: Shaped[np.ndarray, "h w ..."], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2 ..."]:
-    """The label at h × w: each pixel is the old one under its centre (half-pixel centres)."""
+    """Returns the label at h × w: each pixel is the old one under its centre (half-pixel
+    centres).
+    """
     y, x = (
         (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip((h, w), label.shape[:2], strict=True)
@@ -241,7 +243,9 @@ def resize_nearest(
 
 
 def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
-    """Rows from `top` and columns from `left`, h × w; `fill` where the plane has none."""
+    """Returns rows from `top` and columns from `left`, h × w; `fill` where the plane
+    has none.
+    """
     rows, columns = plane.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
     if (y1 - y0, x1 - x0) == (h, w):
@@ -273,7 +277,9 @@ def _rearranged(
     size: tuple[int, int],
     by: str,
 ) -> Example:
-    """The example whose pixels are the old ones in another order: nothing is interpolated."""
+    """Returns the example whose pixels are the old ones in another order: nothing is
+    interpolated.
+    """
     plain = lambda plane, _: np.ascontiguousarray(pixels(plane))
     return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
 

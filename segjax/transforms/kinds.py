@@ -57,11 +57,11 @@ class Kind(Protocol):
     """How an entry moves. A class of your own with these two methods is a kind too."""
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """What keeps a value from being of this kind on an image of `size`, or None."""
+        """Returns what keeps a value from being of this kind on an image of `size`, or None."""
         ...
 
     def move(self, value: Any, motion: Motion, *, what: str) -> Any:
-        """The moved value; `what` is its name in messages."""
+        """Returns the moved value; `what` is its name in messages."""
         ...
 
 
@@ -74,7 +74,7 @@ class Image:
         return _plane_fault(value, size, ndims=(3,), shapes="h w c")
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
-        """The moved image."""
+        """Returns the moved image."""
         fill = None if motion.fill is None else fill_for(value, motion.fill, name=motion.by)
         return motion.bilinear(value, fill)
 
@@ -105,7 +105,7 @@ class Bilinear:
         return None
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
-        """The moved map."""
+        """Returns the moved map."""
         if motion.fill is not None:
             check_fill(what, value.dtype, self.fill)
         if value.ndim == 3:
@@ -133,7 +133,7 @@ class Nearest:
         return _plane_fault(value, size)
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
-        """The moved labels."""
+        """Returns the moved labels."""
         fill = ignored_value(value.dtype) if self.fill is None else self.fill
         if motion.fill is not None:
             check_fill(what, value.dtype, fill)
@@ -153,7 +153,7 @@ class Points:
         return _places_fault(value, 2, "(x, y)", hint)
 
     def move(self, value: Any, motion: Motion, *, what: str) -> Float[np.ndarray, "n 2"]:
-        """Where the points go, inside of the result or not.
+        """Returns where the points go, inside of the result or not.
 
         Raises:
           InputError: the transform cannot tell where.
@@ -163,7 +163,7 @@ class Points:
     def clipped(
         self, value: Float[np.ndarray, "n 2"], size: tuple[int, int]
     ) -> tuple[Float[np.ndarray, "m 2"], Bool[np.ndarray, "n"]]:
-        """The points inside, and which of the given ones they are."""
+        """Returns the points inside, and which of the given ones they are."""
         (h, w), (x, y) = size, value.T
         kept = (x >= 0) & (x <= w) & (y >= 0) & (y <= h)
         return value[kept], kept
@@ -188,7 +188,7 @@ class Boxes:
         )
 
     def move(self, value: Any, motion: Motion, *, what: str) -> Float[np.ndarray, "n 4"]:
-        """Where the boxes go, inside of the result or not.
+        """Returns where the boxes go, inside of the result or not.
 
         Raises:
           InputError: the transform cannot tell where, or shows parts of the example twice.
@@ -206,7 +206,9 @@ class Boxes:
     def clipped(
         self, value: Float[np.ndarray, "n 4"], size: tuple[int, int]
     ) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "n"]]:
-        """The boxes' parts inside that are not empty, and which of the given ones they are."""
+        """Returns the boxes' parts inside that are not empty, and which of the given ones they
+        are.
+        """
         h, w = size
         value = value.clip(0, np.array([w, h, w, h], value.dtype))
         x0, y0, x1, y1 = value.T
@@ -227,7 +229,7 @@ class Follows:
         return None
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
-        """The items as they are."""
+        """Returns the items as they are."""
         return value
 
 
@@ -236,11 +238,11 @@ class Fixed:
     """Anything that says nothing of places: it stays as it is."""
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """None: anything may stay."""
+        """Returns none: anything may stay."""
         return None
 
     def move(self, value: Any, motion: Motion, *, what: str) -> Any:
-        """The value itself."""
+        """Returns the value itself."""
         return value
 
 

@@ -38,7 +38,7 @@ class RandomRotate:
         check_number_or_colour("RandomRotate", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-        """The turned example, or the example itself.
+        """Returns the turned example, or the example itself.
 
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
@@ -49,7 +49,7 @@ class RandomRotate:
 
 
 def rotate(example: Example, degrees: float, *, fill: float | tuple[float, ...] = 0) -> Example:
-    """The example turned counter-clockwise about its centre; see `RandomRotate`."""
+    """Returns the example turned counter-clockwise about its centre; see `RandomRotate`."""
     h, w = size_of(example, by="RandomRotate")
     motion = Motion(
         by="RandomRotate",
@@ -65,7 +65,7 @@ def rotate(example: Example, degrees: float, *, fill: float | tuple[float, ...] 
 def _rotated_places(
     xy: Float64[np.ndarray, "n 2"], degrees: float, *, centre: tuple[float, float]
 ) -> Float64[np.ndarray, "n 2"]:
-    """Places after a counter-clockwise turn about `centre`; y points down."""
+    """Returns places after a counter-clockwise turn about `centre`; y points down."""
     angle = np.deg2rad(degrees)
     cosine, sine = np.cos(angle), np.sin(angle)
     return (xy - centre) @ np.array([[cosine, -sine], [sine, cosine]]) + centre
@@ -74,7 +74,7 @@ def _rotated_places(
 def _rotated_label(
     label: Shaped[np.ndarray, "h w ..."], degrees: float, fill: float
 ) -> Shaped[np.ndarray, "h w ..."]:
-    """Nearest neighbours of any dtype: what Pillow turns are the pixels' numbers."""
+    """Returns nearest neighbours of any dtype: what Pillow turns are the pixels' numbers."""
     h, w = label.shape[:2]
     numbers = Image.fromarray(np.arange(h * w, dtype=np.int32).reshape(h, w))
     came_from = np.asarray(numbers.rotate(degrees, Image.Resampling.NEAREST, fillcolor=-1))
@@ -98,7 +98,9 @@ def _rotated_image(
 def _rotated(
     plane: Shaped[np.ndarray, "h w ..."], degrees: float, *, fill: float | tuple[int, ...]
 ) -> Shaped[np.ndarray, "h w ..."]:
-    """What Pillow turns, in its own dtype; 16 bits go through float32, which holds them."""
+    """Returns what Pillow turns, in its own dtype; 16 bits go through float32, which holds
+    them.
+    """
     method = Image.Resampling.BILINEAR
     if plane.dtype == np.uint8:
         fill = round(fill) if isinstance(fill, float) else fill
