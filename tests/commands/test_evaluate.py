@@ -129,8 +129,14 @@ def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(finished, 
             "stride=30 leaves gaps between windows of size=20",
         ),
         (["--set", f"evaluation.predictor={WRAPPERS}.MultiScale(())"], "scales=() must be"),
-        (["--set", f"evaluation.predictor={FLIP},{CANVASES}.OverlapTile(8)"], "make it the first wrapper"),
-        (["--set", f"evaluation.predictor={CANVASES}.OverlapTile(8)"], "use SlidingWindow instead"),
+        (
+            ["--set", f"evaluation.predictor={FLIP},{CANVASES}.OverlapTile(8)"],
+            "make it the first wrapper",
+        ),
+        (
+            ["--set", f"evaluation.predictor={CANVASES}.OverlapTile(8)"],
+            "use SlidingWindow instead",
+        ),
         (
             ["--set", f"evaluation.predictor={CANVASES}.SlidingWindow(400, memory=3)"],
             "memory=3 MiB cannot hold one window of 400² pixels and 6 classes; set memory=4",
