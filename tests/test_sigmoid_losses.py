@@ -205,11 +205,11 @@ def test_positive_weights_are_pixel_weights_where_the_plane_is_1():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ((1.0, -1.0), "above 0, one a class, got -1.0"),
-        ((1.0, 0.0), "above 0, one a class, got 0.0"),
-        ((float("nan"),), "above 0, one a class, got nan"),
-        ((float("inf"), 1.0), "above 0, one a class, got inf"),
-        ((), r"above 0, one a class\."),
+        ((1.0, -1.0), "above 0, one per class, got -1.0"),
+        ((1.0, 0.0), "above 0, one per class, got 0.0"),
+        ((float("nan"),), "above 0, one per class, got nan"),
+        ((float("inf"), 1.0), "above 0, one per class, got inf"),
+        ((), r"above 0, one per class\."),
     ],
 )
 def test_positive_weights_that_cannot_weigh_are_refused_when_they_are_given(weights, message):

@@ -1,4 +1,4 @@
-"""Recognises checkpoints of torchvision, timm and segjax, and renames and transposes arrays."""
+"""Recognising checkpoints of torchvision, timm and segjax, and renaming their arrays."""
 
 import collections
 import os

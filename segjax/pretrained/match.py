@@ -1,4 +1,4 @@
-"""Matches the arrays of a checkpoint to the variables of a network."""
+"""Matching the arrays of a checkpoint to the variables of a network."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

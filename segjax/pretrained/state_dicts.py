@@ -1,4 +1,4 @@
-"""Finds the state dicts in a training script's file: nested, several, or in a saved model."""
+"""The state dicts in a training script's file: nested, several, or in a saved model."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

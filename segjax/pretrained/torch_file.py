@@ -1,4 +1,4 @@
-"""Reads PyTorch's files to {name: array}, without PyTorch and without running their content.
+"""Reading PyTorch's files to {name: array}, without PyTorch and without running their content.
 
 There are two formats: a zip archive (PyTorch 1.6 and later), and the older one, a series of
 pickles followed by the storages' bytes. The pickles are read as inert descriptions

@@ -1,4 +1,4 @@
-"""Turns a pickle's description of a PyTorch tensor or a NumPy array into an array."""
+"""Arrays from a pickle's descriptions of PyTorch tensors and NumPy arrays."""
 
 import re
 from collections.abc import Callable

@@ -196,7 +196,7 @@ def test_overlap_tile_stands_first_and_is_for_valid_convolutions():
     with pytest.raises(InputError, match="OverlapTile .* make it the first wrapper"):
         predictor(model, UNIT, wrappers=(Flip(), OverlapTile(8)))
     padded = model.clone(valid=False)
-    with pytest.raises(InputError, match="UNet answers for all that it sees: take Sliding"):
+    with pytest.raises(InputError, match="UNet returns scores of its whole input: use Sliding"):
         predictor(padded, UNIT, wrappers=(OverlapTile(8),))
 
 
