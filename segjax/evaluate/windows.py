@@ -94,7 +94,7 @@ class OverlapTile:
 
     Each tile's input includes the margin that the network needs; beyond the image it is
     mirrored (Ronneberger et al., 2015, figure 2). Tiles lie a multiple of the coarsest pooling
-    window apart (384 pixels; the paper's 388 are no such multiple), so their outputs equal
+    window apart (384 pixels; the paper's 388 is not a multiple), so their outputs equal
     those of the image in one piece, up to rounding.
 
     Attributes:

@@ -1,6 +1,4 @@
-"""DeepLab v3: rethinking atrous convolution (Chen et al., 2017, arXiv:1706.05587), and v3+:
-encoder-decoder with atrous separable convolution (Chen et al., 2018, arXiv:1802.02611).
-"""
+"""DeepLab v3 (Chen et al., 2017, arXiv:1706.05587) and v3+ (2018, arXiv:1802.02611)."""
 
 from functools import partial
 from typing import Any

@@ -1,6 +1,4 @@
-"""DeepLab v3's other network: going deeper with atrous convolution (Chen et al., 2017,
-arXiv:1706.05587, section 3.1).
-"""
+"""DeepLab v3's cascade, going deeper (Chen et al., 2017, arXiv:1706.05587, section 3.1)."""
 
 from typing import Any
 

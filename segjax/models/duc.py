@@ -1,5 +1,4 @@
-"""DUC and HDC: understanding convolution for semantic segmentation (Wang et al., 2018,
-arXiv:1702.08502).
+"""DUC and HDC (Wang et al., 2018, Understanding Convolution for …, arXiv:1702.08502).
 
 Hybrid dilated convolution (section 3.2): the units of layer3 and layer4 have rates without a
 common factor, so that the stack skips no pixel (`segjax.explain rates`). The paper compares

@@ -84,7 +84,7 @@ def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
     try:
         cached = [hub.try_to_load_from_cache(name, file) for file in HUB_FILES]
     except ValueError as error:
-        raise InputError(f"{name!r} is no file and no name for the hub: {error}") from error
+        raise InputError(f"{name!r} is neither a file nor a hub name: {error}") from error
     for path in cached:
         if isinstance(path, str):
             return pathlib.Path(path)
