@@ -179,7 +179,7 @@ def test_a_plan_refuses_scores_that_lie_apart_unless_the_model_says_so():
     plan(Plain())
     plan(Strided(step=4))
     with pytest.raises(
-        InputError, match=r"label_stride=1 makes .* give the model label_stride"
+        InputError, match=r"label_stride=1 means .* give the model label_stride"
     ):
         plan(Plain(step=4))
     with pytest.raises(InputError, match="model: Nameless has no num_classes"):

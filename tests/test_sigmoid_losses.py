@@ -230,7 +230,7 @@ def test_weights_that_are_no_tuple_are_refused(loss, weights):
     unchecked = object.__new__(loss)
     object.__setattr__(unchecked, "weights", weights)
     with pytest.raises(
-        InputError, match=r"^loss.weights=.* must be a tuple of one number a cl"
+        InputError, match=r"^loss.weights=.* must be a tuple of one number per cl"
     ):
         unchecked.__post_init__()
 
