@@ -102,9 +102,7 @@ def test_an_ablations_variants_can_be_told_apart_and_have_two_seeds_each(path):
     assert is_list and len(seeds) >= 2 and set(map(tuple, seeds.values())) == {(0, 1)}
     docstring = " ".join(path.read_text().split('"""')[1].split())
     assert f"python -m segjax.launch experiments/ablations/{path.name}" in docstring
-    assert re.search(
-        r"Measured here(:\s+not yet|.*0\.\d{3} ± 0\.\d{3})", docstring, re.DOTALL
-    )
+    assert re.search(r"Measured here(:\s+not yet|.*0\.\d{3} ± 0\.\d{3})", docstring, re.DOTALL)
     assert re.search(r"Cost: \w+ runs of about \d", docstring)
 
 

@@ -121,8 +121,8 @@ def test_of_model_and_average_the_usual_is_taken_it_is_said_and_the_other_can_be
     bias, said = loaded(tmp_path, both)
     np.testing.assert_array_equal(bias, FIRST)
     assert said == [
-        "a.ckpt: state dict taken from 'model'; the file has others under 'model_ema': choose "
-        "one with key='model_ema'"
+        "a.ckpt: state dict taken from 'model'; the file has others under 'model_ema': to "
+        "choose one, set key='model_ema'"
     ]
     bias, said = loaded(tmp_path, both, key="model_ema")
     np.testing.assert_array_equal(bias, FIRST + 1)

@@ -250,7 +250,7 @@ def test_a_weight_that_is_not_finite_is_refused_by_name_or_starts_from_the_seed(
     with pytest.raises(InputError) as error:
         loaded(tmp_path, state, MODEL)
     assert "holds weights that are not finite (NaN or infinite). 1 with" in str(error.value)
-    assert f"{KERNEL} ({THEIRS}) has 2 of {state[THEIRS].size}. Take an" in str(error.value)
+    assert f"{KERNEL} ({THEIRS}) has 2 of {state[THEIRS].size}. Use an" in str(error.value)
     found, said = loaded(tmp_path, state, MODEL, allow=("layer2_0/conv2",), seed=2)
     assert said == [f"a.npz: differ, as allowed: {KERNEL}"]
     expected = initialised(MODEL, 2)["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
