@@ -155,7 +155,7 @@ def test_what_cannot_be_evaluated_is_refused_before_work_in_one_line(
 @pytest.mark.parametrize(
     ("wrappers", "message"),
     [
-        (f"{FLIP},{CANVASES}.SlidingWindow(400,memory=3)", "memory=3 MiB do not hold"),
+        (f"{FLIP},{CANVASES}.SlidingWindow(400,memory=3)", "memory=3 MiB cannot hold"),
         (f"{FLIP},{CANVASES}.OverlapTile(8)", "make it the first wrapper"),
     ],
 )
