@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
-from tqdm.std import Bar
 
 NARROWEST, WIDEST = 10, 40
 """Characters of the bar itself."""
@@ -49,9 +48,9 @@ def bar_line(
 
     >>> others = ("[01:00<00:50]", "loss 0.25", "64 images/s")
     >>> bar_line("voc", done=40, total=80, others=others, columns=60, ascii=True)
-    'voc  50% |#########5         | 40/80 [01:00<00:50] loss 0.25'
+    'voc  50% |##########         | 40/80 [01:00<00:50] loss 0.25'
     >>> bar_line("voc", done=40, total=80, others=others, columns=32, ascii=True)
-    'voc  50% |#######       | 40/80'
+    'voc  50% |########       | 40/80'
     """
     if len(name) > columns // 4:
         name = f"{name[: max(columns // 4 - 1, 0)]}…"
@@ -62,7 +61,7 @@ def bar_line(
         tail = " ".join(filter(None, (f"{done}/{total}", *times, values)))
         room = min(columns - len(f"{head} || {tail}"), WIDEST)
         if room >= NARROWEST:
-            bar = Bar(share, charset=Bar.ASCII if ascii else Bar.UTF)
+            bar = ("#" if ascii else "█") * round(share * room)
             return f"{head} |{bar:{room}}| {tail}"
     return f"{head} {done}/{total}"
 
