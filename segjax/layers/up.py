@@ -17,7 +17,7 @@ from segjax.layers.conv import Conv, ConvTranspose, he_fan_in
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.shuffle import depth_to_space
 
-# Each output of an up-convolution meets one of its 2×2 taps, so N is a quarter of the kernel's.
+# Each output of an up-convolution reads one of the 2×2 taps, so fan-in is a quarter of Flax's.
 he_fan_in_up = nn.initializers.variance_scaling(
     4 * 2.0, "fan_in", "normal", in_axis=-1, out_axis=-2
 )

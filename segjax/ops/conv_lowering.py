@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.dispatch import is_plain, on_cpu, with_custom_gradients
+from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
 from segjax.ops.tap_matmul import (
     TapWindow,
     by_taps,
@@ -26,6 +26,7 @@ from segjax.ops.winograd import tiles, winograd
 from segjax.parallel.spatial import placed
 
 
+@as_one_program(static=("window",))
 def convolve(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:

@@ -13,10 +13,11 @@ are plain too: XLA's partitioner knows how to cut those.
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 
 import jax
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
@@ -50,6 +51,33 @@ def on_cpu() -> bool:
     if device is None:
         return jax.default_backend() == "cpu"
     return (device if isinstance(device, str) else device.platform) == "cpu"
+
+
+def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
+    """Returns a decorator that compiles an operation as a whole where nothing is traced yet.
+
+    Outside `jit`, JAX compiles each primitive by itself, and a fast form has dozens: the first
+    eager `model.init` of a large network would compile hundreds of programs. Inside a trace
+    (`jit`, `grad`, an export) and under `plain()` the operation is what it would be without the
+    decorator, to the bit.
+
+    Args:
+      static: names of the parameters that are no arrays.
+    """
+
+    def decorate(operation: Callable) -> Callable:
+        compiled = jax.jit(operation, static_argnames=tuple(static))
+
+        @functools.wraps(operation)
+        def run(*arrays_and_options, **options):
+            values = (*arrays_and_options, *options.values())
+            is_traced = any(isinstance(value, Tracer) for value in values)
+            chosen = operation if is_traced or is_plain() else compiled
+            return chosen(*arrays_and_options, **options)
+
+        return run
+
+    return decorate
 
 
 def with_custom_gradients(

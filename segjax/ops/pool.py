@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
 from segjax.ops.conv import Pair, conv_output_size, pair
-from segjax.ops.dispatch import is_plain
+from segjax.ops.dispatch import as_one_program, is_plain
 from segjax.ops.symbolic_shapes import positions
 from segjax.parallel.spatial import is_splitting
 
@@ -38,10 +38,7 @@ def max_pool(
     # XLA's partitioner gets the primitive's gradient wrong where windows overlap (0.10.2).
     if is_plain() and not is_splitting():
         return _reduce_window(x, window, stride, padding)
-    best, *others = _taps(_widened(x), window, stride, padding)
-    for value in others:
-        best = jnp.where(_wins(value, best), value, best)
-    return best.astype(x.dtype)
+    return _largest(x, window, stride, padding)
 
 
 def max_pool_with_indices(
@@ -66,14 +63,7 @@ def max_pool_with_indices(
     >>> value.item(), index.item()
     (7.0, 1)
     """
-    values = _taps(_widened(x), window, stride, padding)
-    places = _places(x, window, stride, padding)
-    best, (index, _) = next(values), next(places)
-    for value, (position, is_first) in zip(values, places, strict=True):
-        wins = _wins(value, best)
-        best = jnp.where(wins, value, best)
-        index = jnp.where(wins | is_first, position, index)
-    return best.astype(x.dtype), jnp.broadcast_to(index, best.shape)
+    return _largest_with_places(x, window, stride, padding)
 
 
 def max_unpool(
@@ -161,6 +151,32 @@ def bin_matrix(size: int, bins: int) -> np.ndarray | Array:
     first, end = index * size // bins, -(-(index + 1) * size // bins)
     inside = (first <= pixel) & (pixel < end)
     return inside / inside.sum(1, keepdims=True)
+
+
+@as_one_program(static=("window", "stride", "padding"))
+def _largest(
+    x: Real[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
+) -> Real[Array, "b oh ow c"]:
+    """Returns the largest value of each window, chosen among its places one after another."""
+    best, *others = _taps(_widened(x), window, stride, padding)
+    for value in others:
+        best = jnp.where(_wins(value, best), value, best)
+    return best.astype(x.dtype)
+
+
+@as_one_program(static=("window", "stride", "padding"))
+def _largest_with_places(
+    x: Real[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
+) -> tuple[Real[Array, "b oh ow c"], Int[Array, "b oh ow c"]]:
+    """Returns the largest value of each window and its position in `x`."""
+    values = _taps(_widened(x), window, stride, padding)
+    places = _places(x, window, stride, padding)
+    best, (index, _) = next(values), next(places)
+    for value, (position, is_first) in zip(values, places, strict=True):
+        wins = _wins(value, best)
+        best = jnp.where(wins, value, best)
+        index = jnp.where(wins | is_first, position, index)
+    return best.astype(x.dtype), jnp.broadcast_to(index, best.shape)
 
 
 def _wins(value: Array, best: Array) -> Array:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
 from segjax.ops.conv_lowering import convolve, plain_form, rounded_once
-from segjax.ops.dispatch import is_plain, on_cpu
+from segjax.ops.dispatch import as_one_program, is_plain, on_cpu
 from segjax.ops.tap_matmul import TapWindow, mirrored
 
 
@@ -83,6 +83,7 @@ def _plain(
     return plain_form(x, mirrored(kernel, window.groups), gather, spread=window.strides)
 
 
+@as_one_program(static=("window",))
 def _by_tiles(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: TapWindow
 ) -> Float[Array, "b oh ow f"]:
