@@ -99,7 +99,7 @@ def conv2d(
 
     Raises:
       ValueError: channels do not fit the kernel or the groups, dtypes differ, or as
-      `conv_output_size`.
+        `conv_output_size`.
     """
     check_dtypes(x, kernel)
     check_channels(x.shape[-1], kernel.shape[2] * groups, kernel.shape[3], groups=groups)

@@ -48,7 +48,7 @@ def conv_transpose2d(
 
     Raises:
       ValueError: channels do not fit, dtypes differ, a number is out of range, or nothing of
-      the result is left.
+        the result is left.
     """
     check_dtypes(x, kernel)
     features = kernel.shape[2] * groups

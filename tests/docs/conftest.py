@@ -48,7 +48,10 @@ def run_steps(tmp_path):
             (path / name).chmod(0o755)
         said, printed = tmp_path / "steps.json", tmp_path / "outputs.json"
         said.write_text(json.dumps(steps))
+        # A reader has one device; `tests/conftest.py` shows JAX several.
+        flags = [f for f in os.environ["XLA_FLAGS"].split() if "device_count" not in f]
         variables = os.environ | {
+            "XLA_FLAGS": " ".join(flags),
             "PATH": f"{path}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "SEGJAX_CACHE": str(tmp_path / "cache"),

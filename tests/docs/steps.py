@@ -8,11 +8,14 @@ import re
 import shlex
 
 COMMAND = re.compile(r"^(?:python3? -m segjax[. ]|segjax[- ])(?P<name>\w+)\b(?P<rest>.*)$")
+LAUNCH = re.compile(
+    r"segjax[-. ]launch\s+(?P<file>\S+\.py)\b(?P<rest>.*?)(?=\s+#|\s*$)", re.MULTILINE
+)
 
 
 def commands(text: str) -> list[str]:
     """Returns the commands of a shell block: one a line, without comments, lines joined."""
-    joined = re.sub(r"\\\n\s*", " ", text)
+    joined = re.sub(r"\s*\\\n\s*", " ", text)
     return [c for line in joined.splitlines() if (c := _without_comment(line)).strip()]
 
 
@@ -44,11 +47,19 @@ def step(block, data: pathlib.Path | None, scenes: dict[str, str]) -> dict:
 
 
 def smaller_bash(text: str, settings: list[str], place: str) -> str:
-    """Returns a shell block whose `segjax.launch` takes these settings too."""
+    """Returns a shell block whose `segjax.launch` takes these settings too.
+
+    The run keeps its folder, `runs/<name>`, so that the page's later commands find it.
+    """
     options = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
-    changed, times = re.subn(
-        r"(segjax[. ]launch\b.*?)(?=\s#|\\?$)", rf"\1 {options} ", text, flags=re.M
-    )
+
+    def smaller(found: re.Match[str]) -> str:
+        own = re.search(r" --(workdir|set) ", found["rest"])
+        folder = "" if own else f" --workdir runs/{pathlib.Path(found['file']).stem}"
+        return f"{found[0]}{folder} {options}"
+
+    joined = re.sub(r"\s*\\\n\s*", " ", text)
+    changed, times = LAUNCH.subn(smaller, joined)
     if not times:
         raise ValueError(
             f"{place}: `set` is for `segjax.launch`, which this block does not call."

@@ -163,17 +163,16 @@ def test_indented_code_is_found_and_text_of_a_list_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("text", "smaller"),
     [
-        ("python -m segjax.launch a.py", "python -m segjax.launch a.py --set steps=2 \n"),
-        ("segjax launch a.py  # go", "segjax launch a.py --set steps=2   # go\n"),
-        (
-            "segjax launch a.py \\\n  --table",
-            "segjax launch a.py  --set steps=2 \\\n  --table\n",
-        ),
+        ("python -m segjax.launch a.py", " --workdir runs/a --set steps=2"),
+        ("segjax launch dir/a.py  # go", " --workdir runs/a --set steps=2  # go"),
+        ("segjax-launch a.py \\\n  --table", " --table --workdir runs/a --set steps=2"),
+        ("segjax launch a.py --set b=1", " --set b=1 --set steps=2"),
+        ("segjax launch a.py --workdir b", " --workdir b --set steps=2"),
     ],
 )
-def test_a_launch_is_made_small(text, smaller):
-    squeezed = steps["smaller_bash"](text + "\n", ["steps=2"], "here")
-    assert squeezed.split() == smaller.split()
+def test_a_launch_is_made_small_and_keeps_its_folder(text, smaller):
+    squeezed = steps["smaller_bash"](text + "\nls\n", ["steps=2"], "here")
+    assert squeezed.partition("a.py")[2] == smaller + "\nls\n"
 
 
 def test_keyword_arguments_of_python_are_made_small():
