@@ -54,7 +54,8 @@ def _predicted(run: str) -> Image.Image:
     side = 64 * ENLARGE
     strip = Image.new("RGB", (len(pictures) * (side + GAP) - GAP, side), "white")
     for i, picture in enumerate(pictures):
-        strip.paste(picture.resize((side, side), Image.Resampling.NEAREST), (i * (side + GAP), 0))
+        small = picture.resize((side, side), Image.Resampling.NEAREST)
+        strip.paste(small, (i * (side + GAP), 0))
     return strip
 
 
