@@ -1,8 +1,9 @@
 """torchvision's DeepLab v3 on a dilated ResNet-50, on PASCAL VOC 2012.
 
-The network is that of Chen et al. (2017, arXiv:1706.05587) with torchvision's differences: rates
-of 12, 24 and 36 at output stride 8, one more 3×3 convolution in the head, and an auxiliary head.
-It is torchvision's to the tensor, so its weights file predicts without training:
+The network is that of Chen et al. (2017, arXiv:1706.05587) with torchvision's differences:
+rates of 12, 24 and 36 at output stride 8, one more 3×3 convolution in the head, and an
+auxiliary head. It is torchvision's to the tensor, so its weights file predicts without
+training:
 
     python -m segjax.predict experiments/deeplab_resnet50_voc.py photos/ --out masks/ \
         --weights deeplabv3_resnet50_coco-cd0a2569.pth
@@ -13,9 +14,9 @@ not yet.
 
 Training follows torchvision's recipe: 32 images a step, SGD from 0.02 (ten times that in the
 auxiliary head), poly 0.9, weight decay 1e-4, crops of 480, and 0.5 · the auxiliary head's loss.
-It differs in the data: VOC instead of COCO, scaled by 0.7 to 2.8, scored at the images' own size.
-And in the length: 10,000 steps, which are 30 epochs of trainaug's 10,582 images.
-`--set train_data.split=trainaug` needs the folder SegmentationClassAug of the devkit.
+It differs in the data: VOC instead of COCO, scaled by 0.7 to 2.8, scored at the images' own
+size. And in the length: 10,000 steps, which are 30 epochs of trainaug's 10,582 images. `--set
+train_data.split=trainaug` needs the folder SegmentationClassAug of the devkit.
 
 Cost: not measured; it needs an accelerator.
 
