@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 
 import jax
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
@@ -70,7 +71,7 @@ def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
         @functools.wraps(operation)
         def run(*arrays_and_options, **options):
             values = (*arrays_and_options, *options.values())
-            is_traced = any(isinstance(value, jax.core.Tracer) for value in values)
+            is_traced = any(isinstance(value, Tracer) for value in values)
             chosen = operation if is_traced or is_plain() else compiled
             return chosen(*arrays_and_options, **options)
 

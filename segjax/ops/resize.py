@@ -29,7 +29,7 @@ def resize_bilinear(
       x: the image or the logits.
       size: (height, width) to return.
       align_corners: whether corner pixels keep their values; TensorFlow's DeepLab and PSPNet do
-      so.
+        so.
 
     Raises:
       ValueError: a side is below 1.

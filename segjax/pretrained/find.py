@@ -61,7 +61,7 @@ def _absent(path: pathlib.Path) -> str:
         )
     near = get_close_matches(path.name, [p.name for p in _weights_in(path.parent)], n=1)
     hint = f" (near: {near[0]})" if near else ""
-    return f"There is no weights file {path}{hint}; check the path, or set init=None."
+    return f"There is no weights file {path}{hint}; check the path."
 
 
 def _weights_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -111,7 +111,4 @@ def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
 
 def _place(placed: pathlib.Path) -> str:
     kinds = ", ".join(SUFFIXES[1:])
-    return (
-        f"place them as {placed}.safetensors (or {kinds}), "
-        "or train from scratch with --set init=None"
-    )
+    return f"place them as {placed}.safetensors (or {kinds})"

@@ -118,8 +118,8 @@ def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(finished, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--table"], "--table is for evaluating alone: give it with --evaluate"),
-        (["--checkpoint", "init"], "--checkpoint init is for evaluating alone"),
+        (["--table"], "--table needs --evaluate"),
+        (["--checkpoint", "init"], "--checkpoint init needs --evaluate"),
         (["--evaluate", "--checkpoint", "init"], "tiny has init=None"),
         (["--set", f"evaluation.predictor={WRAPPERS}.Flip"], "Flip is a class; write Flip()"),
         (["--set", f"evaluation.predictor={WRAPPERS}.Flipp()"], "near: Flip"),
