@@ -5,7 +5,7 @@ output stride 16. The ASPP rates are small, because its map is small. A class we
 square root of the inverse of its frequency. The paper has no score on CamVid.
 
 Measured here: 0.507 mIoU, 0.829 pixel accuracy, on the 101 val frames, 11 classes, void
-ignored. Cost: 8 to 23 minutes on two CPU cores.
+ignored. Cost: 14 minutes on two CPU cores.
 
     python -m segjax.launch experiments/deeplab_camvid.py --data /data/camvid
 """
