@@ -74,8 +74,8 @@ def test_a_source_may_be_named_by_another_path_and_the_folder_moved(job, monkeyp
 @pytest.mark.parametrize(
     "step, kind, said",
     [
-        (9, Blur((1,), 2.0), "step is 8 there and 9 here: all is made"),
-        (8, Blur((1,), 3.0), "and Blur(kept=(1,), sigma=3.0) here: these files are"),
+        (9, Blur((1,), 2.0), "step was 8 and is now 9: all files are made"),
+        (8, Blur((1,), 3.0), "and is now Blur(kept=(1,), sigma=3.0): these files are"),
     ],
 )
 def test_another_step_makes_all_anew_another_setting_its_own_files(job, step, kind, said):
@@ -180,7 +180,7 @@ def test_a_line_that_was_cut_short_costs_its_image_alone(job, cut):
 @pytest.mark.parametrize("name", [RECORD, LINES])
 def test_a_file_named_as_a_record_that_is_none_is_refused(tmp_path, name):
     (tmp_path / name).write_text("[1, 2]\n")
-    with pytest.raises(InputError, match=f"{name} is there already, not as this command"):
+    with pytest.raises(InputError, match=f"{name} exists already, but is not as this command"):
         Record(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
