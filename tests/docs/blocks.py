@@ -10,6 +10,7 @@ A page says it in a comment before the block, which neither GitHub nor the site 
 * `set="FIELD=VALUE …"`: what makes it small. `segjax.launch` gets each as `--set`; in Python
   the keyword argument of that name gets the value.
 * `exit=N`: the exit status that commands end with, instead of 0.
+* `save=FILE`: the reader saves the block as this file; it is not run by itself.
 * `parse`: it cannot run here. Commands must be accepted by their parsers, imports must resolve.
 * `output`: a text block with lines of the output of the block before it, in this order; `…`
   stands for anything.
@@ -26,7 +27,7 @@ import textwrap
 ROOT = pathlib.Path(__file__).parents[2]
 LANGUAGES = {"bash", "python", "text", "json"}
 FLAGS = {"parse", "output"}
-OPTIONS = {"fixture", "needs", "set", "exit"}
+OPTIONS = {"fixture", "needs", "set", "exit", "save"}
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w+-]*)(?P<rest>.*)$")
 DIRECTIVE = re.compile(r"^ *<!-- test:(?P<words>.*?)-->\s*$")
 DATA = {"VOC": "VOCdevkit", "CamVid": "camvid", "ISBI": "isbi2012"}

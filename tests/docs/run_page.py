@@ -22,6 +22,10 @@ def main(source: str, target: str) -> int:
     for step in steps:
         for scene in step["scenes"]:
             shutil.copytree(scene, ".", dirs_exist_ok=True)
+        if step["save"] is not None:
+            pathlib.Path(step["save"]).write_text(step["text"], encoding="utf-8")
+            outputs.append("")
+            continue
         run = _python if step["language"] == "python" else _bash
         failure, output = run(step, namespace)
         outputs.append(output)

@@ -41,6 +41,7 @@ def step(block, data: pathlib.Path | None, scenes: dict[str, str]) -> dict:
         "page": block.page,
         "line": block.line,
         "exit": int(block.options.get("exit", 0)),
+        "save": block.options.get("save"),
         "scenes": [scenes[name] for name in block.names("fixture")],
     }
 
