@@ -1,14 +1,22 @@
-"""Draws the pictures of the tutorials: figures of `segjax.explain`, nothing else.
+"""Draws the pictures of the tutorials: figures of `segjax.explain`, and masks of drawn images.
 
-python docs/pictures/make_pictures.py
+    python docs/pictures/make_pictures.py runs/quickstart
+
+Without a run it draws the figures only.
 """
 
 import pathlib
 import subprocess
 import sys
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+from segjax.data.synthetic import Synthetic
 
 HERE = pathlib.Path(__file__).parent
-COMMANDS = {
+FIGURES = {
     "rates.png": ["rates", "1", "2", "5", "--versus", "2 2 2"],
     "transposed.png": [
         *("conv", "--transposed", "--input", "2 3; 1 3"),
@@ -16,13 +24,49 @@ COMMANDS = {
     ],
     "upsampling.png": ["upsampling"],
 }
+INDEX, KEEP = 900, "square"
+"""The drawn image whose mask is shown, and what the cut-out keeps of it."""
+
+ENLARGE, GAP = 3, 8
 
 
-def main() -> None:
-    for name, words in COMMANDS.items():
-        command = [sys.executable, "-m", "segjax.explain", *words, "--out", str(HERE / name)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def main(*runs: str) -> None:
+    for name, words in FIGURES.items():
+        _segjax("explain", *words, "--out", str(HERE / name))
+    for run in runs:
+        _predicted(run).save(HERE / "predicted.png", optimize=True)
+
+
+def _segjax(command: str, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", f"segjax.{command}", *words], check=True)
+
+
+def _predicted(run: str) -> Image.Image:
+    """Returns an image, its mask, its overlay and its cut-out side by side, enlarged."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = pathlib.Path(folder, "image.png"), pathlib.Path(folder, "out")
+        drawn = Synthetic(split="val", size=64, count=INDEX + 1)
+        Image.fromarray(drawn[INDEX]["image"]).save(source)
+        options = ("--overlay", "--cut-out", "--keep", KEEP)
+        _segjax("predict", run, str(source), "--out", str(out), *options)
+        files = [source, *(out / f"image{end}.png" for end in ("", "_overlay", "_cutout"))]
+        pictures = [_opaque(Image.open(file)) for file in files]
+    side = 64 * ENLARGE
+    strip = Image.new("RGB", (len(pictures) * (side + GAP) - GAP, side), "white")
+    for i, picture in enumerate(pictures):
+        small = picture.resize((side, side), Image.Resampling.NEAREST)
+        strip.paste(small, (i * (side + GAP), 0))
+    return strip
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Returns a picture in RGB, what is transparent on a grey chequerboard."""
+    rgba = picture.convert("RGBA")
+    rows, columns = np.indices((rgba.height, rgba.width)) // 4
+    grey = np.where((rows + columns) % 2, 225, 250).astype(np.uint8)
+    ground = Image.fromarray(grey).convert("RGBA")
+    return Image.alpha_composite(ground, rgba).convert("RGB")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
