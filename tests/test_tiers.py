@@ -20,6 +20,7 @@ WORKS = {
     "launch": "commands/test_launch.py::test_a_run_leaves_everything_that_the_readme_names",
     "predict": "commands/test_predict.py::"
     "test_a_folder_keeps_its_structure_and_masks_hold_class_indices",
+    "score": "commands/test_score.py::test_the_worked_8x8_example_gives_its_published_scores",
     "serve": "commands/test_serve.py::"
     "test_a_run_is_served_from_its_printed_address_until_ctrl_c",
     "export": "commands/test_export.py::"

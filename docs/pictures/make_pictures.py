@@ -14,6 +14,9 @@ import numpy as np
 from PIL import Image
 
 from segjax.data.synthetic import Synthetic
+from segjax.drawing.overlay import side_by_side
+from segjax.segmenter import Segmenter
+from segjax.train.workdir import open_run
 
 HERE = pathlib.Path(__file__).parent
 FIGURES = {
@@ -35,6 +38,20 @@ def main(*runs: str) -> None:
         _segjax("explain", *words, "--out", str(HERE / name))
     for run in runs:
         _predicted(run).save(HERE / "predicted.png", optimize=True)
+        _compared(run).save(HERE / "quickstart.png", optimize=True)
+
+
+def _compared(run: str) -> Image.Image:
+    """Returns image, truth, prediction and wrong pixels of two held-out images, enlarged."""
+    data, segmenter = open_run(pathlib.Path(run)).eval_data, Segmenter.from_run(run)
+    rows = []
+    for index in (1, 5):
+        image, label = data[index]["image"], data[index]["label"]
+        planes = (image, label, segmenter(image))
+        enlarged = (plane.repeat(ENLARGE, axis=0).repeat(ENLARGE, axis=1) for plane in planes)
+        rows.append(side_by_side(*enlarged, data.palette, gap=GAP))
+    gap = np.full((GAP, *rows[0].shape[1:]), 255, np.uint8)
+    return Image.fromarray(np.concatenate([rows[0], gap, rows[1]]))
 
 
 def _segjax(command: str, *words: str) -> None:
@@ -54,7 +71,8 @@ def _predicted(run: str) -> Image.Image:
     side = 64 * ENLARGE
     strip = Image.new("RGB", (len(pictures) * (side + GAP) - GAP, side), "white")
     for i, picture in enumerate(pictures):
-        strip.paste(picture.resize((side, side), Image.Resampling.NEAREST), (i * (side + GAP), 0))
+        small = picture.resize((side, side), Image.Resampling.NEAREST)
+        strip.paste(small, (i * (side + GAP), 0))
     return strip
 
 

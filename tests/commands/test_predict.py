@@ -75,6 +75,7 @@ def test_a_file_gives_its_stem_and_overlays_stand_beside_the_masks(finished, pho
     assert sorted(p.name for p in out.iterdir()) == [
         "a.png",
         "a_overlay.png",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     ]
@@ -269,6 +270,7 @@ def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
     assert {p.name for p in out.iterdir()} == expected | {
         "annotations.json",
         "areas.csv",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     }

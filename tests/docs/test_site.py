@@ -89,7 +89,7 @@ def without_site_packages(monkeypatch) -> None:
         ("../../experiments/quickstart.py", "../source/experiments/quickstart.py.md"),
         ("../../CONTRIBUTING.md#add", "../source/CONTRIBUTING.md#add"),
         ("../own_task.md", "../own_task.md"),
-        ("../quickstart.png", "../quickstart.png"),
+        ("../camvid.jpg", "../camvid.jpg"),
         ("missing.md", "missing.md"),
         ("#here", "#here"),
         ("https://example.org/x.py", "https://example.org/x.py"),
