@@ -25,7 +25,8 @@ from segjax.outputs.kinds import (
     Overlay,
     Probabilities,
 )
-from segjax.outputs.lists import Areas, Coco, ImageList
+from segjax.outputs.legend import Legend
+from segjax.outputs.lists import Areas, Coco, Colour, ImageList
 
 BACKGROUND = "background"
 """The class of this name is kept only where it is asked for, and has no regions in COCO."""
@@ -51,17 +52,21 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
     return outputs
 
 
-def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> list[ImageList]:
-    """Returns the lists of all images that the command's options ask for.
+def asked_lists(
+    options: argparse.Namespace, class_names: tuple[str, ...], colours: tuple[Colour, ...]
+) -> list[ImageList]:
+    """Returns the files about all images that the command's options ask for.
 
-    COCO's has no regions of the background, which is what it has no regions of.
+    Overlays have a legend. COCO's annotations leave out the class called background.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
     """
     lists: list[ImageList] = []
+    if options.overlay:
+        lists.append(Legend(class_names, colours))
     if options.areas:
-        lists.append(Areas(class_names))
+        lists.append(Areas(class_names, colours))
     tolerance = _tolerance(options)
     if options.coco:
         background = _background_class(class_names)

@@ -45,6 +45,10 @@ class ConfusionMetric(Metric):
         self.confusion = np.zeros((k, k), np.int64)
         self._image_iou: dict[int, float] = {}
 
+    def __repr__(self) -> str:
+        k, pixels = len(self._class_names), int(self.confusion.sum())
+        return f"ConfusionMetric({k} classes, {pixels} pixels counted)"
+
     def add(self, index: int, example: Example, prediction: np.ndarray) -> None:
         """Counts the pixels of one image; `prediction` holds class ids h w."""
         k = len(self._class_names)

@@ -30,8 +30,8 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
 from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
-from segjax.outputs.lists import ImageList
-from segjax.outputs.planes import Colour, asked_plane_outputs
+from segjax.outputs.lists import Colour, ImageList
+from segjax.outputs.planes import asked_plane_lists, asked_plane_outputs
 from segjax.report.examples import Panels
 from segjax.report.plane_scores import plane_panels, plane_table, threshold_chart
 from segjax.report.run_page import Section
@@ -283,8 +283,8 @@ class Multilabel(Task):
         return asked_plane_outputs(options, plane_names(data), plane_colours(data))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """Returns none: `outputs` refuses the options that ask for them."""
-        return []
+        """Returns the legend of overlays; `outputs` refuses the options of other lists."""
+        return asked_plane_lists(options, plane_names(data), plane_colours(data))
 
 
 def plane_names(data: LabelledDataset) -> tuple[str, ...]:
@@ -296,7 +296,7 @@ def plane_names(data: LabelledDataset) -> tuple[str, ...]:
 
 
 def plane_colours(data: LabelledDataset) -> list[Colour]:
-    """Returns Red, green, blue of each plane."""
+    """Returns red, green and blue of each plane."""
     first = 1 if not has_planes(data) and len(data.class_names) > 1 else 0
     rows = data.palette[first : first + len(plane_names(data))].tolist()
     return [(r, g, b) for r, g, b in rows]

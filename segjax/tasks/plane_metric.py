@@ -73,6 +73,10 @@ class PlaneMetric(Metric):
                 "image's own, then the mean over images."
             )
 
+    def __repr__(self) -> str:
+        pixels = int(self.confusion.sum())
+        return f"PlaneMetric({', '.join(self._names)}; {pixels} pixels counted)"
+
     def add(self, index: int, example: Example, prediction: Float[np.ndarray, "h w k"]) -> None:
         """Counts the pixels of one image; `prediction` holds probabilities."""
         label = example["label"]

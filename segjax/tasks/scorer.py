@@ -1,20 +1,26 @@
 """Scores of a network on a dataset, at each image's own size."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import numpy as np
 
-from segjax.contracts import Dataset, Variables
+from segjax.conformity import check_dataset
+from segjax.contracts import Array, Dataset, Variables
 from segjax.data.loader import equal_size_batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
+from segjax.normalize import IMAGENET
+from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Metric, Task
 
 RESERVED = ("step", "images", "output_stride", "predictor", "images_trained_on")
 """Entries of `evaluation.json` that are not scores."""
+
+SEMANTIC = Semantic()
 
 
 class Scored(NamedTuple):
@@ -26,6 +32,10 @@ class Scored(NamedTuple):
     metric: Metric
     scores: dict[str, Any]
     standing: dict[str, float]
+
+    def __repr__(self) -> str:
+        shown = self.metric.line(self.scores).replace("  ", ", ")
+        return f"Scored({shown or 'no score is defined'})"
 
 
 class Scorer:
@@ -87,6 +97,51 @@ class Scorer:
         if taken := [name for name in RESERVED if name in scores]:
             raise InputError(f"{who} calls a score {taken[0]!r}; give it another name.")
         return scores
+
+
+def evaluate(
+    model: nn.Module,
+    variables: Variables,
+    dataset: Dataset,
+    *,
+    normalize: Callable[[Array], Array] = IMAGENET,
+    task: Task = SEMANTIC,
+    output_stride: int | None = None,
+    wrappers: Sequence[Callable] = (),
+    batch_size: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scored:
+    """Returns the scores of a network on a dataset, as a run's evaluation computes them.
+
+    In a notebook::
+
+        scored = evaluate(model, variables, VOC("val", directory="VOCdevkit"))
+        scored.scores["mean_iou"], scored.metric.confusion
+
+    Args:
+      model: the network.
+      variables: its variables, trained or loaded.
+      dataset: is prepared first; images keep their own size.
+      normalize: the normalisation that the network was trained with.
+      task: what the network is for; decides the metric.
+      output_stride: of the network while it is evaluated; None: its own.
+      wrappers: such as `evaluate.wrappers.Flip()`, the first is the nearest to the network.
+      batch_size: images of one size that are predicted together; changes no score.
+      progress: called with (images done, images of the dataset).
+
+    Raises:
+      InputError: the dataset cannot be read or is empty, or does not fit the network.
+    """
+    check_dataset(dataset, field="dataset")
+    dataset.prepare()
+    if len(dataset) == 0:
+        raise InputError("The dataset has no examples; check its split and directory.")
+    task.check_data(model, {"dataset": dataset, "train_data": dataset}, field="dataset")
+    predictor = task.predictor(
+        model, normalize=normalize, output_stride=output_stride, wrappers=wrappers
+    )
+    score = Scorer(task, predictor, dataset, batch_size=batch_size)
+    return score(variables, progress=progress)
 
 
 def plain(value: Any) -> Any:

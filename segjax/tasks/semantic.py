@@ -221,8 +221,9 @@ class Semantic(Task):
         return asked_outputs(options, tuple(data.class_names))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """Returns areas by class, and COCO's annotations."""
-        return asked_lists(options, tuple(data.class_names))
+        """Returns the legend of overlays, areas by class, and COCO's annotations."""
+        names, colours = self.legend(data)
+        return asked_lists(options, names, tuple((r, g, b) for r, g, b in colours.tolist()))
 
 
 def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:

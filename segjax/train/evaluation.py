@@ -1,6 +1,7 @@
 """Evaluates a run: restores a checkpoint, scores it and writes what a run leaves behind."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 from segjax.contracts import Variables
@@ -140,5 +141,10 @@ def _write_table(run: Run, rows: Sequence) -> None:
 
 
 def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scored:
-    progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
-    return score(variables, share=cluster.process_share(), progress=progress.evaluating)
+    i, n = share = cluster.process_share()
+    total = len(range(i, len(experiment.eval_data), n))
+    quiet = not cluster.is_main()
+    with closing(
+        Progress(experiment.name, first=0, total=total, unit="image", quiet=quiet)
+    ) as progress:
+        return score(variables, share=share, progress=lambda done, _: progress.update(done))

@@ -50,6 +50,9 @@ class Plan:
     optimizer: optax.GradientTransformation
     trained_on: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Plan({self.experiment.name}, {self.parameters:,} parameters)"
+
     def initial_state(self) -> TrainState:
         """Returns the state before step 0: the network's own initialisation, or `init`'s
         variables.

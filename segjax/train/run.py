@@ -33,6 +33,9 @@ class Run(NamedTuple):
     settings: tuple[str, ...] = ()
     place: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Run({self.experiment.name} in {self.workdir})"
+
 
 def runs_of_file(
     path: pathlib.Path,

@@ -1,5 +1,6 @@
 """The train step: pure, the same on one device and on many."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,10 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     averaged: Any = None
+
+    def __repr__(self) -> str:
+        count = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(self.params))
+        return f"TrainState(step {self.step}, {count:,} parameters)"
 
     @property
     def variables(self) -> Variables:

@@ -75,6 +75,7 @@ def test_a_file_gives_its_stem_and_overlays_stand_beside_the_masks(finished, pho
     assert sorted(p.name for p in out.iterdir()) == [
         "a.png",
         "a_overlay.png",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     ]
@@ -216,7 +217,7 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--side", "4"), "--side 4 must be 16 to 100000 pixels; 0 leaves every image at its"),
         (("--pad-to-multiple", "-2"), "multiple=-2 must be"),
         (("--split", "3x1"), "3 x 1 devices share an image, but there are 4"),
-        (("--split", "2"), "'2' is no such pair as 2x2"),
+        (("--split", "2"), "'2' is not ROWSxCOLUMNS"),
         (("--blur", "0"), "--blur 0: give a number of pixels above 0"),
         (("--cut-out", "--keep", "disc"), "there is no such class; near: disk."),
         (("--keep", "disk"), "give one"),
@@ -269,6 +270,7 @@ def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
     assert {p.name for p in out.iterdir()} == expected | {
         "annotations.json",
         "areas.csv",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     }

@@ -16,6 +16,7 @@ from segjax.outputs.options import asked_lists, asked_outputs
 from segjax.predict import _parser
 
 NAMES = ("background", "cat", "dog")
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (11, 8, 3)).astype(np.uint8)
 PROBABILITIES = RNG.dirichlet(np.full(3, 0.3), (11, 8)).astype(np.float32)
@@ -145,7 +146,7 @@ def test_a_wrong_option_is_one_line_that_names_it(words, said):
     with pytest.raises(InputError) as caught:
         asked = options(*words)
         asked_outputs(asked, NAMES)
-        asked_lists(asked, NAMES)
+        asked_lists(asked, NAMES, COLOURS)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -200,11 +201,13 @@ def test_a_name_that_no_class_has_is_refused_with_names_as_they_can_be_given(kee
 
 
 def test_coco_leaves_the_background_out_and_has_all_classes_where_there_is_none():
-    assert asked_lists(options("--areas", "--coco"), NAMES) == [
-        Areas(NAMES),
+    assert asked_lists(options("--areas", "--coco"), NAMES, COLOURS) == [
+        Areas(NAMES, COLOURS),
         Coco(NAMES, (1, 2), 1.0),
     ]
-    assert asked_lists(options("--coco"), ("a", "b")) == [Coco(("a", "b"), (0, 1), 1.0)]
+    assert asked_lists(options("--coco"), ("a", "b"), COLOURS[:2]) == [
+        Coco(("a", "b"), (0, 1), 1.0)
+    ]
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_there(tmp_path):

@@ -18,6 +18,8 @@ from segjax.outputs.summary import report
 from segjax.outputs.video import write_video
 from segjax.outputs.writer import write_videos
 
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+
 
 def files(entries) -> list[str]:
     return [path.name for entry in entries for path in entry.files]
@@ -85,7 +87,10 @@ def test_lists_hold_all_images_with_a_mask_skipped_ones_included(job):
     entries, _ = job.run()
     assert [entry.skipped for entry in entries] == [True, False, False]
     written = write_lists(
-        (Areas(job.names), Coco(job.names, (1, 2), 0.0)), job.out, entries, record=job.record
+        (Areas(job.names, COLOURS), Coco(job.names, (1, 2), 0.0)),
+        job.out,
+        entries,
+        record=job.record,
     )
     assert [pathlib.Path(path).name for path in written] == ["areas.csv", "annotations.json"]
     assert all(Record(job.out).accounts(pathlib.Path(path)) for path in written)
@@ -95,6 +100,7 @@ def test_lists_hold_all_images_with_a_mask_skipped_ones_included(job):
     assert [row["pixels"] for row in rows] == ["24", "6", "0", "30", "0", "0"]
     assert [row["fraction"] for row in rows[:3]] == ["0.800000", "0.200000", "0.000000"]
     assert [row["class"] for row in rows[:3]] == list(job.names)
+    assert [row["colour"] for row in rows[:3]] == ["#000000", "#800000", "#008000"]
 
 
 def test_lists_name_frames_by_their_numbers_and_coco_by_their_files(job):
@@ -102,7 +108,10 @@ def test_lists_name_frames_by_their_numbers_and_coco_by_their_files(job):
     frames[0].save(job.folder / "m.gif", save_all=True, append_images=frames[1:])
     entries, _ = job.run(Labelme(0, 1.0))
     write_lists(
-        (Areas(job.names), Coco(job.names, (1,), 0.0)), job.out, entries, record=job.record
+        (Areas(job.names, COLOURS), Coco(job.names, (1,), 0.0)),
+        job.out,
+        entries,
+        record=job.record,
     )
     images = json.loads((job.out / "annotations.json").read_text())["images"]
     assert [image["file_name"] for image in images] == [f"m/00000{n}_frame.png" for n in "12"]
@@ -128,7 +137,7 @@ def test_pycocotools_loads_the_annotations_and_paints_the_mask(job, capsys):
 def test_lists_without_any_mask_are_not_written(job):
     (job.folder / "c.png").write_bytes(b"")
     entries, _ = job.run()
-    assert write_lists((Areas(job.names),), job.out, entries, record=job.record) == []
+    assert write_lists((Areas(job.names, COLOURS),), job.out, entries, record=job.record) == []
     assert {path.name for path in job.out.iterdir()} == {RECORD, LINES}
 
 

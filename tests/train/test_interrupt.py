@@ -146,7 +146,7 @@ def test_ctrl_c_after_the_last_step_says_that_only_the_evaluation_is_missing(
 
 def run_evaluation(workdir, monkeypatch, capsys):
     monkeypatch.undo()
-    press_at(monkeypatch, Progress, "evaluating", 1)
+    press_at(monkeypatch, Progress, "update", 1)
     status, line = run(workdir, capsys, "--evaluate")
     assert status == 130
     return line
