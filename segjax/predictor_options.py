@@ -1,10 +1,11 @@
-"""Options that say how to predict, the same for files and for the local page.
+"""Options that name a trained network and say how to predict, the same for several commands.
 
-Without them a run predicts as its own evaluation says.
+Without the latter a run predicts as its own evaluation says.
 """
 
 import argparse
 import dataclasses
+import pathlib
 
 from segjax.errors import InputError
 from segjax.evaluate.crf import CRF
@@ -12,8 +13,71 @@ from segjax.evaluate.longest_side import LongestSide
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.experiment import Experiment
+from segjax.train.trained import Source
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 100_000
+
+
+def add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Adds the arguments that `asked_sources` reads; `several`: any number of networks."""
+    parser.add_argument(
+        "places",
+        type=pathlib.Path,
+        nargs="+" if several else 1,
+        metavar="RUN|EXPERIMENT.py",
+        help="the folder of a run, or an experiment file and its --weights",
+    )
+    group = parser.add_argument_group("which weights")
+    group.add_argument(
+        "--checkpoint", help="of a run: best (default), last or the number of a step"
+    )
+    group.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="FILE_OR_NAME",
+        help="for EXPERIMENT.py: weights of the whole network, such as torchvision's .pth or a "
+        "run's model.safetensors; no training is needed"
+        + (". One for each EXPERIMENT.py, in order" if several else ""),
+    )
+    group.add_argument(
+        "--key", help="which state dict in the weights file, such as model_ema (default: found)"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a field of EXPERIMENT.py, as segjax.launch does: model.num_classes=5",
+    )
+
+
+def asked_sources(options: argparse.Namespace) -> list[Source]:
+    """Returns the networks that the arguments of `add_source` name.
+
+    Raises:
+      InputError: a place is not there, or has too few or too many weights.
+    """
+    files = [place for place in options.places if place.is_file()]
+    folders = [place for place in options.places if not place.is_file()]
+    # An option that no place can take goes to one that refuses it.
+    weighed, trained = files or folders[:1], folders or files[:1]
+    if len(options.weights) > len(weighed):
+        raise InputError(
+            f"--weights is given {len(options.weights)} times for {len(files)} experiment "
+            "file(s): give one for each EXPERIMENT.py."
+        )
+    weights = iter(options.weights)
+    return [
+        Source(
+            place,
+            checkpoint=options.checkpoint if place in trained else None,
+            weights=next(weights, None) if place in weighed else None,
+            key=options.key if place in weighed else None,
+            settings=tuple(options.set) if place in weighed else (),
+        )
+        for place in options.places
+    ]
 
 
 def add_ways(parser: argparse.ArgumentParser, *, side: int | None) -> None:

@@ -1,15 +1,15 @@
-"""`python -m segjax.serve WORKDIR [WORKDIR2 …]`: a local page to try a run, or several.
+"""`python -m segjax.serve RUN [RUN2 …]`: a local page to try a trained network, or several.
 
-The page shows what the runs make of an image: masks, overlays, areas, a blurred background, and
-where runs differ. It is served to this machine alone unless `--host` says otherwise. Its masks
-are those of `segjax.predict` with the same options; images longer than `--side` pixels are made
-smaller first, as `segjax.predict --side` does. Images are never written to the disk; the last
-few are held in memory.
+RUN is the folder of a run; or an experiment file, with `--weights FILE_OR_NAME` for weights
+that need no training here. The page shows what the networks make of an image: masks, overlays,
+areas, a blurred background, and where several networks differ. Only this machine can reach it
+unless `--host` says otherwise. Its masks are those of `segjax.predict` with the same options.
+Images longer than `--side` pixels are made smaller first, as `segjax.predict --side` does.
+Images are never written to the disk; the last few are held in memory.
 """
 
 import argparse
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -20,8 +20,13 @@ from segjax.page.runs import load_runs
 from segjax.page.server import PageServer
 from segjax.page.service import Service
 from segjax.parallel import cluster
-from segjax.predictor_options import add_ways, asked_side, asked_way
-from segjax.train.workdir import open_run
+from segjax.predictor_options import (
+    add_source,
+    add_ways,
+    asked_side,
+    asked_sources,
+    asked_way,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     default = Limits()
     parser = argparse.ArgumentParser(
         prog=program("serve"),
-        description="Serve a local page that shows what runs make of an image.",
+        description="Serve a local page that shows the masks that trained networks predict.",
+        epilog="Example: python -m segjax.serve runs/quickstart",
     )
+    add_source(parser, several=True)
     parser.add_argument(
-        "workdirs", type=pathlib.Path, nargs="+", metavar="WORKDIR", help="a run's folder"
+        "--host", default="127.0.0.1", help="default 127.0.0.1: only this machine"
     )
-    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
-    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine")
-    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free one")
+    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
     add_ways(parser, side=default.side)
     parser.add_argument(
         "--max-upload",
@@ -64,22 +69,21 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     cluster.tune_cpu()
     limits = _limits(arguments)
-    runs = [
-        (workdir, asked_way(open_run(workdir), arguments)) for workdir in arguments.workdirs
-    ]
+    sources = asked_sources(arguments)
+    runs = [(source, asked_way(source.experiment(), arguments)) for source in sources]
     with _bound(arguments.host, arguments.port) as server:
         cluster.describe_devices()
-        service = Service(load_runs(runs, checkpoint=arguments.checkpoint), limits)
+        service = Service(load_runs(runs), limits)
         _listen(server)
         for run in service.runs:
-            print(f"{run.name}: step {run.step}, {len(run.class_names)} classes")
+            print(f"{run.name}: {run.weights}, {len(run.class_names)} classes")
         if not server.is_local:
             print(
-                f"warning: --host {arguments.host} lets other machines in: whoever reaches "
-                f"port {server.port} can send images; there is no password, no encryption.",
+                f"warning: --host {arguments.host} lets other machines in: anyone who can "
+                f"reach port {server.port} can send images, without a password or encryption.",
                 file=sys.stderr,
             )
-        print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
+        print(f"Open {server.url} (Ctrl-C stops the server)", flush=True)
         try:
             server.serve(service)
         except KeyboardInterrupt:

@@ -117,7 +117,7 @@ def test_what_slow_but_does_not_keep_is_slow_with_parameters_or_without(request,
 
 def test_the_readme_runs_the_fast_tier_and_ci_the_slow_one_too():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^ .*bin/python -m pytest.*$", readme, re.MULTILINE)
+    (command,) = re.findall(r"^.*bin/python -m pytest.*$", readme, re.MULTILINE)
     assert command.endswith('-m "not slow"')
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "grep -m1 'bin/python -m pytest' README.md" in ci and "-m slow" in ci

@@ -68,7 +68,7 @@ class Transition(nn.Module):
 def _average_pool(
     x: Float[Array, "b h w c"], *, stride: int, dilation: int
 ) -> Float[Array, "b oh ow c"]:
-    """Returns means of 2×2 pixels `dilation` apart; at the border, of those inside the map.
+    """Returns the means of 2×2 pixels `dilation` apart; at the border, of those inside the map.
 
     With stride 2 a last odd row is dropped, as by torchvision. With stride 1, by the same rule,
     sides are cut to multiples of 2 · dilation. So the dense map contains the pixels of the

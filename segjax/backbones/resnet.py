@@ -52,7 +52,7 @@ BottleneckV1 = partial(Bottleneck, stride_first=True)
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 and a shortcut around them (figure 5, left). It may dilate; torchvision's cannot."""
+    """Two 3×3 and a shortcut around them (figure 5, left); may dilate, unlike torchvision's."""
 
     width: int
     unit: Unit

@@ -62,7 +62,7 @@ class Pool:
         room = size + 2 * self.padding - self.window
         windows = (-(-room // stride) if self.ceil else room // stride) + 1
         if self.ceil and (windows - 1) * stride >= size + self.padding:
-            windows -= 1  # Caffe's rule: a window that begins behind the image sees no pixel.
+            windows -= 1  # Caffe's rule: drop a last window that begins beyond the image.
         return max(windows, 1)
 
 
@@ -150,7 +150,7 @@ def fc_kernel(weight: np.ndarray, size: int) -> np.ndarray:
     outputs, inputs = weight.shape
     if inputs % size**2:
         raise ValueError(
-            f"{inputs} inputs are no channels of {size}×{size}; give another size."
+            f"{inputs} inputs are not a whole number of {size}×{size} maps; give another size."
         )
     return weight.reshape(outputs, -1, size, size).transpose(2, 3, 1, 0)
 

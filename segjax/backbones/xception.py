@@ -43,7 +43,7 @@ class ResidualModule(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b oh ow f"], Float[Array, "b h w f2"]]:
-        """Returns the sum, and the second convolution's output: the last map before the stride."""
+        """Returns the sum, and the last map before the stride (the second convolution's)."""
         y = inner = x
         for i, features in enumerate(self.features, start=1):
             inner = y

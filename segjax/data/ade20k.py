@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
-from segjax.data.files import IMAGES, by_stem, existing_folder, paired
+from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.palette import voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -69,4 +69,10 @@ class ADE20K(FileDataset):
         images, masks = root / "images" / folder, root / "annotations" / folder
         found_images, found_masks = by_stem(images, IMAGES), by_stem(masks, (".png",))
         stems = sorted(found_images.keys() | found_masks.keys())
-        return paired(found_images, found_masks, stems, image_folder=images, mask_folder=masks)
+        return paired(
+            found_images,
+            found_masks,
+            stems,
+            image_place=Place(images, IMAGES),
+            mask_place=Place(masks, (".png",)),
+        )

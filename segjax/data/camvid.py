@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
-from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
+from segjax.data.files import IMAGES, MASKS, Place, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source
@@ -64,6 +64,6 @@ class CamVid(FileDataset):
             by_stem(images, IMAGES),
             by_stem(masks, MASKS),
             listed_stems(root / f"{self.split}.txt"),
-            image_folder=images,
-            mask_folder=masks,
+            image_place=Place(images, IMAGES),
+            mask_place=Place(masks, MASKS),
         )

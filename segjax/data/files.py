@@ -4,7 +4,9 @@ import collections
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
@@ -153,8 +155,12 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
     return folder
 
 
-def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.Path]:
+def by_stem(
+    folder: pathlib.Path, suffixes: Sequence[str], *, fits: Callable[[str], Any] = bool
+) -> dict[str, pathlib.Path]:
     """Returns the `members` of a folder by relative path without suffix, in its composed form.
+
+    Paths that do not fit are left out.
 
     Raises:
       InputError: the folder is missing, or two files differ in nothing but their suffix or the
@@ -168,7 +174,9 @@ def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.
     files: dict[str, pathlib.Path] = {}
     problems = []
     for path in members(folder, suffixes):
-        stem = _stem(path, folder)
+        stem = relative_stem(path, folder)
+        if not fits(stem):
+            continue
         if stem in files:
             problems.append(_of_one_name(files[stem], path, suffixes))
         files[stem] = path
@@ -176,7 +184,8 @@ def by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.
     return files
 
 
-def _stem(path: pathlib.Path, folder: pathlib.Path) -> str:
+def relative_stem(path: pathlib.Path, folder: pathlib.Path) -> str:
+    """Returns a file's path below a folder without suffix, in its composed form."""
     return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
@@ -196,22 +205,41 @@ def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]
     return f"{other} and {one.name} share a name, and {remedy}."
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the files of images, or their masks, are looked for.
+
+    Attributes:
+      folder: it and the folders below it.
+      suffixes: those that count.
+      name: a file's path below `folder`, without suffix, by the stem of its image.
+    """
+
+    folder: pathlib.Path
+    suffixes: tuple[str, ...]
+    name: Callable[[str], str] = str
+
+    def wanted(self, stem: str) -> str:
+        """Returns in words which file is looked for."""
+        path = self.folder / self.name(stem)
+        if len(self.suffixes) == 1:
+            return f"{path}{self.suffixes[0]}"
+        return f"{path}.* ({' '.join(self.suffixes)})"
+
+
 def paired(
-    images: dict[str, pathlib.Path],
-    masks: dict[str, pathlib.Path],
+    images: Mapping[str, pathlib.Path],
+    masks: Mapping[str, pathlib.Path],
     stems: Iterable[str],
     *,
-    image_folder: pathlib.Path,
-    mask_folder: pathlib.Path,
-    mask_name: Callable[[str], str] = str,
+    image_place: Place,
+    mask_place: Place,
 ) -> list[Source]:
-    """Returns one source a stem, in the order of `stems`; both dictionaries are by the image's.
-
-    `mask_name` makes the name of an image's mask of its stem, where they differ.
+    """Returns one source a stem, in the order of `stems`; both mappings are by the image's.
 
     Raises:
-      InputError: there are none, or one lacks its image or its mask; what lies there instead
-        and nearly fits is named, with the reason why it was not taken.
+      InputError: there are none, or one lacks its image or its mask. The line names a file
+        there that nearly fits, and why it was not taken.
     """
     stems = list(stems)
     problems = [stem for stem in stems if stem not in images or stem not in masks]
@@ -219,25 +247,25 @@ def paired(
         # What nearly fits is looked for once: a folder may hold many files.
         stem, complete = problems[0], images.keys() & masks.keys()
         if stem in images:
-            name = mask_name(stem)
-            near = _instead(name, mask_folder, MASKS, {mask_name(each) for each in complete})
+            lossy = "which changes class ids: save masks as PNG"
+            near = _instead(stem, mask_place, complete, lossy=lossy)
             first = (
-                f"The image {images[stem]} has no mask {mask_folder / name}.* "
-                f"({' '.join(MASKS)}){near}: add the mask, or leave the image out."
+                f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "
+                "the mask, or leave the image out."
             )
         else:
-            near = _instead(stem, image_folder, IMAGES, () if stem not in masks else complete)
+            near = _instead(stem, image_place, () if stem not in masks else complete)
             near = _several(stem) or near
             found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
             first = (
-                f"The {found} has no image {image_folder / stem}.* ({' '.join(IMAGES)}){near}: "
-                f"add the image, or leave the {'mask' if stem in masks else 'name'} out."
+                f"The {found} has no image {image_place.wanted(stem)}{near}: add the image, or "
+                f"leave the {'mask' if stem in masks else 'name'} out."
             )
         raise_first([first, *problems[1:]])
     if not stems:
         raise InputError(
-            f"{image_folder} has no images ({' '.join(IMAGES)}): put some there, or mend "
-            "directory=... (--data)."
+            f"{image_place.folder} has no images ({' '.join(image_place.suffixes)}): put some "
+            "there, or mend directory=... (--data)."
         )
     return [Source(printable(stem), images[stem], masks[stem]) for stem in stems]
 
@@ -251,26 +279,32 @@ def _several(name: str) -> str:
     return "; a list has one name a line, without quotation marks or comments" if odd else ""
 
 
-def _instead(
-    stem: str, folder: pathlib.Path, suffixes: Sequence[str], complete: Collection[str]
-) -> str:
-    """Returns what lies in the folder and nearly fits, and why it was not taken, as a clause,
-    or "".
+def _instead(stem: str, place: Place, complete: Collection[str], *, lossy: str = "") -> str:
+    """Returns a clause about the file that nearly fits and why it was not taken, or "".
 
-    Files of `complete` pairs are the files of others.
+    Files of `complete` pairs are the files of other stems.
     """
-    stems = {path: _stem(path, folder) for path in members(folder, None)}
-    for path, found in stems.items():
-        if found == stem:
-            lossy = suffixes is MASKS and path.suffix.lower() in LOSSY
-            reason = (
-                "which changes class ids: save masks as PNG" if lossy else "which is not read"
-            )
-            return f"; there is {path.name}, {reason}"
+    wanted, folder = place.name(stem), place.folder
+    there = {path: relative_stem(path, folder) for path in members(folder, None)}
+    for path, found in there.items():
+        if found == wanted:
+            return f"; there is {path.name}, {_not_taken(path, lossy)}"
+    others = {place.name(each) for each in complete}
     free = {
         str(path): found
-        for path, found in stems.items()
-        if path.suffix.lower() in suffixes and found not in complete
+        for path, found in there.items()
+        if path.suffix.lower() in place.suffixes and found not in others
     }
-    near = nearest(stem, free)
-    return f"; there is {near[0]} ({near[1]}), but names must be equal" if near else ""
+    near = nearest(wanted, free)
+    if near is None:
+        return ""
+    rule = "but names must be equal" if wanted == stem else "but the pattern wants another name"
+    return f"; there is {near[0]} ({near[1]}), {rule}"
+
+
+def _not_taken(path: pathlib.Path, lossy: str) -> str:
+    """Returns why a file of the right name is not taken; `lossy` is said of a lossy one."""
+    suffix = path.suffix.lower()
+    if lossy and suffix in LOSSY:
+        return lossy
+    return "but the pattern wants another suffix" if suffix in IMAGES else "which is not read"

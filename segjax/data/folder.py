@@ -1,20 +1,20 @@
-"""Your own images and masks, side by side in a folder."""
+"""Your own images and masks in a folder."""
 
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
 from segjax.data.decode import DEFAULT_LIMIT, Limit
-from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
+from segjax.data.file_pattern import FilePattern
+from segjax.data.files import IMAGES, MASKS, existing_folder
+from segjax.data.folder_files import Layout, check_no_splits, find_sources
+from segjax.data.hold_out import SIDES, held_out_side
 from segjax.data.label_map import LabelMap, check_label_map
-from segjax.data.lists import listed
-from segjax.data.mask_pattern import MaskPattern
-from segjax.data.names import inside, near_entry
 from segjax.data.palette import palette_of, voc_palette, voc_planes
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -22,38 +22,57 @@ from segjax.errors import InputError
 
 @dataclass(frozen=True)
 class Folder(FileDataset):
-    """Images below `directory`/`images`, masks of the same relative names below `masks`.
+    """Images and masks in `directory`, which find each other by their names.
 
-    Without a split, every image counts. With one, either of two layouts::
+    Without further fields, the mask of `images/street/a.jpg` is `masks/street/a.png`. Other
+    names are patterns, in which {stem} is the image's own name::
 
-        directory/                          directory/
-          train.txt   one name a line         images/train/a.jpg
-          images/a.jpg                        masks/train/a.png
-          masks/a.png
+        Folder(image="raw/{stem}.tif", mask="labels/{stem}_mask.png", ...)
+        Folder(image="{stem}.jpg", mask="{stem}.png", ...)                 in one folder
+        Folder(image="{stem}/image.png", mask="{stem}/mask.png", ...)      a folder an image
+        Folder(image="raw/{stem}.tif", mask="labels/m{stem:0>8}.png", ...)
+
+    The last one reads `raw/7.tif` with `labels/m00000007.png`: behind the colon stand the
+    character that fills, > for the front or < for the end, and the width. Sub-folders are part
+    of the stem and come before the first part of the path that has {stem}: `raw/street/7.tif`
+    has the mask `labels/street/m00000007.png`. A suffix counts in any case (`.tif`, `.TIF`);
+    `.*` or none stands for any suffix that is read. `images` and `masks` are the names of
+    folders whose files have equal names; `images="raw"` means `image="raw/{stem}.*"`.
+
+    Without a split, every image counts. There are three ways to split a folder:
+
+    * `split="train"` with a file `directory/train.txt`, which lists one name a line;
+    * `split="train"` with the folders `images/train` and `masks/train`;
+    * `held_out=0.2` with `split="train"` or `split="val"`: a hash of each image's name decides,
+      so the folder stays as it is, and images added later move none of the others. About a
+      fifth of the images are in "val": of 100 images usually 12 to 28.
+      All pages of one file are on one side. Frames of one video are not kept together: list
+      them in `train.txt` and `val.txt` instead.
 
     A mask is an image of one channel, of equal channels, or with a palette (PNG, TIFF, BMP),
     or a grey GIF. Its stored samples, at any depth, are class ids in the order of
     `class_names`; 255 is ignored. `label_map` renames other ids, as pairs (id in the file,
-    class id or 255): the first pair that fits decides, and ids that none fits stay. So masks of
-    0 and 255 are read by `label_map=((255, 1),)`, and ADE20K's by
+    class id or 255). The first pair that fits decides; ids that no pair fits stay. Masks of
+    0 and 255 are read with `label_map=((255, 1),)`, and ADE20K's with
     `((0, 255), (1, 0), (2, 1), …)`. A pair may also name a range: `((">127", 1), ("else", 0))`,
     `(("nonzero", 1),)`; others are ">=128", "<10", "<=9" and "10-20". Masks that store one
-    white as 1 and another as 255 are refused unless the label map gives them one class.
+    white as 1 and another as 255 are refused unless the label map gives both the same class.
 
-    Images and masks are turned as the EXIF data of each say; images become RGB (`channels=3`)
-    or grey (`channels=1`). Files of several pages (TIFF; moving pictures) give one example a
-    page, if image and mask have equally many. Images above `max_megapixels` are refused.
+    Images and masks are each turned as their own EXIF data say. Images become RGB
+    (`channels=3`) or grey (`channels=1`). Each page of a file (TIFF; moving pictures) is one
+    example; image and mask must have equally many. Images above `max_megapixels` are refused.
     `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
 
-    For classes that overlap (`tasks.multilabel`), a label has a plane a class, h w k, without
-    background: 1 inside, 0 outside, 255 ignored, which `label_map` renames as above. Either
-    `masks` names a folder a class, or a pattern in which * is the image's name::
+    For classes that overlap (`tasks.multilabel`), a label has one plane a class, h w k, without
+    background: 1 inside, 0 outside, 255 ignored. `label_map` renames ids to these three. Give
+    one folder or one pattern a class::
 
         Folder(class_names=("disc", "cup"), masks=("disc", "cup"), label_map=((255, 1),))
-        Folder(class_names=("disc", "cup"), masks=("masks/*_disc", "masks/*_cup"))
+        Folder(class_names=("disc", "cup"), mask=("masks/{stem}_disc.*", "masks/{stem}_cup.*"))
 
-    or `planes=True`: a mask has a channel a class (two to four of 8 bits, alpha too), or is a
-    TIFF of one page a class.
+    or set `planes=True` where one file holds all planes: a channel a class (two to four of 8
+    bits, alpha too), or a TIFF with a page a class. `masks=("masks/*_disc", "masks/*_cup")` is
+    an older way to write the second line.
     """
 
     split: str | None = None
@@ -66,6 +85,9 @@ class Folder(FileDataset):
     colours: tuple[tuple[int, int, int], ...] | None = None
     max_megapixels: float = DEFAULT_LIMIT.megapixels
     planes: bool | None = None
+    image: str | None = None
+    mask: str | tuple[str, ...] | None = None
+    held_out: float | None = None
 
     def __post_init__(self):
         count = len(self.class_names)
@@ -75,7 +97,8 @@ class Folder(FileDataset):
             )
         if self.channels not in (1, 3):
             raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
-        self._check_masks()
+        self._check_names()
+        self._check_held_out()
         check_label_map(self.label_map, 2 if self.has_planes else count)
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
@@ -85,60 +108,90 @@ class Folder(FileDataset):
                 "classes."
             )
 
-    def _check_masks(self) -> None:
+    def _check_names(self) -> None:
+        for new, old, default in (("image", "images", "images"), ("mask", "masks", "masks")):
+            pattern, folder = getattr(self, new), getattr(self, old)
+            if pattern is not None and folder != default:
+                raise InputError(
+                    f"Folder has {new}={pattern!r} and {old}={folder!r}: keep one of the two."
+                )
         if not isinstance(self.planes, bool | None):
             raise InputError(
                 f"Folder has planes={self.planes!r}: write planes=True where one file holds "
                 "all planes, or leave it out."
             )
-        if isinstance(self.masks, str):
-            patterns = (self.masks,)
+        if self.mask is None and isinstance(self.masks, str):
             if "*" in self.masks and not self.planes:
                 raise InputError(
-                    f"Folder has masks={self.masks!r}: one pattern alone is for planes=True; "
-                    f'of one class, write masks=("{self.masks}",), of an index mask a folder.'
+                    f"Folder has masks={self.masks!r}: for masks of class ids write "
+                    f'mask="{self.masks.replace("*", "{stem}")}"; for the plane of one class, '
+                    f'masks=("{self.masks}",).'
                 )
-        else:
-            patterns = self.masks
+        elif self.mask is None or not isinstance(self.mask, str):
             self._check_pattern_a_class()
-        for pattern in patterns:
-            MaskPattern.of(pattern)
+        if any(self._image.overlaps(mask) for mask in self._masks):
+            raise InputError(
+                f"Folder has the same names for images and masks, {_shown(self._image)}: name "
+                'other files for one of them, as image="{stem}.jpg" and mask="{stem}.png" do.'
+            )
 
     def _check_pattern_a_class(self) -> None:
-        masks = self.masks
+        field, masks = ("masks", self.masks) if self.mask is None else ("mask", self.mask)
         if not isinstance(masks, Sequence) or not all(isinstance(each, str) for each in masks):
             raise InputError(
-                f'Folder has masks={masks!r}: write the name of a folder, as "masks", or a '
-                "tuple of one folder or pattern a class."
+                f'Folder has {field}={masks!r}: write masks="masks", the name of a folder, '
+                'mask="labels/{stem}_mask.png", a pattern, or a tuple with one a class.'
             )
         if self.planes is not None:
-            remedy = (
-                "name the one folder of files that hold all planes, or leave planes out"
-                if self.planes
-                else "name the one folder of masks of ids, or leave planes out"
-            )
             raise InputError(
-                f"Folder has a folder or pattern a class, masks={masks!r}, and planes="
-                f"{self.planes}: {remedy}."
+                f"Folder has one folder or pattern a class, {field}={masks!r}, and "
+                f"planes={self.planes}: leave planes out, or name one folder or pattern alone."
             )
         if len(masks) != len(self.class_names):
             raise InputError(
-                f"Folder has {len(masks)} masks for {len(self.class_names)} class(es): name "
+                f"Folder has {len(masks)} {field} for {len(self.class_names)} class(es): name "
                 "one folder or pattern a class."
             )
-        known: set[MaskPattern] = set()
-        for pattern in (MaskPattern.of(str(pathlib.PurePosixPath(each))) for each in masks):
-            if pattern in known:
-                raise InputError(
-                    f"Folder has masks={masks!r}, which gives two classes the same masks: name "
-                    "another folder or pattern for one of them."
-                )
-            known.add(pattern)
+        if len(set(self._masks)) < len(masks):
+            raise InputError(
+                f"Folder has {field}={masks!r}, which gives two classes the same masks: name "
+                "another folder or pattern for one of them."
+            )
+
+    def _check_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        if not _is_number(self.held_out) or not 0 < self.held_out < 1:
+            raise InputError(
+                f"Folder has held_out={self.held_out!r}: give the share of the images that "
+                "split='val' takes, between 0 and 1, such as 0.2."
+            )
+        if self.split not in SIDES:
+            raise InputError(
+                f"Folder has held_out={self.held_out} and split={self.split!r}: set "
+                "split='train' for the images to train on, split='val' for those held out."
+            )
+
+    @property
+    def _image(self) -> FilePattern:
+        if self.image is None:
+            return FilePattern.of_folder(self.images, IMAGES)
+        return FilePattern.of(self.image, IMAGES, field="image")
+
+    @property
+    def _masks(self) -> tuple[FilePattern, ...]:
+        """One pattern, or one a class."""
+        given = self.masks if self.mask is None else self.mask
+        given = (given,) if isinstance(given, str) else given
+        if self.mask is None:
+            return tuple(FilePattern.of_folder(each, MASKS) for each in given)
+        return tuple(FilePattern.of(each, MASKS, field="mask") for each in given)
 
     @property
     def has_planes(self) -> bool:
         """Whether a label has a plane a class, h w k."""
-        return bool(self.planes) or not isinstance(self.masks, str)
+        masks = self.masks if self.mask is None else self.mask
+        return bool(self.planes) or not isinstance(masks, str)
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
@@ -158,93 +211,26 @@ class Folder(FileDataset):
         )
 
     def _sources(self) -> list[Source]:
-        patterns = (self.masks,) if isinstance(self.masks, str) else self.masks
-        wanted = " and ".join(f"{each}{'' if '*' in each else '/'}" for each in patterns)
-        root = existing_folder(self.directory, "Folder", f"{self.images}/ and {wanted}")
-        names = inside(root, f"{self.split}.txt")
-        is_list = self.split is not None and names.is_file()
-        below = None if is_list else self.split
-        images = self._part(root, self.images, below)
-        if below is not None and not images.is_dir():
-            raise InputError(
-                f"Folder's split {self.split!r} needs the list {names}{near_entry(names)} "
-                f"or the folder {images}{near_entry(images)}: make one of them, or leave "
-                "split=None for all images."
-            )
-        stems = listed(names, _without_suffix) if is_list else None
-        image_files = by_stem(images, IMAGES)
-        found = [
-            _found(pattern, self._part(root, pattern.folder, below))
-            for pattern in map(MaskPattern.of, patterns)
-        ]
-        by_class = [
-            _paired(images, image_files, masks, stems, taken=_taken(image_files, found, masks))
-            for masks in found
-        ]
-        return by_class[0] if isinstance(self.masks, str) else _joined(by_class)
-
-    def _part(self, root: pathlib.Path, folder: str, split: str | None) -> pathlib.Path:
-        part = inside(root, folder)
-        return part if split is None else inside(part, split)
+        places = [_shown(pattern) for pattern in (self._image, *self._masks)]
+        root = existing_folder(self.directory, "Folder", " and ".join(places))
+        layout = Layout(root, self._image, self._masks, self.split)
+        if self.held_out is None:
+            return find_sources(layout)
+        check_no_splits(layout)
+        assert self.split is not None
+        return held_out_side(
+            find_sources(layout._replace(split=None)),
+            self.split,
+            self.held_out,
+            name=lambda source: source.name,
+            what=str(root),
+        )
 
 
-class _Masks(NamedTuple):
-    """The mask files of one pattern in a folder, by the names of the images they are for."""
-
-    pattern: MaskPattern
-    folder: pathlib.Path
-    files: dict[str, pathlib.Path]
+def _shown(pattern: FilePattern) -> str:
+    """Returns what a folder must hold, in words."""
+    return f"{pattern.folder}/" if pattern.is_plain else f"{pattern.folder}/{pattern.text}"
 
 
-def _found(pattern: MaskPattern, folder: pathlib.Path) -> _Masks:
-    by_image = {
-        name: path
-        for stem, path in by_stem(folder, MASKS).items()
-        if (name := pattern.image(stem)) is not None
-    }
-    return _Masks(pattern, folder, by_image)
-
-
-def _taken(
-    images: Mapping[str, pathlib.Path], found: Sequence[_Masks], but: _Masks
-) -> set[pathlib.Path]:
-    """Returns the mask files that other patterns than `but` give to an image.
-
-    Where one pattern is the end of another, as "*_tumor" of "*_core_tumor", it fits masks of
-    the other too.
-    """
-    others = (masks for masks in found if masks is not but)
-    return {path for masks in others for name, path in masks.files.items() if name in images}
-
-
-def _paired(
-    images: pathlib.Path,
-    image_files: dict[str, pathlib.Path],
-    masks: _Masks,
-    stems: list[str] | None,
-    *,
-    taken: Collection[pathlib.Path],
-) -> list[Source]:
-    """Returns images with their masks of one pattern; `stems` is what a list names, or None."""
-    free = {name for name, path in masks.files.items() if path not in taken}
-    return paired(
-        image_files,
-        masks.files,
-        sorted(image_files.keys() | free) if stems is None else stems,
-        image_folder=images,
-        mask_folder=masks.folder,
-        mask_name=masks.pattern.mask,
-    )
-
-
-def _joined(by_class: Sequence[Sequence[Source]]) -> list[Source]:
-    """Returns one source an image, with the masks of all classes."""
-    return [
-        Source(same[0].name, same[0].image, tuple(mask for s in same for mask in s.masks))
-        for same in zip(*by_class, strict=True)
-    ]
-
-
-def _without_suffix(name: str) -> str:
-    path = pathlib.PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGES else str(path)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

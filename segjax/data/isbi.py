@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.data.files import IMAGES, MASKS, by_stem, existing_folder, paired
+from segjax.data.files import IMAGES, MASKS, Place, by_stem, existing_folder, paired
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -63,8 +63,8 @@ class ISBI2012(FileDataset):
             images,
             masks,
             sorted(images.keys() | masks.keys()),
-            image_folder=root / "image",
-            mask_folder=root / "label",
+            image_place=Place(root / "image", IMAGES),
+            mask_place=Place(root / "label", MASKS),
         )
         if self.held_out >= len(sources):
             raise InputError(

@@ -13,7 +13,7 @@ from tensorflow_datasets.core.download.download_manager import DownloadManager
 from tensorflow_datasets.core.utils import Size
 
 from segjax.data.cache import cache_root, move_into_place, partial_folder
-from segjax.data.files import IMAGES, by_stem, existing_folder, paired
+from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import voc_palette
 from segjax.data.prepare import FileDataset, Recipe, Source
@@ -95,8 +95,8 @@ class VOC(FileDataset):
             by_stem(images, IMAGES),
             by_stem(labels, (".png",)),
             listed_stems(stems),
-            image_folder=images,
-            mask_folder=labels,
+            image_place=Place(images, IMAGES),
+            mask_place=Place(labels, (".png",)),
         )
 
     def _folder(self) -> pathlib.Path:

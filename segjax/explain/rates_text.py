@@ -1,6 +1,6 @@
 """What `explain rates` prints: field, verdicts, gaps and coverage of lists of rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 92
@@ -9,7 +9,7 @@ LINES = 6
 """Lines that the coverage of one axis may take."""
 
 
-def text(result: dict[str, Any]) -> str:
+def text(result: Mapping[str, Any]) -> str:
     """Returns the result as a student reads it."""
     kernel, field = result["kernel_size"], result["field"]
     rates = abbreviated(result["rates"])
@@ -36,7 +36,7 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_table([result, *result["compared"]])])
 
 
-def _why_dense(result: dict[str, Any]) -> str:
+def _why_dense(result: Mapping[str, Any]) -> str:
     """Returns the reason of `is_dense`: a rate may not exceed the field of the smaller ones."""
     if result["is_dense"]:
         return "no rate is larger than the field of the smaller ones."
@@ -50,7 +50,7 @@ def _why_dense(result: dict[str, Any]) -> str:
     return f"rate {rate} jumps over pixels: the smaller ones together see only {field}."
 
 
-def _why_hdc(result: dict[str, Any]) -> str:
+def _why_hdc(result: Mapping[str, Any]) -> str:
     """Returns the reason of `is_hdc`."""
     gaps, kernel, factor = result["gaps"], result["kernel_size"], result["common_factor"]
     if len(gaps) > 1 and gaps[1] > kernel:
@@ -61,7 +61,7 @@ def _why_hdc(result: dict[str, Any]) -> str:
     return f"{rule}, and the rates have no common factor."
 
 
-def _gaps(result: dict[str, Any]) -> list[str]:
+def _gaps(result: Mapping[str, Any]) -> list[str]:
     """Returns M_i below the rates, a few layers to a line."""
     lines = [
         "Gaps of Wang et al. (2018): M_n = r_n,",
@@ -82,7 +82,7 @@ def _gaps(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _coverage(result: dict[str, Any]) -> list[str]:
+def _coverage(result: Mapping[str, Any]) -> list[str]:
     """Returns the paths of each pixel of one axis, or for a long one which pixels are read."""
     paths = result["coverage"]
     head = "Paths from each pixel of one axis to the output (in 2-D: the product of two axes)"
@@ -99,7 +99,7 @@ def _coverage(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(lists: Sequence[dict[str, Any]]) -> list[str]:
+def _table(lists: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [("rates", "field", "pixels read", "dense", "HDC rule")]
     for facts in lists:
         field = facts["field"]
@@ -136,7 +136,7 @@ def abbreviated(rates: Sequence[int], *, letters: int = 36) -> str:
     return words[: letters - 4].rsplit(" ", 1)[0] + " ..."
 
 
-def share(facts: dict[str, Any]) -> str:
+def share(facts: Mapping[str, Any]) -> str:
     """Returns the pixels read in per cent; 100 only where none is missed."""
     if facts["is_dense"]:
         return "100 %"

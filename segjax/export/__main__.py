@@ -1,14 +1,14 @@
-"""`python -m segjax.export WORKDIR --out FILE`: a run's network for programs without segjax.
+"""`python -m segjax.export RUN --out FILE`: a trained network for programs without segjax.
 
-`--out model.stablehlo` holds a function of images b h w c, uint8 as they were read, with
-normalisation and weights inside, for JAX on CPUs, GPUs and TPUs; `--out model.onnx` the same
-for one image of one size. `model.stablehlo.json` beside it says what it takes and returns, with
-class names and palette. The lines that run the file are printed.
+RUN is the folder of a run; or an experiment file, with `--weights FILE_OR_NAME` for weights
+that need no training here. `--out model.stablehlo` holds a function of images b h w c, uint8 as
+they were read, with normalisation and weights inside, for JAX on CPUs, GPUs and TPUs; `--out
+model.onnx` the same for one image of one size. `model.stablehlo.json` beside it describes input
+and output, with class names and palette. The command prints the lines that run the file.
 """
 
 import argparse
 import contextlib
-import dataclasses
 import importlib.metadata
 import importlib.util
 import json
@@ -42,8 +42,7 @@ from segjax.export.stablehlo import (
     stablehlo,
 )
 from segjax.parallel import cluster
-from segjax.train.trained import load_trained
-from segjax.train.workdir import open_run
+from segjax.predictor_options import add_source, asked_sources
 
 SUFFIXES = (".stablehlo", ".onnx")
 
@@ -82,32 +81,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("export"),
-        description="Write a run's network as one file that needs no segjax.",
+        description="Write a trained network as one file that needs no segjax.",
+        epilog="Example: python -m segjax.export runs/quickstart --out model.stablehlo",
     )
-    parser.add_argument("workdir", type=pathlib.Path, metavar="WORKDIR", help="a run's folder")
+    add_source(parser)
     known = " or ".join(f"NAME{suffix}" for suffix in SUFFIXES)
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="FILE", help=known)
     parser.add_argument(
         "--output",
         choices=("probabilities", "classes"),
         default="probabilities",
-        help="float32 b h w k (default), or class ids, uint8 b h w; of classes that may "
-        "overlap planes of 0 and 1, uint8 b h w k",
+        help="probabilities: float32 b h w k (default). classes: class ids, uint8 b h w; for "
+        "classes that may overlap, planes of 0 and 1, uint8 b h w k",
     )
     parser.add_argument(
-        "--size", help="HxW, such as 513x513; or any (default), where network and file can"
+        "--size",
+        help="HEIGHTxWIDTH such as 513x513, or any (default), which needs .stablehlo and a "
+        "network that takes every size",
     )
     parser.add_argument(
         "--platforms",
-        help=f".stablehlo: where it will run, of {','.join(PLATFORMS)}; default cpu,cuda,tpu",
+        help=f"for .stablehlo: where it will run, a list of {','.join(PLATFORMS)} (default "
+        "cpu,cuda,tpu)",
     )
     parser.add_argument(
         "--fold",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="batch normalisation as part of the convolutions (default)",
+        help="merge batch normalisation into the convolutions (default)",
     )
-    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
     return parser
 
 
@@ -116,16 +118,12 @@ def _run(arguments: argparse.Namespace) -> None:
     out, size = arguments.out, _size(arguments.size)
     _check_out(out)
     platforms = _platforms(arguments.platforms, out, size)
-    experiment = open_run(arguments.workdir)
+    (source,) = asked_sources(arguments)
+    experiment = source.experiment()
     _check_images(experiment.eval_data)
     cluster.describe_devices()
-    trained = load_trained(
-        arguments.workdir,
-        # The machine that runs the file is another than the one that trained.
-        dataclasses.replace(experiment, split=(1, 1)),
-        checkpoint=arguments.checkpoint,
-    )
-    step, variables = trained.step, trained.variables
+    trained = source.load(experiment)
+    variables = trained.variables
     task = experiment.task
     predict = task.network(
         experiment.model,
@@ -145,7 +143,8 @@ def _run(arguments: argparse.Namespace) -> None:
     sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
     planes = jax.eval_shape(answer, image_of(size, channels)).shape[3:]
     about = _about(experiment, arguments.output, [*sides, *planes], channels)
-    about |= {"step": step, "parameters": parameters(variables)}
+    about |= {"step": trained.step, "weights": trained.weights}
+    about |= {"parameters": parameters(variables)}
     about |= {"folded_norms": arguments.fold, "platforms": platforms}
     with announced("Translating the network", after=1):
         if size is not None and out.suffix == ".onnx":
@@ -153,12 +152,13 @@ def _run(arguments: argparse.Namespace) -> None:
         else:
             data = _stablehlo(answer, size, channels, platforms)
     _write(out, data, about)
-    print(f"{type(predict.model).__name__} of step {step} in {out}, {len(data) / 1e6:.2f} MB")
+    name = type(predict.model).__name__
+    print(f"{name} of {trained.weights} in {out}, {len(data) / 1e6:.2f} MB")
     if wrappers := experiment.evaluation.wrappers:
         left_out = ", ".join(map(repr, wrappers))
         print(
-            "It sees whole images: evaluation.predictor is not part of it, so its answers are "
-            f"not those of segjax.predict, which applies {left_out}."
+            "The file predicts whole images. It leaves out evaluation.predictor, so its "
+            f"answers differ from those of segjax.predict, which applies {left_out}."
         )
     print(f"To run it, without segjax:\n\n{_loader(out, about)}", end="")
 

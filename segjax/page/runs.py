@@ -1,7 +1,6 @@
 """Runs that the page predicts with, loaded whole before the server listens."""
 
 import dataclasses
-import pathlib
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import Experiment, Wrapper
 from segjax.tasks.shown import Shown
-from segjax.train.trained import load_trained
+from segjax.train.trained import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +21,7 @@ class ServedRun:
 
     Attributes:
       name: the run's folder.
-      step: of the checkpoint.
+      weights: what the variables are called, "step 300" or a file's name.
       channels: of its images, 1 or 3.
       shown: its classes, and how they are made of probabilities.
       predict: the predictor, as the experiment's evaluation says.
@@ -32,7 +31,7 @@ class ServedRun:
     """
 
     name: str
-    step: int
+    weights: str
     channels: int
     shown: Shown
     predict: HostPredictor
@@ -73,20 +72,18 @@ class ServedRun:
         way = [repr(wrapper) for wrapper in self.wrappers]
         if self.output_stride is not None:
             way.insert(0, f"output stride {self.output_stride}")
-        return {"name": self.name, "step": self.step, "classes": classes, "way": way}
+        return {"name": self.name, "weights": self.weights, "classes": classes, "way": way}
 
 
-def load_runs(
-    runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str
-) -> list[ServedRun]:
-    """Returns the runs of these folders, with their experiments as they are to predict.
+def load_runs(runs: Sequence[tuple[Source, Experiment]]) -> list[ServedRun]:
+    """Returns the networks of these sources, with their experiments as they are to predict.
 
-    Two of one name are told apart by their place.
+    Several of one name have their place added to it.
 
     Raises:
-      InputError: a folder has no such checkpoint, or network and classes disagree.
+      InputError: a source has no such weights, or network and classes disagree.
     """
-    loaded = [_load(workdir, experiment, checkpoint) for workdir, experiment in runs]
+    loaded = [_load(source, experiment) for source, experiment in runs]
     names = [run.name for run in loaded]
     return [
         dataclasses.replace(run, name=f"{run.name} ({place})")
@@ -96,14 +93,12 @@ def load_runs(
     ]
 
 
-def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
-    # The machine may be another than the one that had several devices share an image.
-    experiment = dataclasses.replace(experiment, split=(1, 1))
+def _load(source: Source, experiment: Experiment) -> ServedRun:
     shown = experiment.task.shown(experiment.eval_data)
-    trained = load_trained(workdir, experiment, checkpoint=checkpoint)
+    trained = source.load(experiment)
     return ServedRun(
-        name=workdir.resolve().name,
-        step=trained.step,
+        name=source.name,
+        weights=trained.weights,
         channels=trained.channels,
         shown=shown,
         predict=trained.predict,

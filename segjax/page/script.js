@@ -335,8 +335,8 @@ async function start() {
   const { runs, limits } = state.about;
   const title = runs.map(({ name }) => name).join(" and ");
   $("title").textContent = document.title = title;
-  $("subtitle").textContent = runs.map(({ name, step, classes, way }) =>
-    `${runs.length > 1 ? `${name}: ` : ""}step ${count(step)}, ${classes.length} classes` +
+  $("subtitle").textContent = runs.map(({ name, weights, classes, way }) =>
+    `${runs.length > 1 ? `${name}: ` : ""}${weights}, ${classes.length} classes` +
     `${way.length ? `, predicted with ${way.join(", ")}` : ""}`).join("; ");
   $("accepts").textContent = `JPEG, PNG, WebP, BMP or TIFF, up to ` +
     `${+(limits.upload / 2 ** 20).toPrecision(3)} MiB`;

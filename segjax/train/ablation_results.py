@@ -9,6 +9,7 @@ import numpy as np
 
 from segjax.atomic import write_text
 from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.report.legend import LegendItem
 from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.predictions import has_predictions, prediction_of, shown_images
@@ -103,10 +104,12 @@ def _image(index: int, runs: Sequence[Run]) -> ComparedImage:
     data = runs[0].experiment.eval_data
     example = data[index]
     pictures: list[tuple[str, np.ndarray]] = []
+    classes: list[LegendItem] = []
     for run in runs:
         prediction = prediction_of(run.workdir, index)
         task = run.experiment.task
         panels = task.panels(example, prediction, data, longest=LONGEST_SIDE)
         pictures = pictures or [*panels.given]
         pictures += [(run.experiment.name, picture.rgb) for picture in panels.predicted]
-    return ComparedImage(example["name"], pictures)
+        classes += panels.classes
+    return ComparedImage(example["name"], pictures, classes)

@@ -1,10 +1,12 @@
 """Checkpoints of a run: written atomically and in the background; the latest and best stay."""
 
+import contextlib
 import json
+import logging
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +23,18 @@ METRICS, COMPLETE = "metrics", "commit_success.txt"
 """Orbax's names in a step's folder: the scores' folder and file; the mark of a whole folder."""
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences Orbax while a manager is made: it warns of `read_only`, which was asked for."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class Checkpoints:
     """The checkpoints in a workdir; use it in a `with` block, which waits for the last save.
 
@@ -35,20 +49,21 @@ class Checkpoints:
             get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
         )
         self._folder = workdir.resolve() / FOLDER
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            # best_fn as well as BestN: without it the scores are not written beside the state.
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep_policy.AnyPreservationPolicy(
-                    [keep_policy.LatestN(keep), best]
+        with _without_warnings():
+            self._manager = ocp.CheckpointManager(
+                self._folder,
+                # best_fn as well as BestN: otherwise no scores are written beside the state.
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=keep_policy.AnyPreservationPolicy(
+                        [keep_policy.LatestN(keep), best]
+                    ),
+                    best_fn=score,
+                    best_mode="max",
+                    read_only=read_only,
+                    create=not read_only,
                 ),
-                best_fn=score,
-                best_mode="max",
-                read_only=read_only,
-                create=not read_only,
-            ),
-            item_handlers={"state": ocp.StandardCheckpointHandler()},
-        )
+                item_handlers={"state": ocp.StandardCheckpointHandler()},
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -217,7 +217,7 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--side", "4"), "--side 4 must be 16 to 100000 pixels; 0 leaves every image at its"),
         (("--pad-to-multiple", "-2"), "multiple=-2 must be"),
         (("--split", "3x1"), "3 x 1 devices share an image, but there are 4"),
-        (("--split", "2"), "'2' is no such pair as 2x2"),
+        (("--split", "2"), "'2' is not ROWSxCOLUMNS"),
         (("--blur", "0"), "--blur 0: give a number of pixels above 0"),
         (("--cut-out", "--keep", "disc"), "there is no such class; near: disk."),
         (("--keep", "disk"), "add one"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.data.files import IMAGES, MASKS, by_stem, members, paired
+from segjax.data.files import IMAGES, MASKS, Place, by_stem, members, paired
 from segjax.data.folder import Folder
 from segjax.errors import InputError
 from segjax.outputs.inputs import find_inputs
@@ -127,7 +127,13 @@ def pairs(root: pathlib.Path, stems=None):
     images, masks = root / "images", root / "masks"
     found_images, found_masks = by_stem(images, IMAGES), by_stem(masks, MASKS)
     stems = sorted(found_images.keys() | found_masks.keys()) if stems is None else stems
-    return paired(found_images, found_masks, stems, image_folder=images, mask_folder=masks)
+    return paired(
+        found_images,
+        found_masks,
+        stems,
+        image_place=Place(images, IMAGES),
+        mask_place=Place(masks, MASKS),
+    )
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.data.file_pattern import FilePattern
 from segjax.data.files import MASKS
 from segjax.data.folder import Folder
-from segjax.data.mask_pattern import MaskPattern
 from segjax.errors import InputError
 
 RAW = runpy.run_path(str(pathlib.Path(__file__).with_name("raw_files.py")))
@@ -196,7 +196,10 @@ def test_a_class_without_a_mask_of_an_image_is_named(root):
 def test_a_pattern_may_be_the_end_of_anothers(root, masks, turned):
     for stem, planes in PLANES.items():
         for k, pattern in enumerate(masks):
-            save(root / f"all/{MaskPattern.of(pattern).mask(stem)}.png", planes[..., k])
+            save(
+                root / f"all/{FilePattern.of_folder(pattern, MASKS).name(stem)}.png",
+                planes[..., k],
+            )
     wanted = {stem: planes[..., ::turned] for stem, planes in PLANES.items()}
     check(folder(root, masks=masks[::turned]), wanted)
     (root / "images/b.png").unlink()
@@ -257,19 +260,28 @@ def test_channels_of_sixteen_bits_and_lossy_files_are_refused(root):
     ("options", "words"),
     [
         ({"masks": ("disc",)}, r"1 masks for 2 class\(es\)"),
-        ({"planes": True}, r"pattern a class, .*, and planes=True: name the one folder of fil"),
-        ({"planes": False}, r"a class, .*, and planes=False: name the one folder of masks of"),
+        (
+            {"planes": True},
+            r"pattern a class, .*, and planes=True: leave planes out, or name one",
+        ),
+        (
+            {"planes": False},
+            r"pattern a class, .*, and planes=False: leave planes out, or name",
+        ),
         ({"masks": "all", "planes": "yes"}, "planes='yes': write planes=True where one"),
         ({"masks": ("disc", "disc")}, r"\('disc', 'disc'\), which gives two classes the same"),
         ({"masks": ("disc", "disc/")}, "which gives two classes the same masks"),
         ({"masks": ("m/*_x.png", "m/*_x")}, "which gives two classes the same masks"),
-        ({"masks": (1, "disc")}, r"masks=\(1, 'disc'\): write the name of a folder"),
-        ({"masks": None}, r'masks=None: write the name of a folder, as "masks", or a tuple'),
+        (
+            {"masks": (1, "disc")},
+            r"masks=\(1, 'disc'\): write masks=\"masks\", the name of a folder",
+        ),
+        ({"masks": None}, r'masks=None: write masks="masks", the name of a folder'),
         (
             {"masks": "masks/*_cup"},
-            r'planes=True; of one class, write masks=\("masks/\*_cup",\)',
+            r'mask="masks/\{stem\}_cup"; for the plane of one class, masks=\("masks/\*_cup",\)',
         ),
-        ({"masks": ("*/cup", "disc")}, r"masks='\*/cup': write one \* and behind the last /"),
+        ({"masks": ("*/cup", "disc")}, r"masks='\*/cup': write one \* behind the last /"),
         ({"masks": ("a/*_*", "disc")}, r"masks='a/\*_\*': write one \*"),
         ({"label_map": ((7, 2),)}, "class ids are 0 to 1"),
     ],
@@ -295,10 +307,12 @@ def test_one_mask_of_ids_gives_a_label_without_planes_of_its_own_cache(root):
 
 @pytest.mark.parametrize("suffix", MASKS)
 def test_a_pattern_may_end_with_any_suffix_of_masks(suffix):
-    assert MaskPattern.of(f"m/*_x{suffix}") == MaskPattern.of("m/*_x")
+    assert FilePattern.of_folder(f"m/*_x{suffix}", MASKS) == FilePattern.of_folder(
+        "m/*_x", MASKS
+    )
 
 
 def test_a_pattern_takes_the_masks_of_its_class_alone():
-    cup = MaskPattern.of("masks/*_cup")
-    assert cup.image("left/01_cup") == "left/01" and cup.image("left/01_disc") is None
-    assert cup.image("_cup") is None and cup.image(cup.mask("a_cup")) == "a_cup"
+    cup = FilePattern.of_folder("masks/*_cup", MASKS)
+    assert cup.stem("left/01_cup") == "left/01" and cup.stem("left/01_disc") is None
+    assert cup.stem("_cup") is None and cup.stem(cup.name("a_cup")) == "a_cup"

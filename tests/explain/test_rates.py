@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from segjax.explain import rates
+from segjax.explain.explained import Explained
+from segjax.explain.figure import save
 
 
-def explained(*arguments: str) -> dict:
+def explained(*arguments: str) -> Explained:
     parser = argparse.ArgumentParser()
     rates.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["rates", *arguments])
@@ -90,10 +92,10 @@ def test_a_field_is_called_full_only_if_it_is():
         (["0", "1"], r"each at least 1, got \(0, 1\)|each at least 1, got \[0, 1\]"),
         (["1", "-2"], "each at least 1"),
         (["1", "--kernel", "2"], "must be odd and at least 3, got 2"),
-        (["1", "--versus", "2 x"], "'2 x' holds no rates"),
-        (["1", "--versus", " "], "holds no rates"),
-        (["1", "--versus", "3000"], "have a field of 6001 pixels a side"),
-        (["1000000000"], "have a field of 2000000001 pixels"),
+        (["1", "--versus", "2 x"], "'2 x' must be whole numbers"),
+        (["1", "--versus", " "], "must be whole numbers"),
+        (["1", "--versus", "3000"], "have a field of 6001 x 6001 pixels"),
+        (["1000000000"], "have a field of 2000000001 x 2000000001 pixels"),
         (["1"] * 40, r"40 layers have more than 2\*\*63 paths"),
     ],
 )
@@ -120,14 +122,14 @@ def test_a_default_comparison_never_makes_a_good_list_fail():
 
 @pytest.mark.parametrize("arguments", [["1", "2", "5"], BIGGER, ["1", "--versus", "2 2 2"]])
 def test_the_figure_is_a_png(arguments, tmp_path):
-    rates.draw(explained(*arguments), tmp_path / "rates.png")
+    save(explained(*arguments).figure(), tmp_path / "rates.png")
     with Image.open(tmp_path / "rates.png") as image:
         assert image.format == "PNG" and image.width > 900
 
 
 def test_pixels_that_are_never_read_are_white_and_all_others_are_not(tmp_path):
     result = explained("2", "2", "2")
-    rates.draw({**result, "compared": []}, tmp_path / "rates.png")
+    save(rates.rates_figure({**result, "compared": []}), tmp_path / "rates.png")
     with Image.open(tmp_path / "rates.png") as image:
         pixels = np.array(image.convert("RGB")).astype(int)
     # One field of 2.9 inches at 150 dots an inch, 0.4 inches from the left and the bottom.

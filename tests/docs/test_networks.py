@@ -1,4 +1,4 @@
-"""The pages in docs/ are there, are of today, and are found from the README."""
+"""The table of networks is of today, and is found from the README."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ from segjax.experiment import load
 from segjax.explain.model import facts
 from segjax.explain.trace import trace
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "networks.md").read_text()
 FILES = sorted((ROOT / "experiments").glob("*.py"))
 COLUMNS = 6
