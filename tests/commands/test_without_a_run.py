@@ -17,8 +17,9 @@ from segjax import experiment as experiments
 from segjax import predict, weights
 from segjax.errors import InputError
 from segjax.export import __main__ as export
+from segjax.network_arguments import add_source
 from segjax.page.runs import load_runs
-from segjax.predictor_options import add_source, asked_sources
+from segjax.predictor_options import asked_sources
 from segjax.train.checkpoint import Checkpoints
 
 HERE = pathlib.Path(__file__).parent

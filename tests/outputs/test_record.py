@@ -112,7 +112,7 @@ def test_polygons_that_were_edited_are_kept_whatever_is_asked_and_others_are_not
     assert [entry.kept for entry in entries] == [(job.out / "a.json",), ()]
     assert (job.out / "a.json").read_text() == "edited"
     assert (job.out / "b.json").stat().st_ino != unedited
-    report(entries, job.made_by(9), out=job.out, as_json=True)
+    report(entries, job.made_by(9), weights="step 9", out=job.out, as_json=True)
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert told["counts"]["kept"] == 1 and told["images"][0]["kept"] == [f"{job.out}/a.json"]
@@ -130,7 +130,7 @@ def test_of_many_edited_files_three_are_named(job, capsys):
         if path.name != RECORD:
             path.write_text("edited")
     entries, _ = job.run(Labelme(0, 2.0))
-    report(entries, job.made_by(8), out=job.out, as_json=False)
+    report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
     assert "c.json and 2 more; move them away" in capsys.readouterr().err
 
 
