@@ -251,7 +251,8 @@ def _verdict(board: Mapping[str, Any]) -> list[str]:
     if board["free"]:
         return [
             *lines,
-            f"The number is constant ({stride} divides {kernel}), so overlap makes no checkerboard.",
+            f"The number is constant ({stride} divides {kernel}), so overlap makes no "
+            "checkerboard.",
         ]
     below, above = kernel // stride * stride, (kernel // stride + 1) * stride
     remedy = " or ".join(str(side) for side in (below, above) if side)
