@@ -19,8 +19,7 @@ MARKS = {
 
 
 def listed(path: pathlib.Path, named: Callable[[str], str]) -> list[str]:
-    """Returns the names of a list in their order; `named` makes one of each line that is not
-    empty.
+    """Returns the names of a list in their order; `named` turns each line into a name.
 
     Names are in Unicode's composed form, and have "/" between folders.
 
@@ -43,8 +42,7 @@ def listed(path: pathlib.Path, named: Callable[[str], str]) -> list[str]:
 
 
 def listed_stems(path: pathlib.Path) -> list[str]:
-    """Returns the stem of the first path of each line, as the lists of VOC, SBD and CamVid have
-    it.
+    """Returns the stem of the first path of each line, as in the lists of VOC, SBD and CamVid.
 
     Raises:
       InputError: as `listed`.
