@@ -124,6 +124,11 @@ class FileDataset:
         """
         _ = self._records
 
+    @property
+    def prepared_folder(self) -> pathlib.Path:
+        """The dataset's own folder in the cache."""
+        return pathlib.Path(self._records.dataset_info.data_dir)
+
     def check_directory(self) -> None:
         """Says at once that a directory is needed and not given; no file is read.
 

@@ -73,6 +73,30 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class ShrinkTo:
+    """Examples whose longer side exceeds `side` pixels become smaller, to that side.
+
+    Height and width keep their ratio; smaller examples stay as they are. The predictor of
+    `segjax.evaluate.longest_side.LongestSide(side)` shrinks images to the same size.
+    """
+
+    side: int
+
+    def __post_init__(self):
+        if not isinstance(self.side, int) or isinstance(self.side, bool) or self.side < 1:
+            raise InputError(f"ShrinkTo needs a whole number of pixels, got {self.side!r}.")
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        """Returns the example, its longer side at most `side`."""
+        h, w = size_of(example, by="ShrinkTo")
+        scale = self.side / max(h, w)
+        if scale >= 1:
+            return example
+        size = max(1, round(h * scale)), max(1, round(w * scale))
+        return _resized(example, size, by="ShrinkTo")
+
+
+@dataclass(frozen=True)
 class RandomCrop:
     """A window of `size` ((height, width), or one number for a square) at a random place.
 
