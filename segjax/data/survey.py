@@ -86,8 +86,7 @@ def survey(
     seconds: float = SECONDS,
     check: CheckExample | None = None,
 ) -> Survey:
-    """Returns what a prepared dataset holds; of one without files at most so many examples are
-    read.
+    """Returns what a dataset holds: all of it if it is prepared from files, else up to `most`.
 
     Where reading takes longer than `seconds`, what was read by then must do; one part at least
     is read. `title` names the dataset where it takes long. `check` is held against what is

@@ -73,9 +73,7 @@ def _summary(experiment: Experiment, found: Mapping[str, Survey]) -> str:
 def _trained_on(
     experiment: Experiment, found: Mapping[str, Survey]
 ) -> tuple[int | None, list[str]]:
-    """Returns how many images of the evaluation data are training images, and the line about
-    them.
-    """
+    """Returns how many evaluation images are training images, and a line on them."""
     evaluated = found.get("eval_data")
     if evaluated is None:
         return None, []
@@ -106,9 +104,7 @@ def _trained_on(
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Returns whether both are one dataset; what compares element by element is not known to
-    be.
-    """
+    """Returns whether both are one dataset; False where that cannot be told."""
     try:
         same = one is other or (type(one) is type(other) and one == other)
     except ValueError:
@@ -123,8 +119,7 @@ def uncounted_batches(
     *,
     most: int,
 ) -> str | None:
-    """Returns the line about training that begins with nothing that counts; None where
-    something does.
+    """Returns a line if the first `most` batches hold nothing that counts, else None.
 
     `more` gives one further batch, up to `most` are looked at in all; `counts` says whether a
     batch adds to the loss.

@@ -256,9 +256,7 @@ def resize_with_pillow(
 def resize_nearest(
     label: Shaped[np.ndarray, "h w ..."], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2 ..."]:
-    """Returns the label at h × w: each pixel is the old one under its centre (half-pixel
-    centres).
-    """
+    """Returns the label at h × w: each pixel takes the old one under its centre."""
     y, x = (
         (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip((h, w), label.shape[:2], strict=True)
@@ -267,9 +265,7 @@ def resize_nearest(
 
 
 def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
-    """Returns rows from `top` and columns from `left`, h × w; `fill` where the plane
-    has none.
-    """
+    """Returns h rows from `top` and w columns from `left`; `fill` outside the plane."""
     rows, columns = plane.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
     if (y1 - y0, x1 - x0) == (h, w):
@@ -301,9 +297,7 @@ def _rearranged(
     size: tuple[int, int],
     by: str,
 ) -> Example:
-    """Returns the example whose pixels are the old ones in another order: nothing is
-    interpolated.
-    """
+    """Returns the example with its pixels in another order; nothing is interpolated."""
     plain = lambda plane, _: np.ascontiguousarray(pixels(plane))
     return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
 
