@@ -197,7 +197,7 @@ def load(path: str | pathlib.Path) -> Experiment:
     found, is_list = load_all(path)
     if is_list:
         raise InputError(
-            f"{path} defines a list of {len(found)} experiments, which only launch takes; "
+            f"{path} defines a list of {len(found)} experiments; only segjax.launch takes one: "
             "name a file with one experiment, or the folder of a run."
         )
     return found[0]

@@ -92,9 +92,13 @@ def _captions(
     theory = f"{box[2]} x {box[3]}" if box else "not known"
     whole = " + pooled image" if field["image"] else ""
     outside = ", outside the picture" if box and _surrounds(box, view) else ""
-    write(figure, left, 0.96, f"- -  theoretical: {theory}{whole}{outside}", size=8, color=BLUE)
-    effective = f"\u2014  effective: 95 % of the gradient in {most} x {most}"
-    write(figure, left, 0.6, effective, size=8, color=VERMILION)
+    samples = (
+        (0.96, "- -", BLUE, f"theoretical: {theory}{whole}{outside}"),
+        (0.6, "\u2014", VERMILION, f"effective: 95 % of the gradient in {most} x {most}"),
+    )
+    for bottom, line, colour, words in samples:
+        write(figure, left, bottom, line, size=8, color=colour, fontweight="bold")
+        write(figure, left + 0.22, bottom, words, size=8)
     if box and list(box[2:]) != list(field["largest"]):
         more = f"other positions read up to {' x '.join(map(str, field['largest']))}"
         write(figure, left + 0.22, 0.79, more, size=7, color=MUTED)

@@ -251,7 +251,8 @@ def _verdict(board: Mapping[str, Any]) -> list[str]:
     if board["free"]:
         return [
             *lines,
-            f"The number is constant ({stride} divides {kernel}), so there is no checkerboard.",
+            f"The number is constant ({stride} divides {kernel}), so overlap makes no "
+            "checkerboard.",
         ]
     below, above = kernel // stride * stride, (kernel // stride + 1) * stride
     remedy = " or ".join(str(side) for side in (below, above) if side)
@@ -279,7 +280,7 @@ def upsampling_figure(result: Mapping[str, Any]) -> "Figure":
     board = result["checkerboard"]
     title = f"Five methods of upsampling by {result['factor']}"
     divides = "divides" if board["free"] else "does not divide"
-    verdict = "no checkerboard" if board["free"] else "a checkerboard"
+    verdict = "even overlap" if board["free"] else "a checkerboard"
     note = (
         f"Transposed convolution: stride {board['stride']} {divides} kernel {board['kernel']}: "
         f"{verdict}. Random weights. Black is 0, white is {BRIGHTEST:g} or more."

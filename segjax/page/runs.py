@@ -1,4 +1,4 @@
-"""Runs that the page predicts with, loaded whole before the server listens."""
+"""Runs that the page predicts with, loaded before the server listens."""
 
 import dataclasses
 from collections.abc import Hashable, Sequence
@@ -17,17 +17,17 @@ from segjax.train.trained import Source
 
 @dataclasses.dataclass(frozen=True)
 class ServedRun:
-    """A trained network with what its answers mean.
+    """A trained network with its classes.
 
     Attributes:
       name: the run's folder.
-      weights: what the variables are called, "step 300" or a file's name.
+      weights: name of the variables, "step 300" or a file's name.
       channels: of its images, 1 or 3.
-      shown: its classes, and how they are made of probabilities.
-      predict: the predictor, as the experiment's evaluation says.
-      variables: the checkpoint's.
-      wrappers: of the predictor, the first the nearest to the network.
-      output_stride: that is evaluated in place of the network's own, or None.
+      shown: its classes, and how they follow from probabilities.
+      predict: the predictor that the experiment's evaluation describes.
+      variables: of the checkpoint.
+      wrappers: of the predictor, the innermost first.
+      output_stride: used in place of the network's own, or None.
     """
 
     name: str
@@ -41,20 +41,20 @@ class ServedRun:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the label ids."""
+        """Names of the classes in the order of their ids."""
         return self.shown.class_names
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Colours by label id."""
+        """Colours by class id."""
         return self.shown.palette
 
     def probabilities(self, image: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
-        """Returns probabilities of every pixel of one image."""
+        """Returns the class probabilities of every pixel of one image."""
         return np.asarray(self.predict(self.variables, image[None])[0])
 
     def program(self, size: tuple[int, int]) -> Hashable:
-        """Returns equal for sizes of images that share a compiled program."""
+        """Returns a key that is equal for image sizes with the same compiled program."""
         for wrapper in self.wrappers:
             if isinstance(wrapper, SlidingWindow | OverlapTile):
                 return ()
@@ -76,9 +76,9 @@ class ServedRun:
 
 
 def load_runs(runs: Sequence[tuple[Source, Experiment]]) -> list[ServedRun]:
-    """Returns the networks of these sources, with their experiments as they are to predict.
+    """Returns the networks of these sources with the given experiments.
 
-    Several of one name have their place added to it.
+    Networks of the same name get a number.
 
     Raises:
       InputError: a source has no such weights, or network and classes disagree.

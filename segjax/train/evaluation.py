@@ -59,11 +59,11 @@ def evaluate_run(
 def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:
     """Returns how many evaluation images are training images; None if not known.
 
-    `note` takes the warnings about the data.
+    `note` takes the lines about the data.
     """
     check_data(experiment, "eval_data")
     found = data_coverage(experiment, "eval_data")
-    for line in found.lines:
+    for line in (found.summary, *found.lines):
         note(line)
     return found.trained_on
 

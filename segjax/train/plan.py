@@ -145,7 +145,7 @@ def make_plan(
         counts = lambda batch: experiment.task.counts(experiment.model, batch, traced)
         more = lambda: next(examples)
         uncounted = uncounted_batches(sample, more, counts, most=FIRST_BATCHES)
-    for line in (*found.lines, *([uncounted] if uncounted else [])):
+    for line in (found.summary, *found.lines, *([uncounted] if uncounted else [])):
         note(line)
     shapes = traced.variables
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])

@@ -96,7 +96,7 @@ def test_a_later_example_stops_the_run_by_its_name_and_costs_no_step(tmp_path, c
 
 def test_an_error_of_the_datasets_own_costs_no_step_either(tmp_path, monkeypatch, capfd):
     # Before step 0 all is well; the disk fails later.
-    monkeypatch.setattr(plan, "data_coverage", lambda *_: Coverage((), None))
+    monkeypatch.setattr(plan, "data_coverage", lambda *_: Coverage("", (), None))
     settings = ("train_data.fault='unreadable'", "train_data.at=7")
     arguments = [str(FAULTY), "--workdir", str(tmp_path / "run")]
     status = launch.main(arguments + [part for s in settings for part in ("--set", s)])

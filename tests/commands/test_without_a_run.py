@@ -64,9 +64,7 @@ def test_the_same_weights_skip_what_is_finished_and_changed_ones_make_it_anew(
     capsys.readouterr()
     assert run(*words) == 0
     said = capsys.readouterr()
-    assert said.out == (
-        f"1 mask of weights w.safetensors in {out}, 1 of them were there already\n"
-    )
+    assert said.out == (f"1 mask of weights w.safetensors in {out}, 1 of them already there\n")
     os.utime(file, ns=(1, 1))
     assert run(*words) == 0
     said = capsys.readouterr()

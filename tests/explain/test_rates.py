@@ -27,7 +27,7 @@ def test_rates_1_2_5_read_all_of_their_field():
     assert result["suggestions"] == []
     text = rates.text(result)
     assert "an output reads every pixel of its field" in text and "Better" not in text
-    assert "17 x 17, a side 1 + (3 - 1) * (1 + 2 + 5) = 17\n" in text
+    assert "17 x 17, where 1 + (3 - 1) * (1 + 2 + 5) = 17\n" in text
     assert "HDC rule     yes: M_2 = 2 <= 3, and the rates have no common factor." in text
 
 
@@ -37,16 +37,14 @@ def test_rates_2_2_2_read_a_lattice_and_the_common_factor_is_the_reason():
     assert result["suggestions"] == [[1, 2, 2]]
     text = rates.text(result)
     assert "reads 29 % of its field" in text
-    assert "no: M_2 = 2 <= 3, but 2 divides all rates: it reads a lattice." in text
+    assert "no: M_2 = 2 <= 3, but 2 divides all rates, so only a lattice is read." in text
     assert "Better: 1 2 2, the largest field without holes" in text
 
 
 def test_rates_1_2_9_jump_over_pixels():
     text = rates.text(explained("1", "2", "9"))
-    assert (
-        "dense        no: rate 9 jumps over pixels: the smaller ones together see only 7."
-        in text
-    )
+    reason = "no: rate 9 skips pixels, because the smaller rates have a field of only 7."
+    assert f"dense        {reason}" in text
     assert "HDC rule     no: M_2 = 5 is larger than the kernel's 3." in text
     assert "1 1 2 1 2 1 1 0 0 1 1 2 1 2 1 1 0 0 1 1 2 1 2 1 1\n" in text
     assert "Better: 1 3 9," in text
@@ -58,7 +56,8 @@ def test_rates_1_2_9_jump_over_pixels():
 def test_where_the_rule_and_the_truth_differ_the_text_says_so(given, verdicts):
     result = explained(*given.split())
     assert (result["is_hdc"], result["is_dense"]) == verdicts
-    assert "The two differ: the rule is meant for rates that rise from 1." in rates.text(result)
+    differ = "The two differ, because the HDC rule is meant for rates that increase from 1."
+    assert differ in rates.text(result)
 
 
 def test_a_single_layer_has_no_gap_to_judge():

@@ -100,7 +100,7 @@ def test_multiply_adds_are_outputs_times_what_each_reads(result):
             dict(kernel=2, stride=3),
             "3 does not divide 2), which makes a checkerboard.\nUse kernel 3 ",
         ),
-        (dict(kernel=6), "2 divides 6), so there is no checkerboard"),
+        (dict(kernel=6), "2 divides 6), so overlap makes no checkerboard"),
     ],
     ids=str,
 )

@@ -130,7 +130,7 @@ def test_what_fails_on_the_server_is_told_there_and_not_to_the_client(capsys):
     with serving(brightest(predict=Broken())) as server:
         status, answer = predict(server, encoded(photo()))
     assert status == 500 and "secret" not in answer["error"]
-    assert "terminal of segjax.serve says why" in answer["error"]
+    assert "see the terminal of segjax.serve" in answer["error"]
     assert "RuntimeError: /secret/path ran out of memory" in capsys.readouterr().err
 
 
