@@ -42,10 +42,10 @@ def page() -> str:
 
 
 def help_of(name: str, *topic: str) -> str:
-    """What a command prints with `--help`, 92 columns wide."""
+    """What a command prints with `--help`, 80 columns wide."""
     module, printed = importlib.import_module(COMMANDS[name][0]), io.StringIO()
     with (
-        mock.patch.dict(os.environ, {"COLUMNS": "92", "NO_COLOR": "1"}),
+        mock.patch.dict(os.environ, {"COLUMNS": "80", "NO_COLOR": "1"}),
         mock.patch.object(sys, "argv", ["__main__.py"]),
         contextlib.redirect_stdout(printed),
         contextlib.suppress(SystemExit),

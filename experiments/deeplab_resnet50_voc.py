@@ -1,22 +1,24 @@
-"""torchvision's DeepLab v3 on a dilated ResNet-50 with an auxiliary head, on PASCAL VOC 2012.
+"""torchvision's DeepLab v3 on a dilated ResNet-50, on PASCAL VOC 2012.
 
-torchvision's weights: 66.4 mIoU, pixel accuracy 92.4, on the part of COCO val2017 with VOC's
-classes, images and labels resized to a short side of 520, trained on COCO; no score of theirs
-is on VOC val. Measured here: not yet.
+The network is that of Chen et al. (2017, arXiv:1706.05587) with torchvision's differences:
+rates of 12, 24 and 36 at output stride 8, one more 3×3 convolution in the head, and an
+auxiliary head. It is torchvision's to the tensor, so its weights file predicts without
+training:
 
-The network is torchvision's to the tensor, so its weights file predicts without training:
-
-    python -m segjax.predict experiments/deeplab_resnet50_voc.py photos/ --out masks/ \\
+    python -m segjax.predict experiments/deeplab_resnet50_voc.py photos/ --out masks/ \
         --weights deeplabv3_resnet50_coco-cd0a2569.pth
 
-Training follows torchvision's recipe: 32 images a step, SGD from 0.02 (the auxiliary head ten
-times that), poly 0.9, weight decay 1e-4, loss + 0.5 · the auxiliary head's, crops of 480. It
-differs in the data: VOC's images instead of COCO's, scaled by 0.7 to 2.8 (0.5 to 2 times 1.4:
-520 pixels for a short side of usually 375), scored at their own size; and in its length, 10,000
-steps, which are 30 epochs of trainaug's 10,582 images. `--set train_data.split=trainaug` needs
-the folder SegmentationClassAug beside the devkit's folders.
+torchvision's weights reach 66.4 mIoU and 92.4 pixel accuracy on the part of COCO val2017 with
+VOC's classes. They were trained on COCO; torchvision gives no score on VOC val. Measured here:
+not yet.
 
-Cost: made for an accelerator; not measured.
+Training follows torchvision's recipe: 32 images a step, SGD from 0.02 (ten times that in the
+auxiliary head), poly 0.9, weight decay 1e-4, crops of 480, and 0.5 · the auxiliary head's loss.
+It differs in the data: VOC instead of COCO, scaled by 0.7 to 2.8, scored at the images' own
+size. And in the length: 10,000 steps, which are 30 epochs of trainaug's 10,582 images. `--set
+train_data.split=trainaug` needs the folder SegmentationClassAug of the devkit.
+
+Cost: not measured; it needs an accelerator.
 
     python -m segjax.launch experiments/deeplab_resnet50_voc.py --data /data/VOCdevkit
 """

@@ -19,7 +19,7 @@ TICK = 0.5
 
 @contextlib.contextmanager
 def announced(task: str, *, after: float = 0.0) -> Iterator[None]:
-    """Says on standard error what is being done while the block runs, and how long it took.
+    """Prints on standard error what is being done in the block, and how long it took.
 
     On a terminal the line shows the seconds as they pass, above or below other bars; elsewhere
     there are two plain lines, at the beginning and at the end.

@@ -19,9 +19,12 @@ class Normalize:
     The full scale is 255 for uint8, 65535 for uint16, and 1 for floats, whose values are not
     rescaled (`segjax.contracts.FULL_SCALE`). Other dtypes are an error. `mean` and `std` have
     one number for each channel, or one for all, in units after `scale`.
+
+    Raises:
+      InputError: a standard deviation is 0.
     """
 
-    # Descriptions of runs name the class so, and experiments import it from there.
+    # The name of the class in descriptions of runs, and where experiments import it from.
     __module__ = "segjax.experiment"
 
     mean: tuple[float, ...] = (0.0,)

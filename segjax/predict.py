@@ -21,41 +21,29 @@ the same masks.
 """
 
 import argparse
-import dataclasses
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from segjax.conformity import declares
 from segjax.console import program, restart_in_utf8
-from segjax.contracts import LabelledDataset
-from segjax.data.decode import DEFAULT_LIMIT, Limit
-from segjax.description import describe_lines
+from segjax.data.decode import DEFAULT_LIMIT
 from segjax.errors import run_command
-from segjax.experiment import Experiment
-from segjax.outputs.frames import av_library, expected_frames
-from segjax.outputs.inputs import Input, check_targets, find_inputs
-from segjax.outputs.kinds import Labelme, Output
-from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
-from segjax.outputs.record import LINES, RECORD, Record
-from segjax.outputs.summary import report
-from segjax.outputs.writer import Entry, Writer, write_videos
-from segjax.parallel import cluster
-from segjax.predictor_options import (
-    add_source,
-    add_ways,
-    asked_side,
-    asked_sources,
-    asked_way,
-    with_side,
-)
-from segjax.segmenter import Segmenter
-from segjax.train.log import Progress
+from segjax.network_arguments import add_source, add_ways
+
+if TYPE_CHECKING:
+    from segjax.segmenter import Segmenter
 
 __all__ = ["Segmenter", "main"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported at the top, for the same reason as in `_run`.
+    if name == "Segmenter":
+        from segjax.segmenter import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,10 +121,10 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         "--labelme", action="store_true", help="<stem>.json: polygons to edit in Labelme"
     )
     group.add_argument(
-        "--coco", action="store_true", help=f"{COCO}: COCO polygons of all images"
+        "--coco", action="store_true", help="annotations.json: COCO polygons of all images"
     )
     group.add_argument(
-        "--areas", action="store_true", help=f"{AREAS}: pixels of each class in each image"
+        "--areas", action="store_true", help="areas.csv: pixels of each class in each image"
     )
     group.add_argument(
         "--tolerance",
@@ -164,95 +152,10 @@ def _above_zero(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    cluster.tune_cpu()
-    began = time.monotonic()
-    (source,) = asked_sources(arguments)
-    experiment = _as_asked(source.experiment(), arguments)
-    class_names, palette = _classes(experiment)
-    outputs = experiment.task.outputs(arguments, experiment.eval_data)
-    lists = experiment.task.lists(arguments, experiment.eval_data)
-    sources, record = _checked_sources(arguments, outputs, lists)
-    cluster.describe_devices()
-    trained = source.load(experiment)
-    made_by = {**trained.made_by, "predictor": _predictor(experiment)}
-    if (differs := record.begin(made_by, outputs)) is not None:
-        print(f"predict: {arguments.out / RECORD} says that {differs}.", file=sys.stderr)
-    work = Writer(
-        answer=trained.answer,
-        channels=trained.channels,
-        out=arguments.out,
-        outputs=outputs,
-        frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
-        record=record,
-        class_names=class_names,
-        palette=palette,
-        limit=Limit(arguments.max_megapixels, "--max-megapixels {}"),
-    )
-    entries = _entries(work, sources)
-    about = {
-        **made_by,
-        "films": [str(path) for path in write_videos(entries, arguments.out, record=record)],
-        "lists": write_lists(lists, arguments.out, entries, record=record),
-        "seconds": round(time.monotonic() - began, 3),
-    }
-    report(entries, about, weights=trained.weights, out=arguments.out, as_json=arguments.json)
+    # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.predicted_files import write_predictions
 
-
-def _as_asked(experiment: Experiment, arguments: argparse.Namespace) -> Experiment:
-    """Returns the experiment as it predicts here."""
-    experiment = asked_way(experiment, arguments)
-    experiment = with_side(experiment, asked_side(arguments))
-    return dataclasses.replace(experiment, split=arguments.split)
-
-
-def _classes(experiment: Experiment) -> tuple[tuple[str, ...], np.ndarray]:
-    """Returns names and colours by label id; none where the task's data have no classes."""
-    data = experiment.eval_data
-    if declares(data, LabelledDataset):
-        return tuple(data.class_names), data.palette
-    return (), np.zeros((256, 3), np.uint8)
-
-
-def _checked_sources(
-    arguments: argparse.Namespace, outputs: Sequence[Output], lists: Sequence[ImageList]
-) -> tuple[list[Input], Record]:
-    sources = find_inputs(arguments.inputs, arguments.out)
-    if any(source.is_video for source in sources):
-        av_library()
-    record = Record(arguments.out)
-    check_targets(
-        sources,
-        arguments.out,
-        [kind.suffix for kind in outputs],
-        lists=[each.file for each in lists],
-        reserved=(RECORD, LINES, AREAS, COCO),
-        ours=record.accounts,
-    )
-    return sources, record
-
-
-def _predictor(experiment: Experiment) -> str:
-    """Returns the part of a record that says how the experiment predicts."""
-    evaluation = experiment.evaluation
-    return "; ".join(
-        (
-            *describe_lines(evaluation.wrappers, path="predictor"),
-            *describe_lines(evaluation.output_stride, path="output_stride"),
-        )
-    )
-
-
-def _entries(work: Writer, sources: Sequence[Input]) -> list[Entry]:
-    """Returns what became of each image of all sources, in order."""
-    total = sum(map(expected_frames, sources))
-    progress = Progress("predict", first=0, total=total, unit="image")
-    entries: list[Entry] = []
-    for source in sources:
-        for entry in work.entries(source):
-            entries.append(entry)
-            progress.update(len(entries))
-    progress.close()
-    return entries
+    write_predictions(arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ confusion matrix over all images.
     python -m segjax.score truth predictions --names classes.txt
     python -m segjax.score truth predictions --label-map 255=1        masks of 0 and 255
     python -m segjax.score annotations predictions --ignore 0         ADE20K: 0 is no class
+    python -m segjax.score "gtFine/val/{stem}_gtFine_labelTrainIds.png" \\
+        "predictions/{stem}_leftImg8bit.png" --classes 19             Cityscapes
+
+Where names differ, a pattern says how, as in the last example. So does one class of a run whose
+classes may overlap: `"masks/{stem}_cup.png" "predictions/{stem}_cup.png"`.
 
 Conventions. A pixel whose truth is an ignored id (255, or those of `--ignore`) is not counted.
 A pixel that is only predicted so counts as an error of its true class: it lowers that class's
@@ -68,8 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         "belong together by name, suffix aside; pixel values are class ids.",
         epilog="Example: python -m segjax.score truth predictions --names classes.txt",
     )
-    parser.add_argument("truth", type=pathlib.Path, metavar="TRUTH_DIR")
-    parser.add_argument("prediction", type=pathlib.Path, metavar="PREDICTION_DIR")
+    parser.add_argument(
+        "truth",
+        metavar="TRUTH_DIR",
+        help='folder of true masks, or a pattern such as "truth/{stem}_label.png"',
+    )
+    parser.add_argument(
+        "prediction", metavar="PREDICTION_DIR", help="folder of predicted masks, or a pattern"
+    )
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         "--classes",

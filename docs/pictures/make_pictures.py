@@ -2,10 +2,12 @@
 
     python docs/pictures/make_pictures.py runs/quickstart
 
-Without a run it draws the figures only.
+Without a run it draws those that need none.
 """
 
+import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -13,12 +15,15 @@ import tempfile
 import numpy as np
 from PIL import Image
 
+from segjax.data.folder import Folder
 from segjax.data.synthetic import Synthetic
 from segjax.drawing.overlay import side_by_side
+from segjax.report.data_sheet import write_data_sheet
 from segjax.segmenter import Segmenter
 from segjax.train.workdir import open_run
 
 HERE = pathlib.Path(__file__).parent
+SCENES = HERE.parents[1] / "tests" / "docs" / "scenes.py"
 FIGURES = {
     "rates.png": ["rates", "1", "2", "5", "--versus", "2 2 2"],
     "transposed.png": [
@@ -36,9 +41,23 @@ ENLARGE, GAP = 3, 8
 def main(*runs: str) -> None:
     for name, words in FIGURES.items():
         _segjax("explain", *words, "--out", str(HERE / name))
+    _contact_sheet().save(HERE / "contact_sheet.png", optimize=True)
     for run in runs:
         _predicted(run).save(HERE / "predicted.png", optimize=True)
         _compared(run).save(HERE / "quickstart.png", optimize=True)
+
+
+def _contact_sheet() -> Image.Image:
+    """Returns the sheet of the drawn photographs with which the pages are tested."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SEGJAX_CACHE"] = folder
+        runpy.run_path(str(SCENES))["SCENES"]["my_data"](pathlib.Path(folder))
+        names = ("background", "road", "car")
+        data = Folder("train", directory=f"{folder}/my_data", class_names=names, held_out=0.2)
+        data.prepare()
+        sheet = write_data_sheet(data)
+        assert sheet is not None
+        return Image.open(sheet).convert("RGB").quantize(64)
 
 
 def _compared(run: str) -> Image.Image:

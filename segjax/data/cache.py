@@ -12,8 +12,9 @@ from segjax.errors import InputError
 
 
 def cache_root() -> pathlib.Path:
-    """Returns `SEGJAX_CACHE` if set, else `segjax` in the user's cache folder
-    (`XDG_CACHE_HOME`).
+    """Returns `SEGJAX_CACHE` if set, else `segjax` in the user's cache folder.
+
+    That is `XDG_CACHE_HOME`, or `~/.cache`.
     """
     if root := os.environ.get("SEGJAX_CACHE"):
         return pathlib.Path(root).expanduser().resolve()
@@ -23,7 +24,7 @@ def cache_root() -> pathlib.Path:
 
 @contextlib.contextmanager
 def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Returns a new folder in `root` to fill and rename; what is left of it goes at the end.
+    """Yields a new folder in `root` to fill and rename; deletes what is left of it at the end.
 
     Raises:
       InputError: `root` cannot be written, or its disk is full.
@@ -52,9 +53,7 @@ def _sweep(root: pathlib.Path) -> None:
 
 
 def move_into_place(partial: pathlib.Path, folder: pathlib.Path) -> None:
-    """Returns `partial` becomes `folder`, unless another process was faster: its folder is as
-    good.
-    """
+    """Renames `partial` to `folder`, unless another process has done the same work faster."""
     try:
         os.rename(partial, folder)
     except OSError:

@@ -21,7 +21,7 @@ class CheckExample(Protocol):
     """What refuses an example that cannot be trained on or scored, with an `InputError`."""
 
     def __call__(self, example: Example, /, *, transformed: bool = False) -> None:
-        """Returns nothing where it can; `transformed` is for the message."""
+        """Raises InputError unless it can; `transformed` only changes the message."""
         ...
 
 
@@ -31,7 +31,7 @@ def class_map_check(dataset: Any) -> CheckExample:
 
 
 def check_finite_image(example: Example, *, transformed: bool = False) -> None:
-    """Returns nothing where an example's image is h w c, of a known dtype, and finite.
+    """Raises InputError unless an example's image is h w c, finite and of a known dtype.
 
     Raises:
       InputError: names the example and what is wrong.
@@ -43,7 +43,7 @@ def check_finite_image(example: Example, *, transformed: bool = False) -> None:
 def check_example(
     example: Example, class_names: Sequence[str], *, transformed: bool = False
 ) -> None:
-    """Returns nothing where an example can be trained on and scored.
+    """Raises InputError unless an example can be trained on and scored.
 
     Args:
       example: `image` h w c, `label` h w, and `weight` h w where there is one.
@@ -71,7 +71,7 @@ def _who(example: Example, transformed: bool) -> str:
 def check_plane_example(
     example: Example, names: Sequence[str], *, transformed: bool = False
 ) -> None:
-    """Returns nothing where an example of planes can be trained on and scored.
+    """Raises InputError unless an example of planes can be trained on and scored.
 
     Args:
       example: `image` h w c, `label` h w k of 0, 1 and 255, and `weight` h w or h w k where
@@ -112,7 +112,7 @@ def check_plane_example(
 
 
 def read_example(dataset: Dataset, index: int) -> Example:
-    """Returns an example of a dataset as it is, once it is known to be one.
+    """Returns an example of a dataset, checked to be a mapping of image, label and name.
 
     Raises:
       InputError: it is no mapping with a NumPy image and label and a name.
@@ -140,7 +140,7 @@ def read_example(dataset: Dataset, index: int) -> Example:
 
 
 def check_same_channels(example: Example, channels: int, *, transformed: bool = False) -> None:
-    """Returns nothing where an image has as many channels as the first one, for the network.
+    """Raises InputError unless an image has as many channels as the first one.
 
     Raises:
       InputError: it has others.
@@ -155,7 +155,7 @@ def check_same_channels(example: Example, channels: int, *, transformed: bool = 
 
 
 def checked_example(dataset: Dataset, index: int, check: CheckExample) -> Example:
-    """Returns an example of a dataset as it is, once `check` has nothing against it."""
+    """Returns an example of a dataset that `check` accepts."""
     example = read_example(dataset, index)
     check(example)
     return example
@@ -178,9 +178,7 @@ def _check_label(who: str, label: np.ndarray, k: int) -> None:
 
 
 def _are_classes(label: np.ndarray, k: int) -> bool:
-    """Returns whether all labels are classes or 255, where 8 bits hold them; False: look
-    closer.
-    """
+    """Returns whether all labels are surely classes or 255; if not, a closer look decides."""
     low, high = _extremes(label)
     if low < 0 or high > IGNORE:
         return False
@@ -189,9 +187,7 @@ def _are_classes(label: np.ndarray, k: int) -> bool:
 
 
 def _extremes(array: np.ndarray) -> tuple[Any, Any]:
-    """Returns the smallest and the largest value, NaN where there is one; zeros of an empty
-    array.
-    """
+    """Returns the smallest and largest value: NaN where there is one, zeros where none is."""
     return (array.min(), array.max()) if array.size else (0, 0)
 
 

@@ -100,9 +100,7 @@ class Cityscapes(FileDataset):
 
 
 def _by_frame(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
-    """Returns the PNG files below `folder` whose stems have the ending, by what is
-    before it.
-    """
+    """Returns the PNG files whose stems have the ending, by the part before it."""
     frames: dict[str, pathlib.Path] = {}
     problems = []
     for path in by_stem(folder, (".png",)).values():

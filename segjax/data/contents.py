@@ -25,9 +25,7 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamps(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, Stamp | None]:
-    """Returns the stamp of each file, to be taken before it is read; None where it is too
-    young.
-    """
+    """Returns each file's stamp, to be taken before it is read; None where it is too young."""
     now = time.time_ns()
     return {path: _stamp(path, now) for path in paths}
 
@@ -45,7 +43,7 @@ def digest(data: bytes) -> str:
 
 
 def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """Returns the digest of each file, read in pieces over all cores."""
+    """Returns the digest of each file; all cores read."""
 
     def read(path: pathlib.Path) -> str:
         with open(path, "rb") as file:
@@ -59,9 +57,7 @@ def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
 def remembered(
     memo: pathlib.Path, now: Mapping[pathlib.Path, Stamp | None]
 ) -> dict[pathlib.Path, str] | None:
-    """Returns digests of the files whose stamps are those in the memo; None where there is no
-    memo.
-    """
+    """Returns digests of the files whose stamps are in the memo; None if there is no memo."""
     try:
         lines = json.loads(memo.read_text(encoding="utf-8"))
         return {
@@ -78,7 +74,7 @@ def remember(
     before: Mapping[pathlib.Path, Stamp | None],
     found: Mapping[pathlib.Path, str],
 ) -> None:
-    """Writes the memo, whole or not at all; a cache that is only read does without."""
+    """Writes the memo, whole or not at all; nothing if the cache is read-only."""
     lines = {str(path): [stamp, found[path]] for path, stamp in before.items()}
     with contextlib.suppress(OSError):
         memo.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ class Limit:
     option: str = ""
 
     def check(self, size: tuple[int, int]) -> None:
-        """Returns nothing where (width, height) is within the limit.
+        """Raises InputError unless (width, height) is within the limit.
 
         Raises:
           InputError: it is not. The line has no file name: `pages` adds it.
@@ -149,9 +149,7 @@ def _subfile_type(image: Image.Image, number: int) -> int:
 
 
 def page_count(file: pathlib.Path) -> int:
-    """Returns how many images a file holds; 1 also where it cannot be read, which reading it
-    tells.
-    """
+    """Returns how many images a file holds; 1 if it cannot be read, which `pages` reports."""
     with contextlib.suppress(Exception), open_image(file) as image:
         return len(page_numbers(image))
     return 1
@@ -163,8 +161,7 @@ def pages(
     name: pathlib.Path | str,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Iterator[Page]:
-    """Returns each page in order, decoded when it is asked for; use one before you ask for the
-    next.
+    """Yields each page in order; use one before you ask for the next.
 
     Raises:
       InputError: the file is missing, no image, truncated, or a page is above the limit; the
@@ -201,9 +198,7 @@ def decode(path: pathlib.Path, *, limit: Limit = DEFAULT_LIMIT) -> Page:
 
 
 def stored(image: ImageFile.ImageFile) -> tuple[str, int, bool]:
-    """Returns (raw mode, bits of a sample, whether it is signed) of an opened image, not yet
-    loaded.
-    """
+    """Returns (raw mode, bits of a sample, whether signed) of an image not yet loaded."""
     arguments = image.tile[0][3] if image.tile else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     raw = first if isinstance(first, str) else image.mode  # A GIF says nothing, or its bits.

@@ -34,7 +34,7 @@ def belongs(name: str) -> bool:
 
 
 def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathlib.Path]:
-    """Returns files that belong to a folder and the folders below it, in alphabetical order.
+    """Returns the files in a folder and the folders below it, in alphabetical order.
 
     This is the one rule for datasets and for the inputs of `predict`: `belongs`, one of
     `suffixes` (in any case; None: all), and symbolic links are followed. A folder counts once:
@@ -67,7 +67,7 @@ def of_kind(
 
 
 def check_links(paths: Iterable[pathlib.Path]) -> None:
-    """Returns nothing when none of the paths is a symbolic link to nothing.
+    """Raises InputError if one of the paths is a symbolic link to nothing.
 
     Raises:
       InputError: one is; the line names the first.
@@ -83,8 +83,7 @@ def check_links(paths: Iterable[pathlib.Path]) -> None:
 
 
 def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Returns (folder, its files and dangling links) of it and of each that belongs to it, once
-    each.
+    """Yields (folder, its files and dangling links) for it and each folder below it, once each.
 
     Folders come before links to folders, so that what lies below is found without links first.
 
@@ -103,9 +102,7 @@ def _walk_real(
     *,
     links: collections.deque[pathlib.Path],
 ) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Returns `walk` without links to folders, which are appended to `links`, nor `passed`
-    folders.
-    """
+    """Yields what `walk` does, but no `passed` folder; appends links to folders to `links`."""
     try:
         here = _inode(folder)
         names = sorted(name for name in os.listdir(folder) if belongs(name))
@@ -271,7 +268,7 @@ def paired(
 
 
 def _several(name: str) -> str:
-    """Returns what is wrong with a listed name that is more than one, as a clause, or ""."""
+    """Returns a clause on a listed name that is more than one name, or ""."""
     first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
     odd = name.startswith(('"', "'", "#")) or (
         str(first) != name and first.suffix.lower() in IMAGES

@@ -36,8 +36,9 @@ def pixels(image: Image.Image) -> UInt8[np.ndarray, "h w c"]:
 def encode_image(
     page: Page, data: bytes, name: pathlib.Path, *, channels: int
 ) -> tuple[bytes, tuple[int, int]]:
-    """Returns (file contents, (width, height)) of `upright(page)`: `data`, the page's own, if
-    they do.
+    """Returns (file contents, (width, height)) of `upright(page)`.
+
+    The contents are `data`, the page's own file, if that shows the same pixels.
 
     Raises:
       InputError: as `upright`.
@@ -74,9 +75,7 @@ def turned(image: Image.Image) -> Image.Image:
 
 
 def unreadable(image: Image.Image, bits: int, signed: bool) -> str | None:
-    """Returns why the image cannot be shown in 8 bits a channel, as the rest of a line, or
-    None.
-    """
+    """Returns why the image does not fit 8 bits a channel, as the end of a line, or None."""
     if bits > 8:
         return (
             f"has more than 8 bits a channel ({bits}, mode {image.mode}): convert the images "

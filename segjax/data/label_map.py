@@ -20,7 +20,7 @@ _FORMS = "an id, '>127', '>=128', '<10', '<=9', '10-20', 'nonzero' or 'else'"
 
 
 def check_label_map(label_map: Any, num_classes: int) -> None:
-    """Returns nothing where every pair can be read and leads to a class or to 255.
+    """Raises InputError unless every pair can be read and leads to a class or to 255.
 
     Raises:
       InputError: one does not, or takes only ids that earlier pairs take, so never decides.
@@ -74,9 +74,7 @@ def _check_each_decides(label_map: LabelMap) -> None:
 
 
 def _never_decides(pair: tuple[int | str, int], own: set[int], earlier: LabelMap) -> str:
-    """Returns the line that says why a pair, to whose key the ids `own` fit, decides
-    nothing.
-    """
+    """Returns the line on a pair that never decides; `own` are the ids that fit its key."""
     if not own:
         return f"label_map has {pair[0]!r}, which no id fits: write the smaller number first."
     i = min(own)

@@ -80,9 +80,7 @@ def label_pages(
 
 
 def _of_one_file(path: pathlib.Path, found: Iterator[Page], kind: LabelKind) -> Iterator[Label]:
-    """Returns a label a page where pages have a channel a class, or one label of a page a
-    class.
-    """
+    """Yields one label a page of k channels, or one label of k pages."""
     k, gathered = kind.num_classes, []
     for page in found:
         channels = stored_planes(page, path)
@@ -156,9 +154,7 @@ def _class_ids(
 
 
 def stacked(label: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
-    """Returns the planes of a label below each other, as one picture of one channel
-    holds them.
-    """
+    """Returns the planes of a label, one below the other, as one picture of one channel."""
     return label if label.ndim == 2 else np.concatenate(list(np.moveaxis(label, -1, 0)))
 
 

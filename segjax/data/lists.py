@@ -21,8 +21,7 @@ MARKS = {
 def listed(
     path: pathlib.Path, named: Callable[[str], str], *, what: str = "image"
 ) -> list[str]:
-    """Returns the names of a list in their order; `named` makes one of each line that is not
-    empty.
+    """Returns the names of a list in their order; `named` turns each line into a name.
 
     Names are in Unicode's composed form, and have "/" between folders. `what` says in messages
     what they are names of.
@@ -48,8 +47,7 @@ def listed(
 
 
 def listed_stems(path: pathlib.Path) -> list[str]:
-    """Returns the stem of the first path of each line, as the lists of VOC, SBD and CamVid have
-    it.
+    """Returns the stem of the first path of each line, as in the lists of VOC, SBD and CamVid.
 
     Raises:
       InputError: as `listed`.

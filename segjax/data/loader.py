@@ -43,7 +43,7 @@ def batches(
     channels: int | None = None,
     check: CheckExample | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """This process's part of each global batch from `first_step` on, without end.
+    """Yields this process's part of each global batch from `first_step` on, without end.
 
     A batch has `image` b h w c, `label` b h w, `step` int32 b (the step it belongs to), and
     every other array that a transform adds to the example; `name` stays behind. With b =
@@ -119,8 +119,9 @@ def equal_size_batches(
     threads: int = 4,
     check: CheckExample | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Shaped[np.ndarray, "b h w c"], tuple[Example, ...]]]:
-    """Returns (indices, images, examples) of up to `batch_size` examples of one size, each
-    index once.
+    """Yields (indices, images, examples) of up to `batch_size` examples of equal size.
+
+    Each index occurs once.
 
     No image is padded, so its prediction cannot depend on its neighbours in the batch. Batches
     come as they fill up; the last one of each size may be smaller. Memory: at most `batch_size`
@@ -149,8 +150,9 @@ def equal_size_batches(
 
 
 def _leave_ctrl_c_to_the_run(*_) -> None:
-    """Returns a terminal sends Ctrl-C to workers too; the run ends them, once its state is
-    saved.
+    """Ignores Ctrl-C in a worker, which the terminal sends it too.
+
+    The run ends its workers once its state is saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -179,7 +181,7 @@ def _transformed(
     check: CheckExample,
     channels: int | None,
 ) -> Example:
-    """Returns the example as the transforms leave it, which may be what makes it fit."""
+    """Returns the example after the transforms, checked."""
     for transform in transforms:
         example = transform(example, rng)
     check(example, transformed=bool(transforms))
@@ -228,7 +230,7 @@ def _with_step(step: int, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def _closing(pipeline) -> Iterator[dict[str, np.ndarray]]:
-    """Returns the pipeline's batches; its threads and processes end with the generator."""
+    """Yields the pipeline's batches; its threads and processes end with the generator."""
     iterator = iter(pipeline)
     try:
         for batch in iterator:

@@ -52,8 +52,7 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
 
 
 def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]]:
-    """Returns the samples of each channel that a mask stores, as `stored_samples` of a single
-    one.
+    """Returns the samples of each channel that a mask stores, one plane a channel.
 
     Two channels (grey and alpha), three (colours) and four (colours and alpha) of 8 bits are
     planes of their own here, alpha too.
@@ -70,9 +69,7 @@ def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]
 
 
 def largest_sample(page: Page) -> int:
-    """Returns the largest sample that the file of a mask could store; a palette's are 8 bits
-    here.
-    """
+    """Returns the largest sample that a mask's file could store; 255 for a palette."""
     match = _GREY.fullmatch(page.raw)
     return LARGEST[match[1]] if match else 2**page.bits - 1
 
@@ -118,7 +115,7 @@ def _grey_levels(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w
 
 
 def _integers(samples: np.ndarray, page: Page) -> Int[np.ndarray, "h w"]:
-    """As the file's type reads them: Pillow takes 8 bits as unsigned, and 32 as signed."""
+    """Returns the samples in the file's type; Pillow takes 8 bits as unsigned, 32 as signed."""
     if page.bits == 8 and page.signed:
         return samples.view(np.int8)
     if page.bits == 32 and not page.signed:

@@ -17,16 +17,12 @@ def composed(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Returns the name as valid text: bytes of a file's name that are no UTF-8 become
-    escapes.
-    """
+    """Returns the name as valid text: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the file or folder `name` of a folder, whatever the Unicode form of its name on
-    disk.
-    """
+    """Returns the path of `name` in a folder, whatever the Unicode form of the name on disk."""
     path = folder
     for part in pathlib.PurePath(name).parts:
         there = path / part
@@ -38,17 +34,14 @@ def inside(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def near_entry(path: pathlib.Path) -> str:
-    """Returns what lies beside a missing file or folder and nearly has its name, as a clause,
-    or "".
-    """
+    """Returns a clause on the entry whose name is nearest to a missing path's, or ""."""
     others = {name: name for name in _entries(path.parent) if name != path.name}
     found = nearest(path.name, others)
     return f", but there is {path.parent / found[0]} ({found[1]})" if found else ""
 
 
 def nearest(name: str, others: Mapping[str, str]) -> tuple[str, str] | None:
-    """Returns (key, how it differs) of the one of `others` whose value is nearest to `name`, if
-    any is.
+    """Returns (key, how it differs) of the value nearest to `name`, or None.
 
     The values are compared in their composed form: equal but for case and spaces, in another
     folder, longer by an ending, or else alike.

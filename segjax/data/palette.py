@@ -12,8 +12,9 @@ VOID = (224, 224, 192)
 
 
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """Returns PASCAL VOC's table: bits of an id, three at a time, are high bits of red, green,
-    blue.
+    """Returns PASCAL VOC's table.
+
+    Three bits of an id at a time are the high bits of red, green and blue.
 
     >>> voc_palette()[[0, 1, 2, 20, 255]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [0, 64, 128], [224, 224, 192]]
@@ -28,9 +29,7 @@ def voc_palette() -> UInt8[np.ndarray, "256 3"]:
 
 
 def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
-    """Returns the table whose first rows are `colours`; ids after them are black, 255 is
-    `VOID`.
-    """
+    """Returns a table that begins with `colours`; later ids are black, 255 is `VOID`."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     table[IGNORE] = VOID
@@ -38,8 +37,7 @@ def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:
 
 
 def voc_planes(count: int) -> UInt8[np.ndarray, "256 3"]:
-    """Returns VOC's colours for `count` planes: its first one, the background's black, is left
-    out.
+    """Returns VOC's colours for `count` planes, without black, its first.
 
     >>> voc_planes(2)[[0, 1, 255]].tolist()
     [[128, 0, 0], [0, 128, 0], [224, 224, 192]]

@@ -124,8 +124,13 @@ class FileDataset:
         """
         _ = self._records
 
+    @property
+    def prepared_folder(self) -> pathlib.Path:
+        """The dataset's own folder in the cache."""
+        return pathlib.Path(self._records.dataset_info.data_dir)
+
     def check_directory(self) -> None:
-        """Says at once that a directory is needed and not given; no file is read.
+        """Raises InputError if a directory is needed and not given; no file is read.
 
         Raises:
           InputError: as `prepare` would say it.
@@ -148,7 +153,7 @@ class FileDataset:
 
 
 def raise_first(problems: Sequence[str]) -> None:
-    """Returns nothing where there are no problems.
+    """Raises InputError if there are problems: the first one, and how many more there are.
 
     Raises:
       InputError: the first problem, and how many more there are.
@@ -159,7 +164,7 @@ def raise_first(problems: Sequence[str]) -> None:
 
 
 def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
-    """Records by index, from the cache, which is filled first where it has to be.
+    """Returns records by index from the cache, which is filled first if need be.
 
     A record has the encoded `image` and `label` and the `name`, all bytes. Its folder's key are
     VERSION, the recipe, and the files' order, names and contents.
@@ -188,9 +193,7 @@ Digests = Mapping[pathlib.Path, str]
 
 
 def _all_digests(files: Iterable[pathlib.Path], trusted: Digests) -> Digests | None:
-    """Returns those trusted and those read now; None where one cannot be read, as decoding will
-    say.
-    """
+    """Returns the trusted digests and those read now; None if a file cannot be read."""
     try:
         return {**trusted, **digests(path for path in files if path not in trusted)}
     except OSError:
@@ -214,7 +217,7 @@ def _hash(*parts: Any) -> str:
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes encoded examples in their order."""
+    """A writer of encoded examples in their order."""
 
     VERSION = tfds.core.Version(VERSION)
     name = "prepared"
@@ -253,9 +256,7 @@ class _Preparation:
 def _write(
     sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, root: pathlib.Path
 ) -> tuple[pathlib.Path, Digests]:
-    """Returns the prepared folder in `root`, complete, and the files' digests; or an
-    `InputError`.
-    """
+    """Returns the complete prepared folder in `root`, and the files' digests."""
     noted = _Preparation()
     builder = _Builder(_encoded(sources, recipe, noted), partial)
     tfds.disable_progress_bar()
@@ -274,7 +275,7 @@ def _write(
 def _encoded(
     sources: Sequence[Source], recipe: Recipe, noted: _Preparation
 ) -> Iterator[Mapping[str, Any]]:
-    """Returns encoded examples up to the first problem; all files are decoded in any case."""
+    """Yields encoded examples up to the first problem; decodes all files in any case."""
 
     def attempt(source: Source) -> _Encoded | InputError:
         try:

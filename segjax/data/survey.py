@@ -1,7 +1,8 @@
-"""What a dataset's labels and images hold: pixels of each label id, images that occur twice.
+"""What a dataset holds: images and their sizes, pixels of each label id, digests of images.
 
-Of datasets that are prepared from files all examples are read, once: the result lies beside
-them in the cache. Of others a bounded number, spread evenly.
+Of a dataset that is prepared from files every example is read once; the result lies beside the
+prepared files in the cache. Of other datasets a bounded number of examples is read, spread
+evenly.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from segjax.contracts import IGNORE, Dataset
 from segjax.data.checks import CheckExample, checked_example, read_example
 from segjax.data.prepare import FileDataset
 
-FILE = "survey2.json"
+FILE = "survey3.json"
 """Raise its number when anything is counted or digested differently."""
 
 MOST, SECONDS = 200, 20.0
@@ -47,11 +48,13 @@ class Survey:
         {class: those of its own that are 1}, and those that are 0 by `OUTSIDE`.
       images: (digest of the image, name) of each example that was read.
       total: how many examples the dataset has.
+      shapes: {(height, width, channels): examples that were read}.
     """
 
     pixels: Mapping[int, int]
     images: tuple[tuple[str, str], ...]
     total: int
+    shapes: Mapping[tuple[int, int, int], int] = dataclasses.field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -83,8 +86,7 @@ def survey(
     seconds: float = SECONDS,
     check: CheckExample | None = None,
 ) -> Survey:
-    """Returns what a prepared dataset holds; of one without files at most so many examples are
-    read.
+    """Returns what a dataset holds: all of it if it is prepared from files, else up to `most`.
 
     Where reading takes longer than `seconds`, what was read by then must do; one part at least
     is read. `title` names the dataset where it takes long. `check` is held against what is
@@ -110,6 +112,7 @@ class _Look(NamedTuple):
 
     pixels: Mapping[int, int]
     image: tuple[str, str]
+    shape: tuple[int, int, int]
 
 
 def _looked_at(example: Mapping[str, Any]) -> _Look:
@@ -118,7 +121,9 @@ def _looked_at(example: Mapping[str, Any]) -> _Look:
     # One digest for all datasets: of the pixels, however they are stored.
     pixels = image.astype(image.dtype.newbyteorder("="), copy=False)
     digest = _digest(about, np.ascontiguousarray(pixels).tobytes())
-    return _Look(_counts(example["label"]), (digest, str(example["name"])))
+    height, width, channels = image.shape if image.ndim == 3 else (*image.shape[:2], 1)
+    named = digest, str(example["name"])
+    return _Look(_counts(example["label"]), named, (height, width, channels))
 
 
 def _is_float(array: np.ndarray) -> bool:
@@ -159,39 +164,46 @@ def _spread(look: Callable, indices: list[int], seconds: float) -> Iterator[_Loo
 
 
 def _gathered(looks: Iterable[_Look], total: int) -> Survey:
-    pixels, images = Counter(), []
+    pixels, images, shapes = Counter(), [], Counter()
     for look in looks:
         pixels.update(look.pixels)
         images.append(look.image)
-    return Survey(dict(sorted(pixels.items())), tuple(images), total)
+        shapes[look.shape] += 1
+    return Survey(
+        dict(sorted(pixels.items())), tuple(images), total, dict(sorted(shapes.items()))
+    )
 
 
 def _of_files(dataset: FileDataset) -> Survey:
-    """From the file beside the prepared examples, which is written where there is none."""
+    """Returns what the file beside the prepared examples says, which is written if missing."""
     records = dataset._records
-    path = pathlib.Path(records.dataset_info.data_dir) / FILE
+    path = dataset.prepared_folder / FILE
     if (kept := _kept(path, len(records))) is not None:
         return kept
 
     look = lambda index: _looked_at(dataset[index])
     found = _gathered(_spread(look, list(range(len(records))), float("inf")), len(records))
-    _write(path, json.dumps({"pixels": found.pixels, "images": found.images}))
+    shapes = [[*shape, count] for shape, count in found.shapes.items()]
+    text = json.dumps({"pixels": found.pixels, "images": found.images, "shapes": shapes})
+    _write(path, text)
     return found
 
 
 def _kept(path: pathlib.Path, total: int) -> Survey | None:
-    """From a file that `_of_files` wrote; None where it is missing, or not of all examples."""
+    """Returns what `_of_files` wrote; None where the file is missing, broken or incomplete."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         pixels = {int(key): count for key, count in found["pixels"].items()}
         images = tuple((digest, name) for digest, name in found["images"])
+        shapes = {(h, w, c): count for h, w, c, count in found["shapes"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    counts_are_sound = all(type(count) is int and count > 0 for count in pixels.values())
+    counts = [*pixels.values(), *shapes.values(), *(n for shape in shapes for n in shape)]
+    counts_are_sound = all(type(count) is int and count > 0 for count in counts)
     texts = all(isinstance(text, str) for image in images for text in image)
     if not counts_are_sound or not texts or len(images) != total or (total and not pixels):
         return None
-    return Survey(pixels, images, total)
+    return Survey(pixels, images, total, shapes) if sum(shapes.values()) == total else None
 
 
 def _write(path: pathlib.Path, text: str) -> None:

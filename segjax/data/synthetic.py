@@ -58,7 +58,7 @@ class Synthetic:
         return 3
 
     def prepare(self) -> None:
-        """Returns nothing to find: images are drawn when asked for."""
+        """Does nothing: images are drawn when they are asked for."""
 
     def __len__(self) -> int:
         return COUNTS[self.split] if self.count is None else self.count
@@ -99,9 +99,7 @@ def _draw(
 def _free_circle(
     rng: np.random.Generator, circles: Float64[np.ndarray, "n 3"], size: int
 ) -> Float64[np.ndarray, "3"]:
-    """Returns (y, x, radius) of a shape that mostly overlaps others a little, and rarely hides
-    them.
-    """
+    """Returns (y, x, radius) of a shape that overlaps others a little and rarely hides them."""
     radius = size * rng.uniform(0.14, 0.23)
     centers = rng.uniform(0.8 * radius, size - 0.8 * radius, size=(8, 2))
     distances = np.linalg.norm(centers[:, None] - circles[:, :2], axis=-1)
@@ -127,7 +125,7 @@ def _texture(
 
 
 def _inside(kind: str, box, center, radius: float, angle: float) -> Bool[np.ndarray, "h w"]:
-    """True at the pixels of `box` that lie inside the shape, turned by `angle` radians."""
+    """Returns True at the pixels of `box` inside the shape, turned by `angle` radians."""
     y = ((np.arange(box[0].start, box[0].stop) - center[0]) / radius)[:, None]
     x = ((np.arange(box[1].start, box[1].stop) - center[1]) / radius)[None, :]
     u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x

@@ -121,8 +121,7 @@ class VOC(FileDataset):
 def downloaded(
     url: str, *, checksums: dict[str, tuple[int, str]] | None = None
 ) -> pathlib.Path:
-    """Returns the folder `VOC2012` of the archive at `url`, fetched and unpacked into the cache
-    once.
+    """Returns the folder `VOC2012`; fetches the archive at `url` into the cache once.
 
     Args:
       url: of a tar file with VOCdevkit/VOC2012 inside.

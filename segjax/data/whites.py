@@ -35,15 +35,14 @@ class Found:
     def of(
         cls, path: pathlib.Path, ids: Sequence[int], classes: Sequence[int], *, largest: int
     ) -> "Found":
-        """From all ids in rising order, and their classes: of many ids, a few will do."""
+        """Returns what is noted of a mask's ids, given in rising order, and their classes."""
         few = (*ids[:3], *(i for i in ids[3:] if i == 255))
         made = frozenset(c for i, c in zip(ids, classes, strict=True) if i != 0)
         return cls(path, few, made, largest)
 
 
 def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
-    """Returns the line that says so where some masks store white as 1 and others as 255, or
-    None.
+    """Returns a line if some masks store white as 1 and others as 255, else None.
 
     White is 1, 255, 65535 or the largest sample of 2 or 4 bits, alone beside 0; where the label
     map makes a class of 255, that is white beside grey levels too. Two whites that become
@@ -97,9 +96,7 @@ def _emptied(masks: Sequence[Found], label_map: LabelMap) -> str | None:
 
 
 def _is_threshold(label_map: LabelMap) -> bool:
-    """Returns whether a range decides on 1, or a list of single ids that is a range written
-    out.
-    """
+    """Returns whether a range decides on 1, or a list of ids that spells out a range."""
     if len(label_map) > MOST_NAMES and not any(isinstance(key, str) for key, _ in label_map):
         classes = [c for c in classes_of(range(256), label_map) if c != IGNORE]
         return sum(one != other for one, other in pairwise(classes)) == 1

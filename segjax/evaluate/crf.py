@@ -63,7 +63,11 @@ class _Refined(Eager):
         self._crf = crf
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """Returns the number of classes of the inner predictor, if the kernels fit it."""
+        """Returns the number of classes of the inner predictor, if the kernels fit it.
+
+        Raises:
+          InputError: the images are not uint8, or a kernel does not fit images or classes.
+        """
         if images.dtype != np.uint8:
             raise InputError(
                 f"The CRF compares colours of 0 … 255, and the images are {images.dtype}; "

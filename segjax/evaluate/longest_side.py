@@ -34,6 +34,9 @@ class LongestSide:
 
     It comes last. It does not change smaller images. `segjax.predict --side` and the local page
     use it, so their masks are equal.
+
+    Raises:
+      InputError: `side` is not a whole number of at least 1.
     """
 
     side: int = 1024

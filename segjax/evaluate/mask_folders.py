@@ -12,10 +12,11 @@ from jaxtyping import Int64, Integer
 from segjax import metrics
 from segjax.contracts import IGNORE
 from segjax.data.decode import DEFAULT_LIMIT, Limit, pages
-from segjax.data.files import LOSSY, MASKS, by_stem, members
+from segjax.data.file_pattern import FilePattern
+from segjax.data.files import LOSSY, MASKS, by_stem, members, relative_stem
 from segjax.data.label_map import LabelMap, check_label_map, classes_of
 from segjax.data.masks import stored_samples
-from segjax.data.names import composed, near_entry, nearest
+from segjax.data.names import near_entry, nearest
 from segjax.errors import InputError, first_of
 
 MOST_CLASSES = 4096
@@ -114,61 +115,78 @@ def score_folders(
 ) -> MaskScores:
     """Returns the scores of a folder of predicted masks against a folder of true ones.
 
-    Masks belong together by their path below the folder, without its suffix. `options` are
-    those of `score_pairs`.
+    `options` are those of `score_pairs`.
 
     Raises:
       InputError: as `pair_masks` and `score_pairs`.
     """
-    pairs, _ = pair_masks(pathlib.Path(truth), pathlib.Path(prediction))
+    pairs, _ = pair_masks(truth, prediction)
     return score_pairs(pairs, **options)
 
 
 def pair_masks(
-    truth: pathlib.Path, prediction: pathlib.Path
+    truth: str | pathlib.Path, prediction: str | pathlib.Path
 ) -> tuple[list[MaskPair], list[pathlib.Path]]:
     """Returns the pairs in order of their names, and the predictions that have no truth.
+
+    Masks belong together by their path below the folder, without its suffix. Where names
+    differ, a pattern says so: "gtFine/{stem}_labelTrainIds.png".
 
     Raises:
       InputError: a folder is missing, there is no true mask, or one has no prediction.
     """
-    for folder in (truth, prediction):
-        if not folder.is_dir():
-            raise InputError(
-                f"There is no folder {folder}{near_entry(folder)}; check the path."
-            )
-    true_masks, predicted = by_stem(truth, MASKS), by_stem(prediction, MASKS)
+    true_masks, predicted = _masks(truth), _masks(prediction)
     if not true_masks:
-        raise InputError(
-            f"The folder {truth} holds no mask ({' '.join(MASKS)}); check the path."
-        )
+        raise InputError(f"{truth} holds no mask ({' '.join(MASKS)}); check the path.")
     if missing := sorted(true_masks.keys() - predicted.keys()):
         raise InputError(_missing(missing, true_masks, predicted, prediction))
     pairs = [MaskPair(name, true_masks[name], predicted[name]) for name in sorted(true_masks)]
     return pairs, [predicted[name] for name in sorted(predicted.keys() - true_masks.keys())]
 
 
+def _masks(given: str | pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the masks of a folder, or of a pattern of names, by the stem of their image."""
+    pattern = _pattern(given)
+    folder = pathlib.Path(pattern.folder)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}{near_entry(folder)}; check the path.")
+    found = by_stem(folder, pattern.suffixes, fits=lambda name: pattern.stem(name) is not None)
+    return {str(pattern.stem(name)): path for name, path in found.items()}
+
+
+def _pattern(given: str | pathlib.Path) -> FilePattern:
+    text = pathlib.PurePath(given).as_posix()
+    if "{stem" in text:
+        return FilePattern.of(text, MASKS, field="mask")
+    return FilePattern(text, suffixes=MASKS)
+
+
 def _missing(
     names: Sequence[str],
     truth: dict[str, pathlib.Path],
     predicted: dict[str, pathlib.Path],
-    folder: pathlib.Path,
+    where: str | pathlib.Path,
 ) -> str:
     """Returns the line that names true masks without a prediction, and what lies near."""
-    others = {
-        composed(path.relative_to(folder).with_suffix("").as_posix()): path
-        for path in members(folder, LOSSY)
-    }
-    free = {str(path): name for name, path in predicted.items() if name not in truth}
-    if names[0] in others:
-        near = f"; {others[names[0]].name} is compressed with loss, which changes ids: use PNG"
-    elif found := nearest(names[0], free):
-        near = f"; there is {found[0]} ({found[1]}), but names must be equal"
+    pattern = _pattern(where)
+    folder = pathlib.Path(pattern.folder)
+    wanted = pattern.name(names[0])
+    others = {relative_stem(path, folder): path for path in members(folder, LOSSY)}
+    free = {str(path): relative_stem(path, folder) for path in members(folder, MASKS)}
+    used = {str(path) for name, path in predicted.items() if name in truth}
+    near = nearest(wanted, {path: name for path, name in free.items() if path not in used})
+    if wanted in others:
+        hint = f"; {others[wanted].name} is compressed with loss, which changes ids: use PNG"
+    elif near:
+        hint = (
+            f'; there is {near[0]} ({near[1]}): a pattern such as "{folder}/{{stem}}_pred.png" '
+            "says how names differ"
+        )
     else:
-        near = ""
+        hint = ""
     return (
-        f"{folder} has no prediction for {len(names)} of {len(truth)} masks: "
-        f"{first_of(names, most=4)}{near}. Add them, or move their truth away."
+        f"{where} has no prediction for {len(names)} of {len(truth)} masks: "
+        f"{first_of(names, most=4)}{hint}. Add them, or move their truth away."
     )
 
 

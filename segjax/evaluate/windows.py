@@ -36,6 +36,9 @@ class SlidingWindow:
       batch_size: windows that go through the network together.
       memory: MiB that the windows' sums may take on the host; wider images are predicted in
         vertical stripes. The outputs of one batch, size² · k floats a window, are extra.
+
+    Raises:
+      InputError: a number is below 1, windows would leave gaps, or `blend` is another word.
     """
 
     size: int = 513
@@ -100,7 +103,10 @@ class OverlapTile:
     Attributes:
       size: the least number of output pixels along a side of a tile.
       batch_size: tiles that go through the network together.
-      memory: as `SlidingWindow`'s.
+      memory: as in `SlidingWindow`.
+
+    Raises:
+      InputError: a number is below 1.
     """
 
     size: int = 388
@@ -164,6 +170,9 @@ class PadToMultiple:
     Images of similar sizes then share a compiled program. The padding changes the output: on
     drawn shapes of 57 × 51 pixels, padded to 64 × 64, the quickstart's U-Net changes 7.7 % of
     the pixels (mIoU 0.782 to 0.762). Do not publish scores that were computed with it.
+
+    Raises:
+      InputError: `multiple` is not a whole number of at least 1.
     """
 
     multiple: int = 64

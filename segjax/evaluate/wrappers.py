@@ -45,6 +45,9 @@ class MultiScale:
     "max" takes the element-wise maximum, as DeepLab v1 and v2, and divides by its sum, which
     changes no class. Sides become max(1, round(side · scale)). Interpolation is bilinear
     without antialiasing; integer images are rounded, so that their dtype does not change.
+
+    Raises:
+      InputError: `scales` is not a tuple of numbers above 0, or `combine` is another word.
     """
 
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)

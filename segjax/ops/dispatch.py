@@ -55,15 +55,14 @@ def on_cpu() -> bool:
 
 
 def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
-    """Returns a decorator that compiles an operation as a whole where nothing is traced yet.
+    """Returns a decorator that compiles an operation as one program outside a trace.
 
-    Outside `jit`, JAX compiles each primitive by itself, and a fast form has dozens: the first
+    Outside `jit`, JAX compiles each primitive separately, and a fast form has dozens: the first
     eager `model.init` of a large network would compile hundreds of programs. Inside a trace
-    (`jit`, `grad`, an export) and under `plain()` the operation is what it would be without the
-    decorator, to the bit.
+    (`jit`, `grad`, an export) and under `plain()` the decorator changes nothing, not one bit.
 
     Args:
-      static: names of the parameters that are no arrays.
+      static: names of the parameters that are not arrays.
     """
 
     def decorate(operation: Callable) -> Callable:

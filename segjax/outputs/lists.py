@@ -129,9 +129,7 @@ def write_lists(
 
 
 def _written(path: pathlib.Path) -> TextIO:
-    """Returns a UTF-8 file to write; bytes of names that are not text are written as
-    escapes.
-    """
+    """Returns a UTF-8 file to write; bytes that are not text are written as escapes."""
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 

@@ -35,8 +35,7 @@ TOLERANCE = 1.0
 
 
 def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> list[Output]:
-    """Returns the kinds of files that the command's options ask for; the mask is always the
-    first.
+    """Returns the kinds of files that the options ask for; the mask is always first.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
@@ -78,7 +77,7 @@ def asked_lists(
 def kept_outputs(
     options: argparse.Namespace, class_names: Sequence[str], *, overlap: bool = False
 ) -> list[Output]:
-    """Returns the pictures of some classes before another background that the options ask for.
+    """Returns the outputs that change the background behind the classes of `--keep`.
 
     Of classes that `overlap`, one is kept: by itself, its probability is the foreground's.
 
@@ -87,9 +86,7 @@ def kept_outputs(
     """
     if options.blur is None and options.background is None and not options.cut_out:
         if options.keep is not None:
-            raise InputError(
-                "--keep names what --blur, --background or --cut-out keep; give one."
-            )
+            raise InputError("--keep needs --blur, --background or --cut-out; add one of them.")
         return []
     alone = overlap and len(class_names) == 1 and options.keep is None
     kept = (0,) if alone else _kept_classes(class_names, options.keep)
@@ -120,7 +117,7 @@ def _tolerance(options: argparse.Namespace) -> float:
         return TOLERANCE
     if not (options.coco or options.labelme):
         raise InputError(
-            "--tolerance simplifies the polygons of --coco or --labelme; give one."
+            "--tolerance is for the polygons of --coco or --labelme; add one of them."
         )
     pixels = _number(options.tolerance, "--tolerance", "a number of pixels, 0 or more")
     if pixels < 0:
@@ -146,7 +143,7 @@ def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tu
         background = _background_class(class_names)
         if background is None:
             raise InputError(
-                f"No class is called {BACKGROUND}: say by --keep which ones to keep, of "
+                f"There is no class {BACKGROUND}; name the classes to keep with --keep, from "
                 f"{_listed(class_names)}."
             )
         return tuple(index for index in range(len(class_names)) if index != background)
@@ -157,9 +154,7 @@ def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tu
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:
-    """Returns the class names in one `--keep`: itself, if a class is called so, or a list as in
-    CSV.
-    """
+    """Returns the class names in one `--keep`: one name, or several as in CSV."""
     if composed(text) in known:
         return [composed(text)]
     try:
@@ -187,9 +182,7 @@ def _known(name: str, known: Collection[str]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Returns names as `--keep` takes them, with quotation marks where one holds a comma or
-    such.
-    """
+    """Returns names as `--keep` takes them, in quotation marks where needed."""
 
     def field(name: str) -> str:
         text = io.StringIO()
@@ -215,7 +208,7 @@ def _background(kept: tuple[int, ...], given: str) -> Background:
         colour = ImageColor.getrgb(given)[:3]
     except ValueError:
         raise InputError(
-            f"--background {given} is no file, and no colour such as white, '#20a0ff' or "
+            f"--background {given} is neither a file nor a colour such as white, '#20a0ff' or "
             "'rgb(32, 160, 255)'."
         ) from None
     return Background(kept, (given, ""), np.array(colour, np.uint8).reshape(1, 1, 3))

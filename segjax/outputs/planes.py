@@ -87,8 +87,8 @@ def asked_plane_outputs(
     for option in REFUSED:
         if getattr(options, option) not in (None, False):
             raise InputError(
-                f"--{option} is made of one mask in which classes exclude one another, and "
-                "those of this run may overlap: leave it out, and use the masks of each class."
+                f"--{option} needs mutually exclusive classes, but those of this run may "
+                "overlap: leave it out, and use the mask of each class."
             )
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
     # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.

@@ -35,13 +35,13 @@ def report(
         images = [_told(entry) for entry in entries]
         print(json.dumps({**about, "counts": counts, "images": images}))
     else:
-        there = f", {skipped} of them were there already" if skipped else ""
+        there = f", {skipped} of them already there" if skipped else ""
         print(f"{masks} mask{'s' * (masks != 1)} of {weights} in {out}{there}")
     if kept:
         more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
         print(
-            f"predict: changed since they were written, so kept and not made anew: "
-            f"{', '.join(map(str, kept[:3]))}{more}; move them away to have them made.",
+            f"predict: not overwritten, because you changed them: "
+            f"{', '.join(map(str, kept[:3]))}{more}; move them away to make them again.",
             file=sys.stderr,
         )
     for error in failed[1:]:

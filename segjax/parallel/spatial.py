@@ -120,7 +120,11 @@ def _placing(mesh: Mesh) -> Iterator[None]:
 
 
 def devices_per_image(split: tuple[int, int]) -> int:
-    """Returns the number of devices that share an image; a process has whole groups of them."""
+    """Returns the number of devices that share an image; a process has whole groups of them.
+
+    Raises:
+      InputError: the devices of a process cannot be grouped by `split`.
+    """
     parts, count = split[0] * split[1], jax.local_device_count()
     if min(split) < 1 or count % parts:
         raise InputError(

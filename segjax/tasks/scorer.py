@@ -48,7 +48,7 @@ class Scorer:
         self._dataset, self._batch_size = dataset, batch_size
 
     def predictions(self, variables: Variables, images: np.ndarray) -> Any:
-        """For each of the images b h w c of one size what the task's metric takes."""
+        """Returns for each image of b h w c what the task's metric takes."""
         return self._task.predict(self._predictor, variables, images)
 
     def __call__(
@@ -145,8 +145,7 @@ def evaluate(
 
 
 def plain(value: Any) -> Any:
-    """Returns a value as JSON can write it: NumPy's as Python's, and None for what is not
-    finite.
+    """Returns a value as JSON can hold it: NumPy's as Python's, None if it is not finite.
 
     >>> plain({"a": np.int64(3), "b": np.array([0.5, np.nan]), "c": float("inf")})
     {'a': 3, 'b': [0.5, None], 'c': None}

@@ -91,9 +91,7 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
 
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
-    """Returns each shown image with its truth and the prediction of each variant's
-    first run.
-    """
+    """Returns each shown image with its truth and one prediction of each variant."""
     firsts = [group[0] for group in _by_variant(runs)]
     return (
         [_image(index, firsts) for index in shown_images(firsts[0].experiment)]

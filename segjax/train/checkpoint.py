@@ -103,9 +103,7 @@ class Checkpoints:
             raise self._failed(failure) from failure
 
     def is_scored(self, step: int) -> bool:
-        """Returns whether the checkpoint of a step was saved with the score of its
-        evaluation.
-        """
+        """Returns whether the checkpoint of a step has an evaluation's score."""
         return self._manager.metrics(step) is not None
 
     def add_score(self, state: TrainState, *, score: Mapping[str, float]) -> None:
@@ -141,11 +139,11 @@ class Checkpoints:
         whole = ", ".join(map(str, self.steps)) or "none"
         return RunError(
             f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. Make room there "
-            f"and run the same command again; it goes on from what was saved whole ({whole})."
+            f"and run the same command again to resume. Complete checkpoints: {whole}."
         )
 
     def check(self, template: TrainState) -> None:
-        """Returns nothing when the latest state, if there is one, has the shapes of `template`.
+        """Raises InputError unless the latest state has the shapes of `template`.
 
         Raises:
           InputError: it has other parameters or shapes; the first is named.
@@ -155,9 +153,7 @@ class Checkpoints:
             check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
 
     def restore(self, template: TrainState) -> TrainState | None:
-        """Returns the latest state, in the shape of `template`; None where there is
-        none yet.
-        """
+        """Returns the latest state, in the shape of `template`, or None."""
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -221,14 +217,12 @@ def _key(key: Any) -> str:
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
-    """Returns whether a run can go on in this folder."""
+    """Returns whether a run can resume in this folder."""
     return last_step(workdir) is not None
 
 
 def last_step(workdir: pathlib.Path) -> int | None:
-    """Returns the step of the latest whole checkpoint in a run's folder; None where there is
-    none.
-    """
+    """Returns the step of the latest complete checkpoint in a run's folder, or None."""
     names = [path.name for path in (workdir / FOLDER).glob("*") if path.name.isdigit()]
     return max(map(int, names), default=None)
 
@@ -236,7 +230,7 @@ def last_step(workdir: pathlib.Path) -> int | None:
 def check_same_shapes(
     saved: Mapping[str, tuple], wanted: Mapping[str, tuple], where: str
 ) -> None:
-    """Returns nothing when both have the same arrays.
+    """Raises InputError unless both have the same arrays.
 
     Raises:
       InputError: names the first array that is missing, unexpected or of another shape.

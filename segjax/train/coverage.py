@@ -1,7 +1,7 @@
-"""What a run's data leave out or hold twice, said before its first step.
+"""What a run's data hold, leave out or hold twice: said before the first step.
 
-What its task finds missing in them, and evaluation on the images of training: both give
-numbers that look like results.
+Classes that never occur, and evaluation on the images of training, give numbers that look like
+results.
 """
 
 import dataclasses
@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from segjax.announce import announced
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import first_of
 from segjax.experiment import Experiment
-from segjax.parallel.cluster import is_alone
+from segjax.parallel.cluster import is_alone, is_main
+from segjax.report.data_sheet import write_data_sheet
+from segjax.report.data_table import data_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,17 +25,19 @@ class Coverage:
     """What was found of a run's data.
 
     Attributes:
-      lines: what a user should read before the run begins.
+      summary: a table of images, sizes and classes, and where the contact sheets are.
+      lines: warnings that a user should read before the run begins.
       trained_on: images of the evaluation data that are training images too, among those
         looked at; None where this is not known.
     """
 
+    summary: str
     lines: tuple[str, ...]
     trained_on: int | None
 
 
 def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
-    """Looks at the prepared datasets of these fields, "train_data" and "eval_data".
+    """Returns what the prepared datasets of these fields, "train_data" and "eval_data", hold.
 
     Raises:
       InputError: every pixel of a dataset is ignored, or an example cannot be used.
@@ -47,15 +52,28 @@ def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
         found[field] = survey(data, title=field, seconds=seconds, check=check)
         lines += task.coverage(data, found[field], field=field, transformed=transformed)
     trained_on, more = _trained_on(experiment, found)
-    return Coverage(tuple(f"warning: {line}" for line in (*lines, *more)), trained_on)
+    warnings = tuple(f"warning: {line}" for line in (*lines, *more))
+    return Coverage(_summary(experiment, found), warnings, trained_on)
+
+
+def _summary(experiment: Experiment, found: Mapping[str, Survey]) -> str:
+    """Returns the table of the datasets, and a line for each contact sheet.
+
+    The main process alone writes the sheets.
+    """
+    datasets = {field: getattr(experiment, field) for field in found}
+    lines = [data_table({field: (datasets[field], found[field]) for field in found})]
+    if is_main():
+        with announced("Drawing contact sheets", after=1):
+            sheets = {field: write_data_sheet(data) for field, data in datasets.items()}
+        lines += [f"{field} on one page: {path}" for field, path in sheets.items() if path]
+    return "\n".join(lines)
 
 
 def _trained_on(
     experiment: Experiment, found: Mapping[str, Survey]
 ) -> tuple[int | None, list[str]]:
-    """Returns how many images of the evaluation data are training images, and the line about
-    them.
-    """
+    """Returns how many evaluation images are training images, and a line on them."""
     evaluated = found.get("eval_data")
     if evaluated is None:
         return None, []
@@ -86,9 +104,7 @@ def _trained_on(
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Returns whether both are one dataset; what compares element by element is not known to
-    be.
-    """
+    """Returns whether both are one dataset; False where that cannot be told."""
     try:
         same = one is other or (type(one) is type(other) and one == other)
     except ValueError:
@@ -103,8 +119,7 @@ def uncounted_batches(
     *,
     most: int,
 ) -> str | None:
-    """Returns the line about training that begins with nothing that counts; None where
-    something does.
+    """Returns a line if the first `most` batches hold nothing that counts, else None.
 
     `more` gives one further batch, up to `most` are looked at in all; `counts` says whether a
     batch adds to the loss.

@@ -30,7 +30,7 @@ def evaluate_run(
     table: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
-    """Returns scores a checkpoint of a run and writes its results again; nothing is trained.
+    """Evaluates a checkpoint of a run and writes its results again; trains nothing.
 
     Args:
       run: the run.
@@ -57,13 +57,13 @@ def evaluate_run(
 
 
 def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:
-    """Returns how many images of the evaluation data are training images; None if not known.
+    """Returns how many evaluation images are training images; None if not known.
 
-    `note` takes the warnings about the data.
+    `note` takes the lines about the data.
     """
     check_data(experiment, "eval_data")
     found = data_coverage(experiment, "eval_data")
-    for line in found.lines:
+    for line in (found.summary, *found.lines):
         note(line)
     return found.trained_on
 
@@ -93,7 +93,7 @@ def save_evaluation(
     scored: Scored | None = None,
     stages: Sequence[tuple[str, Experiment]] = (),
 ) -> None:
-    """Returns scores the variables of a step and writes the run's results.
+    """Evaluates the variables of a step and writes the run's results.
 
     Args:
       run: the run.

@@ -35,7 +35,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 class RunLog:
-    """Writes rows of numbers by step; use it in a `with` block.
+    """A writer of rows of numbers by step, for a `with` block.
 
     Rows beyond the step where a run goes on are dropped, from the events too: these are
     written anew from the rows.
@@ -65,7 +65,7 @@ class RunLog:
                 file.close()
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Appends one row; it is on its way to the disk when this returns.
+        """Appends one row and flushes it.
 
         Raises:
           RunError: there is no room for it.
@@ -78,7 +78,7 @@ class RunLog:
         except OSError as error:
             raise RunError(
                 f"Writing {self._file.name} failed: {error.strerror}. Make room there and run "
-                "the same command again; it goes on from the last checkpoint."
+                "the same command again; it resumes from the last checkpoint."
             ) from error
 
     def _add_event(self, event: Event) -> None:

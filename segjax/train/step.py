@@ -53,7 +53,7 @@ def make_train_step(
     ema: float | None = None,
     seed: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """`step(state, batch) → (state, metrics)`, to be run by `over_devices`.
+    """Returns `step(state, batch) → (state, metrics)`, to be run by `over_devices`.
 
     Each loss term is psum(total) / psum(weight). The weights do not depend on the parameters:
     they are added up first, and the pull-back of the local totals is called with 1 / weight, so

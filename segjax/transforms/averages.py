@@ -8,8 +8,7 @@ EXACT = 2**24
 
 
 def as_dtype(averages: Shaped[np.ndarray, "..."], dtype: np.dtype) -> Shaped[np.ndarray, "..."]:
-    """Returns the averages in a dtype: rounded for integers and booleans, which a cast would
-    cut.
+    """Returns the averages in a dtype: rounded for integers and booleans.
 
     >>> as_dtype(np.array([0.3, 0.7]), np.dtype(bool)).tolist()
     [False, True]

@@ -54,9 +54,7 @@ def gaussian(sigma: float, reach: int) -> Float64[np.ndarray, "n"]:
 def blur(
     image: Shaped[np.ndarray, "h w c"], weights: Float64[np.ndarray, "n"]
 ) -> Shaped[np.ndarray, "h w c"]:
-    """Returns the image in its own dtype, smoothed by an odd number of weights along
-    both axes.
-    """
+    """Returns the image smoothed by an odd number of weights along both axes, in its dtype."""
     reach = len(weights) // 2
     h, w, _ = image.shape
     around = ((reach, reach), (reach, reach), (0, 0))

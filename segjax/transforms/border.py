@@ -135,9 +135,7 @@ _NONE = 1 << 62
 def _spread(
     first: Int64[np.ndarray, "h w"], second: Int64[np.ndarray, "h w"], reach: int
 ) -> tuple[Int64[np.ndarray, "h w"], Int64[np.ndarray, "h w"]]:
-    """Returns the smallest key and that of another component, over all rows, each at its
-    distance.
-    """
+    """Returns the smallest key and that of another component over all rows, with distances."""
     h = len(first)
     first, second = (
         np.pad(keys, ((reach, reach), (0, 0)), constant_values=_NONE)

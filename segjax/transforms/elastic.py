@@ -63,8 +63,7 @@ def deform(example: Example, vectors: Float64[np.ndarray, "2 g g"]) -> Example:
 
 
 def cubic_weights(nodes: int, size: int) -> Float64[np.ndarray, "size nodes"]:
-    """Returns how much each of `nodes`, spread over 0 … size − 1, counts at each pixel; rows
-    sum to 1.
+    """Returns the weights of `nodes`, spread over 0 … size − 1, at each pixel; rows sum to 1.
 
     Keys' cubic convolution with a = −1/2: it meets the nodes and has a continuous slope. Beyond
     the first and the last node their values go on.

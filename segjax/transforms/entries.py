@@ -134,8 +134,7 @@ def unmoved(
     fill: float | tuple[float, ...] | None = None,
     knows_places: bool = True,
 ) -> Example:
-    """Returns a new example whose pixels stay, where a random number keeps the transform `by`
-    from it.
+    """Returns a new example with the same pixels, where chance skips the transform `by`.
 
     It is refused where `move` would refuse it, and points and boxes outside are dropped as
     there: neither hangs on a random number.
@@ -186,8 +185,7 @@ def move(example: Example, motion: Motion) -> Example:
 def change_images(
     example: Example, change: Callable[[np.ndarray], np.ndarray], *, by: str
 ) -> Example:
-    """Returns a new example with other colours in `image` and in whatever is declared
-    `Image()`.
+    """Returns a new example with `image` and everything declared `Image()` recoloured.
 
     Raises:
       InputError: an entry has no kind, so that it might be an image, or is not of its kind.

@@ -19,8 +19,7 @@ MEAN_GREY = 117
 def fill_for(
     image: Shaped[np.ndarray, "h w c"], fill: float | tuple[float, ...], *, name: str
 ) -> float | tuple[float, ...]:
-    """Returns `fill` as it is; where it is the default, that colour in the image's channels and
-    units.
+    """Returns `fill`, or the default colour in the image's channels and units.
 
     Raises:
       InputError: `fill` has neither one number nor as many as the image has channels; the line
@@ -49,7 +48,7 @@ def ignored_value(dtype: np.dtype) -> float:
 
 
 def check_number_or_colour(name: str, fill: Any) -> None:
-    """Returns nothing where `fill` is a real number or a tuple of them.
+    """Raises InputError unless `fill` is a real number or a tuple of them.
 
     Raises:
       InputError: it is not; the line says that `name` has it.
@@ -62,7 +61,7 @@ def check_number_or_colour(name: str, fill: Any) -> None:
 
 
 def check_fill(what: str, dtype: Any, fill: float) -> None:
-    """Returns nothing where arrays of the dtype can hold `fill`.
+    """Raises InputError unless arrays of the dtype can hold `fill`.
 
     Raises:
       InputError: they cannot; the line calls the array `what`.

@@ -73,6 +73,30 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class ShrinkTo:
+    """Examples whose longer side exceeds `side` pixels become smaller, to that side.
+
+    Height and width keep their ratio; smaller examples stay as they are. The predictor of
+    `segjax.evaluate.longest_side.LongestSide(side)` shrinks images to the same size.
+    """
+
+    side: int
+
+    def __post_init__(self):
+        if not isinstance(self.side, int) or isinstance(self.side, bool) or self.side < 1:
+            raise InputError(f"ShrinkTo needs a whole number of pixels, got {self.side!r}.")
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        """Returns the example, its longer side at most `side`."""
+        h, w = size_of(example, by="ShrinkTo")
+        scale = self.side / max(h, w)
+        if scale >= 1:
+            return example
+        size = max(1, round(h * scale)), max(1, round(w * scale))
+        return _resized(example, size, by="ShrinkTo")
+
+
+@dataclass(frozen=True)
 class RandomCrop:
     """A window of `size` ((height, width), or one number for a square) at a random place.
 
@@ -232,9 +256,7 @@ def resize_with_pillow(
 def resize_nearest(
     label: Shaped[np.ndarray, "h w ..."], h: int, w: int
 ) -> Shaped[np.ndarray, "h2 w2 ..."]:
-    """Returns the label at h × w: each pixel is the old one under its centre (half-pixel
-    centres).
-    """
+    """Returns the label at h × w: each pixel takes the old one under its centre."""
     y, x = (
         (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip((h, w), label.shape[:2], strict=True)
@@ -243,9 +265,7 @@ def resize_nearest(
 
 
 def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
-    """Returns rows from `top` and columns from `left`, h × w; `fill` where the plane
-    has none.
-    """
+    """Returns h rows from `top` and w columns from `left`; `fill` outside the plane."""
     rows, columns = plane.shape[:2]
     y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
     if (y1 - y0, x1 - x0) == (h, w):
@@ -277,9 +297,7 @@ def _rearranged(
     size: tuple[int, int],
     by: str,
 ) -> Example:
-    """Returns the example whose pixels are the old ones in another order: nothing is
-    interpolated.
-    """
+    """Returns the example with its pixels in another order; nothing is interpolated."""
     plain = lambda plane, _: np.ascontiguousarray(pixels(plane))
     return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
 

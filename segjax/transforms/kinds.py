@@ -206,9 +206,7 @@ class Boxes:
     def clipped(
         self, value: Float[np.ndarray, "n 4"], size: tuple[int, int]
     ) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "n"]]:
-        """Returns the boxes' parts inside that are not empty, and which of the given ones they
-        are.
-        """
+        """Returns the boxes' parts inside that are not empty, and which boxes they are of."""
         h, w = size
         value = value.clip(0, np.array([w, h, w, h], value.dtype))
         x0, y0, x1, y1 = value.T

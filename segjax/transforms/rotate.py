@@ -98,9 +98,7 @@ def _rotated_image(
 def _rotated(
     plane: Shaped[np.ndarray, "h w ..."], degrees: float, *, fill: float | tuple[int, ...]
 ) -> Shaped[np.ndarray, "h w ..."]:
-    """Returns what Pillow turns, in its own dtype; 16 bits go through float32, which holds
-    them.
-    """
+    """Returns what Pillow turns, in its own dtype; 16 bits go through float32."""
     method = Image.Resampling.BILINEAR
     if plane.dtype == np.uint8:
         fill = round(fill) if isinstance(fill, float) else fill

@@ -17,8 +17,9 @@ from segjax import experiment as experiments
 from segjax import predict, weights
 from segjax.errors import InputError
 from segjax.export import __main__ as export
+from segjax.network_arguments import add_source
 from segjax.page.runs import load_runs
-from segjax.predictor_options import add_source, asked_sources
+from segjax.predictor_options import asked_sources
 from segjax.train.checkpoint import Checkpoints
 
 HERE = pathlib.Path(__file__).parent
@@ -63,9 +64,7 @@ def test_the_same_weights_skip_what_is_finished_and_changed_ones_make_it_anew(
     capsys.readouterr()
     assert run(*words) == 0
     said = capsys.readouterr()
-    assert said.out == (
-        f"1 mask of weights w.safetensors in {out}, 1 of them were there already\n"
-    )
+    assert said.out == (f"1 mask of weights w.safetensors in {out}, 1 of them already there\n")
     os.utime(file, ns=(1, 1))
     assert run(*words) == 0
     said = capsys.readouterr()

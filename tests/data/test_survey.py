@@ -59,6 +59,7 @@ def test_every_label_of_a_folder_is_counted(tmp_path):
     assert found.is_whole and found.extent == "its 4 examples"
     assert found.absent(3) == [1] and found.ignored == 0.25
     assert [name for _, name in found.images] == ["0", "1", "2", "3"]
+    assert found.shapes == {(4, 5, 3): 4}
 
 
 def test_a_folder_is_read_once_and_then_the_cache_answers(tmp_path, monkeypatch):
@@ -78,7 +79,8 @@ def test_a_folder_is_read_once_and_then_the_cache_answers(tmp_path, monkeypatch)
     assert kept.is_file()
 
 
-IMAGES = '"images": [["d", "0"], ["e", "1"]]'
+SHAPES = '"shapes": [[4, 5, 3, 2]]'
+IMAGES = f'"images": [["d", "0"], ["e", "1"]], {SHAPES}'
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,14 @@ IMAGES = '"images": [["d", "0"], ["e", "1"]]'
     ["", "{", "[]", '{"pixels": {"x": 1}, "images": []}', '{"pixels": {}, "images": []}']
     + [f'{{"pixels": {pixels}, {IMAGES}}}' for pixels in ("[]", "{}", '{"0": "20"}')]
     + [f'{{"pixels": {{"0": {count}}}, {IMAGES}}}' for count in ("true", "1.5", "-1", "null")]
-    + ['{"pixels": {"0": 40}, "images": [["d", "0"]]}', '{"pixels": {"0": 40}, "images": 7}']
-    + ['{"pixels": {"0": 40}, "images": ["de", ["e", 1]]}'],
+    + [
+        f'{{"pixels": {{"0": 40}}, "images": {images}, {SHAPES}}}'
+        for images in ('[["d", "0"]]', "7", '["de", ["e", 1]]')
+    ]
+    + [
+        f'{{"pixels": {{"0": 40}}, {IMAGES.replace(SHAPES, shapes)}}}'
+        for shapes in ('"shapes": []', '"shapes": [[4, 5, 2]]', '"shapes": [[4, 5, 3, 1]]')
+    ],
 )
 def test_a_broken_survey_is_made_anew(tmp_path, text):
     dataset = make(tmp_path / "data", [0, 1])

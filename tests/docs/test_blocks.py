@@ -32,7 +32,7 @@ def test_every_block_has_a_language_and_a_comment_that_the_tests_know(page):
     blocks["read"](PAGES[page])
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+@every_page
 def test_no_code_is_indented_where_no_test_would_find_it(page):
     assert not blocks["indented_code"](PAGES[page])
 

@@ -104,6 +104,13 @@ def test_each_scene_has_what_pages_name(name, scene):
     assert (scene(name) / FILES[name]).is_file()
 
 
+def test_a_file_that_the_reader_writes_is_saved_and_not_run(written, run_steps):
+    text = "<!-- test: save=mine.py -->\n```python\nprint('mine')\n```\n"
+    found = written(text + "```bash\npython mine.py\n```\n")
+    saved, ran = run_steps([steps["step"](block, None, {}) for block in found])
+    assert (saved, ran) == ("", "mine\n")
+
+
 def test_output_that_a_page_no_longer_prints_is_found(written, scene, run_steps):
     with pytest.raises(AssertionError, match=r"page.md:17: not printed:\n\s*It was 4"):
         check(written(PAGE.replace("It was …", "It was 4")), scene, run_steps)

@@ -38,7 +38,7 @@ def pages(tmp_path_factory) -> dict[pathlib.Path, Page]:
     """The pages of the site, built strictly."""
     pytest.importorskip("mkdocs", reason="MkDocs comes with `pip install '.[docs]'`.")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     variables = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr

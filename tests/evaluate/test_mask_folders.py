@@ -191,6 +191,33 @@ def test_a_mask_without_a_prediction_is_refused_and_one_without_truth_is_named(f
         pair_masks(*folders)
 
 
+def test_patterns_pair_masks_whose_names_differ(folders):
+    for city in ("aachen", "bonn"):
+        save(folders[0], f"{city}/1_gtFine.png", IDS[0, 0])
+        save(folders[0], f"{city}/1_color.png", IDS[0, 0])
+        save(folders[1], f"{city}/1_leftImg8bit.png", IDS[1, 0])
+    patterns = f"{folders[0]}/{{stem}}_gtFine.png", f"{folders[1]}/{{stem}}_leftImg8bit.png"
+    pairs, extra = pair_masks(*patterns)
+    assert [pair.name for pair in pairs] == ["aachen/1", "bonn/1"] and extra == []
+    assert pairs[1].prediction == folders[1] / "bonn/1_leftImg8bit.png"
+    assert score_folders(*patterns).images == 2
+    (folders[1] / "bonn/1_leftImg8bit.png").rename(folders[1] / "bonn/1.png")
+    message = r"1 of 2 masks: bonn/1; there is .*bonn/1\.png \(its name.*pattern such as"
+    with pytest.raises(InputError, match=message):
+        pair_masks(*patterns)
+
+
+def test_planes_of_one_class_are_scored_by_their_pattern(folders):
+    for name, value in (("cup", 0), ("disc", 1)):
+        save(folders[0], f"a_{name}.png", np.array([[0, 1, 1]], np.uint8))
+        save(folders[1], f"a_{name}.png", np.array([[0, 1, value]], np.uint8))
+    scores = [
+        score_folders(*(f"{folder}/{{stem}}_{name}.png" for folder in folders)).scores()
+        for name in ("cup", "disc")
+    ]
+    assert [each["iou"]["1"] for each in scores] == [0.5, 1.0]
+
+
 def test_predictions_compressed_with_loss_are_refused(folders):
     save(folders[0], "a.png", IDS[0, 0])
     save(folders[1], "a.jpg", IDS[0, 0])

@@ -133,11 +133,11 @@ def test_labelmes_file_has_the_keys_of_one_that_labelme_wrote(tmp_path, real_dat
         (("--blur", "-3"), "--blur -3: give a number of pixels above 0"),
         (("--blur", "wide"), "--blur wide: give a number of pixels above 0, such as 8"),
         (("--blur", "nan"), "--blur nan: give a number"),
-        (("--background", "blurple"), "blurple is no file, and no colour such as white"),
+        (("--background", "blurple"), "blurple is neither a file nor a colour such as white"),
         (("--cut-out", "--keep", "dgo"), "--keep dgo: there is no such class; near: dog."),
         (("--cut-out", "--keep", "qqq"), "near: background, cat, dog."),
-        (("--keep", "dog"), "--keep names what --blur, --background or --cut-out keep"),
-        (("--tolerance", "2"), "simplifies the polygons of --coco or --labelme; give one"),
+        (("--keep", "dog"), "--keep needs --blur, --background or --cut-out; add one"),
+        (("--tolerance", "2"), "is for the polygons of --coco or --labelme; add one"),
         (("--labelme", "--tolerance", "-1"), "--tolerance -1: give a number of pixels, 0 or"),
         (("--coco", "--tolerance", "few"), "--tolerance few: give a number of pixels, 0 or"),
     ],
@@ -157,7 +157,7 @@ def test_a_background_file_that_is_no_image_is_named(tmp_path):
 
 
 def test_where_no_class_is_called_background_the_names_are_listed():
-    with pytest.raises(InputError, match="of sky, road.$"):
+    with pytest.raises(InputError, match="from sky, road.$"):
         asked_outputs(options("--cut-out"), ("sky", "road"))
 
 

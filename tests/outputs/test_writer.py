@@ -59,7 +59,7 @@ def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
     entries, _ = job.run()
     assert [entry.error is None for entry in entries] == [True, False, False, True, False, True]
     with pytest.raises(RunError, match="3 of 6 images have no mask: .*b.png: 13 is refused"):
-        report(entries, job.made_by(8), out=job.out, as_json=False)
+        report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
     out, err = capsys.readouterr()
     assert out == f"3 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
 
@@ -70,7 +70,7 @@ def test_json_is_one_object_with_an_entry_for_each_image(job, capsys):
     (job.folder / "b.png").write_bytes(b"")
     entries, _ = job.run()
     with pytest.raises(RunError):
-        report(entries, job.made_by(8), out=job.out, as_json=True)
+        report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["step"] == 8
     assert told["counts"] == {"images": 2, "made": 0, "skipped": 1, "failed": 1, "kept": 0}

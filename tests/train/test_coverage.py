@@ -216,6 +216,26 @@ def test_equal_pixels_are_one_image_however_they_are_stored(wrapped, tmp_path):
     assert found.trained_on == 1 and "train_data too" in found.lines[-1]
 
 
+def test_the_data_are_summed_up_and_their_sheets_named_by_the_main_process(
+    tmp_path, monkeypatch
+):
+    for part, shape in (("images", (8, 8, 3)), ("masks", (8, 8))):
+        (tmp_path / part).mkdir()
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / part / "a.png")
+    data = Folder(directory=str(tmp_path), class_names=("background", "object"))
+    data.prepare()
+    summary = lambda: data_coverage(experiment(data), "train_data", "eval_data").summary
+    monkeypatch.setattr("jax.process_index", lambda: 1)
+    table = summary()
+    assert table.splitlines()[1].split() == ["images", "1", "4"]
+    assert table.splitlines()[4].split() == ["background", "100.0", "%", "50.0", "%"]
+    assert not list(data.prepared_folder.glob("*.png"))
+    monkeypatch.setattr("jax.process_index", lambda: 0)
+    (sheet,) = summary().removeprefix(f"{table}\n").splitlines()
+    (path,) = data.prepared_folder.glob("*.png")
+    assert sheet == f"train_data on one page: {path}"
+
+
 def test_several_processes_stop_reading_by_count_alone(monkeypatch):
     monkeypatch.setattr("segjax.train.coverage.SECONDS", 0.0)
     assert "32 of 100 examples" in lines(Own(ids=(0,), count=100))[0]
@@ -296,9 +316,11 @@ def test_transforms_that_leave_nothing_where_the_network_answers_are_said(border
         transforms=(HideCentre(border),),
     )
     make_plan(changed, note=noted.append)
-    assert [line.startswith("warning: no pixel counts in the first 8") for line in noted] == (
-        [True] if said else []
-    )
+    summary, *warnings = noted
+    assert "train_data" in summary and "76x76" in summary
+    assert [
+        line.startswith("warning: no pixel counts in the first 8") for line in warnings
+    ] == ([True] if said else [])
 
 
 WRONG = [

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from segjax.errors import InputError
+from segjax.evaluate.longest_side import within
 from segjax.transforms.geometric import (
     MirrorPad,
     RandomCrop,
@@ -11,6 +12,7 @@ from segjax.transforms.geometric import (
     RandomRotate90,
     RandomScale,
     Resize,
+    ShrinkTo,
     resize_nearest,
     resize_with_pillow,
 )
@@ -19,6 +21,7 @@ from segjax.transforms.rotate import RandomRotate
 ALL = (
     RandomScale(),
     Resize((5, 9)),
+    ShrinkTo(6),
     RandomCrop((5, 12), fill=0),
     MirrorPad(3),
     RandomFlip(),
@@ -259,3 +262,22 @@ def test_mirrored_surroundings_repeat_no_border_pixel_and_may_be_wider_than_the_
     np.testing.assert_array_equal(found["weight"], found["label"])
     with pytest.raises(InputError, match="pixels >= 0, got -1"):
         MirrorPad(-1)
+
+
+@pytest.mark.parametrize("size", [(30, 40), (40, 30), (41, 23), (99, 1), (100, 3), (7, 31)])
+@pytest.mark.parametrize("side", [1, 10, 31])
+def test_examples_shrink_to_the_size_at_which_the_predictor_sees_them(size, side):
+    found = ShrinkTo(side)(example(*size), rng())
+    assert found["label"].shape == within(size, side)
+
+
+def test_examples_that_are_small_enough_stay_as_they_are():
+    given = example(5, 6)
+    found = ShrinkTo(6)(given, rng())
+    assert all(found[key] is given[key] for key in ("image", "label", "weight"))
+
+
+@pytest.mark.parametrize("side", [0, -1, 1.5, True, (3, 4)])
+def test_a_side_that_is_no_number_of_pixels_is_refused(side):
+    with pytest.raises(InputError, match="ShrinkTo needs a whole number of pixels"):
+        ShrinkTo(side)
