@@ -47,7 +47,8 @@ figcaption b, .key { color: var(--text); font-weight: 600; }
 .headline div { flex: none; max-width: 100%; }
 .headline div:not(.main) { min-width: 90px; max-width: 170px; }
 .headline dt { color: var(--muted); font-size: 0.85rem; line-height: 1.3; }
-.headline dd { margin: 2px 0 0; font-size: 1.6rem; line-height: 1.1; font-weight: 500; }
+.headline dd { margin: 2px 0 0; font-size: 1.6rem; line-height: 1.1; font-weight: 500;
+  white-space: nowrap; }
 .headline .main dd { font-size: 3.6rem; font-weight: 600; letter-spacing: -0.03em;
   line-height: 0.95; }
 .unit { font-size: 0.55em; font-weight: 400; color: var(--muted); margin-left: 0.12em;
@@ -151,6 +152,7 @@ svg .frame { fill: none; stroke: var(--hairline); }
   main { padding: 32px 16px 56px; }
   section { margin-top: 44px; }
   .panels, .panels.compared { gap: 8px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .headline .main { flex: 1 0 100%; }
   .charts:not(.small) svg text { font-size: 14px; }
   td.bar { display: none; }
   th, td { padding-left: 8px; }

@@ -76,6 +76,14 @@ SCROLLS = """
 """
 
 
+HEADS = """
+[...document.querySelectorAll('.classes th[scope=col]')].filter((head) => {
+  const box = head.getBoundingClientRect();
+  return box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+}).map((head) => head.textContent)
+"""
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_page_is_wider_than_its_window_and_no_number_covers_another(width, opened, tmp_path):
     write(tmp_path, 21)
@@ -89,6 +97,7 @@ def test_on_a_phone_the_class_tables_fit_and_a_matrix_that_scrolls_says_so(opene
     write(tmp_path, 21)
     page = opened(390)
     assert page.evaluate(SCROLLS) == [False, False, True, False]
+    assert page.evaluate(HEADS) == ["Class", "IoU %", "Recall %", "Precision %", "Pixels %"] * 2
     shown = "document.querySelector('.hint').getBoundingClientRect().height"
     assert page.text(".hint") == "Scroll sideways to see the rest."
     assert page.evaluate(shown) > 10
@@ -118,5 +127,5 @@ def test_on_a_phone_compared_pictures_stand_two_in_a_row(opened, tmp_path):
         images=[ComparedImage("x", [(str(i), picture) for i in range(8)])],
     )
     columns = "getComputedStyle(document.querySelector('.panels')).gridTemplateColumns"
-    assert len(opened(390).evaluate(columns).split()) == 2
+    assert len(opened(320).evaluate(columns).split()) == 2
     assert len(opened(1280).evaluate(columns).split()) == 6
