@@ -46,10 +46,9 @@ def asked_sources(options: argparse.Namespace) -> list[Source]:
 
 
 def asked_way(experiment: Experiment, options: argparse.Namespace) -> Experiment:
-    """Returns the experiment with the wrappers that the options name in place of its own, if
-    any.
+    """Returns the experiment with the wrappers that the options name, or else its own.
 
-    `--pad-to-multiple` goes around either; `--side` is not among them.
+    `--pad-to-multiple` is put around them; `--side` is left to `with_side`.
 
     Raises:
       InputError: an option's value cannot be used.

@@ -170,8 +170,10 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None) -> list[str]:
-    """Returns the platforms of a `.stablehlo` file; none for `.onnx`, whose own needs are
-    checked.
+    """Returns the platforms of a `.stablehlo` file, and none for `.onnx`.
+
+    Raises:
+      InputError: a platform is not known, or `.onnx` lacks one size or its package.
     """
     if out.suffix == ".onnx":
         if text is not None:
@@ -214,9 +216,7 @@ def _check_images(data: Dataset) -> None:
 
 @contextlib.contextmanager
 def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[None]:
-    """Returns what a network refuses while it is traced becomes the one line of an
-    InputError.
-    """
+    """Turns what a network refuses while it is traced into the one line of an InputError."""
     try:
         yield
     except REFUSALS as error:
@@ -228,8 +228,7 @@ def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[Non
 def _about(
     experiment: Experiment, output: str, shape: list[int | str], channels: int
 ) -> dict[str, Any]:
-    """Returns what a program must know of the file: input, output, classes, where it comes
-    from.
+    """Returns the description of the file: input, output, classes, origin.
 
     `shape` is the output's.
     """

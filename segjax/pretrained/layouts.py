@@ -114,6 +114,10 @@ def translate(
     Prefixes that wrappers add to names, such as `module.`, are removed. So are the parts of
     `WRAPPER` anywhere in a name, unless two names would become equal.
 
+    Args:
+      arrays: the arrays of one state dict, by name.
+      shapes: the shapes of the network's variables, by path; they decide where a backbone goes.
+
     Raises:
       InputError: the arrays are those of several networks.
     """
@@ -167,13 +171,12 @@ def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
     """Returns lines about the prefixes and wrapper parts that are removed from the names."""
     if prefix:
         how_many = f"{len(inside)} of the {count}" if len(inside) < count else f"all {count}"
-        yield f"the prefix {prefix!r} is left out of {how_many} names"
+        yield f"the prefix {prefix!r} is removed from {how_many} names"
     found = {name: re.findall(WRAPPER, name.removeprefix(prefix)) for name in inside}
     if parts := sorted({part for each in found.values() for part in each}):
         wrapped = sum(map(bool, found.values()))
         yield (
-            f"{', '.join(map(repr, parts))} of wrappers is left out of {wrapped} names, "
-            "wherever it stands"
+            f"the wrappers' {', '.join(map(repr, parts))} is removed from {wrapped} names"
         )
 
 

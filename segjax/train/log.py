@@ -35,7 +35,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 class RunLog:
-    """Writes rows of numbers by step; use it in a `with` block.
+    """A writer of rows of numbers by step, for a `with` block.
 
     Rows beyond the step where a run goes on are dropped, from the events too: these are
     written anew from the rows.

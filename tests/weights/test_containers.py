@@ -186,7 +186,7 @@ def test_a_key_and_a_wrappers_prefix_go_together(tmp_path):
     both = {"state_dict": wrapped(0), "state_dict_ema": wrapped(1)}
     bias, said = loaded(tmp_path, both, key="state_dict_ema")
     np.testing.assert_array_equal(bias, FIRST + 1)
-    assert len(said) == 2 and "the prefix 'module.' is left out" in said[1]
+    assert len(said) == 2 and "the prefix 'module.' is removed" in said[1]
 
 
 def test_a_checkpoint_of_an_optimizer_alone_has_no_known_layout(tmp_path):

@@ -160,7 +160,7 @@ def test_the_prefix_of_a_wrapper_is_left_out_and_it_is_said(prefix, state, tmp_p
     wrapped = {f"{prefix}{name}": array for name, array in state.items()} | counter
     found, said = loaded(tmp_path, wrapped, MODEL)
     learned = sum(array.ndim > 0 for array in state.values())
-    assert said == [f"a.npz: the prefix {prefix!r} is left out of all {learned} names"]
+    assert said == [f"a.npz: the prefix {prefix!r} is removed from all {learned} names"]
     jax.tree.map(np.testing.assert_array_equal, plain, found)
 
 
@@ -181,7 +181,7 @@ def test_the_parts_of_wrappers_are_left_out_wherever_they_stand(wrapper, state, 
     wrapped = {re.sub(*WRAPPERS[wrapper], name): array for name, array in state.items()}
     assert wrapped.keys() != state.keys()
     found, said = loaded(tmp_path, wrapped, MODEL)
-    assert "of wrappers is left out of" in said[-1]
+    assert "the wrappers' " in said[-1]
     jax.tree.map(np.testing.assert_array_equal, plain, found)
 
 
@@ -197,7 +197,7 @@ def test_a_backbone_alone_may_have_the_name_that_it_has_in_a_network(prefix, tmp
     state = STATE["small"]("resnet50")
     wrapped = {f"{prefix}{name}": array for name, array in state.items() if "fc." not in name}
     found, said = loaded(tmp_path, wrapped, MODEL)
-    assert said[0].startswith(f"a.npz: the prefix {prefix!r} is left out of all")
+    assert said[0].startswith(f"a.npz: the prefix {prefix!r} is removed from all")
     assert "backbone from a classification checkpoint (ResNet)" in said[1]
     kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv2.weight"])
@@ -217,7 +217,7 @@ def test_what_lies_beside_a_wrapped_network_is_unexpected_or_left_out_by_its_key
     _, said = loaded(tmp_path, beside, MODEL, allow=("^criterion",))
     assert said[1] == "a.npz: differ, as allowed: criterion.weight"
     learned = sum(array.ndim > 0 for array in state.values())
-    assert f"'model.' is left out of {learned} of the {learned + 1} names" in said[0]
+    assert f"'model.' is removed from {learned} of the {learned + 1} names" in said[0]
     del beside["model.classifier.4.bias"]
     beside["model.odd.bias"] = np.ones(3, np.float32)
     with pytest.raises(InputError, match=r"2 unexpected: criterion.weight, model.odd.bias\."):
