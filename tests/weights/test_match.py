@@ -281,11 +281,13 @@ def test_a_plan_hands_on_what_is_said_and_starts_from_the_experiments_seed(tmp_p
     init = weights.Pretrained(str(tmp_path / "a.safetensors"))
     said = []
     plan = make_plan(dataclasses.replace(tiny, init=init, seed=7), note=said.append)
-    assert said == ["a.safetensors: classifier re-initialised from seed 7: 9 → 6 classes"]
+    (table, line) = said
+    assert table.split()[:2] == ["train_data", "eval_data"]
+    assert line == "a.safetensors: classifier re-initialised from seed 7: 9 → 6 classes"
     kernels = plan.initial_state().params["classifier"]["kernel"]
     expected = initialised(tiny.model, 7)["params"]["classifier"]["kernel"]
     np.testing.assert_allclose(kernels, expected, rtol=1e-6)
-    assert len(said) == 1
+    assert len(said) == 2
 
 
 class OwnNetwork(nn.Module):
