@@ -175,7 +175,7 @@ def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
     found = {name: re.findall(WRAPPER, name.removeprefix(prefix)) for name in inside}
     if parts := sorted({part for each in found.values() for part in each}):
         wrapped = sum(map(bool, found.values()))
-        yield f"the wrappers' {', '.join(map(repr, parts))} is removed from {wrapped} names"
+        yield (f"the wrappers' {', '.join(map(repr, parts))} is removed from {wrapped} names")
 
 
 def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:

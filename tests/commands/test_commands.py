@@ -32,7 +32,7 @@ def test_the_list_appears_without_loading_jax():
     )
 
 
-@pytest.mark.parametrize("name", ["launch", "score"])
+@pytest.mark.parametrize("name", ["launch", "predict", "score", "serve", "export"])
 def test_help_appears_without_loading_jax(name):
     code = (
         "import contextlib, sys; from segjax.__main__ import main\n"
