@@ -1,40 +1,35 @@
-"""Draws the README's picture from a run of the quickstart.
+"""Draws the README's picture from a trained run: image, truth and prediction of one image.
 
-python docs/make_picture.py runs/quickstart docs/quickstart.png
+python docs/make_picture.py RUN INDEX docs/camvid.jpg
 """
 
 import pathlib
 import sys
 
-import numpy as np
 from PIL import Image
 
-from segjax.drawing.overlay import save_png, side_by_side
-from segjax.train.checkpoint import Checkpoints
-from segjax.train.plan import scorer
+from segjax.drawing.overlay import overlay
+from segjax.segmenter import Segmenter
 from segjax.train.workdir import open_run
 
-INDICES = (1, 5)
-ENLARGE = 3
+WIDTH, GAP = 360, 8
 
 
-def main(workdir: str, target: str) -> None:
-    experiment = open_run(pathlib.Path(workdir))
-    with Checkpoints(pathlib.Path(workdir), read_only=True) as checkpoints:
-        _, variables = checkpoints.restore_variables()
-    score = scorer(experiment)
-    rows = []
-    for index in INDICES:
-        example = experiment.eval_data[index]
-        (prediction,) = score.predictions(variables, example["image"][None])
-        palette = experiment.eval_data.palette
-        enlarged = [
-            np.repeat(np.repeat(plane, ENLARGE, axis=0), ENLARGE, axis=1)
-            for plane in (example["image"], example["label"], prediction)
-        ]
-        rows.append(side_by_side(*enlarged, palette, gap=8))
-    gap = np.full((8, *rows[0].shape[1:]), 255, np.uint8)
-    save_png(Image.fromarray(np.concatenate([rows[0], gap, rows[1]])), target)
+def main(workdir: str, index: str, target: str) -> None:
+    data = open_run(pathlib.Path(workdir)).eval_data
+    data.prepare()
+    example = data[int(index)]
+    image, truth = example["image"], example["label"]
+    prediction = Segmenter.from_run(workdir)(image)
+    labels, palette = (truth, prediction), data.palette
+    tinted = (overlay(image, label, palette, opacity=0.65) for label in labels)
+    panels = [Image.fromarray(panel) for panel in (image, *tinted)]
+    height = round(WIDTH * image.shape[0] / image.shape[1])
+    strip = Image.new("RGB", (len(panels) * (WIDTH + GAP) - GAP, height), "white")
+    for place, panel in enumerate(panels):
+        small = panel.resize((WIDTH, height), Image.Resampling.LANCZOS)
+        strip.paste(small, (place * (WIDTH + GAP), 0))
+    strip.save(target, quality=88)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """DeepLab-LargeFOV (Chen et al., 2014, arXiv:1412.7062) with VGG16 on PASCAL VOC 2012.
 
-The paper, table 1, trained on trainaug: 62.25 mIoU on val before its CRF, 67.64 after it.
-Measured here: not yet; the run needs an accelerator and ImageNet weights. This is the network;
-the CRF comes afterwards, as in the paper: `--evaluate --set
-evaluation.predictor=segjax.evaluate.crf.CRF()`, whose defaults are the released setting.
+The paper, table 1, trained on trainaug: 62.25 mIoU on val without its CRF, 67.64 with it.
+Measured here: not yet; the run needs an accelerator and ImageNet weights. This experiment
+trains the network. The CRF comes afterwards, as in the paper, with the released settings:
+`--evaluate --set "evaluation.predictor=segjax.evaluate.crf.CRF()"`.
 
-The paper's recipe: batch 20, crop 321, 6000 steps from 0.001, a tenth of it every 2000, the
-classifier ten times faster; momentum 0.9, weight decay 5e-4; biases twice as fast and not
-decayed, flips, as in the released configuration. The loss is the mean over the stride-8 map,
-labels of every eighth pixel. fc6 and fc7 are VGG16's, every third tap and every fourth filter.
-Inputs are normalised for torchvision's VGG16 where the authors have Caffe's. Here on the 1464
-images of `train`, so below that; `--set train_data.split=trainaug` wants SegmentationClassAug
-beside the devkit's folders.
+The paper's recipe: batch 20, crop 321, 6000 steps, learning rate 0.001, divided by 10 every
+2000 steps, ten times higher for the classifier, momentum 0.9, weight decay 5e-4. As in the
+released configuration, biases learn twice as fast and do not decay, and images are flipped. The
+loss is the mean over the stride-8 map, with the labels of every eighth pixel. fc6 and fc7 start
+from VGG16's, of which they keep every third tap and every fourth filter.
+
+Differences: inputs are normalised for torchvision's VGG16; the authors use Caffe's. Training
+uses the 1464 images of `train`, so expect a lower score than the paper's. To train on trainaug,
+add `--set train_data.split=trainaug`, which needs the folder SegmentationClassAug in the
+devkit.
 
 Cost: made for an accelerator; not measured.
 

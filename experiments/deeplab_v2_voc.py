@@ -1,18 +1,21 @@
 """DeepLab v2 (Chen et al., 2016, arXiv:1606.00915) with ResNet-101 on PASCAL VOC 2012.
 
-The paper, table 4, trained on trainaug from COCO weights: 76.35 mIoU on val (scales fused,
-atrous pyramid), 77.69 with its CRF; without COCO 71.27 with fused scales alone. Measured here:
-not yet; the run needs an accelerator and ImageNet weights. The CRF is run apart.
+The paper, table 4, trained on trainaug from COCO weights: 76.35 mIoU on val with fused scales
+and atrous pyramid, 77.69 with its CRF. Without COCO, and with fused scales alone: 71.27.
+Measured here: not yet; the run needs an accelerator and ImageNet weights. The CRF is a separate
+step, as in `deeplab_v1_voc.py`.
 
-The paper's recipe: batch 10, crop 321, 20,000 steps, poly 0.9 from 2.5e-4, the classifiers ten
-times faster and their biases twenty times, momentum 0.9, weight decay 5e-4 but not of biases;
-scales 0.5, 0.75 and 1 of the image, each with a loss of weight 1 beside the maximum's, labels
-of every eighth pixel; images scaled by 0.5 to 1.5; statistics, scales and offsets of the batch
-normalisation frozen. Where it differs: ImageNet weights instead of COCO's, in torchvision's
-layout (the stride on the 3×3, the first dilated unit at the previous rate) and with its inputs;
-the authors' Caffe weights want `block=BottleneckV1` and `normalize=CAFFE`. Here on the 1464
-images of `train`, so below that; `--set train_data.split=trainaug` wants SegmentationClassAug
-beside the devkit's folders.
+The paper's recipe: batch 10, crop 321, 20,000 steps, poly 0.9 from 2.5e-4, momentum 0.9, weight
+decay 5e-4 without biases. The classifiers learn ten times as fast, their biases twenty times.
+The network reads the image at scales 0.5, 0.75 and 1; each scale has a loss of weight 1 beside
+that of their maximum, with the labels of every eighth pixel. Images are scaled by 0.5 to 1.5.
+Batch normalisation is frozen: statistics, scales and offsets.
+
+Differences: the weights are ImageNet's instead of COCO's, with torchvision's inputs and layout
+(the stride on the 3×3, the first dilated unit at the previous rate). The authors' Caffe weights
+need `block=BottleneckV1` and `normalize=CAFFE`. Training uses the 1464 images of `train`, so
+expect a lower score than the paper's. To train on trainaug, add `--set
+train_data.split=trainaug`, which needs the folder SegmentationClassAug in the devkit.
 
 Cost: made for an accelerator; not measured.
 

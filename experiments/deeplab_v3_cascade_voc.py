@@ -1,16 +1,19 @@
-"""DeepLab v3, going deeper: ResNet-101 with blocks 5 to 7 (Chen et al., 2017,
-arXiv:1706.05587, section 3.1) on PASCAL VOC 2012.
+"""DeepLab v3, going deeper: ResNet-101 with blocks 5 to 7, on PASCAL VOC 2012.
 
-The paper, tables 3 and 4, trained on trainaug, multi-grid (1, 2, 1): 76.66 mIoU on val at
-output stride 16, 78.05 evaluated at 8, 79.35 with flips and scales. Measured here: not yet; the
-run needs an accelerator and ImageNet weights.
+The paper (Chen et al., 2017, arXiv:1706.05587, section 3.1), tables 3 and 4, trained on
+trainaug with multi-grid (1, 2, 1): 76.66 mIoU on val at output stride 16, 78.05 evaluated at 8,
+79.35 with flips and scales. Measured here: not yet; the run needs an accelerator and ImageNet
+weights.
 
 The paper's recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.007, the loss on scores
-interpolated to the image; weight decay 1e-4 of kernels alone and scales in steps of 0.25 as in
-its TensorFlow code. Where it differs: BatchNorm decays by 0.9 instead of 0.9997; blocks 5 to 7
-start fresh (the paper does not say whether theirs copy block 4's weights). `auxiliary_weight`
-has nothing to weigh. Here on the 1464 images of `train`, so below that; `--set
-train_data.split=trainaug` wants SegmentationClassAug beside the devkit's folders.
+interpolated to the image. As in its TensorFlow code, weight decay is 1e-4 of kernels only, and
+scales come in steps of 0.25.
+
+Differences: BatchNorm decays by 0.9 instead of 0.9997. Blocks 5 to 7 are initialised at random;
+the paper does not say whether theirs copy block 4's weights. There is no auxiliary head.
+Training uses the 1464 images of `train`, so expect a lower score than the paper's. To train on
+trainaug, add `--set train_data.split=trainaug`, which needs the folder SegmentationClassAug in
+the devkit.
 
 Cost: made for an accelerator; not measured.
 

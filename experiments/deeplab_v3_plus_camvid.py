@@ -1,10 +1,11 @@
 """DeepLab v3+ (Chen et al., 2018, arXiv:1802.02611) with ResNet-50 on CamVid's 11 classes.
 
-From scratch, at output stride 16, on random crops of 352 × 480 pixels of the 367 training
-frames (480 × 360). Scored on the 101 val frames, void dropped; the 233 test frames afterwards:
-`--workdir runs/deeplab_v3_plus_camvid --evaluate --set eval_data.split=test`.
+It trains from scratch, at output stride 16, on random crops of 352 × 480 pixels of the 367
+training frames (480 × 360). It is scored on the 101 val frames, void ignored. To score the 233
+test frames afterwards: `--workdir runs/deeplab_v3_plus_camvid --evaluate --set
+eval_data.split=test`.
 
-The paper has no score on CamVid. Measured here: not yet; the run needs an accelerator. With a
+The paper has no score on CamVid. Measured here: not yet; the run needs an accelerator. For a
 smaller backbone: `--set "model.backbone=segjax.backbones.resnet.ResNet18(output_stride=16)"`.
 
 Cost: made for an accelerator; not measured.

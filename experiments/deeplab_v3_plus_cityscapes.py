@@ -1,14 +1,15 @@
 """DeepLab v3+ (Chen et al., 2018, arXiv:1802.02611) with Xception-65 on Cityscapes.
 
-The paper: 78.79 mIoU on val, output stride 16, one scale; 79.14 without image-level features.
+The paper: 78.79 mIoU on val at output stride 16, one scale; 79.14 without image-level features.
 Measured here: not yet; the run needs an accelerator and ImageNet weights, those of DeepLab's
 authors as timm republishes them.
 
-The authors' recipe: batch 16, crop 769, 90,000 steps, poly 0.9 from 0.01; scales in steps of
-0.25, weight decay 4e-5 of pointwise and ordinary kernels alone, inputs in [-1, 1] with grey
-around the image, as in their TensorFlow code. Where it differs: BatchNorm decays by 0.9 instead
-of 0.9997 in the pyramid and the decoder, and the pooled branch pools the whole map in
-evaluation too, where that code pools windows of the crop's size.
+The authors' recipe: batch 16, crop 769, 90,000 steps, poly 0.9 from 0.01. As in their
+TensorFlow code, scales come in steps of 0.25, weight decay is 4e-5 of pointwise and ordinary
+kernels only, and inputs lie in [-1, 1] with grey around the image.
+
+Differences: BatchNorm in the pyramid and the decoder decays by 0.9 instead of 0.9997. In
+evaluation the pooling branch pools the entire map; that code pools windows of the crop's size.
 
 Cost: made for an accelerator; not measured.
 

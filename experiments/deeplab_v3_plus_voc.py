@@ -1,16 +1,20 @@
 """DeepLab v3+ (Chen et al., 2018, arXiv:1802.02611) with Xception-65 on PASCAL VOC 2012.
 
-The paper, table 5, trained on trainaug, separable convolutions in pyramid and decoder: 79.79
-mIoU on val at output stride 16, 80.02 evaluated at 8; 81.39 with flips and scales; 82.20 with
-COCO first. Measured here: not yet; the run needs an accelerator and ImageNet weights.
+The paper, table 5, trained on trainaug, with separable convolutions in pyramid and decoder:
+79.79 mIoU on val at output stride 16, 80.02 evaluated at 8; 81.39 with flips and scales; 82.20
+with COCO first. Measured here: not yet; the run needs an accelerator and ImageNet weights,
+those of DeepLab's authors as timm republishes them.
 
 The paper's recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.007, the loss on scores
-interpolated to the image; scales in steps of 0.25, weight decay 4e-5 of pointwise and ordinary
-kernels alone, inputs in [-1, 1] with grey around the image as in its TensorFlow code, whose
-weights timm republishes. Where it differs: BatchNorm decays by 0.9 instead of 0.9997 in the
-pyramid and the decoder, and the pooled branch pools the whole map in evaluation too, where that
-code pools windows of the crop's size. Here on the 1464 images of `train`, so below that; `--set
-train_data.split=trainaug` wants SegmentationClassAug beside the devkit's folders.
+interpolated to the image. As in its TensorFlow code, scales come in steps of 0.25, weight decay
+is 4e-5 of pointwise and ordinary kernels only, and inputs lie in [-1, 1] with grey around the
+image.
+
+Differences: BatchNorm in the pyramid and the decoder decays by 0.9 instead of 0.9997. In
+evaluation the pooling branch pools the entire map; that code pools windows of the crop's size.
+Training uses the 1464 images of `train`, so expect a lower score than the paper's. To train on
+trainaug, add `--set train_data.split=trainaug`, which needs the folder SegmentationClassAug in
+the devkit.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,14 +1,16 @@
 """DeepLab v3 (Chen et al., 2017, arXiv:1706.05587) with ResNet-101 on PASCAL VOC 2012.
 
 The paper, table 6, trained on trainaug: 77.21 mIoU on val at output stride 16, 78.51 evaluated
-at 8. Measured here: not yet; the run needs an accelerator and ImageNet weights, which are
-looked for in the cache and on the Hugging Face hub (`--set init=None` trains from scratch, and
-ends far below the paper).
+at 8. Measured here: not yet; the run needs an accelerator and ImageNet weights. segjax looks
+for the weights in its cache and on the Hugging Face hub. With `--set init=None` it trains from
+scratch; expect a much lower score.
 
 The paper's head and recipe: batch 16, crop 513, 30,000 steps, poly 0.9 from 0.007, image-level
-features, multi-grid (1, 2, 4). Where it differs: BatchNorm decays by 0.9 instead of 0.9997, and
-Here on the 1464 images of `train`, so below that; `--set train_data.split=trainaug` wants
-SegmentationClassAug beside the devkit's folders.
+features, multi-grid (1, 2, 4).
+
+Differences: BatchNorm decays by 0.9 instead of 0.9997. Training uses the 1464 images of
+`train`, so expect a lower score than the paper's. To train on trainaug, add `--set
+train_data.split=trainaug`, which needs the folder SegmentationClassAug in the devkit.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,15 +1,16 @@
 """The context module of the dilated network (Yu and Koltun, 2015, arXiv:1511.07122) on VOC.
 
-Seven 3×3 layers of rates 1 to 16 and a 1×1 look at the scores of `dilation_voc.py`, whose
-result `init` names. The paper: 75.3 mIoU on test with a CRF-RNN behind it; its front end, with
-COCO first, 71.3. Measured here: not yet; the run needs an accelerator and that other run.
-(If that was one with `--set`, give its folder: `--set init.source=...`.)
+Seven 3×3 layers of rates 1 to 16 and a 1×1 process the scores of `dilation_voc.py`, whose
+result `init` names. The paper: 75.3 mIoU on test with a CRF-RNN after it; its front end, with
+COCO first, 71.3. Measured here: not yet; the run needs an accelerator and that other run. If
+you ran that one with `--set`, give its folder: `--set init.source=...`.
 
-Trained alone, as in the paper and the released code: the front end has no dropout, and rate 0.
-Rate 0.001, momentum 0.9, weight decay 5e-4 but not of biases, which learn twice as fast; the
-layers start as the identity. Of our own choice are batch and length: 14 images (the code takes
-60 of stored scores) and 20,000 steps, on the 1464 images of `train`. The large module is
-`--set model.context=2,2,4,8,16,32,32`. The authors then train both together at 1e-5:
+The module is trained alone, as in the paper and the released code: the front end has learning
+rate 0 and no dropout. Learning rate 0.001, momentum 0.9, weight decay 5e-4 without biases,
+which learn twice as fast; the layers start as the identity. Batch and length are our choice: 14
+images (the code uses 60 of stored scores) and 20,000 steps, on the 1464 images of `train`. For
+the large module add `--set model.context=2,2,4,8,16,32,32`. The authors then train both
+together at 1e-5:
 
     --set init.source=runs/dilation_context_voc/model.safetensors --set "init.allow=()"
     --set "optimizer.multipliers=(('/bias$', 2.0),)" --set optimizer.schedule.rate=1e-5

@@ -1,16 +1,18 @@
 """The front end of the dilated network (Yu and Koltun, 2015, arXiv:1511.07122) on PASCAL VOC.
 
-The paper, section 4, trained on VOC 2012's training images and SBD's, val left out: 67.6 mIoU
+The paper, section 4, trained on the training images of VOC 2012 and SBD without val: 67.6 mIoU
 on test; 69.8 on val with COCO first. Measured here: not yet; the run needs an accelerator and
-ImageNet weights. `dilation_context_voc.py` puts the context module on top of this run's result.
+ImageNet weights. `dilation_context_voc.py` adds the context module to this run's result.
 
-The paper's recipe: batch 14, 60,000 steps at 0.001, momentum 0.9, and of the released code
-weight decay 5e-4 but not of biases, which learn twice as fast, and flips; the classifier starts
-at a deviation of 0.001; labels of every eighth pixel. Where it differs: a step sees whole
-images, on a canvas of 500² with the mean colour around them, and has 63 × 63 scores of each.
-The code cuts 500² out of images that it mirrors out by 186 pixels, and has 16 × 16 scores.
-Inputs are normalised for torchvision's VGG16. Here on the 1464 images of `train`, so below
-that; `--set train_data.split=trainaug` wants SegmentationClassAug beside the devkit's folders.
+The paper's recipe: batch 14, 60,000 steps at 0.001, momentum 0.9. From the released code:
+weight decay 5e-4 without biases, which learn twice as fast, and flips. The classifier starts
+with a standard deviation of 0.001. The loss uses the labels of every eighth pixel.
+
+Differences: a step reads entire images on a canvas of 500², with the mean colour around them,
+and has 63 × 63 scores of each; the code crops 500² from images that it mirror-pads by 186
+pixels, and has 16 × 16 scores. Inputs are normalised for torchvision's VGG16. Training uses the
+1464 images of `train`, so expect a lower score than the paper's. To train on trainaug, add
+`--set train_data.split=trainaug`, which needs the folder SegmentationClassAug in the devkit.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,22 +1,24 @@
 """DUC and HDC (Wang et al., 2018, arXiv:1702.08502) with ResNet-101 on Cityscapes.
 
-The paper: 76.4 mIoU on val with the rates "Dilation-bigger", 72.9 with none; 77.6 on test
-from fine labels. The released network has 79.1 on test at one scale. Measured here: not yet;
+The paper: 76.4 mIoU on val with the rates "Dilation-bigger", 72.9 without dilation; 77.6 on
+test from fine labels. The released network: 79.1 on test, one scale. Measured here: not yet;
 the run needs an accelerator.
 
-The released code's network: a stem of three convolutions, strides on the first 1×1, rates up to
-9 and 17, four branches, labels in cells of 2 × 2. Its ImageNet weights are in no layout that is
-read here, so it starts from scratch and will end below the paper; a plain stem starts from
-torchvision's:
+The network is that of the released code: a stem of three convolutions, strides on the first
+1×1, rates up to 9 and 17, four branches, labels in cells of 2 × 2. segjax cannot read the
+layouts of its ImageNet weights, so it trains from scratch; expect a lower score than the
+paper's. A plain stem can start from torchvision's weights:
 
     --set model.backbone.deep_stem=False --set model.backbone.frozen_norm=True
     --set model.backbone.block=segjax.backbones.resnet.Bottleneck
     --set "init=segjax.weights.Pretrained('timm/resnet101.tv_in1k')"
 
-Rate, batch and steps are the paper's as we remember them; decay, scales and crops those of the
-released config, which itself fine-tunes a trained network (1e-4, halved every 5 epochs). Where
-it differs: the loss is on logits interpolated to the image, not on labels of every second
-pixel; frozen statistics need weights to start from; no gradient is clipped.
+Weight decay, scales and crops are those of the released configuration, which fine-tunes a
+trained network. Learning rate, batch and number of steps are not verified against the paper.
+
+Differences: the loss uses logits interpolated to the image, not the labels of every second
+pixel. Batch normalisation is not frozen, because that needs pretrained weights. Gradients are
+not clipped.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,16 +1,18 @@
 """FC-DenseNet-103, the Tiramisu (Jégou et al., 2016, arXiv:1611.09326), on CamVid's 11 classes.
 
-The paper, table 3: 66.9 mIoU, 91.5 pixel accuracy on the 233 test frames, void dropped, without
-pretraining. Measured here: not yet; the run needs an accelerator.
+The paper, table 3, without pretraining: 66.9 mIoU, 91.5 pixel accuracy on the 233 test frames,
+void ignored. Measured here: not yet; the run needs an accelerator.
 
-The released recipe: RMSprop from 0.001, times 0.995 an epoch (122 steps), L2 of 1e-4 times the
-squares of kernels and scales (2e-4 of them in the gradient), crops of 224², flips, at most 750
-epochs of batch 3. Where it differs: training does not stop early, but keeps the best checkpoint
-by the 101 val frames; inputs are normalised by ImageNet's statistics (their loader is not
-public); evaluation uses running averages, where the released code normalises by the statistics
-of 10 test frames at once; and the paper's second run, on whole frames at 1e-4 from the result
-of the first, is left to you. For the test frames, afterwards:
-`--workdir runs/fc_densenet_camvid --evaluate --set eval_data.split=test`.
+The released recipe: RMSprop from 0.001, multiplied by 0.995 each epoch (122 steps), an L2 loss
+of 1e-4 times the squares of kernels and scales (2e-4 times them in the gradient), crops of
+224², flips, at most 750 epochs of batch 3.
+
+Differences: training does not stop early; the best checkpoint is chosen by the 101 val frames.
+Inputs are normalised by ImageNet's statistics, because the authors' loader is not public.
+Evaluation uses running averages; the released code normalises by the statistics of 10 test
+frames at once. The paper's second run, on entire frames at 1e-4 from the result of the first,
+is not included. To score the test frames afterwards: `--workdir runs/fc_densenet_camvid
+--evaluate --set eval_data.split=test`.
 
 Cost: made for an accelerator; not measured.
 

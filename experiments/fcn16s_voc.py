@@ -1,13 +1,13 @@
-"""FCN-16s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): pool4 joins what FCN-32s learnt.
+"""FCN-16s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): FCN-32s with a skip from pool4.
 
-The released network: 65.0 mIoU on seg11valid (736 images of VOC 2011), void dropped, trained on
-SBD's 8498 images; the paper's own, table 2: 62.4. Measured here: not yet; the run needs an
-accelerator and the result of `fcn32s_voc.py`, which its `init` names. (After a run of that one
-with `--set`, its folder has another name: give it here by `--set init.source=...`.)
+The released network, trained on SBD's 8498 images: 65.0 mIoU on seg11valid (736 images of VOC
+2011), void ignored. The paper, table 2: 62.4. Measured here: not yet; the run needs an
+accelerator and the result of `fcn32s_voc.py`, which its `init` names. If you ran that one with
+`--set`, its folder has another name; give it by `--set init.source=...`.
 
-The recipe is that of `fcn32s_voc.py` with a hundredth of its rate: 1e-12 on the sum over pixels
-is 2.5e-7 on their mean over 500². pool4's scores start at zero, so it begins
-with FCN-32s's scores, interpolated in two steps.
+The recipe is that of `fcn32s_voc.py` with a hundredth of its learning rate: 1e-12 on the sum
+over pixels is 2.5e-7 on their mean over 500². The scores of pool4 start at zero, so the first
+output equals FCN-32s's scores, interpolated in two steps.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 

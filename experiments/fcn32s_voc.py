@@ -1,17 +1,20 @@
-"""FCN-32s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038) with VGG16 on PASCAL VOC.
+"""FCN-32s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038) with VGG16 on PASCAL VOC 2012.
 
-The released network: 63.6 mIoU on seg11valid, the 736 images of VOC 2011 that are not in SBD's
-training set, void dropped; the paper's own, table 2: 59.4. Trained on SBD's 8498 images. Here
-on `train`, scored on `val` of VOC 2012. Measured here: not yet; the run needs an accelerator
-and ImageNet weights. `fcn16s_voc.py` starts from this run's result, `fcn8s_voc.py` from that.
+The released network, trained on SBD's 8498 images: 63.6 mIoU on seg11valid (the 736 images of
+VOC 2011 that are not in SBD's training set), void ignored. The paper, table 2: 59.4. Here it
+trains on `train` and is scored on `val` of VOC 2012. Measured here: not yet; the run needs an
+accelerator and ImageNet weights. `fcn16s_voc.py` starts from this run's result, and
+`fcn8s_voc.py` from the result of that one.
 
-The recipe of the released solver: one image a step, momentum 0.99, weight decay 5e-4 but not of
-biases, which learn twice as fast, no augmentation, one rate for 100,000 steps. Its loss is a
-sum over pixels at 1e-10; ours is their mean, at 1e-10 · 500² = 2.5e-5 with a decay of 5e-4 /
-500²: the same step for a 500 × 500 image without void, a third more for 500 × 375, and more
-with void. Each image lies somewhere on a canvas of 500², the mean colour around it, so that one
-shape serves all. Inputs are normalised for torchvision's VGG16; Caffe's weights want
-`normalize=CAFFE`. The bilinear upsampling is fixed and no parameter here.
+The recipe of the released solver: one image a step, momentum 0.99, weight decay 5e-4 without
+biases, which learn twice as fast, no augmentation, a constant learning rate for 100,000 steps.
+
+Differences: its loss is a sum over pixels at 1e-10; ours is their mean, at 1e-10 · 500² =
+2.5e-5, with a decay of 5e-4 / 500². That is the same step for a 500 × 500 image without void; a
+third larger for 500 × 375, and larger still with void. Each image lies somewhere on a canvas of
+500² of the mean colour, so that all images have one shape. Inputs are normalised for
+torchvision's VGG16; Caffe's weights need `normalize=CAFFE`. The bilinear upsampling is fixed
+and is not a parameter.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 

@@ -1,12 +1,13 @@
 """FCN-8s in one stage (Shelhamer, Long, Darrell, 2016, arXiv:1605.06211) on PASCAL VOC 2012.
 
-The released network, voc-fcn8s-atonce: 65.4 mIoU on seg11valid (736 images of VOC 2011), void
-dropped, trained on SBD's 8498 images; 65.5 in three stages. Measured here: not yet; the run
+The released network, voc-fcn8s-atonce, trained on SBD's 8498 images: 65.4 mIoU on seg11valid
+(736 images of VOC 2011), void ignored; 65.5 in three stages. Measured here: not yet; the run
 needs an accelerator and ImageNet weights.
 
-Fixed scales of 0.01 and 0.0001 on pool4 and pool3 stand in for the falling rates of three
-stages. The recipe is that of `fcn32s_voc.py`, whose docstring says where it differs, three
-times as long: 1e-10 on the sum over pixels, 2.5e-5 on their mean over 500², for 300,000 steps.
+Fixed scales of 0.01 and 0.0001 on pool4 and pool3 replace the falling learning rates of three
+stages. The recipe is that of `fcn32s_voc.py`, three times as long: 1e-10 on the sum over
+pixels, 2.5e-5 on their mean over 500², for 300,000 steps. The docstring of that file lists the
+differences.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 

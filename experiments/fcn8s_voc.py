@@ -1,13 +1,13 @@
-"""FCN-8s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): pool3 joins what FCN-16s learnt.
+"""FCN-8s (Long, Shelhamer, Darrell, 2015, arXiv:1411.4038): FCN-16s with a skip from pool3.
 
-The released network: 65.5 mIoU on seg11valid (736 images of VOC 2011), void dropped, trained on
-SBD's 8498 images; the paper's own, table 2: 62.7. Measured here: not yet; the run needs an
-accelerator and the result of `fcn16s_voc.py`, which its `init` names. (After a run of that one
-with `--set`, its folder has another name: give it here by `--set init.source=...`.)
+The released network, trained on SBD's 8498 images: 65.5 mIoU on seg11valid (736 images of VOC
+2011), void ignored. The paper, table 2: 62.7. Measured here: not yet; the run needs an
+accelerator and the result of `fcn16s_voc.py`, which its `init` names. If you ran that one with
+`--set`, its folder has another name; give it by `--set init.source=...`.
 
-The recipe is that of `fcn32s_voc.py` with a ten-thousandth of its rate: 1e-14 on the sum over
-pixels is 2.5e-9 on their mean over 500². pool3's scores start at zero, so it begins with
-FCN-16s's scores, interpolated in two steps.
+The recipe is that of `fcn32s_voc.py` with a ten-thousandth of its learning rate: 1e-14 on the
+sum over pixels is 2.5e-9 on their mean over 500². The scores of pool3 start at zero, so the
+first output equals FCN-16s's scores, interpolated in two steps.
 
 Cost: made for an accelerator; not measured. One image a step runs on one device only.
 

@@ -1,14 +1,16 @@
-"""torchvision's FCN on a dilated ResNet-50 with an auxiliary head, on PASCAL VOC 2012.
+"""torchvision's FCN (arXiv:1411.4038) on a dilated ResNet-50, on PASCAL VOC 2012.
 
-torchvision's weights: 60.5 mIoU, pixel accuracy 91.4, on the part of COCO val2017 with VOC's
-classes, images and labels resized to a short side of 520, trained on COCO; no score of theirs
-is on VOC val. Measured here: not yet; the run needs an accelerator and ImageNet weights.
+torchvision's weights, trained on COCO: 60.5 mIoU and 91.4 pixel accuracy on the part of COCO
+val2017 with VOC's classes, images and labels resized to a short side of 520. torchvision gives
+no score on VOC val. Measured here: not yet; the run needs an accelerator and ImageNet weights.
 
-torchvision's recipe: 32 images a step, SGD from 0.02 (the auxiliary head ten times that), poly
-0.9, weight decay 1e-4, loss + 0.5 · the auxiliary head's, crops of 480. Where it differs: VOC's
-images instead of COCO's, scaled by 0.5 to 2 times 1.4 (520 pixels for a short side of usually
-375), scored at their own size; 10,000 steps, which are 30 epochs of trainaug's 10,582 images.
-`--set train_data.split=trainaug` wants SegmentationClassAug beside the devkit's folders.
+torchvision's recipe: batch 32, SGD from 0.02 (ten times that for the auxiliary head), poly 0.9,
+weight decay 1e-4, the loss plus 0.5 times the auxiliary head's, crops of 480.
+
+Differences: the images are VOC's instead of COCO's, scaled by 1.4 times 0.5 to 2 (1.4 brings a
+usual short side of 375 to 520), and scored at their own size. Training takes 10,000 steps,
+which are 30 epochs of trainaug's 10,582 images. To train on trainaug, add `--set
+train_data.split=trainaug`, which needs the folder SegmentationClassAug in the devkit.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,14 +1,16 @@
 """LR-ASPP on MobileNetV3-Large (Howard et al., 2019, arXiv:1905.02244) on Cityscapes.
 
-The paper, section 6.4: 72.36 mIoU on val at output stride 16, one scale, with half the channels
-in the last stage ("RF2") and 128 in the head, from scratch. Measured here: not yet; the run
+The paper, section 6.4, from scratch: 72.36 mIoU on val at output stride 16, one scale, with
+half the channels in the last stage ("RF2") and 128 in the head. Measured here: not yet; the run
 needs an accelerator.
 
-The paper trains "from scratch without pretraining" and gives no schedule: this is DeepLab v3+'s
-for Cityscapes, batch 16, crop 769, 90,000 steps, poly 0.9 from 0.01, weight decay 4e-5; from
-scratch more steps may be needed. Where it differs: the head pools the whole map, the paper's
-49 × 49 of it with strides, and has 1.75 million parameters by our count to the paper's 1.51.
-With ImageNet weights instead, for the whole last stage:
+The paper gives no schedule. This experiment uses that of DeepLab v3+ for Cityscapes: batch 16,
+crop 769, 90,000 steps, poly 0.9 from 0.01, weight decay 4e-5. Training from scratch may need
+more steps.
+
+Differences: the head pools the entire map, where the paper pools large windows with strides.
+The network has 1.75 million parameters, the paper's 1.51. To start from ImageNet weights
+instead, with the full last stage:
 
     --set model.backbone.reduced_tail=False
     --set "init=segjax.weights.Pretrained('timm/mobilenetv3_large_100.ra_in1k')"

@@ -1,18 +1,18 @@
 """PSPNet (Zhao et al., 2016, arXiv:1612.01105) with ResNet-50 on ADE20K.
 
-The paper: 41.68 mIoU, 80.04 pixel accuracy on the 2000 val images, one scale; the authors'
-PyTorch code 41.89 mIoU. Measured here: not yet; the run needs an accelerator.
+The paper: 41.68 mIoU, 80.04 pixel accuracy on the 2000 val images, one scale. The authors'
+PyTorch code: 41.89 mIoU. Measured here: not yet; the run needs an accelerator.
 
 The paper's recipe: batch 16, crop 473, 150,000 steps, poly 0.9 from 0.01, weight decay 1e-4,
-the auxiliary loss at 0.4; ten times the rate for the new layers, rotation and blur as in that
-code (which trains for 100 epochs instead). Its stem of three convolutions has ImageNet weights
-in no layout that is read here, so it starts from scratch and will end below the paper; a plain
-stem starts from torchvision's:
+the auxiliary loss at 0.4. From the PyTorch code, which trains for 100 epochs instead: ten times
+the learning rate for the new layers, rotation and blur. segjax cannot read the layouts of
+ImageNet weights for its stem of three convolutions, so it trains from scratch; expect a lower
+score than the paper's. A plain stem can start from torchvision's weights:
 
     --set model.backbone.deep_stem=False
     --set "init=segjax.weights.Pretrained('timm/resnet50.tv_in1k')"
 
-Where it differs: whole images are evaluated; theirs are windows, long side 512, and mirrored.
+Differences: entire images are evaluated, not windows and mirror images at long side 512.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,18 +1,18 @@
 """PSPNet (Zhao et al., 2016, arXiv:1612.01105) with ResNet-101 on Cityscapes.
 
-The authors' PyTorch code has 78.63 mIoU on val, one scale, windows of 713² and their mirror
+The authors' PyTorch code: 78.63 mIoU on val, one scale, windows of 713² and their mirror
 images. Measured here: not yet; the run needs an accelerator.
 
 The paper's recipe: batch 16, crop 713, 90,000 steps, poly 0.9 from 0.01, weight decay 1e-4, the
-auxiliary loss at 0.4; ten times the rate for the new layers, rotation and blur as in that code
-(which trains for 200 epochs instead). Its stem of three convolutions has ImageNet weights in no
-layout that is read here, so it starts from scratch and will end below the paper; a plain stem
-starts from torchvision's:
+auxiliary loss at 0.4. From the PyTorch code, which trains for 200 epochs instead: ten times the
+learning rate for the new layers, rotation and blur. segjax cannot read the layouts of ImageNet
+weights for its stem of three convolutions, so it trains from scratch; expect a lower score than
+the paper's. A plain stem can start from torchvision's weights:
 
     --set model.backbone.deep_stem=False
     --set "init=segjax.weights.Pretrained('timm/resnet101.tv_in1k')"
 
-Where it differs: whole images are evaluated, not windows.
+Differences: entire images are evaluated, not windows.
 
 Cost: made for an accelerator; not measured.
 

@@ -1,17 +1,20 @@
 """SegNet (Badrinarayanan, Kendall, Cipolla, 2015, arXiv:1511.00561) on CamVid's 11 classes.
 
-46.4 mIoU, 62.5 pixel accuracy on the 233 test frames, void dropped, as FC-DenseNet's table 3
-quotes it; longer training gave more. Measured here: not yet; the run needs an accelerator and
-ImageNet weights, for the encoder's convolutions (`--set init=None` trains from scratch).
+As quoted in FC-DenseNet's table 3: 46.4 mIoU, 62.5 pixel accuracy on the 233 test frames, void
+ignored. Measured here: not yet; the run needs an accelerator and ImageNet weights for the
+encoder's convolutions (`--set init=None` trains from scratch).
 
-The released solver's recipe: whole frames of 480 × 360, batch 4, a fixed rate of 0.001, twice
-that for the convolutions' biases, which do not decay, weight decay 5e-4, 40,000 steps, no
-augmentation, classes weighed by the median of their frequencies over their own. Where it
-differs: the loss is divided by the sum of the weights instead of the number of pixels, which is
-a larger step where frequent classes weigh little; inputs are normalised for torchvision's
-VGG16, where Caffe's network takes 0 … 255; statistics are running averages, not taken anew over
-the training set afterwards; and the best checkpoint is chosen by the 101 val frames. For the
-test frames, afterwards: `--workdir runs/segnet_camvid --evaluate --set eval_data.split=test`.
+The released solver's recipe: entire frames of 480 × 360, batch 4, a constant learning rate of
+0.001, twice that for the convolutions' biases, which do not decay, weight decay 5e-4, 40,000
+steps, no augmentation. A class weighs by the median of all classes' frequencies, divided by its
+own.
+
+Differences: the loss is divided by the sum of the weights instead of the number of pixels,
+which makes a step larger where frequent classes weigh little. Inputs are normalised for
+torchvision's VGG16; Caffe's network reads 0 … 255. Statistics are running averages; the authors
+recompute them over the training set. The best checkpoint is chosen by the 101 val frames. To
+score the test frames afterwards: `--workdir runs/segnet_camvid --evaluate --set
+eval_data.split=test`.
 
 Cost: made for an accelerator; not measured.
 

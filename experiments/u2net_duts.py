@@ -1,19 +1,21 @@
 """U²-Net (Qin et al., 2020, arXiv:2005.09007) on DUTS: salient objects.
 
-The paper reports, on DUTS-TE, the maximal F-measure (0.873, as remembered) and the mean
-absolute error of the saliency map (0.044, as remembered); both are scored here, by
-`max_f_measure_over_images` and `mean_absolute_error_over_images`, at the images' own sizes.
-Measured here: not yet; the run needs an accelerator.
+The paper reports the maximal F-measure and the mean absolute error of the saliency map on
+DUTS-TE. Both are scored here, as `max_f_measure_over_images` and
+`mean_absolute_error_over_images`, at the images' own sizes. Measured here: not yet; the run
+needs an accelerator.
 
-The authors' recipe: one plane under a sigmoid, 44,009,869 parameters, from scratch on DUTS-TR's
-10,553 images at 320², crops of 288², flips upside down, Adam at 0.001, batch 12, the sum of
-seven binary cross-entropies: the fusion's and the six side outputs'. 600,000 steps are the
-paper's as remembered. Where it differs: images are normalised by ImageNet's statistics alone,
-not by their own maximum first; whole images are evaluated, not resized to 320²; and saliency
-maps are scored as they are, while the authors stretch each to its own minimum and maximum.
-DUTS' masks have some grey pixels at the borders: half of white is an object.
+The released recipe: one plane under a sigmoid, 44,009,869 parameters, from scratch on DUTS-TR
+at 320², crops of 288², vertical flips, Adam at 0.001, batch 12, and the sum of seven binary
+cross-entropies: that of the fusion and those of the six side outputs. The number of steps,
+600,000, is our choice.
 
-Cost: made for an accelerator; the authors say about 120 hours, as remembered.
+Differences: images are normalised by ImageNet's statistics, without a division by their own
+maximum first. Entire images are evaluated; the authors resize them to 320². Saliency maps are
+scored as they are; the authors stretch each one to its own minimum and maximum. DUTS' masks
+have some grey pixels at the borders: those of at least half the brightness count as object.
+
+Cost: made for an accelerator; not measured.
 
     python -m segjax.launch experiments/u2net_duts.py --data /data/DUTS
 """

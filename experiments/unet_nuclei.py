@@ -1,12 +1,12 @@
 """U-Net (Ronneberger et al., 2015, arXiv:1505.04597) for nuclei in microscope images, DSB 2018.
 
-Foreground against background; touching nuclei are not told apart. A quarter of the paper's
-width, padded, with batch normalisation, on random crops of 256² pixels. Give a folder with
-`images/`, `masks/` (0 background, 1 nucleus) and the lists `train.txt` and `val.txt`: images of
-stage1_train of the Data Science Bowl 2018 (BBBC038), with all masks of an image united.
+The classes are background and nucleus; touching nuclei are not separated. The network has a
+quarter of the paper's width, padding and batch normalisation, and trains on random crops of
+256² pixels. Give a folder with `images/`, `masks/` (0 background, 1 nucleus) and the lists
+`train.txt` and `val.txt`. Its images are those of stage1_train of the Data Science Bowl 2018
+(BBBC038), with all masks of an image united.
 
-Measured here: not yet; the run needs an accelerator.
-
+The paper has no score on this dataset. Measured here: not yet; the run needs an accelerator.
 Cost: made for an accelerator; not measured.
 
     python -m segjax.launch experiments/unet_nuclei.py --data /data/dsb2018

@@ -11,6 +11,7 @@ from segjax.errors import InputError, run_command
 COMMANDS = {
     "launch": ("segjax.launch", "train, evaluate and report an experiment"),
     "predict": ("segjax.predict", "write masks, and more, for images, folders and videos"),
+    "score": ("segjax.score", "score a folder of masks against the true ones"),
     "serve": ("segjax.serve", "open a local page to try one or more runs"),
     "export": (
         "segjax.export.__main__",
@@ -22,7 +23,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)

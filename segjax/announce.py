@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ TICK = 0.5
 
 @contextlib.contextmanager
 def announced(task: str, *, after: float = 0.0) -> Iterator[None]:
-    """Says on standard error what is being done while the block runs, and how long it took.
+    """Prints on standard error what is being done in the block, and how long it took.
 
     On a terminal the line shows the seconds as they pass, above or below other bars; elsewhere
     there are two plain lines, at the beginning and at the end.
@@ -70,7 +71,11 @@ class _Line:
             self._bar.refresh()
         elif not self._shown and sys.stderr.isatty():
             form = "{desc} … {elapsed}"
-            self._bar = tqdm(desc=self._task, bar_format=form, leave=False, file=sys.stderr)
+            # A line that wraps could not be drawn over.
+            fits = self._task[
+                : max(shutil.get_terminal_size().columns - len(" … 00:00:00 "), 0)
+            ]
+            self._bar = tqdm(desc=fits, bar_format=form, leave=False, file=sys.stderr)
             self._bar.start_t = self._began
         elif not self._shown:
             print(f"{self._task} …", file=sys.stderr, flush=True)

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Returns a path to write to in the same folder, renamed to `path` once the block has ended
-    well.
+    """Yields a path to write to; it is renamed to `path` when the block ends well.
 
     Where the block raises, an earlier file of that name stays as it was.
 

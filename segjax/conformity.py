@@ -1,4 +1,4 @@
-"""What the parts of an experiment declare of their contracts, and what they lack."""
+"""The contracts that an experiment's parts declare, and messages about what is missing."""
 
 import functools
 import inspect
@@ -23,53 +23,44 @@ from segjax.errors import InputError, first_of
 Contract = TypeVar("Contract")
 
 WRITE: Mapping[str, str] = {
-    "num_classes": "the classes it tells apart, as a field num_classes: int",
+    "num_classes": "its number of classes, as a field num_classes: int",
     "output_stride": "the stride of its c5, as a field output_stride: int = 32",
-    "dtype": "what it computes in, as a field dtype: Any = jnp.float32",
+    "dtype": "the dtype it computes in, as a field dtype: Any = jnp.float32",
     "channels": "channels = 3 where its images are RGB, channels = 1 where they are grey",
     "prepare": "def prepare(self), which finds and checks its files, or does nothing",
     "__len__": "def __len__(self), the number of its examples",
     "__getitem__": "def __getitem__(self, index), which returns one example",
     "__call__": "def __call__(self, image, *, train)",
-    "class_names": "class_names, one name a class in the order of the label ids",
+    "class_names": "class_names, one name for each class in the order of the label ids",
     "palette": "palette, 256 × 3 colours by label id in uint8",
 }
-"""What to write for each member that may be missing."""
+"""The text that tells users what to write for a missing member."""
 
 SPECIAL = ("__call__", "__len__", "__getitem__")
-"""Members that Python looks for in the class alone, whatever `__getattr__` says."""
+"""Members that Python looks up in the class only, never by `__getattr__`."""
 
 
 def label_stride(model: object) -> int:
-    """Returns pixels of the image between two scores of a model: 1 unless it declares
-    others.
-    """
+    """Returns the pixels of the image between two scores of a model; 1 by default."""
     return model.label_stride if declares(model, Strided) else 1
 
 
 def canvas(model: object, height: int, width: int) -> tuple[int, int]:
-    """Returns what a model must see to answer for height × width pixels: these unless it says
-    more.
-    """
+    """Returns the input size a model needs for height × width pixels; by default the same."""
     return model.canvas(height, width) if declares(model, Framed) else (height, width)
 
 
 def classifiers(model: object) -> tuple[str, ...]:
-    """Returns paths of a model's layers whose shapes depend on its classes; () where it names
-    none.
-    """
+    """Returns the paths of a model's layers whose shapes depend on its classes, or ()."""
     return model.classifiers if declares(model, Classifier) else ()
 
 
 def check_classifiers(model: object, variables: Iterable[str]) -> None:
-    """Returns nothing where each of a model's `classifiers` names some of its variables.
+    """Raises InputError unless each of a model's `classifiers` names some of its variables.
 
     Args:
       model: the network.
       variables: paths of its variables, such as "params/head/classifier/bias".
-
-    Raises:
-      InputError: one names none, or they are not given as a tuple of paths.
     """
     names, who = classifiers(model), type(model).__name__
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
@@ -83,33 +74,31 @@ def check_classifiers(model: object, variables: Iterable[str]) -> None:
         if not any(path == name or path.startswith(f"{name}/") for path in below):
             layers = sorted({path.rpartition("/")[0] or path for path in below})
             raise InputError(
-                f"model: {who}.classifiers names {name!r}, which is none of its layers: "
+                f"model: {who}.classifiers names {name!r}, which is not one of its layers: "
                 f"{first_of(layers)}."
             )
 
 
 def num_classes(model: object) -> int | None:
-    """Returns how many classes a model tells apart; None where it does not say, as
-    backbones.
-    """
+    """Returns a model's number of classes; None if it declares none, such as a backbone."""
     return model.num_classes if declares(model, Model) else None
 
 
 def has_planes(data: object) -> bool:
-    """Returns whether a dataset's labels have a plane a class, h w k: not unless it says so."""
+    """Returns whether a dataset declares that its labels are planes, h w k."""
     return declares(data, Planed) and data.has_planes
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:
-    """Returns whether a value has every member of a protocol; no property is evaluated."""
+    """Returns whether a value has every member of a protocol, without evaluating properties."""
     return not missing(value, contract)
 
 
 def missing(value: object, contract: Any) -> list[str]:
     """Returns the members of a protocol that a value lacks; a class itself lacks them all.
 
-    A dataset's properties may read files, and one that fails is there all the same: none is
-    evaluated, unless the value passes on those of another by `__getattr__`.
+    Properties are not evaluated, because a dataset's may read files, and one that fails still
+    exists. Only members that a value passes on by `__getattr__` are evaluated.
     """
     names = protocol_members(contract)
     return names if isinstance(value, type) else [n for n in names if not _has(value, n)]
@@ -119,7 +108,7 @@ def _has(value: object, name: str) -> bool:
     absent = object()
     if inspect.getattr_static(value, name, absent) is not absent:
         return True
-    # Flax's own `__getattr__` has nothing to give that is not in the module.
+    # Flax's `__getattr__` returns nothing that is not in the module.
     if (
         name in SPECIAL
         or isinstance(value, nn.Module)
@@ -136,9 +125,7 @@ def _has(value: object, name: str) -> bool:
 
 
 def protocol_members(contract: type) -> list[str]:
-    """Returns names that a protocol and those it extends define, `__call__` and the like
-    included.
-    """
+    """Returns the member names of a protocol and its bases, including `__call__`."""
     protocols = [cls for cls in contract.__mro__ if getattr(cls, "_is_protocol", False)]
     return [
         name
@@ -149,8 +136,7 @@ def protocol_members(contract: type) -> list[str]:
 
 
 def lacking(value: object, contract: type) -> str | None:
-    """Returns one sentence on what a value lacks and what to write, or None where it lacks
-    nothing.
+    """Returns one sentence about missing members and what to write; None if none is missing.
 
     >>> lacking("a name", Backbone)
     'str has no output_stride, dtype, __call__; write ...'
@@ -167,20 +153,16 @@ def lacking(value: object, contract: type) -> str | None:
 
 
 def check_dataset(data: object, *, field: str) -> None:
-    """Returns nothing where a dataset has all that every task asks for.
-
-    Raises:
-      InputError: members are missing; they are named, with what to write.
-    """
+    """Raises InputError unless a dataset has all members that every task needs."""
     if reason := lacking(data, Dataset):
         raise InputError(f"{field}: {reason}.")
 
 
 def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
-    """Returns the dataset itself, which has class names and colours too.
+    """Returns the dataset itself, after checking that it has class names and colours.
 
     Raises:
-      InputError: members are missing; they are named, with what to write.
+      InputError: members are missing; the message names them and says what to write.
     """
     if declares(data, LabelledDataset):
         return data
@@ -188,13 +170,9 @@ def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
 
 
 def check_model(model: object, *, field: str = "model") -> None:
-    """Returns nothing where a model has its number of classes, and its parts what it reads of
-    them.
+    """Raises InputError unless a model and its parts have the members that segjax reads.
 
-    What a `backbone` or a `network` must have is known of segjax's own models alone.
-
-    Raises:
-      InputError: members are missing or of the wrong type; says which, and what to write.
+    The fields `backbone` and `network` are checked for segjax's own models only.
     """
     if reason := lacking(model, Model):
         raise InputError(f"{field}: {reason}.")
@@ -203,9 +181,11 @@ def check_model(model: object, *, field: str = "model") -> None:
         part = vars(model).get(name)
         if part is not None and (reason := lacking(part, contract)):
             raise InputError(f"{field}.{name}: {reason}.")
-    _check_member(model, "num_classes", _is_count, "a whole number from 1 on", field=field)
+    _check_member(model, "num_classes", _is_count, "a whole number, at least 1", field=field)
     if declares(model, Strided):
-        _check_member(model, "label_stride", _is_count, "a whole number from 1 on", field=field)
+        _check_member(
+            model, "label_stride", _is_count, "a whole number, at least 1", field=field
+        )
     if not _takes_train(model):
         raise InputError(
             f"{field}: {type(model).__name__} cannot be called with train; write "
@@ -214,12 +194,10 @@ def check_model(model: object, *, field: str = "model") -> None:
 
 
 def check_values(data: Any, *, field: str) -> None:
-    """Returns nothing where what a dataset says of itself has the types that a task reads.
+    """Raises InputError unless a dataset's properties have the types that a task reads.
 
-    What cannot be had yet, as of files that are still to be found, is not looked at.
-
-    Raises:
-      InputError: `channels`, `class_names` or `palette` is something else; says what to write.
+    It checks `channels`, `class_names` and `palette`. A property that still fails, for example
+    because its files were not found yet, is skipped.
     """
     _check_member(data, "channels", _is_count, "a whole number, such as 3", field=field)
     if declares(data, LabelledDataset):
@@ -234,10 +212,11 @@ def _check_member(
     try:
         found = getattr(value, name)
     except Exception:
-        return  # It says itself why, where it is needed.
+        return  # The property raises its own error when it is needed.
     if not is_right(found):
         raise InputError(
-            f"{field}.{name}={_short(found)} must be {what}: let {type(value).__name__} say so."
+            f"{field}.{name}={_short(found)} must be {what}; correct it in "
+            f"{type(value).__name__}."
         )
 
 
@@ -267,15 +246,14 @@ def _takes_train(model: object) -> bool:
 
 
 def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Returns nothing where logits lie where the model says: labels are brought to this grid.
+    """Raises InputError unless logits lie on the grid that the model declares.
+
+    Labels are brought to this grid; on another one they would belong to other pixels.
 
     Args:
       model: the network.
       size: height and width of an image.
       grid: height and width of its logits.
-
-    Raises:
-      InputError: they lie elsewhere, so that labels would be those of other pixels.
     """
     stride = label_stride(model)
     scores = (-(-size[0] // stride), -(-size[1] // stride))
@@ -283,17 +261,15 @@ def check_grid(model: object, size: tuple[int, int], grid: tuple[int, int]) -> N
         return
     name, (height, width), (h, w) = type(model).__name__, size, grid
     raise InputError(
-        f"model: {name} answers {height}×{width} pixels with {h}×{w} scores, where "
-        f"label_stride={stride} makes {scores[0]}×{scores[1]}. Return logits of the image's "
+        f"model: {name} returns {h}×{w} scores for {height}×{width} pixels, but "
+        f"label_stride={stride} means {scores[0]}×{scores[1]}. Return logits of the image's "
         "size, or give the model label_stride, the pixels between two scores, or canvas("
-        "height, width), the image that it needs to answer for so many pixels in its centre."
+        "height, width), the input size that it needs for the logits of so many pixels."
     )
 
 
 def _is_framed(model: Framed, size: tuple[int, int], grid: tuple[int, int]) -> bool:
-    """Returns whether an image is large enough for so many pixels in its centre, and not for
-    more.
-    """
+    """Returns whether `size` is large enough for logits of size `grid`, but not of a larger."""
     enough, more = model.canvas(*grid), model.canvas(grid[0] + 1, grid[1] + 1)
     sides = zip(enough, size, more, strict=True)
     return all(least <= side < next_larger for least, side, next_larger in sides)

@@ -37,9 +37,7 @@ def restart_in_utf8() -> None:
 
 
 def _is_our_process() -> bool:
-    """Returns whether Python was started for a command: as `python -m segjax...` or its own
-    script.
-    """
+    """Returns whether Python was started for a segjax command."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None:

@@ -1,4 +1,4 @@
-"""Names of the arrays and callables that cross modules."""
+"""Types of the arrays and callables that modules exchange, and protocols of their parts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -9,7 +9,7 @@ import numpy as np
 from segjax.errors import InputError
 
 AXIS = "devices"
-"""The one name of the axis that devices split: the batch."""
+"""The name of the axis over which devices split the batch."""
 
 IGNORE = 255
 """The label of pixels that no loss and no metric counts."""
@@ -19,7 +19,7 @@ FULL_SCALE: Mapping[str, float] = {
     "uint16": 65535.0,
     **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1.0),
 }
-"""The value of full brightness in images of each dtype; there are no others."""
+"""The value of full brightness for each dtype of images."""
 
 
 def full_scale(dtype: Any) -> float:
@@ -29,7 +29,7 @@ def full_scale(dtype: Any) -> float:
     (255.0, 1.0)
 
     Raises:
-      InputError: images of this dtype have none.
+      InputError: images must not have this dtype.
     """
     name = np.dtype(dtype).name
     if name not in FULL_SCALE:
@@ -42,7 +42,7 @@ def full_scale(dtype: Any) -> float:
 
 Array = jax.Array
 Variables = Mapping[str, Any]
-"""A Flax tree of collections: `params`, and `batch_stats` where there is BatchNorm."""
+"""A Flax tree of collections: `params`, and `batch_stats` if there is BatchNorm."""
 
 Features = Mapping[str, Array]
 """`c1` … `c5`, each b h w c; `c_k` has stride min(2**k, output_stride)."""
@@ -51,19 +51,20 @@ Batch = Mapping[str, Array]
 """`image` b h w c, `label` b h w, `step` b, and what transforms add (`weight` b h w)."""
 
 Terms = Mapping[str, tuple[Array, Array]]
-"""{term: (total, weight)}, sums over what counts: the loss adds up total / weight of each term,
-both summed over all devices first. A term `auxiliary/…` counts `auxiliary_weight` times."""
+"""{term: (total, weight)}, sums over pixels that count. Both are summed over all devices; the
+loss is the sum of total / weight of each term. A term `auxiliary/…` counts `auxiliary_weight`
+times."""
 
 Loss = Callable[[Array, Batch], Terms]
 """(logits b h w k, batch on their grid) -> terms, sums over valid pixels."""
 
 Objective = Callable[[Variables, Batch, Array], tuple[Terms, Mapping[str, Any]]]
 """(variables, batch, key) -> (terms, new batch statistics): forward pass and loss of a device's
-share of a batch. Weights do not depend on parameters; no collectives but BatchNorm's own."""
+share of a batch. Weights do not depend on parameters. Only BatchNorm uses collectives."""
 
 
 class Traced(NamedTuple):
-    """What a network is on examples of one shape: its variables' shapes, its output's h × w."""
+    """A network traced on examples of one shape: its variables' shapes, its output's h × w."""
 
     variables: Any
     grid: tuple[int, int]
@@ -81,16 +82,16 @@ class Backbone(Protocol):
 
     @property
     def output_stride(self) -> int:
-        """Pixels of the image between two of c5: a field, so that `clone` can change it."""
+        """Pixels of the image per pixel of c5; a field, so that `clone` can change it."""
         ...
 
     @property
     def dtype(self) -> Any:
-        """Of what is computed; heads take it where they have none of their own."""
+        """The dtype of the computation; heads use it if their own is None."""
         ...
 
     def __call__(self, image: Array, *, train: bool) -> Features:
-        """Returns c1 … c5."""
+        """Returns the features c1 … c5."""
         ...
 
 
@@ -98,32 +99,32 @@ class Backbone(Protocol):
 class Model(Protocol):
     """image b h w c, normalised -> logits b h w k of the same size: a Linen module.
 
-    A model whose logits do not have the image's size says so in `label_stride` (`Strided`) or
-    in `canvas` (`Framed`), and one whose weights may be loaded for other classes names its
-    `classifiers` (`Classifier`); `segjax.conformity` reads these, and checks what is missing.
+    A model whose logits do not have the image's size declares `label_stride` (`Strided`) or
+    `canvas` (`Framed`). A model whose weights may be loaded for other classes declares
+    `classifiers` (`Classifier`). `segjax.conformity` reads these and reports missing members.
     """
 
     @property
     def num_classes(self) -> int:
-        """How many classes it tells apart: k of its logits."""
+        """The number of classes, k of its logits."""
         ...
 
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Returns logits b h w k."""
+        """Returns the logits b h w k."""
         ...
 
 
 class Strided(Protocol):
-    """A model whose scores lie apart: DeepLab v1 and v2, which are trained on that grid."""
+    """A model with scores for every n-th pixel only, such as DeepLab v1 and v2."""
 
     @property
     def label_stride(self) -> int:
-        """Pixels from one score to the next; the first is the first pixel's."""
+        """Pixels from one score to the next; the first score is at the first pixel."""
         ...
 
 
 class Framed(Protocol):
-    """A model that answers for the centre of its image: the valid-convolution U-Net."""
+    """A model with logits of its input's centre only, such as the valid-convolution U-Net."""
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """Returns the smallest image whose logits cover height × width pixels."""
@@ -131,22 +132,22 @@ class Framed(Protocol):
 
 
 class Undoing(Protocol):
-    """A model that looks at the picture itself and undoes the normalisation: CRF-RNN."""
+    """A model that undoes the normalisation to read the original colours, such as CRF-RNN."""
 
     @property
     def normalize(self) -> Any:
-        """The experiment's, which it must be equal to."""
+        """The normalisation, which must equal the experiment's."""
         ...
 
 
 class Classifier(Protocol):
-    """A model that can start from the weights of one with other classes."""
+    """A model that can start from weights for other classes."""
 
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The modules or parameters whose shapes depend on `num_classes`.
 
-        By their paths, such as "head/classifier"; what lies below a path belongs to it.
+        They are paths, such as "head/classifier", which include everything below them.
         """
         ...
 
@@ -157,14 +158,14 @@ class Dataset(Protocol):
 
     @property
     def channels(self) -> int:
-        """Of every image: 3 are RGB, 1 is grey."""
+        """The number of channels of each image: 3 for RGB, 1 for grey."""
         ...
 
     def prepare(self) -> None:
         """Finds, checks and caches every file; afterwards `len` and indexing do not fail.
 
         Raises:
-          InputError: a folder or file is missing, unreadable or does not fit; all in one line.
+          InputError: folders or files are missing, unreadable or do not fit; one line for all.
         """
         ...
 
@@ -175,11 +176,11 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class LabelledDataset(Dataset, Protocol):
-    """Examples whose labels are classes, with what these mean."""
+    """Examples whose labels are classes, with the classes' names and colours."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One name a class, in the order of the label ids 0 … k − 1."""
+        """The name of each class, in the order of the label ids 0 … k − 1."""
         ...
 
     @property
@@ -189,18 +190,18 @@ class LabelledDataset(Dataset, Protocol):
 
 
 class Planed(Protocol):
-    """A dataset that says whether its labels are h w k: a plane of 0, 1 and 255 a class."""
+    """A dataset that declares whether its labels are h w k, a plane for each class."""
 
     @property
     def has_planes(self) -> bool:
-        """Whether they are; one that does not say so gives labels h w."""
+        """Whether labels are h w k planes of 0, 1 and 255; without this member they are h w."""
         ...
 
 
 class Mapped(Protocol):
-    """A dataset whose ids in files may be given other meanings, such as `Folder`."""
+    """A dataset that can map the ids in its files to other classes, such as `Folder`."""
 
     @property
     def label_map(self) -> tuple[tuple[int, int], ...]:
-        """(id in the file, class id or 255) of each that changes."""
+        """(id in the file, class id or 255) for each id that changes."""
         ...

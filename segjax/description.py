@@ -1,8 +1,8 @@
-"""Values of an experiment as text and back: flat `path = value` lines, and `--set path=value`.
+"""Experiments as lines `path = value`, and `--set path=value`, which changes one.
 
 A path names a field by dots and a tuple's item by its index: `model.backbone.output_stride`,
-`transforms.1.size`. Whatever decides a run is a literal, a frozen dataclass (Linen modules are
-dataclasses too) or a named function, so that these lines show all of it.
+`transforms.1.size`. Everything that decides a run is a literal, a frozen dataclass (Linen
+modules are dataclasses too) or a named function, so the lines describe it completely.
 """
 
 import ast
@@ -25,14 +25,14 @@ _LITERALS = (type(None), bool, int, float, str, bytes)
 
 
 WIDTH = 96
-"""Characters that a line of a shortened description has, its path aside."""
+"""The number of characters in a line of a shortened description, without its path."""
 
 
 def describe_lines(value: Any, *, path: str = "", short: bool = False) -> Iterator[str]:
-    """Returns lines `path = value`, in the order of the fields, for everything below `value`.
+    """Yields lines `path = value`, in the order of the fields, for everything below `value`.
 
-    With `short`, long tuples are shortened and folded, in a form that `replace_at` still reads;
-    such a description is for people, the other one for comparing.
+    With `short`, long tuples are shortened and folded, in a form that `replace_at` can read.
+    The short description is for people, the full one for comparisons.
     """
     children = list(_children(value))
     if children:
@@ -48,7 +48,7 @@ def describe_lines(value: Any, *, path: str = "", short: bool = False) -> Iterat
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Returns (name, value) of fields and items; nothing for what is printed whole."""
+    """Returns (name, value) of fields and items; nothing for values printed on one line."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from ((name, getattr(value, name)) for name in fields(value))
     elif isinstance(value, (tuple, list)) and not _is_literal(value):
@@ -56,7 +56,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def fields(value: Any) -> list[str]:
-    """Returns names of a dataclass's own settings; Linen's `parent` and `name` are none."""
+    """Returns the names of a dataclass's fields, without Linen's `parent` and `name`."""
     hidden = ("parent", "name") if isinstance(value, nn.Module) else ()
     return [f.name for f in dataclasses.fields(value) if f.init and f.name not in hidden]
 
@@ -82,7 +82,7 @@ def _leaf(value: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    """As `_leaf`, in a length that fits a message."""
+    """Returns the text of a value, shortened to fit a message."""
     text = shortened(value, width=WIDTH) if _is_literal(value) else _leaf(value)
     return text if len(text) <= 2 * WIDTH else f"{text[:WIDTH]} …"
 
@@ -93,19 +93,18 @@ def _dotted(value: Any) -> str:
 
 
 def replace_at(value: Any, path: str, text: str) -> Any:
-    """Returns `value` with the field at `path` set to what `text` says; `value` itself is
-    unchanged.
+    """Returns a copy of `value` with the field at `path` set to the value that `text` means.
 
     Args:
-      value: a dataclass, tuple or mapping, nested as it may be.
+      value: a dataclass, tuple or mapping, at any depth of nesting.
       path: "model.rates", "transforms.1.size".
       text: a Python literal, a tuple without its brackets ("1,2,5"), a dotted name that is
         imported and may be called with such arguments, or a string without quotes. In a tuple
         `*range(…)`, `*zip(range(…), …)` and `*(x,) * n` stand for their items.
 
     Raises:
-      InputError: no such field (near names are listed), a value of the wrong type, or one that
-        the class itself refuses.
+      InputError: there is no such field (the message lists similar names), or the value has the
+        wrong type, or the class refuses it.
     """
     return _replace(value, path.split("."), text, path)
 
@@ -147,13 +146,13 @@ def replace(value: Any, /, **changes: Any) -> Any:
 def _index(key: str, length: int, path: str) -> int:
     if not key.isdigit() or int(key) >= length:
         raise InputError(
-            f"--set {path}: {key!r} is no index of {length} items, 0 to {length - 1}."
+            f"--set {path}: {key!r} is not an index of {length} items, 0 to {length - 1}."
         )
     return int(key)
 
 
 def _parse(text: str, hint: Any, path: str) -> Any:
-    """Returns the value that `text` stands for, of the type that `hint` asks for."""
+    """Returns the value that `text` means, of the type that `hint` requires."""
     remedy = ""
     try:
         value = _Evaluator(text.strip()).value()
@@ -162,7 +161,7 @@ def _parse(text: str, hint: Any, path: str) -> Any:
     except _NoValue:
         value = text
     except InputError as error:
-        # A folder may be called like a module: test.v2.
+        # A folder may have the name of a module: test.v2.
         if hint is Any or not matches_type(text, hint):
             raise InputError(f"--set {path}={text}: {error}") from error
         value = text
@@ -179,17 +178,17 @@ def _converted(value: Any) -> Any:
 
 
 class _NoValue(Exception):
-    """The text is no expression of ours: it is a plain string."""
+    """The error that a text is not an expression of `--set` but a plain string."""
 
 
 class _Evaluator:
-    """Literals, tuples, dotted names, and calls of these: what `--set` may say."""
+    """The evaluator of `--set`: literals, tuples, dotted names, and calls of such names."""
 
     def __init__(self, text: str):
         self._text = text
 
     def value(self) -> Any:
-        """Returns what the text stands for.
+        """Returns the value of the text.
 
         Raises:
           InputError: a module has no such name, or a call fails.
@@ -233,9 +232,7 @@ class _Evaluator:
             raise InputError(f"{ast.unparse(node.func)}: {error}") from error
 
     def _argument(self, node: ast.expr) -> Any:
-        """Returns an argument of a call; what is no value, such as runs/quickstart, is its
-        text.
-        """
+        """Returns an argument of a call; a text that is not a value, such as runs/a, as is."""
         try:
             return self._of(node)
         except _NoValue:
@@ -263,7 +260,7 @@ def _imported(name: str) -> Any:
 
 @functools.cache
 def hints(cls: type) -> dict[str, Any]:
-    """Returns resolved annotations of a dataclass; empty where they cannot be resolved."""
+    """Returns the resolved annotations of a dataclass; {} if they cannot be resolved."""
     try:
         return typing.get_type_hints(cls)
     except (NameError, TypeError, AttributeError):
@@ -271,9 +268,7 @@ def hints(cls: type) -> dict[str, Any]:
 
 
 def matches_type(value: Any, hint: Any) -> bool:
-    """Returns whether `value` is of the annotated type; True where the annotation says too
-    little.
-    """
+    """Returns whether `value` has the annotated type; True if the annotation is too vague."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, (str, typing.TypeVar)):
         return True
@@ -316,14 +311,12 @@ def _is_instance(value: Any, cls: Any) -> bool:
 
 
 def type_name(hint: Any) -> str:
-    """Returns an annotation as a reader would write it."""
+    """Returns an annotation as text for a message."""
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
 def _mismatch(value: Any, hint: Any) -> str:
-    """Returns what is wrong with a value; where part of a contract is missing, what to
-    write.
-    """
+    """Returns what is wrong with a value, and what to write if it lacks part of a contract."""
     is_protocol = getattr(hint, "_is_protocol", False)
     is_uncalled = isinstance(value, type | functools.partial)
     if is_protocol and (is_uncalled or len(missing(value, hint)) < len(protocol_members(hint))):
@@ -332,10 +325,9 @@ def _mismatch(value: Any, hint: Any) -> str:
 
 
 def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
-    """Returns a sentence for each field, at any depth, of a type not annotated or without a
-    name.
+    """Yields a sentence for each field, at any depth, with a wrong type or without a name.
 
-    What two programs may print alike, a lambda or an address, would let one resume the other.
+    Two different lambdas or addresses may print alike, so that one run could resume the other.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         annotated = hints(type(value))

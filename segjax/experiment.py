@@ -38,18 +38,18 @@ Wrapper = Callable[[Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How a run is evaluated; none of it changes what is trained.
+    """How a run is evaluated; it does not change training.
 
-    The best checkpoint is the best by the scores of its time: whoever changes the evaluation of
-    a run that has begun compares with `--checkpoint`.
+    The best checkpoint is chosen by scores from while it was trained. If you change the
+    evaluation of a run later, choose a checkpoint yourself with `--checkpoint`.
 
     Attributes:
       every: steps between evaluations while training; None: at every checkpoint.
       batch_size: images of one size that go through the network together.
       output_stride: evaluate the trained network at this one instead of its own.
       examples: worst and best images that the report shows, this many of each.
-      predictor: wrapper(s) of `segjax.evaluate.wrappers`, `windows` and `crf`, the first the
-        nearest to the network; none: whole images, each at its own size.
+      predictor: wrapper(s) of `segjax.evaluate.wrappers`, `windows` and `crf`; the first is
+        the innermost. Without any, whole images are predicted at their own size.
     """
 
     every: int | None = None
@@ -77,9 +77,9 @@ class Loader:
     """How examples are read; it changes speed and memory, never an example.
 
     Attributes:
-      threads: batches that are made at the same time.
-      buffer: finished batches that wait for the device.
-      workers: processes instead of threads, where Python's own work is the limit.
+      threads: batches that are prepared at the same time.
+      buffer: prepared batches that wait for the device.
+      workers: processes that replace the threads, for transforms that hold Python's lock.
     """
 
     threads: int = 4
@@ -95,9 +95,7 @@ class Optimizer(Protocol):
     """Anything that builds an optax transformation for a run of so many steps."""
 
     def build(self, steps: int, params: Mapping[str, Any]) -> Any:
-        """Returns the transformation; `params` (shapes suffice) lets path patterns be
-        checked.
-        """
+        """Returns the transformation; path patterns are checked against `params`."""
         ...
 
 
@@ -107,8 +105,9 @@ class Initial(Protocol):
     def load(
         self, model: nn.Module, *, channels: int, seed: int, note: Callable[[str], None]
     ) -> Mapping[str, Any]:
-        """Returns the variables for images of so many channels; those it lacks start from the
-        seed.
+        """Returns the variables for images of so many channels.
+
+        Variables that it lacks are initialised randomly from `seed`.
 
         `note` takes each line that a user should read about them.
         """
@@ -188,8 +187,7 @@ ELSEWHERE = ("directory", "download", "max_megapixels")
 
 
 def load(path: str | pathlib.Path) -> Experiment:
-    """Returns the `experiment` that a Python file defines, its fields checked against their
-    types.
+    """Returns the `experiment` of a Python file, its fields checked against their types.
 
     Raises:
       InputError: no such file, no `experiment` in it or a list of them, or a field of the wrong
@@ -199,8 +197,8 @@ def load(path: str | pathlib.Path) -> Experiment:
     found, is_list = load_all(path)
     if is_list:
         raise InputError(
-            f"{path} is a list of {len(found)} experiments, which only segjax.launch takes; "
-            "name a file of one, or the folder of a run."
+            f"{path} defines a list of {len(found)} experiments; only segjax.launch takes one: "
+            "name a file with one experiment, or the folder of a run."
         )
     return found[0]
 
@@ -222,13 +220,13 @@ def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
     if is_list == (one is not None) or not found or len(found) < len(given):
         raise InputError(
             f"{path} must define either `experiment = Experiment(...)` or a list of them, "
-            "`experiments = [...]`; what one is imported for, give another name."
+            "`experiments = [...]`; give other names to experiments that you import."
         )
     return [checked(experiment, str(path)) for experiment in found], is_list
 
 
 def checked(experiment: Experiment, where: str) -> Experiment:
-    """Returns the experiment itself.
+    """Returns the experiment if every field has its type.
 
     Raises:
       InputError: fields of the wrong type.
@@ -239,7 +237,7 @@ def checked(experiment: Experiment, where: str) -> Experiment:
 
 
 def trajectory(description: str) -> dict[str, str]:
-    """Returns the lines of a description that decide the parameters, as {path: value}.
+    """Returns the lines of a description that affect training, as {path: value}.
 
     Descriptions for people, which `describe` shortens, are not read. A field that is None, or
     `UNSAID`, counts as unset: so a run from before the field was there goes on.

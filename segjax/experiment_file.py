@@ -19,7 +19,7 @@ def run_experiment_file(path: pathlib.Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"There is no experiment file {path}; {_near_files(path)}")
     if path.suffix != ".py":
-        raise InputError(f"{path} is no Python file; an experiment is a .py file.")
+        raise InputError(f"{path} is not a Python file; an experiment is a .py file.")
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.append(folder)

@@ -1,8 +1,8 @@
-"""Label maps: what may be read as class ids, and which maps belong together.
+"""Checks of label maps: which values are class ids, and which shapes belong together.
 
-NumPy and JAX broadcast shapes, count a negative index from the end and cut 0.7 to 0. Each of
-these would give a wrong number without a word, so that losses, metrics, transforms, the loader
-and the pictures ask here first. Inside `jit`, shapes and dtypes are checked; values cannot be.
+NumPy and JAX broadcast shapes, count a negative index from the end and truncate 0.7 to 0. Each
+of these would silently give a wrong number, so losses, metrics, transforms, the loader and
+drawings check here first. Inside `jit` shapes and dtypes are checked, but values cannot be.
 """
 
 from typing import Any
@@ -19,16 +19,15 @@ MOST_LISTED = 8
 
 
 def as_array(values: Any) -> Any:
-    """Returns the array itself, NumPy's or JAX's; nested lists and pictures as NumPy arrays."""
+    """Returns a NumPy or JAX array itself; nested lists and PIL images as NumPy arrays."""
     return values if isinstance(values, jax.Array | np.ndarray) else np.asarray(values)
 
 
 def as_ids(what: str, values: Any) -> Any:
-    """Returns the map as an array of whole numbers in which every value is kept: int32 or
-    wider.
+    """Returns the map as an array of integers, int32 or wider, which changes no value.
 
     Args:
-      what: what the values are called in a message, such as "labels".
+      what: the name of the values in a message, such as "labels".
       values: a NumPy or JAX array, or nested lists; booleans are the ids 0 and 1.
 
     Raises:
@@ -46,9 +45,7 @@ def as_ids(what: str, values: Any) -> Any:
 
 
 def equals(ids: Any, value: int | None) -> Any:
-    """Returns where `as_ids` hold a value, which their dtype may be unable to hold; None:
-    nowhere.
-    """
+    """Returns a mask of `ids` that equal a value; all False for None or beyond their dtype."""
     if value is None:
         return (jnp if isinstance(ids, jax.Array) else np).zeros(ids.shape, bool)
     limits = np.iinfo(ids.dtype)
@@ -58,17 +55,13 @@ def equals(ids: Any, value: int | None) -> Any:
 
 
 def no_class(ids: Any, num_classes: int, *, ignore: int | None = IGNORE) -> Any:
-    """Returns where `as_ids` hold neither a class id nor the ignored label."""
+    """Returns a mask of `ids` that are neither a class nor the ignored label."""
     outside = (ids < 0) | (ids >= num_classes)
     return outside if ignore is None else outside & ~equals(ids, ignore)
 
 
 def check_ids(what: str, ids: Any, num_classes: int, *, ignore: int | None = IGNORE) -> None:
-    """Returns nothing where `as_ids` are class ids or ignored, and where `jit` traces them.
-
-    Raises:
-      ValueError: some are neither; lists them.
-    """
+    """Raises ValueError unless `ids` are classes or ignored, or traced; lists the others."""
     if is_traced(ids):
         return
     wrong = np.asarray(ids)[np.asarray(no_class(ids, num_classes, ignore=ignore))]
@@ -80,23 +73,19 @@ def check_ids(what: str, ids: Any, num_classes: int, *, ignore: int | None = IGN
 
 
 def listed(ids: np.ndarray) -> str:
-    """Returns the distinct ids in brackets, ascending, the first few of many."""
+    """Returns the distinct ids in brackets, ascending; of many, the first few."""
     found = np.unique(ids).tolist()
     more = ", ..." if len(found) > MOST_LISTED else ""
     return f"[{', '.join(map(str, found[:MOST_LISTED]))}{more}]"
 
 
 def is_traced(values: Any) -> bool:
-    """Returns whether `jit` traces the array, so that its values cannot be looked at."""
+    """Returns whether `jit` traces the array, so that its values are unknown."""
     return isinstance(values, jax.core.Tracer)
 
 
 def check_same_shape(**maps: Any) -> None:
-    """Returns nothing where all arrays, given by the names that a message calls them, agree.
-
-    Raises:
-      ValueError: two differ in shape, even if one could be broadcast to the other.
-    """
+    """Raises ValueError unless all maps, given by name, have equal shapes, not broadcast."""
     shapes = [(name, np.shape(values)) for name, values in maps.items()]
     for name, shape in shapes[1:]:
         first, expected = shapes[0]
@@ -108,11 +97,7 @@ def check_same_shape(**maps: Any) -> None:
 
 
 def check_on_image(image: Any, **maps: Any) -> None:
-    """Returns nothing where an image is h w c and each map, given by its name, is h w.
-
-    Raises:
-      ValueError: a map has another shape; both shapes are named.
-    """
+    """Raises ValueError unless an image is h w c and each map, given by name, is h w."""
     shape = np.shape(image)
     for name, plane in maps.items():
         if len(shape) != 3 or np.shape(plane) != shape[:2]:
@@ -123,14 +108,11 @@ def check_on_image(image: Any, **maps: Any) -> None:
 
 
 def check_planes(example: Example, *, planes: bool = False) -> None:
-    """Returns nothing where an example's image is h w c, and its label and weight map h w.
+    """Raises InputError unless an example's image is h w c, its label and weight map h w.
 
     Args:
-      example: `image`, `label` and, where there is one, `weight`.
-      planes: whether label and weight map may be h w k as well, a plane for each of k classes.
-
-    Raises:
-      InputError: names the example, the shapes and the remedy.
+      example: `image`, `label` and optionally `weight`.
+      planes: whether label and weight map may also be h w k, a plane for each of k classes.
     """
     check_image(example)
     check_map(example, "label", planes=planes)
@@ -139,16 +121,12 @@ def check_planes(example: Example, *, planes: bool = False) -> None:
 
 
 def example_name(example: Example) -> str:
-    """Returns what messages call an example: by its name, where it has one."""
+    """Returns the name of an example in messages."""
     return f"Example {example.get('name', '(without a name)')!r}"
 
 
 def check_image(example: Example) -> None:
-    """Returns nothing where an example has an image h w c.
-
-    Raises:
-      InputError: names the example and the remedy.
-    """
+    """Raises InputError unless an example has an image h w c."""
     _check_array(example, "image")
     shape = example["image"].shape
     if len(shape) != 3:
@@ -159,12 +137,9 @@ def check_image(example: Example) -> None:
 
 
 def check_map(example: Example, key: str, *, planes: bool = False) -> None:
-    """Returns nothing where "label" or "weight" is h w, of the height and width of the image.
+    """Raises InputError unless an example's "label" or "weight" is h w, like the image.
 
-    With `planes` it may be h w k as well. The image is one, as `check_image` says.
-
-    Raises:
-      InputError: names the example, the shapes and the remedy.
+    With `planes` it may also be h w k. Call `check_image` before.
     """
     if key == "weight":
         _check_numbers(example, key)
@@ -202,7 +177,7 @@ def _check_numbers(example: Example, key: str) -> None:
 
 def _plane_remedy(key: str, plane: tuple[int, ...], image: tuple[int, ...]) -> str:
     if len(plane) == 3 and plane[1:] == image[:2] and plane[0] > 1:
-        return f"of planes k h w give {key}.transpose(1, 2, 0)"
+        return f"for planes k h w give {key}.transpose(1, 2, 0)"
     return _remedy(key, plane, image)
 
 
@@ -212,9 +187,9 @@ def _remedy(key: str, plane: tuple[int, ...], image: tuple[int, ...]) -> str:
     if plane == (1, *image[:2]):
         return f"give {key}[0]"
     if len(plane) == 3 and plane[:2] == image[:2]:
-        return f"of a one-hot {key} give {key}.argmax(-1), of colours their class ids"
+        return f"for a one-hot {key} give {key}.argmax(-1), for colours their class ids"
     if len(plane) == 3 and plane[1:] == image[:2]:
-        return f"of a one-hot {key} give {key}.argmax(0)"
+        return f"for a one-hot {key} give {key}.argmax(0)"
     if plane == image[1:]:
-        return "of an image c h w give image.transpose(1, 2, 0)"
-    return "resize or mend one of them"
+        return "for an image c h w give image.transpose(1, 2, 0)"
+    return "resize or correct one of them"

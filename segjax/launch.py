@@ -1,11 +1,13 @@
-"""`python -m segjax.launch EXPERIMENT.py`: trains, evaluates, reports; again, and it goes on.
+"""`python -m segjax.launch EXPERIMENT.py`: trains, evaluates and reports an experiment.
 
-A file with a list, `experiments = [...]`, is an ablation: every experiment of it is run in a
-folder of its own, `<workdir>/<name>/seed<seed>`, and one page compares them.
+Run the same command again to resume. A file with a list, `experiments = [...]`, is an ablation:
+each of its experiments runs in its own folder, `<workdir>/<name>/seed<seed>`, and one page
+compares them.
 
-Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, said in one line
-before any work; 1 the run failed: one line, or the traceback of the experiment's own code; 130
-Ctrl-C: the state was saved, and the line says from which step the same command goes on.
+Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
+before training starts; 1 the run failed, reported in one line, or with the traceback of the
+experiment's own code; 130 Ctrl-C: the state is saved, and the line says from which step the
+same command resumes.
 """
 
 import argparse
@@ -17,18 +19,10 @@ from collections.abc import Sequence
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
-from segjax.experiment import describe
-from segjax.parallel import cluster
-from segjax.train.ablation import complete_ablation, evaluate_ablation
-from segjax.train.completion import complete_run
-from segjax.train.evaluation import INITIAL, evaluate_run
-from segjax.train.plan import check_parts
-from segjax.train.run import runs_of_file
-from segjax.train.workdir import check_owner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     return run_command(lambda: _run(_parser().parse_args(arguments)))
@@ -37,44 +31,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("launch"),
-        description="Train, evaluate and report an experiment; run again, it goes on.",
+        description="Train, evaluate and report an experiment. Run the same command again to "
+        "resume.",
         epilog="Example: python -m segjax.launch experiments/quickstart.py --set steps=200",
     )
-    parser.add_argument("experiment", type=pathlib.Path, metavar="EXPERIMENT.py")
     parser.add_argument(
-        "--workdir", type=pathlib.Path, metavar="DIR", help="default: runs/<name>[-<overrides>]"
+        "experiment",
+        type=pathlib.Path,
+        metavar="EXPERIMENT.py",
+        help="the file that defines the experiment, such as experiments/quickstart.py",
     )
-    parser.add_argument("--data", metavar="DIR", help="the datasets' directory")
+    parser.add_argument(
+        "--workdir",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder for checkpoints, scores and the report (default: runs/NAME, with a suffix "
+        "if you change fields with --set)",
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="the folder of your data, for every dataset"
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="PATH=VALUE",
-        help="change a field: steps=200, model.rates=1,2,5, transforms.1.size=257",
+        help="change one field of the experiment; repeat it for several: steps=200, "
+        "model.rates=1,2,5, transforms.1.size=257",
     )
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--evaluate", action="store_true", help="evaluate a checkpoint only")
+    mode.add_argument(
+        "--evaluate", action="store_true", help="evaluate a checkpoint; do not train"
+    )
     mode.add_argument(
         "--describe",
         action="store_true",
-        help="print every field and stop. Network, loss and datasets must have what the task "
-        "needs; sizes are not tried and no file is read",
+        help="print every field of the experiment and stop; no data is read",
     )
     parser.add_argument(
         "--checkpoint",
         default="best",
-        help="which to evaluate: best (default), last, a step; with --evaluate also init, the "
-        "weights that the experiment starts from",
+        metavar="WHICH",
+        help="checkpoint to evaluate: best (default), last or a step; with --evaluate also "
+        "init, the weights before training",
     )
     parser.add_argument(
         "--table",
         action="store_true",
-        help="with --evaluate: scores as the wrappers of evaluation.predictor join one by one",
+        help="with --evaluate: also print a table of scores in which the wrappers of "
+        "evaluation.predictor are added one at a time",
     )
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.experiment import describe
+    from segjax.parallel import cluster
+    from segjax.train.ablation import complete_ablation, evaluate_ablation
+    from segjax.train.completion import complete_run
+    from segjax.train.evaluation import evaluate_run
+    from segjax.train.plan import check_parts
+    from segjax.train.run import runs_of_file
+    from segjax.train.workdir import check_owner
+
     _check_options(arguments)
     cluster.tune_cpu()
     runs = runs_of_file(
@@ -91,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> None:
     for run in runs:
         check_owner(run.workdir, run.experiment)
     cluster.initialize()
-    cluster.describe_devices()  # A platform that is not there is said before any work.
+    cluster.describe_devices()  # Raises before any work if the platform is missing.
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     is_list = runs[0].place is not None
@@ -104,15 +124,17 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    """Raises InputError for what only goes with `--evaluate`."""
+    """Raises InputError for an option that needs `--evaluate` and comes without it."""
+    from segjax.train.evaluation import INITIAL
+
     initial = arguments.checkpoint == INITIAL
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
-            raise InputError(f"{option} is for evaluating alone: give it with --evaluate.")
+            raise InputError(f"{option} needs --evaluate; add it.")
 
 
 def _note(text: str) -> None:
-    if cluster.is_main():
+    if LOGGER.isEnabledFor(logging.INFO):  # In the main process, as `_run` says.
         print(text, flush=True)
 
 

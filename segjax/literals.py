@@ -1,4 +1,4 @@
-"""Long tuples in few characters and short lines, as Python and `--set` read them back.
+"""Short texts of long tuples, which Python and `--set` can read back.
 
 ((0, 255), (1, 0), (2, 1), …, (150, 149))  →  ((0, 255), *zip(range(1, 151), range(150)))
 """
@@ -10,15 +10,15 @@ from typing import Any
 from segjax.errors import InputError
 
 SHORTEST_RUN = 5
-"""So many items in a row are written as a rule rather than one by one."""
+"""From this number of items on, a run of items is written as a rule."""
 
 
 MOST = 2**16
-"""Items that one rule may stand for when it is read."""
+"""The most items that a rule may produce when it is read."""
 
 
 def shortened(value: Any, *, width: int) -> str:
-    """Returns a literal's `repr` where that fits the width, else runs of its items as a rule.
+    """Returns a literal's `repr` if it fits the width; otherwise writes runs of items as rules.
 
     >>> shortened(tuple(range(0, 60, 3)), width=40)
     '(*range(0, 60, 3),)'
@@ -35,7 +35,7 @@ def shortened(value: Any, *, width: int) -> str:
 
 
 def folded(value: Any, *, width: int) -> str:
-    """As `shortened`; what is still too long is spread over indented lines.
+    """Returns the text of `shortened`, folded to indented lines if it is too long.
 
     >>> print(folded(("road", "sky", "a rather long name", "tree"), width=32))
     (
@@ -56,7 +56,7 @@ def folded(value: Any, *, width: int) -> str:
 
 
 def _items(values: Sequence[Any], width: int) -> Iterator[str]:
-    """Returns the items as text, with each run of at least `SHORTEST_RUN` as one."""
+    """Returns the items as text; each run of at least `SHORTEST_RUN` items becomes one."""
     start = 0
     while start < len(values):
         length, text = _longest_run(values[start:])
@@ -69,7 +69,7 @@ def _items(values: Sequence[Any], width: int) -> Iterator[str]:
 
 
 def _longest_run(values: Sequence[Any]) -> tuple[int, str]:
-    """Returns (how many items from the first on follow a rule, the rule)."""
+    """Returns (the number of leading items that follow a rule, the rule)."""
     if len(values) < SHORTEST_RUN:
         return 0, ""
     first = values[0]
@@ -92,7 +92,7 @@ def _while(values: Sequence[Any], fits: Callable[[int], bool]) -> int:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Returns equal and printed alike: 1, 1.0 and True are not the same."""
+    """Returns whether both are equal and print alike: 1, 1.0 and True are not the same."""
     return type(one) is type(other) and one == other and repr(one) == repr(other)
 
 
@@ -114,12 +114,13 @@ def _range(start: int, step: int, count: int) -> str:
 
 
 def spread(node: ast.expr, value_of: Callable[[ast.expr], Any]) -> Sequence[Any] | None:
-    """Returns the items that stand behind a star, or None for what is no rule of `shortened`.
+    """Returns the items after a star, or None if it is not a rule of `shortened`.
 
-    `range(…)`, `zip(…)` of rules, `(…) * n`, or a tuple, whose items `value_of` reads.
+    Rules are `range(…)`, `zip(…)` of rules, `(…) * n`, and tuples, whose items `value_of`
+    reads.
 
     Raises:
-      InputError: there are too many of them, or the numbers make no rule.
+      InputError: there are too many items, or the numbers are not a valid rule.
     """
     try:
         match node:
@@ -132,7 +133,7 @@ def spread(node: ast.expr, value_of: Callable[[ast.expr], Any]) -> Sequence[Any]
                 op=ast.Mult(), left=ast.Tuple(), right=ast.Constant(value=int(n))
             ) if not isinstance(n, bool):
                 items = value_of(node.left)
-                # Not made before it is known how many there would be.
+                # Count the items before making them.
                 found = items * n if len(items) * n <= MOST else range(MOST + 1)
             case ast.Tuple() | ast.List():
                 found = value_of(node)
@@ -142,7 +143,7 @@ def spread(node: ast.expr, value_of: Callable[[ast.expr], Any]) -> Sequence[Any]
             raise OverflowError
     except InputError:
         raise
-    except OverflowError as error:  # Python's own, of ranges that it cannot count, too.
+    except OverflowError as error:  # Python raises it too, for huge ranges.
         raise InputError(f"{ast.unparse(node)} stands for more than {MOST} items.") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{ast.unparse(node)}: {error}.") from error

@@ -1,12 +1,11 @@
 """Losses as sums: each returns {term: (total, weight)} over the pixels that count.
 
 The train step adds totals and weights over all devices and divides once. A mean per device
-would be the wrong loss as soon as devices hold different numbers of ignored pixels.
+would be wrong if devices hold different numbers of ignored pixels.
 
-A label that is neither a class nor 255 never counts as one. Outside of `jit` it is an error;
-inside, where nothing can be raised, the total, the weight and the gradient are NaN, so that
-the train step refuses the batch. The same holds for a pixel weight that is negative or not
-finite.
+A label must be a class or 255. Outside `jit` any other value is an error. Inside `jit`, which
+cannot raise errors, the total, the weight and the gradient become NaN, so that the train step
+refuses the batch. The same is true of a pixel weight that is negative or not finite.
 """
 
 import dataclasses
@@ -37,13 +36,12 @@ from segjax.labels import (
 def softmax_cross_entropy(
     logits: Float[Array, "b h w k"], batch: Batch
 ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """Returns Cross-entropy of the softmax over classes, summed over the pixels that are not
-    ignored.
+    """Returns the cross-entropy of the softmax over classes, summed over pixels.
 
         total = Σ w · (log Σ_k exp z_k − z_label),    weight = Σ w
 
-    Ignored pixels, and those of weight 0, are masked, not multiplied by 0: whatever their
-    scores are, −inf and NaN included, total and gradient do not depend on them.
+    Ignored pixels and pixels of weight 0 are masked, not multiplied by 0. So total and gradient
+    do not depend on their scores, not even on −inf and NaN.
 
     Args:
       logits: scores of k ≥ 2 classes.
@@ -51,12 +49,12 @@ def softmax_cross_entropy(
         logits' grid; without `weight`, w = 1 at every pixel that is not ignored.
 
     Returns:
-      {"cross_entropy": (total, weight)}, in float32 or better. Inside `jit` both are NaN where
-      a label is no class, or a weight negative.
+      {"cross_entropy": (total, weight)}, in float32 or wider. Inside `jit` both are NaN if a
+      label is not a class, or a weight is negative or not finite.
 
     Raises:
-      ValueError: shapes differ, there is one class only, labels are not integers, and outside
-        of `jit` a label that is no class or a weight that is negative or not finite.
+      ValueError: shapes differ, there is only one class, or labels are not integers; outside
+        `jit` also if a label is not a class or a weight is negative or not finite.
     """
     label = _labels(logits, batch)
     dtype = jnp.promote_types(logits.dtype, jnp.float32)
@@ -68,16 +66,14 @@ def softmax_cross_entropy(
     # Masked before the softmax, or the gradient of an infinite score would be 0 · ∞.
     scores = jnp.where(jnp.expand_dims(counted, -1), logits.astype(dtype), 0)
     log_probability = jax.nn.log_softmax(scores)
-    # What is no class lies outside: read class 0 there, the weight is 0 or NaN.
+    # A label that is not a class is out of range: read class 0, since the weight is 0 or NaN.
     index = jnp.where(ignored | wrong, 0, label).astype(jnp.int32)[..., None]
     cross_entropy = -jnp.take_along_axis(log_probability, index, axis=-1)[..., 0]
     return {"cross_entropy": (jnp.sum(weight * cross_entropy), jnp.sum(weight))}
 
 
 def _labels(logits: Array, batch: Batch) -> Array:
-    """Returns the labels, once shapes fit; their values are checked too, unless they are
-    traced.
-    """
+    """Returns the labels, after checking shapes, and values unless they are traced."""
     k = logits.shape[-1]
     if k < 2:
         raise ValueError(
@@ -97,18 +93,14 @@ def _labels(logits: Array, batch: Batch) -> Array:
 
 
 def _counted_weights(given: Array, ignored: Array, wrong: Array) -> tuple[Array, Array]:
-    """Returns the weights, 0 where ignored and NaN where nothing can be counted; where scores
-    count.
-    """
+    """Returns weights (0 where ignored, NaN where wrong), and a mask of pixels that count."""
     broken = jnp.where(wrong | ~((given >= 0) & (given < jnp.inf)), jnp.nan, given)
     weight = jnp.where(ignored, jnp.zeros((), given.dtype), broken)
     return weight, ~(ignored | (given == 0))
 
 
 def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
-    """Returns the weight map in `dtype` or better, once it is known to hold weights, or
-    traced.
-    """
+    """Returns the weight map in `dtype` or wider, after checking it unless it is traced."""
     weight = as_array(weight)
     if not is_traced(weight) and not is_traced(ignored):
         counted = np.asarray(weight)[~np.asarray(ignored)]
@@ -121,18 +113,18 @@ def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
 
 def _check_is_tuple(weights: Any) -> None:
     if not isinstance(weights, tuple | list):
-        raise InputError(f"loss.weights={weights!r} must be a tuple of one number a class.")
+        raise InputError(f"loss.weights={weights!r} must be a tuple of one number per class.")
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassWeightedCrossEntropy:
     """`softmax_cross_entropy` in which a pixel counts by the weight of its true class.
 
-    Where a few classes cover most pixels, SegNet (Badrinarayanan et al., 2015, section 4) takes
-    the median of the classes' frequencies over the class's own.
+    If a few classes cover most pixels, SegNet (Badrinarayanan et al., 2015, section 4) weights
+    a class by the median of all classes' frequencies, divided by the class's own.
 
     Attributes:
-      weights: one number ≥ 0 a class, and one of them above 0.
+      weights: one number ≥ 0 for each class, at least one of them above 0.
 
     Raises:
       InputError: a weight is negative or not finite, or all are 0.
@@ -180,29 +172,28 @@ class ClassWeightedCrossEntropy:
 def sigmoid_cross_entropy(
     logits: Float[Array, "b h w k"], batch: Batch
 ) -> Mapping[str, tuple[Float[Array, ""], Float[Array, ""]]]:
-    """Returns binary cross-entropy of the sigmoid of each plane, summed over what is not
-    ignored.
+    """Returns the binary cross-entropy of the sigmoid of each plane, summed over pixels.
 
         total = Σ w · softplus(−z) where the label is 1, w · softplus(z) where it is 0
         weight = Σ w
 
     The planes are independent: a pixel may belong to several classes, or to none. Ignored
-    pixels of a plane, and those of weight 0, are masked, not multiplied by 0: whatever their
-    scores are, −inf and NaN included, total and gradient do not depend on them.
+    pixels of a plane and pixels of weight 0 are masked, not multiplied by 0. So total and
+    gradient do not depend on their scores, not even on −inf and NaN.
 
     Args:
       logits: scores of k ≥ 1 planes.
-      batch: `label` (b h w k of 0, 1 or 255; b h w will do for k = 1) and optionally `weight`
-        (b h w for all planes alike, or b h w k; ≥ 0), both on the logits' grid; without
-        `weight`, w = 1 wherever the label is not ignored.
+      batch: `label` (b h w k of 0, 1 or 255; for k = 1 also b h w) and optionally `weight`
+        (b h w for all planes, or b h w k; ≥ 0), both on the logits' grid; without `weight`,
+        w = 1 wherever the label is not ignored.
 
     Returns:
-      {"binary_cross_entropy": (total, weight)}, in float32 or better. Inside `jit` both are NaN
-      where a label is not 0, 1 or 255, or a weight negative.
+      {"binary_cross_entropy": (total, weight)}, in float32 or wider. Inside `jit` both are NaN
+      if a label is not 0, 1 or 255, or a weight is negative or not finite.
 
     Raises:
-      ValueError: shapes differ, labels are not integers, and outside of `jit` a label that is
-        not 0, 1 or 255, or a weight that is negative or not finite.
+      ValueError: shapes differ, or labels are not integers; outside `jit` also if a label is
+        not 0, 1 or 255, or a weight is negative or not finite.
     """
     label, given = _planes(logits, batch)
     dtype = jnp.promote_types(logits.dtype, jnp.float32)
@@ -213,15 +204,13 @@ def sigmoid_cross_entropy(
         given = _pixel_weights(given, ignored, dtype)
     weight, counted = _counted_weights(given, ignored, wrong)
     scores = jnp.where(counted, logits.astype(dtype), 0)
-    # Of −z or z, not softplus(z) − y·z: that is 0 in float32 from z = 17 on.
+    # softplus of −z or z, not softplus(z) − y·z, which is 0 in float32 from z = 17 on.
     cross_entropy = jax.nn.softplus(jnp.where(equals(label, 1), -scores, scores))
     return {"binary_cross_entropy": (jnp.sum(weight * cross_entropy), jnp.sum(weight))}
 
 
 def _planes(logits: Array, batch: Batch) -> tuple[Array, Any]:
-    """Returns label and weight as b h w k, once shapes and, unless traced, the label's values
-    fit.
-    """
+    """Returns label and weight as b h w k, after checking shapes, and values unless traced."""
     *pixels, k = logits.shape
     if (kind := as_array(batch["label"]).dtype).kind not in "iub":
         raise ValueError(
@@ -259,12 +248,12 @@ def _planes(logits: Array, batch: Batch) -> tuple[Array, Any]:
 class PositiveWeightedCrossEntropy:
     """`sigmoid_cross_entropy` in which the pixels of a plane's class count by its weight.
 
-    A pixel counts `weights[k]` where plane k is 1, and 1 where it is 0: for objects that cover
-    few pixels, the ratio of pixels outside to pixels inside balances both. The mean is over
-    these weights; PyTorch's `pos_weight` divides by the number of pixels instead.
+    A pixel counts `weights[k]` where plane k is 1, and 1 where it is 0. For objects that cover
+    few pixels, the ratio of pixels outside to pixels inside balances both. The mean divides by
+    the sum of these weights; PyTorch's `pos_weight` divides by the number of pixels instead.
 
     Attributes:
-      weights: one number above 0 a class.
+      weights: one number above 0 for each class.
 
     Raises:
       InputError: a weight is not a finite number above 0.
@@ -278,7 +267,7 @@ class PositiveWeightedCrossEntropy:
         wrong = [w for w in self.weights if not number(w)]
         if wrong or not self.weights:
             raise InputError(
-                f"loss.weights={self.weights} must be numbers, finite and above 0, one a class"
+                f"loss.weights={self.weights} must be finite numbers above 0, one per class"
                 + (f", got {wrong[0]!r}." if wrong else ".")
             )
 
@@ -303,15 +292,15 @@ class PositiveWeightedCrossEntropy:
 
 
 def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> Batch:
-    """Returns the batch with `label` and `weight` brought to a network's own grid of scores.
+    """Returns the batch with `label` and `weight` on a network's grid of scores.
 
-    One mechanism for the papers whose loss does not live on the image's grid: every `stride`-th
-    pixel from the first (DeepLab v1 and v2 train on their stride-8 map), then the centre (the
-    valid-convolution U-Net answers for the centre of its input).
+    It serves papers whose loss is not on the image's grid. It takes every `stride`-th pixel
+    from the first (DeepLab v1 and v2 train on their stride-8 map), then the centre (the
+    valid-convolution U-Net returns scores of the centre of its input).
 
     Args:
-      batch: `label` b H W, or b H W k of k planes, and `weight`, which is either as well, if
-        present; other entries pass through.
+      batch: `label` b H W, or b H W k of k planes, and if present `weight`, in either shape;
+        other entries do not change.
       size: (h, w) of the logits.
       stride: pixels of the image from one score to the next.
 
@@ -326,7 +315,7 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
     [[[0, 2, 4], [10, 12, 14], [20, 22, 24]]]
     """
     maps = {key: as_array(batch[key]) for key in ("label", "weight") if key in batch}
-    # A map without planes holds for each plane of the other.
+    # A map without planes applies to each plane of the other.
     shared = min((np.ndim(value) for value in maps.values()), default=0)
     if len({np.shape(value)[:shared] for value in maps.values()}) > 1:
         check_same_shape(**maps)

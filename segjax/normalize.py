@@ -1,4 +1,4 @@
-"""Normalisation of images: what a network was trained on, as one frozen dataclass.
+"""Normalisation of images, as one frozen dataclass.
 
 Experiments import these names from `segjax.experiment`.
 """
@@ -14,14 +14,17 @@ from segjax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Normalize:
-    """Raw images → what the network was trained on: (x / full scale · scale − mean) / std.
+    """Raw images → the network's input: (x / full scale · scale − mean) / std.
 
-    The full scale is 255 for uint8, 65535 for uint16 and 1 for floats, which are taken as they
-    come (`segjax.contracts.FULL_SCALE`); other dtypes are refused.
-    `mean` and `std` are one number a channel, or one for all, in the scale after `scale`.
+    The full scale is 255 for uint8, 65535 for uint16, and 1 for floats, whose values are not
+    rescaled (`segjax.contracts.FULL_SCALE`). Other dtypes are an error. `mean` and `std` have
+    one number for each channel, or one for all, in units after `scale`.
+
+    Raises:
+      InputError: a standard deviation is 0.
     """
 
-    # Descriptions of runs name the class so, and experiments import it from there.
+    # The name of the class in descriptions of runs, and where experiments import it from.
     __module__ = "segjax.experiment"
 
     mean: tuple[float, ...] = (0.0,)
@@ -31,7 +34,7 @@ class Normalize:
 
     def __post_init__(self) -> None:
         if isinstance(self.std, tuple) and 0 in self.std:
-            raise InputError(f"normalize.std={self.std} must not be zero: it divides.")
+            raise InputError(f"normalize.std={self.std} must not be 0, because it divides.")
 
     def __call__(self, image: Array) -> Float[Array, "b h w c"]:
         """Returns float32 images, normalised.
@@ -57,13 +60,13 @@ class Normalize:
 
 
 UNIT = Normalize()
-"""To [0, 1]."""
+"""Scales to [0, 1]."""
 
 SIGNED = Normalize(mean=(0.5,), std=(0.5,))
-"""To [−1, 1], as TensorFlow's DeepLab models."""
+"""Scales to [−1, 1], as TensorFlow's DeepLab models."""
 
 IMAGENET = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""RGB by ImageNet's mean and deviation, as torchvision's and timm's models."""
+"""Normalises RGB by ImageNet's mean and standard deviation, as torchvision and timm."""
 
 CAFFE = Normalize(mean=(104.00699, 116.66877, 122.67892), scale=255.0, reverse_channels=True)
-"""BGR less ImageNet's mean, not scaled, as the released FCN and DeepLab v1 and v2."""
+"""Subtracts ImageNet's mean from BGR, unscaled, as the released FCN and DeepLab v1 and v2."""

@@ -1,6 +1,6 @@
-"""Options that say how to predict, the same for files and for the local page.
+"""The trained networks and the way to predict that a command's arguments ask for.
 
-Without them a run predicts as its own evaluation says.
+Where they do not say how to predict, a run predicts as its own evaluation does.
 """
 
 import argparse
@@ -12,57 +12,43 @@ from segjax.evaluate.longest_side import LongestSide
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip, MultiScale
 from segjax.experiment import Experiment
+from segjax.train.trained import Source
 
 SMALLEST_SIDE, LARGEST_SIDE = 16, 100_000
 
 
-def add_ways(parser: argparse.ArgumentParser, *, side: int | None) -> None:
-    """Adds the options to a command; `side` is the longest side that it predicts by default."""
-    group = parser.add_argument_group("how to predict, in place of the run's own way")
-    group.add_argument("--flip", action="store_true", help="the mean with the mirror image")
-    group.add_argument(
-        "--scales", type=_numbers, metavar="A,B,…", help="the mean over scales, as 0.75,1,1.25"
-    )
-    group.add_argument(
-        "--window",
-        type=int,
-        metavar="N",
-        help="windows of N × N pixels that overlap: any size of image, bounded memory",
-    )
-    group.add_argument("--crf", action="store_true", help="then a fully connected CRF")
-    group = parser.add_argument_group("what size of image the network sees; its own by default")
-    group.add_argument(
-        "--pad-to-multiple",
-        type=int,
-        metavar="N",
-        help="mirror both sides out to multiples of N: images of many sizes share few compiled "
-        "programs, and have slightly other masks",
-    )
-    default = "never" if side is None else f"{side}; 0: never"
-    group.add_argument(
-        "--side",
-        type=int,
-        default=side,
-        metavar="PIXELS",
-        help="make images smaller whose longer side exceeds this, and enlarge the answer "
-        f"(default {default})",
-    )
+def asked_sources(options: argparse.Namespace) -> list[Source]:
+    """Returns the networks that the arguments of `network_arguments.add_source` name.
 
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of numbers such as 0.75,1,1.25"
-        ) from None
+    Raises:
+      InputError: a place is not there, or has too few or too many weights.
+    """
+    files = [place for place in options.places if place.is_file()]
+    folders = [place for place in options.places if not place.is_file()]
+    # An option that no place can take goes to one that refuses it.
+    weighed, trained = files or folders[:1], folders or files[:1]
+    if len(options.weights) > len(weighed):
+        raise InputError(
+            f"--weights is given {len(options.weights)} times for {len(files)} experiment "
+            "file(s): give one for each EXPERIMENT.py."
+        )
+    weights = iter(options.weights)
+    return [
+        Source(
+            place,
+            checkpoint=options.checkpoint if place in trained else None,
+            weights=next(weights, None) if place in weighed else None,
+            key=options.key if place in weighed else None,
+            settings=tuple(options.set) if place in weighed else (),
+        )
+        for place in options.places
+    ]
 
 
 def asked_way(experiment: Experiment, options: argparse.Namespace) -> Experiment:
-    """Returns the experiment with the wrappers that the options name in place of its own, if
-    any.
+    """Returns the experiment with the wrappers that the options name, or else its own.
 
-    `--pad-to-multiple` goes around either; `--side` is not among them.
+    `--pad-to-multiple` is put around them; `--side` is left to `with_side`.
 
     Raises:
       InputError: an option's value cannot be used.

@@ -1,27 +1,21 @@
-"""`python -m segjax.serve WORKDIR [WORKDIR2 …]`: a local page to try a run, or several.
+"""`python -m segjax.serve RUN [RUN2 …]`: a local page to try a trained network, or several.
 
-The page shows what the runs make of an image: masks, overlays, areas, a blurred background, and
-where runs differ. It is served to this machine alone unless `--host` says otherwise. Its masks
-are those of `segjax.predict` with the same options; images longer than `--side` pixels are made
-smaller first, as `segjax.predict --side` does. Images are never written to the disk; the last
-few are held in memory.
+RUN is the folder of a run; or an experiment file, with `--weights FILE_OR_NAME` for weights
+that need no training here. The page shows what the networks make of an image: masks, overlays,
+areas, a blurred background, and where several networks differ. Only this machine can reach it
+unless `--host` says otherwise. Its masks are those of `segjax.predict` with the same options.
+Images longer than `--side` pixels are made smaller first, as `segjax.predict --side` does.
+Images are never written to the disk; the last few are held in memory.
 """
 
 import argparse
-import os
-import pathlib
 import sys
 from collections.abc import Sequence
 
 from segjax.console import program, restart_in_utf8
-from segjax.errors import InputError, run_command
+from segjax.errors import run_command
+from segjax.network_arguments import add_source, add_ways
 from segjax.page.limits import Limits
-from segjax.page.runs import load_runs
-from segjax.page.server import PageServer
-from segjax.page.service import Service
-from segjax.parallel import cluster
-from segjax.predictor_options import add_ways, asked_side, asked_way
-from segjax.train.workdir import open_run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     default = Limits()
     parser = argparse.ArgumentParser(
         prog=program("serve"),
-        description="Serve a local page that shows what runs make of an image.",
+        description="Serve a local page that shows the masks that trained networks predict.",
+        epilog="Example: python -m segjax.serve runs/quickstart",
     )
+    add_source(parser, several=True)
     parser.add_argument(
-        "workdirs", type=pathlib.Path, nargs="+", metavar="WORKDIR", help="a run's folder"
+        "--host", default="127.0.0.1", help="default 127.0.0.1: only this machine"
     )
-    parser.add_argument("--checkpoint", default="best", help="best (default), last or a step")
-    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine")
-    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free one")
+    parser.add_argument("--port", type=int, default=8000, help="default 8000; 0: any free port")
     add_ways(parser, side=default.side)
     parser.add_argument(
         "--max-upload",
@@ -62,84 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    cluster.tune_cpu()
-    limits = _limits(arguments)
-    runs = [
-        (workdir, asked_way(open_run(workdir), arguments)) for workdir in arguments.workdirs
-    ]
-    with _bound(arguments.host, arguments.port) as server:
-        cluster.describe_devices()
-        service = Service(load_runs(runs, checkpoint=arguments.checkpoint), limits)
-        _listen(server)
-        for run in service.runs:
-            print(f"{run.name}: step {run.step}, {len(run.class_names)} classes")
-        if not server.is_local:
-            print(
-                f"warning: --host {arguments.host} lets other machines in: whoever reaches "
-                f"port {server.port} can send images; there is no password, no encryption.",
-                file=sys.stderr,
-            )
-        print(f"Open {server.url} (Ctrl-C ends it)", flush=True)
-        try:
-            server.serve(service)
-        except KeyboardInterrupt:
-            _end(service)
+    # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.served_page import serve_page
 
-
-def _limits(arguments: argparse.Namespace) -> Limits:
-    """Returns the limits that the options name.
-
-    Raises:
-      InputError: one of them, or the port, is out of range.
-    """
-    ranges = {
-        "max_upload": (0.001, 100_000),
-        "max_megapixels": (0.001, 100_000),
-    }
-    for name, (smallest, largest) in ranges.items():
-        value = getattr(arguments, name)
-        if not smallest <= value <= largest:
-            option = f"--{name.replace('_', '-')}"
-            raise InputError(f"{option} {value:g} must be {smallest} to {largest}.")
-    if not 0 <= arguments.port <= 65535:
-        raise InputError(f"--port {arguments.port} must be 0 to 65535; 0 takes any free one.")
-    return Limits(
-        upload=round(arguments.max_upload * 2**20),
-        pixels=round(arguments.max_megapixels * 1e6),
-        side=asked_side(arguments),
-    )
-
-
-def _bound(host: str, port: int) -> PageServer:
-    """Returns a server that has its address, before runs are loaded for it."""
-    try:
-        return PageServer(host, port)
-    except (OSError, UnicodeError) as error:
-        raise _no_address(host, port, error) from error
-
-
-def _listen(server: PageServer) -> None:
-    try:
-        server.server_activate()
-    except OSError as error:
-        raise _no_address(server.host, server.port, error) from error
-
-
-def _no_address(host: str, port: int, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return InputError(
-        f"--host {host} --port {port} cannot be had ({reason}): take another --port (0: any "
-        "free one) or an address of this machine."
-    )
-
-
-def _end(service: Service) -> None:
-    """Says that it is over; a prediction that cannot be stopped gets a moment to end."""
-    print("\nStopped.", flush=True)
-    if not service.idle(seconds=2):
-        # Compiled code does not hear of the end, and would be torn from under its feet.
-        sys.stderr.flush()
-        os._exit(0)
+    serve_page(arguments)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ T = TypeVar("T")
 
 
 def override(experiment: T, setting: str) -> T:
-    """Returns the experiment with one field changed by a setting such as "model.rates=(1, 2,
-    5)".
+    """Returns the experiment with one field changed, by text such as "model.rates=1,2,5".
 
     Raises:
       InputError: no `=`, an unknown field (near names are listed) or a wrong type.

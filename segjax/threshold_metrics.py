@@ -1,7 +1,7 @@
-"""Scores of binary planes, one a class, at one threshold of the probability and at all.
+"""Scores of binary planes, one for each class, at one probability threshold or at all.
 
-All of them are functions of counts over the whole set: of a histogram of the probabilities, or
-of one 2 × 2 matrix a class, whose rows are the truth (not the class, the class) and whose
+All are functions of counts over the entire dataset: of a histogram of the probabilities, or of
+one 2 × 2 matrix for each class, whose rows are the truth (not the class, the class) and whose
 columns are the prediction. With TP, FP and FN from that matrix,
 
     IoU          TP / (TP + FP + FN)
@@ -9,12 +9,12 @@ columns are the prediction. With TP, FP and FN from that matrix,
     precision    TP / (TP + FP)
     recall       TP / (TP + FN)
 
-A score whose denominator is 0 is NaN: IoU and Dice of a class that is neither there nor
-predicted, precision of one never predicted, recall of one that is not there. Means over classes
-leave NaN out.
+A score whose denominator is 0 is NaN: IoU and Dice of a class that neither occurs nor is
+predicted, precision of a class that is never predicted, recall of a class that does not occur.
+Means over classes leave NaN out.
 
-The papers on salient objects average precision and recall over images instead. `image_curves`
-and `f_measure` are for these; what they give is named "over images" wherever it is reported.
+Papers on salient objects average precision and recall over images instead. `image_curves` and
+`f_measure` compute these; reports name them "over images".
 """
 
 from typing import Any
@@ -26,10 +26,10 @@ from segjax.contracts import IGNORE
 from segjax.labels import as_ids, check_same_shape, listed, no_class
 
 BINS = 256
-"""Of a histogram: its thresholds are 0, 1/256, … 255/256, which float32 holds exactly."""
+"""Bins of a histogram. The thresholds 0, 1/256, … 255/256 are exact in float32."""
 
 BETA_SQUARED = 0.3
-"""What papers on salient objects weigh recall by, after Achanta et al. (2009)."""
+"""β² of the F-measure in papers on salient objects, after Achanta et al. (2009)."""
 
 
 def binary_confusion(labels: Any, predictions: Any) -> Int64[np.ndarray, "k 2 2"]:
@@ -40,7 +40,7 @@ def binary_confusion(labels: Any, predictions: Any) -> Int64[np.ndarray, "k 2 2"
       predictions: … k of 0 and 1, or booleans.
 
     Raises:
-      ValueError: shapes differ, or a value is another one.
+      ValueError: shapes differ, or there is another value.
 
     >>> binary_confusion(np.array([[0], [1], [1], [255]]), np.array([[1], [1], [0], [1]]))
     array([[[0, 1],
@@ -80,8 +80,7 @@ def thresholds(histogram: Integer[np.ndarray, "k 2 n"]) -> Float64[np.ndarray, "
 def confusion_by_threshold(
     histogram: Integer[np.ndarray, "k 2 n"],
 ) -> Int64[np.ndarray, "k n 2 2"]:
-    """Returns one 2 × 2 matrix a class and threshold; those of p ≥ t, as `binary_confusion`
-    counts it.
+    """Returns a 2 × 2 matrix for each class and threshold t, with p ≥ t as the prediction.
 
     >>> confusion_by_threshold(np.array([[[3, 1], [0, 2]]])).tolist()
     [[[[0, 4], [0, 2]], [[3, 1], [0, 2]]]]
@@ -92,33 +91,31 @@ def confusion_by_threshold(
 
 
 def iou(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Returns intersection over union; NaN where the class is neither there nor predicted."""
+    """Returns intersection over union; NaN if the class neither occurs nor is predicted."""
     tp, fp, fn = _parts(confusion)
     return _divide(tp, tp + fp + fn)
 
 
 def dice(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Returns Dice coefficient, which is F1; NaN where the class is neither there nor
-    predicted.
-    """
+    """Returns the Dice coefficient (F1); NaN if the class neither occurs nor is predicted."""
     tp, fp, fn = _parts(confusion)
     return _divide(2 * tp, 2 * tp + fp + fn)
 
 
 def precision(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Returns share of the predicted pixels that are right; NaN where none is predicted."""
+    """Returns the share of predicted pixels that are right; NaN if none is predicted."""
     tp, fp, _ = _parts(confusion)
     return _divide(tp, tp + fp)
 
 
 def recall(confusion: Integer[np.ndarray, "*a 2 2"]) -> Float64[np.ndarray, "*a"]:
-    """Returns share of the class's pixels that are predicted; NaN where it has none."""
+    """Returns the share of the class's pixels that are predicted; NaN if it has none."""
     tp, _, fn = _parts(confusion)
     return _divide(tp, tp + fn)
 
 
 def mean_over_classes(scores: Float64[np.ndarray, "k *a"]) -> Float64[np.ndarray, "*a"]:
-    """Returns mean over the first axis of what is not NaN; NaN where nothing else is.
+    """Returns the mean over the first axis, leaving NaN out; NaN if all values are.
 
     >>> mean_over_classes(np.array([[1.0, np.nan], [0.5, np.nan]])).tolist()
     [0.75, nan]
@@ -128,10 +125,10 @@ def mean_over_classes(scores: Float64[np.ndarray, "k *a"]) -> Float64[np.ndarray
 
 
 def best_threshold(histogram: Integer[np.ndarray, "k 2 n"]) -> float:
-    """Returns the threshold of the largest mean Dice over classes; the middle of several; NaN:
-    none.
+    """Returns the threshold with the largest mean Dice over classes; NaN if there is none.
 
-    It is chosen by what it is scored on: what is reported at it says so.
+    Of several it takes the middle one. It is chosen on the data that it is scored on, so
+    reports say so.
     """
     score = mean_over_classes(dice(confusion_by_threshold(histogram)))
     if np.isnan(score).all():
@@ -145,9 +142,9 @@ def image_curves(
 ) -> tuple[Float64[np.ndarray, "k n"], Float64[np.ndarray, "k n"]]:
     """Returns (precision, recall) by class and threshold of one image, for means over images.
 
-    As U²-Net's evaluation has it (Qin et al., 2020, section 4.3, and the authors' tool):
-    precision is 0 where nothing is predicted. Both are NaN where the image has no pixel of the
-    class; the benchmarks have no such image.
+    As in U²-Net's evaluation (Qin et al., 2020, section 4.3, and the authors' tool), precision
+    is 0 where nothing is predicted. Both are NaN if the image has no pixel of the class; the
+    benchmarks have no such image.
     """
     confusion = confusion_by_threshold(histogram)
     there = confusion[..., 1, :].sum(-1) > 0
@@ -163,8 +160,9 @@ def f_measure(
 ) -> Float64[np.ndarray, "*a"]:
     """Returns F_β = (1 + β²) · P · R / (β² · P + R); 0 where both are 0.
 
-    The maximal F-measure of papers on salient objects is the largest over thresholds of that of
-    the mean precision and the mean recall over images, not the mean of images' own maxima.
+    The maximal F-measure of papers on salient objects takes the mean precision and the mean
+    recall over images, computes F at each threshold, and takes the largest. It is not the mean
+    of each image's maximum.
 
     >>> f_measure(np.array([0.8, 0.0]), np.array([0.5, 0.0])).round(4).tolist()
     [0.7027, 0.0]
@@ -177,7 +175,7 @@ def absolute_error(labels: Any, probabilities: Any) -> Float64[np.ndarray, "k 2"
     """Returns (Σ |p − label|, pixels) by class, leaving out label 255; in float64.
 
     Raises:
-      ValueError: as `probability_histogram`.
+      ValueError: `probability_histogram` would refuse the values.
     """
     truth, p = _ids("labels", labels, IGNORE), _probabilities(probabilities)
     check_same_shape(labels=truth, probabilities=p)
@@ -190,7 +188,7 @@ def absolute_error(labels: Any, probabilities: Any) -> Float64[np.ndarray, "k 2"
 def _ids(what: str, values: Any, ignore: int | None) -> np.ndarray:
     ids = np.asarray(as_ids(what, values))
     if not ids.ndim:
-        raise ValueError(f"{what} must have a last axis, of one plane a class; got a number.")
+        raise ValueError(f"{what} must have a last axis, a plane for each class; got a number.")
     if (wrong := ids[no_class(ids, 2, ignore=ignore)]).size:
         known = "0 and 1" if ignore is None else f"0, 1 and {ignore} (ignored)"
         raise ValueError(f"{what} of planes hold {known}, got {listed(wrong)}.")
@@ -207,7 +205,7 @@ def _probabilities(values: Any) -> np.ndarray:
 
 
 def _count(truth: np.ndarray, column: np.ndarray, columns: int) -> np.ndarray:
-    """Returns pixels by (class, truth, column), of `truth` … k and `column` … k."""
+    """Counts pixels by (class, truth, column), where `truth` and `column` are … k."""
     k = truth.shape[-1]
     counted = truth != IGNORE
     cell = (np.arange(k) * 2 + truth) * columns + column

@@ -20,11 +20,11 @@ from safetensors.numpy import save as serialize
 from segjax.atomic import write_bytes
 from segjax.conformity import canvas, check_classifiers, classifiers, num_classes
 from segjax.contracts import Variables
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 from segjax.pretrained.files import read_arrays
 from segjax.pretrained.find import find_weights
 from segjax.pretrained.layouts import LAYOUTS, is_known, translate
-from segjax.pretrained.match import fit
+from segjax.pretrained.match import Fitted, fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,11 @@ class Pretrained:
         Raises:
           InputError: there is no such file.
         """
-        return find_weights(self.source)
+        try:
+            return find_weights(self.source)
+        except InputError as error:
+            remedy = "To train from scratch instead: --set init=None."
+            raise InputError(f"{error} {remedy}") from error
 
     def load(
         self,
@@ -59,7 +63,7 @@ class Pretrained:
     ) -> Variables:
         """Returns the variables for `model`; see `load`."""
         return load(
-            self.source,
+            self.find(),
             model,
             channels=channels,
             seed=seed,
@@ -77,35 +81,37 @@ def load(
     seed: int = 0,
     allow: tuple[str, ...] = (),
     key: str | None = None,
+    complete: bool = False,
     note: Callable[[str], None] = print,
 ) -> Variables:
-    """Returns all variables of `model`: from a file, and what the file cannot have, from a
-    seed.
+    """Returns all variables of `model`, from a file.
 
-    The file is one that `save` wrote, or torchvision's or timm's; a classification checkpoint
-    goes into the model's backbone. The model's `classifiers`, where the file's are for another
-    number of classes, start from the seed, and an auxiliary head that the model was built
-    without is left out; `note` says so.
-    A state dict may lie within what a training script saved, and its names may have a prefix
-    of wrappers (`module.`, `_orig_mod.`, `model.`); `note` says which was taken and left out.
+    The file is one that `save` wrote, or torchvision's or timm's. A classification checkpoint
+    fills the model's backbone. Where the file has another number of classes than the model, the
+    model's `classifiers` start from the seed. An auxiliary head that the model was built
+    without is left out. `note` reports each of these. The state dict may lie inside a larger
+    checkpoint of a training script, and its names may have the prefix of a wrapper (`module.`,
+    `_orig_mod.`, `model.`); `note` reports which was taken and which prefix was removed.
 
     Args:
       path_or_name: a file of safetensors, NumPy (`.npz`) or PyTorch (`.pth`, `.pt`, `.bin`,
-        `.ckpt`, `.pth.tar`), whose bytes say of which kind it is; or NAME for such a file in
-        `<cache>/weights/`, where the cache is `SEGJAX_CACHE`, else the user's own; or else a
-        repository of the Hugging Face hub, taken from its cache or downloaded.
-      model: the network that they are for.
-      channels: of the images that it takes.
-      seed: of whatever the file does not give.
+        `.ckpt`, `.pth.tar`); its bytes decide which of these it is. Or the NAME of such a file
+        in `<cache>/weights/`, where the cache is `SEGJAX_CACHE` or the user's cache folder. Or
+        a repository of the Hugging Face hub, which is read from the hub's cache or downloaded.
+      model: the network that the variables are for.
+      channels: of the images that the network takes.
+      seed: for variables that the file does not give.
       allow: regular expressions of names that may be missing, unexpected, of another shape, or
-        not finite; what the model has under these names starts from the seed.
+        not finite; the model's variables of these names start from the seed.
       key: where the state dict lies in the file, such as "model_ema" or
         "checkpoint.state_dict"; or the first part of the names to take, such as "teacher".
-      note: takes each line about what is not as in the file.
+      complete: refuses a file that leaves any variable to the seed.
+      note: takes each line about a difference between file and model.
 
     Raises:
       InputError: there is no such file, it cannot be read, its layout is not known, or arrays
-        are missing, unexpected, of another shape or not finite; they are named.
+        are missing, unexpected, of another shape or not finite; they are named. Or the file
+        leaves variables to the seed and `complete` is asked for.
     """
     path = find_weights(str(path_or_name))
     variables = variable_shapes(model, channels=channels)
@@ -129,12 +135,36 @@ def load(
         )
     except InputError as error:
         raise InputError(f"{path} {error}") from None
+    if complete and fitted.fresh:
+        raise InputError(_incomplete(path, model, fitted))
     for line in (*notes, *fitted.notes):
         note(f"{path.name}: {line}")
     found: dict[str, Any] = dict(fitted.arrays)
     if fitted.fresh:
         found |= _initialised(model, channels, seed, fitted.fresh)
     return unflatten_dict({name: found[name] for name in wanted}, sep="/")
+
+
+def init(model: nn.Module, *, channels: int = 3, seed: int = 0) -> Variables:
+    """Returns the variables that `model` starts from, all drawn by one compiled program.
+
+    `model.init` outside `jit` gives the same numbers up to rounding, but compiles each
+    operation by itself.
+
+    Args:
+      model: any network of segjax, or a Linen module `(image b h w c, *, train)`.
+      channels: of the images that it takes.
+      seed: of the random numbers.
+
+    Raises:
+      ValueError: the network refuses its image or its own fields.
+
+    >>> from segjax.models.unet import UNet
+    >>> variables = init(UNet(num_classes=2, features=4, depth=1), channels=1)
+    >>> sorted(variables)
+    ['params']
+    """
+    return jax.jit(lambda: _init(model, channels, seed))()
 
 
 def save(path: str | pathlib.Path, variables: Variables, *, description: str = "") -> None:
@@ -158,6 +188,16 @@ def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Returns {"params/conv1/kernel": shape} of a Flax tree of collections."""
     flat: dict[str, Any] = flatten_dict(dict(variables), sep="/")  # type: ignore[assignment]
     return {name: tuple(leaf.shape) for name, leaf in flat.items()}
+
+
+def _incomplete(path: pathlib.Path, model: nn.Module, fitted: Fitted) -> str:
+    """Returns the line about a file that leaves variables to the seed."""
+    layers = sorted({name.partition("/")[2].partition("/")[0] for name in fitted.fresh})
+    return (
+        f"{path} does not give all of {type(model).__name__}: {first_of(layers)} would start "
+        f"from random numbers ({'; '.join(fitted.notes)}). Name weights of the whole "
+        "network, or train it first."
+    )
 
 
 def _initialised(

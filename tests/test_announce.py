@@ -76,6 +76,19 @@ def test_on_a_terminal_the_line_shows_the_seconds_as_they_pass(speaking, monkeyp
     assert shown.splitlines()[-1].endswith(" s")
 
 
+def test_on_a_narrow_terminal_the_line_does_not_wrap(speaking, monkeypatch):
+    screen, again = Terminal(), threading.Event()
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(announce, "TICK", 0.001)
+    monkeypatch.setattr(announce._Line, "show", _and_then(announce._Line.show, again, times=2))
+    with announced("Compiling the network for 16 images of 1024 x 2048 pixels"):
+        assert again.wait(60)
+    live = screen.getvalue().split("\r")[1:-1]
+    assert any("Compiling the netw … 00:00" in line for line in live)
+    assert all(len(line) < 30 for line in live)
+
+
 def _and_then(function, event, *, times=1):
     """The function, which sets the event once it has been called so many times."""
     calls = []

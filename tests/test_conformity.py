@@ -105,7 +105,7 @@ def test_a_model_without_its_number_of_classes_is_refused_with_what_to_write():
     with pytest.raises(InputError) as error:
         check_model(Nameless())
     assert str(error.value) == (
-        "model: Nameless has no num_classes; write the classes it tells apart, as a field "
+        "model: Nameless has no num_classes; write its number of classes, as a field "
         "num_classes: int."
     )
 
@@ -169,7 +169,7 @@ def test_every_dataset_says_its_channels(data, channels):
 )
 def test_logits_may_lie_where_the_model_says(model, size, grid):
     check_grid(model, size, grid)
-    with pytest.raises(InputError, match=f"answers {size[0]}×{size[1]} pixels with 1×2 scores"):
+    with pytest.raises(InputError, match=f"returns 1×2 scores for {size[0]}×{size[1]} pixels"):
         check_grid(model, size, (1, 2))
 
 
@@ -179,7 +179,7 @@ def test_a_plan_refuses_scores_that_lie_apart_unless_the_model_says_so():
     plan(Plain())
     plan(Strided(step=4))
     with pytest.raises(
-        InputError, match=r"label_stride=1 makes .* give the model label_stride"
+        InputError, match=r"label_stride=1 means .* give the model label_stride"
     ):
         plan(Plain(step=4))
     with pytest.raises(InputError, match="model: Nameless has no num_classes"):

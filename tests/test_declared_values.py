@@ -175,7 +175,7 @@ def test_so_is_a_model(given, line):
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("channels", None, "channels=None must be a whole number, such as 3: let Says say so"),
+        ("channels", None, "channels=None must be a whole number, such as 3; correct it in "),
         ("channels", "3", "channels='3' must be a whole number"),
         ("channels", 0, "channels=0 must be a whole number"),
         ("channels", True, "channels=True must be a whole number"),
@@ -207,10 +207,10 @@ def test_what_files_are_needed_for_is_not_looked_at_before_they_are_there():
 @pytest.mark.parametrize(
     ("model", "line"),
     [
-        (Net(num_classes=None), "model.num_classes=None must be a whole number from 1 on"),
+        (Net(num_classes=None), "model.num_classes=None must be a whole number, at least 1"),
         (Net(num_classes="6"), "model.num_classes='6' must be"),
         (Net(num_classes=0), "model.num_classes=0 must be"),
-        (Apart(label_stride="4"), "model.label_stride='4' must be a whole number from 1 on"),
+        (Apart(label_stride="4"), "model.label_stride='4' must be a whole number, at least 1"),
         (Apart(label_stride=0), "model.label_stride=0 must be"),
         (WithoutTrain(), "model: WithoutTrain cannot be called with train; write def __call__"),
     ],
@@ -249,9 +249,9 @@ def test_parts_of_a_model_of_ones_own_may_be_what_they_like():
         (("classifier", 3), r"Net_.classifiers is \('classifier', 3\); write a tuple"),
         (
             ("clasifier",),
-            "Net_.classifiers names 'clasifier', which is none of its layers: cla",
+            "Net_.classifiers names 'clasifier', which is not one of its layers: cla",
         ),
-        (("params/classifier",), "names 'params/classifier', which is none of its layers"),
+        (("params/classifier",), "names 'params/classifier', which is not one of its layers"),
     ],
 )
 def test_classifiers_are_a_tuple_of_paths_of_layers(named, line):

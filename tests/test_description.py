@@ -105,7 +105,7 @@ def test_a_setting_changes_its_field_and_leaves_the_original(setting, path, show
         ("steps=True", "expected int, got True"),
         ("steps=0", "steps=0 must be at least 1"),
         ("model.rates=abc", "expected tuple[int, ...], got 'abc'"),
-        ("transforms.7.size=3", "'7' is no index of 2 items, 0 to 1"),
+        ("transforms.7.size=3", "'7' is not an index of 2 items, 0 to 1"),
         ("steps.more=3", "has no field 'more'"),
         ("loss=segjax.losses.softmax_cross_entropi", "near: softmax_cross_entropy"),
         ("normalize=segjax.experiment.Normalize(sdt=3)", "unexpected keyword argument 'sdt'"),

@@ -47,7 +47,9 @@ def test_an_absent_file_is_said_with_those_that_are_there(tmp_path):
         run_experiment_file(tmp_path / "c.py")
     with pytest.raises(InputError, match=r"c.py; check the path\.$"):
         run_experiment_file(tmp_path / "nowhere" / "c.py")
-    with pytest.raises(InputError, match=r"b.txt is no Python file; an experiment is a \.py"):
+    with pytest.raises(
+        InputError, match=r"b.txt is not a Python file; an experiment is a \.py"
+    ):
         run_experiment_file(tmp_path / "b.txt")
 
 

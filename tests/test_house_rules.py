@@ -172,3 +172,117 @@ def test_no_module_hides_one_of_pythons_own():
     # Python looks for modules in the folder where it is started: here, in the package's own.
     names = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
     assert not names & sys.stdlib_module_names
+
+
+DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module
+NOUNS = re.compile(
+    "(Always|As|Bytes|Classes|Colours|Examples|Files|Ids|Images|Indices|Its|Labels|Lines|"
+    "Logits|Masks|Names|Pixels|Rows|Scores|Shapes|Sides|Sums|This|Thus|Values|Weights)"
+)
+
+
+def leaves_the_dialect(node: DOCUMENTED) -> str:
+    """Returns what is wrong with a docstring's first line, or ""."""
+    summary = (ast.get_docstring(node) or "").split("\n\n")[0]
+    if not summary:
+        return ""
+    word = summary.split()[0].strip(",:.;")
+    is_verb = bool(re.fullmatch("[A-Z][a-z]+s", word)) and not NOUNS.fullmatch(word)
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    if is_function and any("property" in ast.unparse(d) for d in node.decorator_list):
+        is_function = False
+    if "\n" in summary or not summary.endswith((".", ":")):
+        return "is not one line that ends in a full stop"
+    if is_function and not is_verb:
+        return "does not begin with a verb in the third person"
+    if not is_function and word in ("Returns", "Gives", "Yields", "Raises", "Writes"):
+        return "is not a noun phrase"
+    return ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_docstring_begins_with_a_verb_or_a_noun_phrase_on_one_line(path):
+    documented = [
+        ((ast.get_docstring(node) or "").splitlines()[:2], node)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, DOCUMENTED)
+    ]
+    assert not [
+        f"{first}: {why}" for first, node in documented if (why := leaves_the_dialect(node))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ('def f():\n  """Returns the sum."""', ""),
+        ('def f():\n  """Raises ValueError unless x is a class."""', ""),
+        ('def f():\n  """Pixels of the sum."""', "verb"),
+        ('def f():\n  """The sum."""', "verb"),
+        ('def f():\n  """Return the sum."""', "verb"),
+        ('def f():\n  """Returns the sum\n  of all."""', "one line"),
+        ('def f():\n  """Returns the sum"""', "one line"),
+        ('@property\ndef f(self):\n  """The sum."""', ""),
+        ('@property\ndef f(self):\n  """Returns the sum."""', "noun"),
+        ('class A:\n  """Returns the sum."""', "noun"),
+        ('class A:\n  """A sum.\n\n  Returns nothing\n  else."""', ""),
+    ],
+)
+def test_the_dialect_of_docstrings_is_known(code, wrong):
+    (node,) = ast.parse(code).body
+    assert wrong in leaves_the_dialect(node) and bool(wrong) == bool(leaves_the_dialect(node))
+
+
+EXPERIMENTS = sorted((ROOT.parent / "experiments").rglob("*.py"))
+OWN_DATA = {path for path in EXPERIMENTS if path.stem.startswith("folder")}
+"""Experiments on the user's data, for which there is no paper's score and none of ours."""
+
+
+def missing_from(docstring: str, command: str) -> list[str]:
+    """Returns the parts that an experiment's docstring lacks, and what breaks off in it."""
+    text, paragraphs = " ".join(docstring.split()), docstring.strip().split("\n\n")
+    needed = {
+        "a paper": r"arXiv:\d{4}\.\d{4,5}",
+        "what it measured": r"Measured here(:|, [^:]*:) (not yet|(Dice )?\d+\.\d+)",
+        "its cost": r"Cost: .*(not measured|minutes?|hours?|days?)",
+    }
+    lacks = [part for part, pattern in needed.items() if not re.search(pattern, text)]
+    prose = [paragraph for paragraph in paragraphs if not paragraph.startswith("    ")]
+    lacks += [f"an end: {p[-40:]!r}" for p in prose if not p.endswith((".", ":"))]
+    starts = "Cost|Differences|Each|Here|It|Measured|The|This|To|Training"
+    broken = re.compile(rf"[^.:;?)\"'`\s]\s+({starts})\s[^.]*")
+    lacks += [f"an end before {found[0][2:42]!r}" for p in prose if (found := broken.search(p))]
+    lacks += ["a source"] if re.search("remember|from memory", text) else []
+    last = paragraphs[-1].split()
+    lacks += ["its command at the end"] if " ".join(last[:4]) != command else []
+    return lacks
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiments_docstring_is_complete(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    name = path.relative_to(ROOT.parent).as_posix()
+    lacks = missing_from(docstring, f"python -m segjax.launch {name}")
+    allowed = {"a paper"} if path.parent.name == "tutorials" else set()
+    allowed |= {"a paper", "what it measured"} if path in OWN_DATA else set()
+    assert not set(lacks) - allowed
+
+
+def test_a_docstring_that_breaks_off_is_noticed():
+    docstring = """DeepLab (arXiv:1706.05587) on VOC.
+
+{}
+
+Measured here: 0.50 mIoU. Cost: 3 hours.
+
+    python -m segjax.launch experiments/a.py --data /data
+"""
+    command = "python -m segjax.launch experiments/a.py"
+    lacks = lambda text: missing_from(docstring.format(text), command)
+    assert not lacks("Differences: BatchNorm decays by 0.9. Here it trains on `train`.")
+    assert "an end before" in lacks("It decays by 0.9, and\nHere on the images of `train`.")[0]
+    assert "an end: " in lacks("It decays by 0.9, and")[0]
+    assert lacks("0.873, as remembered.") == ["a source"]
+    assert missing_from("On VOC.", command) == [
+        *("a paper", "what it measured", "its cost", "its command at the end")
+    ]

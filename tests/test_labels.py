@@ -99,7 +99,7 @@ IMAGE, LABEL = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
         ({"label": LABEL[None]}, r"\(1, 4, 5\).* give label\[0\]"),
         ({"label": np.zeros((4, 5, 6), int)}, r"one-hot label give label.argmax\(-1\)"),
         ({"label": np.zeros((6, 4, 5), int)}, r"one-hot label give label.argmax\(0\)"),
-        ({"label": LABEL[:2]}, r"label has shape \(2, 5\).*resize or mend"),
+        ({"label": LABEL[:2]}, r"label has shape \(2, 5\).*resize or correct"),
         ({"image": IMAGE.transpose(2, 0, 1)}, r"give image.transpose\(1, 2, 0\)"),
         (
             {"image": IMAGE[..., 0]},
@@ -127,7 +127,7 @@ def test_planes_are_taken_where_they_are_asked_for_alone(key):
         check_planes(example)
     example[key] = np.zeros((6, 4, 5))
     message = (
-        rf"h w or h w k, with h w = \(4, 5\): of planes k h w give {key}.transpose\(1, 2, 0\)"
+        rf"h w or h w k, with h w = \(4, 5\): for planes k h w give {key}.transpose\(1, 2, 0\)"
     )
     with pytest.raises(InputError, match=message):
         check_planes(example, planes=True)

@@ -205,11 +205,11 @@ def test_positive_weights_are_pixel_weights_where_the_plane_is_1():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ((1.0, -1.0), "above 0, one a class, got -1.0"),
-        ((1.0, 0.0), "above 0, one a class, got 0.0"),
-        ((float("nan"),), "above 0, one a class, got nan"),
-        ((float("inf"), 1.0), "above 0, one a class, got inf"),
-        ((), r"above 0, one a class\."),
+        ((1.0, -1.0), "above 0, one per class, got -1.0"),
+        ((1.0, 0.0), "above 0, one per class, got 0.0"),
+        ((float("nan"),), "above 0, one per class, got nan"),
+        ((float("inf"), 1.0), "above 0, one per class, got inf"),
+        ((), r"above 0, one per class\."),
     ],
 )
 def test_positive_weights_that_cannot_weigh_are_refused_when_they_are_given(weights, message):
@@ -230,7 +230,7 @@ def test_weights_that_are_no_tuple_are_refused(loss, weights):
     unchecked = object.__new__(loss)
     object.__setattr__(unchecked, "weights", weights)
     with pytest.raises(
-        InputError, match=r"^loss.weights=.* must be a tuple of one number a cl"
+        InputError, match=r"^loss.weights=.* must be a tuple of one number per cl"
     ):
         unchecked.__post_init__()
 

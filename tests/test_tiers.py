@@ -20,6 +20,7 @@ WORKS = {
     "launch": "commands/test_launch.py::test_a_run_leaves_everything_that_the_readme_names",
     "predict": "commands/test_predict.py::"
     "test_a_folder_keeps_its_structure_and_masks_hold_class_indices",
+    "score": "commands/test_score.py::test_the_worked_8x8_example_gives_its_published_scores",
     "serve": "commands/test_serve.py::"
     "test_a_run_is_served_from_its_printed_address_until_ctrl_c",
     "export": "commands/test_export.py::"
@@ -116,7 +117,7 @@ def test_what_slow_but_does_not_keep_is_slow_with_parameters_or_without(request,
 
 def test_the_readme_runs_the_fast_tier_and_ci_the_slow_one_too():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^ .*bin/python -m pytest.*$", readme, re.MULTILINE)
+    (command,) = re.findall(r"^.*bin/python -m pytest.*$", readme, re.MULTILINE)
     assert command.endswith('-m "not slow"')
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "grep -m1 'bin/python -m pytest' README.md" in ci and "-m slow" in ci

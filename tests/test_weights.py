@@ -44,7 +44,7 @@ def test_what_belongs_to_another_network_is_named(tmp_path):
     path = tmp_path / "a.safetensors"
     weights.save(path, variables_of(MODEL))
     with pytest.raises(
-        InputError, match=r"batch_stats/\S+ is \(\d+,\) there, \(\d+,\) in the model"
+        InputError, match=r"batch_stats/\S+ is \(\d+,\) in the file, \(\d+,\) in the model"
     ):
         weights.load(str(path), MODEL.clone(features=3))
     with pytest.raises(InputError, match="is for another network"):

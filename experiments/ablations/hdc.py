@@ -1,13 +1,12 @@
-"""Rates without a common factor: HDC (Wang et al., 2018, arXiv:1702.08502), small and drawn.
+"""Rates without a common factor, HDC (Wang et al., 2018, arXiv:1702.08502), on drawn shapes.
 
-Nine bottlenecks with one 3×3 each, behind a stem of stride 8, and a head that sees one
-position. Rates that are all even leave three of four positions out of the field, however many
-there are of them (gridding: `python -m segjax.explain rates 2 2 2 2 2 2 4 4 4`); 2, 1 and 1, 2,
-3 and 1, 2, 5 leave none out. The paper on Cityscapes val, ResNet-101: 72.9 mIoU without
-dilation, 75.0 for 2, 1, 75.4 for 1, 2, 3, and 76.4 for 1, 2, 5, 9, of which the 9 is too wide
-here.
+The network has a stem of stride 8, nine bottlenecks with one 3×3 each, and a head that reads
+one position. Rates that are all even skip three of four positions of the field, however many
+layers there are (gridding: `python -m segjax.explain rates 2 2 2 2 2 2 4 4 4`). The rates 2, 1
+and 1, 2, 3 and 1, 2, 5 skip none. The paper on Cityscapes val, ResNet-101: 72.9 mIoU without
+dilation, 75.0 with 2, 1, 75.4 with 1, 2, 3, and 76.4 with 1, 2, 5, 9, whose 9 is too wide here.
 
-Reaches: not measured yet. Cost: ten runs of about 3 minutes on two CPU cores.
+Measured here: not yet. Cost: ten runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/hdc.py
 """

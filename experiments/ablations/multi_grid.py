@@ -1,11 +1,11 @@
-"""Multi-grid rates of the last stage (DeepLab v3, arXiv:1706.05587, section 3.1.1), drawn.
+"""Multi-grid of DeepLab v3 (arXiv:1706.05587, section 3.1.1) on drawn shapes.
 
-The three units of the last stage dilate by (r1, r2, r3) times the output stride's own rate, 4.
-The paper, table 5, ResNet-101 with image features left out: 75.36 mIoU on VOC for (1, 1, 1),
-75.93 for (1, 2, 1), 76.58 for (1, 2, 4). On maps of 12 × 12 positions rate 16 sees its centre
-only, so a small image may well turn that order round.
+The three units of the last stage dilate by (r1, r2, r3) times 4, the rate of the output stride.
+The paper, table 5, ResNet-101 without image-level features: 75.36 mIoU on VOC with (1, 1, 1),
+75.93 with (1, 2, 1), 76.58 with (1, 2, 4). On maps of 12 × 12 positions a kernel at rate 16
+reads only its centre, so a small image may reverse that order.
 
-Reaches: not measured yet. Cost: six runs of about 3 minutes on two CPU cores.
+Measured here: not yet. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/multi_grid.py
 """

@@ -1,10 +1,10 @@
-"""Output strides 32, 16 and 8 of one backbone: what dense features are worth, small and drawn.
+"""Output strides 32, 16 and 8 of one backbone (DeepLab v3, arXiv:1706.05587) on drawn shapes.
 
-The parameters are the same; strides become dilations, and the pyramid's rates reach equally far
-in pixels (DeepLab v3, arXiv:1706.05587, table 1: 70.06 mIoU at 32, 73.88 at 16, 75.18 at 8, for
-ResNet-50 with seven blocks on PASCAL VOC).
+The parameters are the same at each output stride. Strides become dilations, and the ASPP rates
+cover the same number of pixels. The paper, table 1, ResNet-50 with seven blocks on PASCAL VOC:
+70.06 mIoU at 32, 73.88 at 16, 75.18 at 8.
 
-Reaches: not measured yet. Cost: six runs of about 3 minutes on two CPU cores.
+Measured here: not yet. Cost: six runs of about 3 minutes on two CPU cores.
 
     python -m segjax.launch experiments/ablations/output_stride.py
 """

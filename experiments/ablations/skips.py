@@ -1,13 +1,12 @@
-"""What skip connections are worth in a U-Net: none, added, or concatenated.
+"""Skip connections of a U-Net (arXiv:1505.04597): none, added or concatenated, drawn shapes.
 
-Without them the expanding path has nothing but the bottom's 8 × 8 positions to draw 64 × 64
-pixels from. Addition asks skip and upsampled map for the same channels (FCN, ResNet, LinkNet);
-concatenation (U-Net, arXiv:1505.04597) lets the next convolution weigh both, at twice its
-weights.
+Without skips the expanding path has only the bottom's 8 × 8 positions to predict 64 × 64
+pixels. Addition needs skip and upsampled map to have the same channels (FCN, ResNet, LinkNet).
+Concatenation (U-Net) gives the next convolution both, with twice as many weights.
 
-Reaches, mIoU on the 64 held out, mean ± deviation of two seeds: 0.503 ± 0.003 with none,
-0.573 ± 0.114 added, 0.587 ± 0.106 concatenated: after 400 steps one seed in two has not yet
-learnt to use its skips.
+Measured here, mIoU on 64 held-out images, mean ± deviation of two seeds: 0.503 ± 0.003 with
+none, 0.573 ± 0.114 added, 0.587 ± 0.106 concatenated. After 400 steps one of two seeds has not
+yet learnt to use its skips.
 
 Cost: six runs of about 1 minute on two CPU cores.
 

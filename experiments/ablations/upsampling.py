@@ -1,11 +1,11 @@
-"""Transposed, bilinear and sub-pixel upsampling in the expanding path of a U-Net.
+"""Transposed, bilinear and sub-pixel upsampling in a U-Net (arXiv:1505.04597), on drawn shapes.
 
-A transposed 2×2 of stride 2 learns how to enlarge. The 1×1 with interpolation has a quarter of
-its weights and cannot draw checkerboards (Odena et al., 2016). A 1×1 to four times the
-channels, laid out as pixels (DUC, Wang et al., 2018, arXiv:1702.08502), is the transposed one
-with other random weights at the start: those two should differ no more than their seeds do.
+A transposed 2×2 of stride 2 learns to upsample. The 1×1 with interpolation has a quarter of its
+weights and cannot draw checkerboards (Odena et al., 2016). A 1×1 to four times the channels,
+rearranged to pixels (DUC, Wang et al., 2018, arXiv:1702.08502), equals the transposed one with
+other random initial weights, so those two should not differ more than two seeds.
 
-Reaches: not measured yet. Cost: six runs of about 1 minute on two CPU cores.
+Measured here: not yet. Cost: six runs of about 1 minute on two CPU cores.
 
     python -m segjax.launch experiments/ablations/upsampling.py
 """

@@ -1,1 +1,1 @@
-"""Classification networks as feature extractors: image → c1 … c5, one network a file."""
+"""Classification networks as feature extractors, image → c1 … c5, one in each file."""

@@ -31,7 +31,7 @@ class DenseLayer(nn.Module):
     def __call__(
         self, features: Sequence[Float[Array, "b h w _"]], *, train: bool
     ) -> Float[Array, "b h w g"]:
-        """Returns `growth` new channels of all features before them."""
+        """Returns `growth` new channels, computed from all features before them."""
         conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_fan_in)
         norm = partial(BatchNorm, dtype=self.dtype)
         x = jnp.concatenate(features, axis=-1)
@@ -51,7 +51,7 @@ class Transition(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h w c"], Float[Array, "b oh ow o"]]:
-        """Returns the normalised features, none below zero, and what the next block takes."""
+        """Returns the features after norm and ReLU, and the input of the next block."""
         x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
         conv = Conv(
             x.shape[-1] // 2,
@@ -68,11 +68,11 @@ class Transition(nn.Module):
 def _average_pool(
     x: Float[Array, "b h w c"], *, stride: int, dilation: int
 ) -> Float[Array, "b oh ow c"]:
-    """Returns the means of 2×2 pixels `dilation` apart, or of those of them that there are.
+    """Returns the means of 2×2 pixels `dilation` apart; at the border, of those inside the map.
 
-    With stride 2 a last odd row is dropped, as by torchvision. With stride 1 a side stays a
-    multiple of 2 · dilation, by the same rule: so the dense map has each strided map's pixels,
-    and twice as many of them along each side.
+    With stride 2 a last odd row is dropped, as by torchvision. With stride 1, by the same rule,
+    sides are cut to multiples of 2 · dilation. So the dense map contains the pixels of the
+    strided map, and has twice as many along each side.
     """
     for axis in (1, 2):
         size = x.shape[axis]
@@ -87,12 +87,13 @@ def _average_pool(
 class DenseNet(nn.Module):
     """image → c1 (stem, stride 2), c2 … c5 (denseblock1 … 4, strides 4 to `output_stride`).
 
-    c2 … c4 are taken behind the norm and the ReLU of the next transition, c5 behind `norm5` and
-    ReLU: a block's own output is a stack that nothing has normalised. A block that loses its
-    stride dilates all its 3×3, and the average pool before it keeps its 2×2 pixels, at the
-    distance that they had: published statistics stay right, parameters do not depend on
+    c2 … c4 are taken after the norm and ReLU of the next transition, c5 after `norm5` and ReLU,
+    because nothing has normalised a block's own output. A block that loses its stride dilates
+    all its 3×3 convolutions. The average pool before it keeps its 2×2 pixels at the distance
+    they had. So the statistics of pretrained weights stay right, parameters do not depend on
     `output_stride`, and dense features subsample to the strided ones. `remat` recomputes each
-    layer in the backward pass instead of keeping its stack: these grow with the depth squared.
+    layer in the backward pass instead of storing its input, which saves memory that grows with
+    the square of the depth.
     """
 
     layers: tuple[int, ...] = (6, 12, 24, 16)
@@ -132,7 +133,7 @@ class DenseNet(nn.Module):
     def _block(
         self, x: Float[Array, "b h w c"], index: int, dilation: int, *, train: bool
     ) -> Float[Array, "b h w o"]:
-        """Returns `x` and what each of the block's layers adds to it."""
+        """Returns the channels of `x` and those that each layer of the block adds."""
         stack = [x]
         for j in range(self.layers[index]):
             name = f"denseblock{index + 1}_denselayer{j + 1}"

@@ -65,14 +65,14 @@ SMALL = (
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by what the whole map has in them (Hu et al., 2017; here figure 4)."""
+    """Squeeze and excite: scales channels by the map's mean (Hu et al., 2017; figure 4)."""
 
     squeezed: int
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Returns `x`, each channel times a number in [0, 1]."""
+        """Returns `x` with each channel multiplied by a number in [0, 1]."""
         y = Conv(self.squeezed, 1, dtype=self.dtype, name="fc1")(x.mean((1, 2), keepdims=True))
         gate = Conv(x.shape[-1], 1, dtype=self.dtype, name="fc2")(nn.relu(y))
         return x * nn.hard_sigmoid(gate)
@@ -81,7 +81,7 @@ class SqueezeExcite(nn.Module):
 class InvertedResidual(nn.Module):
     """1×1 to many channels, depthwise k×k, squeeze and excite, 1×1 to few (figure 4).
 
-    Where `dilation` is above 1 the depthwise convolution has it in place of the stride.
+    With `dilation` above 1 the depthwise convolution is dilated instead of strided.
     """
 
     row: Row
@@ -90,7 +90,7 @@ class InvertedResidual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow f"]:
-        """Returns `row.features` channels, plus the input where the shape is kept."""
+        """Returns `row.features` channels; adds the input where stride and channels allow."""
         conv_norm, row = partial(_conv_norm, dtype=self.dtype), self.row
         activation = nn.hard_swish if row.hard_swish else nn.relu
         y = x
@@ -109,12 +109,12 @@ class InvertedResidual(nn.Module):
             squeezed = squeezed_channels(row.expanded)
             y = SqueezeExcite(squeezed, dtype=self.dtype, name="squeeze_excite")(y)
         y = conv_norm(row.features, 1, name="project")(y, train=train)
-        # By the table's stride: without its stride a block still has no shortcut.
+        # By the table's stride: a block that lost its stride still has no shortcut.
         return add_skip(y, x) if row.stride == 1 and row.features == x.shape[-1] else y
 
 
 def squeezed_channels(channels: int) -> int:
-    """Returns a quarter, to the nearest multiple of 8, but not less than 90% of a quarter.
+    """Returns a quarter, rounded to a multiple of 8, but at least 90% of a quarter.
 
     >>> [squeezed_channels(channels) for channels in (16, 72, 120, 672)]
     [8, 24, 32, 168]
@@ -127,14 +127,14 @@ def squeezed_channels(channels: int) -> int:
 class MobileNetV3(nn.Module):
     """image → c1 … c4, the first maps of strides 2, 4, 8, 16, and c5, the last 1×1 convolution.
 
-    Large's are `features_0`, 2, 4, 7, 16 with 16, 24, 40, 80, 960 channels; Small's 0, 1, 2, 4,
-    12 with 16, 16, 24, 40, 576.
+    In Large these are `features_0`, 2, 4, 7, 16 with 16, 24, 40, 80, 960 channels; in Small 0,
+    1, 2, 4, 12 with 16, 16, 24, 40, 576.
 
-    At output stride 16 the last three blocks dilate by 2, the first of them too, as published
-    weights assume (torchvision's `dilated`): c5 does not subsample to that at output stride 32,
-    unlike in `ResNet`. `reduced_tail` halves the channels of c5 and of the last blocks, as the
-    paper does for segmentation (section 6.4). `remat` computes each block anew for its
-    gradient, for less memory.
+    At output stride 16 all of the last three blocks dilate by 2, as torchvision's `dilated`
+    weights assume. So, unlike in `ResNet`, c5 does not subsample to c5 at output stride 32.
+    `reduced_tail` halves the channels of c5 and of the last blocks, as the paper does for
+    segmentation (section 6.4). `remat` recomputes each block in the backward pass, to save
+    memory.
     """
 
     rows: tuple[Row, ...] = LARGE
@@ -173,7 +173,7 @@ class MobileNetV3(nn.Module):
 
 
 def _with_half_a_tail(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Returns the rows, those of the last stage with half the channels that come after it."""
+    """Returns the rows; those of the last stage have half the channels after the stride."""
     first, *others = (row._replace(features=row.features // 2) for row in rows[-3:])
     return (*rows[:-3], first, *(row._replace(expanded=row.expanded // 2) for row in others))
 

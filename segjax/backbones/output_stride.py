@@ -1,14 +1,14 @@
-"""Strides and dilations for an output stride, and networks at another one.
+"""Strides and dilations for an output stride, and networks at another output stride.
 
-A convolution that loses its stride still samples the grid that it sampled before, so it keeps
-the dilation it had; those after it see a grid twice as fine and double theirs:
+A convolution that loses its stride reads the same grid as before, so it keeps its dilation. The
+convolutions after it read a grid twice as fine, so they double theirs:
 
     layer4's k×k convolutions    the first               the others
     output stride 32             stride 2, dilation 1    dilation 1
     output stride 16             stride 1, dilation 1    dilation 2
 
-Only so do dense features subsample to the strided ones (`dense[:, ::2, ::2] == strided`), and
-published weights assume it.
+Only this layout makes dense features subsample to the strided ones (`dense[:, ::2, ::2] ==
+strided`), and pretrained weights assume it.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Unit(NamedTuple):
-    """A unit's stride, the dilation of the convolution that has it, and of the others."""
+    """A unit's stride, the dilation of its strided convolution, and that of the others."""
 
     stride: int
     first_dilation: int
@@ -30,14 +30,14 @@ class Unit(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A stage's stride, the dilation of its first convolution, and of those after it."""
+    """A stage's stride, the dilation of its first convolution, and that of the others."""
 
     stride: int
     first_dilation: int
     dilation: int
 
     def units(self, count: int, multi_grid: Sequence[int] | None = None) -> tuple[Unit, ...]:
-        """Returns what each of the stage's `count` units does.
+        """Returns the stride and dilations of each of the stage's `count` units.
 
         Without `multi_grid` the layout is torchvision's: only the first convolution of the
         first unit has the stride and the first dilation. With it, all convolutions of unit i,
@@ -45,7 +45,7 @@ class Stage(NamedTuple):
         4, 8 for (1, 2, 4) at output stride 16; 4, 8, 16 at 8).
 
         Raises:
-          ValueError: `multi_grid` does not name one factor a unit.
+          ValueError: `multi_grid` does not have one factor for each unit.
 
         >>> [unit.dilation for unit in plan_stages(16)[3].units(3, (1, 2, 4))]
         [2, 4, 8]
@@ -60,17 +60,18 @@ class Stage(NamedTuple):
         return self.units_at_rates(count, [self.dilation * m for m in multi_grid])
 
     def units_at_rates(self, count: int, rates: Sequence[int]) -> tuple[Unit, ...]:
-        """Returns units of which all convolutions dilate by these rates, the first included.
+        """Returns units whose convolutions all dilate by the unit's rate, the first included.
 
         Raises:
-          ValueError: there is not one rate a unit, or one is below 1.
+          ValueError: there is not one rate for each unit, or one is below 1.
 
         >>> [unit.stride for unit in plan_stages(32)[2].units_at_rates(3, (2, 2, 5))]
         [2, 1, 1]
         """
         if len(rates) != count or min(rates) < 1:
             raise ValueError(
-                f"rates={tuple(rates)} must have one of at least 1 for each of {count} units."
+                f"rates={tuple(rates)} must have one rate, at least 1, for each of {count} "
+                "units."
             )
         strides = (self.stride, *[1] * (count - 1))
         return tuple(Unit(s, r, r) for s, r in zip(strides, rates, strict=True))
@@ -79,7 +80,7 @@ class Stage(NamedTuple):
 def plan_stages(
     output_stride: int, *, strides: Sequence[int] = (1, 2, 2, 2), stem: int = 4
 ) -> tuple[Stage, ...]:
-    """Returns one `Stage` for each of `strides`, behind a stem of stride `stem`.
+    """Returns one `Stage` for each of `strides`, after a stem of stride `stem`.
 
     A stage keeps its stride until the output stride is reached.
 
@@ -109,8 +110,8 @@ def plan_stages(
 
 @nn.nowrap
 def with_output_stride(model: Network, output_stride: int) -> Network:
-    """Returns the network on its backbone at another output stride; its variables fit both.
+    """Returns the network with its backbone at another output stride; variables fit both.
 
-    Models whose head stays as it is have it as their method `at_output_stride`.
+    Models whose head does not change use it as their method `at_output_stride`.
     """
     return model.clone(backbone=model.backbone.clone(output_stride=output_stride))

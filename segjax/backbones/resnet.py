@@ -1,8 +1,8 @@
 """ResNet (He et al., 2015, arXiv:1512.03385) as in torchvision, with any output stride.
 
-"v1.5": a bottleneck's stride is on its 3×3. On its first 1×1, as in the paper ("v1", the MSRA's
-and Caffe's weights, DeepLab v2's): `block=BottleneckV1`. Submodules have torchvision's names
-(`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
+This is "v1.5": a bottleneck's stride is on its 3×3. `block=BottleneckV1` puts it on the first
+1×1, as in the paper ("v1"), MSRA's and Caffe's weights, and DeepLab v2. Submodules have
+torchvision's names (`layer1.0.downsample.0` is `layer1_0/downsample_conv`).
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from segjax.ops.skip import add_skip
 class Bottleneck(nn.Module):
     """1×1, 3×3, 1×1 to four times the width, and a shortcut around them (figure 5, right).
 
-    With `stride_first` the stride is on the first 1×1; then the 3×3 already sees the finer grid
-    where the stride is lost, and takes the later units' dilation.
+    With `stride_first` the stride is on the first 1×1. Where that stride is lost, the 3×3 reads
+    the finer grid, so it takes the later units' dilation.
     """
 
     width: int
@@ -52,7 +52,7 @@ BottleneckV1 = partial(Bottleneck, stride_first=True)
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 and a shortcut around them (figure 5, left); torchvision's cannot be dilated."""
+    """Two 3×3 and a shortcut around them (figure 5, left); may dilate, unlike torchvision's."""
 
     width: int
     unit: Unit
@@ -81,7 +81,7 @@ def _conv_norm(
     stride: int = 1,
     dilation: int = 1,
 ) -> Float[Array, "b oh ow o"]:
-    """Returns a convolution, normalised; the two submodules belong to the block that calls."""
+    """Returns a convolution with batch normalisation; both submodules belong to the caller."""
     y = Conv(
         features,
         kernel_size,
@@ -97,7 +97,7 @@ def _conv_norm(
 def _shortcut(
     x: Float[Array, "b h w c"], features: int, stride: int, conv_norm: Callable
 ) -> Float[Array, "b oh ow o"]:
-    """Returns `x` itself, or its projection where the unit changes the shape."""
+    """Returns `x`, or its 1×1 projection where the unit changes the shape."""
     if stride == 1 and x.shape[-1] == features:
         return x
     return conv_norm(x, features, 1, stride=stride, names=("downsample_conv", "downsample_bn"))
@@ -106,20 +106,20 @@ def _shortcut(
 class ResNet(nn.Module):
     """image → c1 (stem, stride 2), c2 … c5 (layer1 … layer4, strides 4 to `output_stride`).
 
-    Parameters do not depend on the output stride and the dilations. By default the unit that
+    Parameters do not depend on the output stride or the dilations. By default the unit that
     loses its stride keeps the previous dilation, as in torchvision, so that dense features
-    subsample to the strided ones. Other layouts, all with the new dilation in the first unit:
+    subsample to the strided ones. The other layouts use the new dilation in the first unit too:
 
     * `uniform_dilation`: a stage's new dilation in all its units, as in PSPNet's code.
     * `multi_grid`: layer4 follows DeepLab v3 (section 3.2): 2, 4, 8 for (1, 2, 4) at output
       stride 16, and 4, 8, 16 at 8.
-    * `rates`: (stage, a rate for each unit) for stages counted from 1, such as HDC's; meant for
-      one output stride, they stay as they are at another.
+    * `rates`: (stage, a rate for each unit) for stages counted from 1, such as HDC's. They are
+      meant for one output stride and do not change at another.
 
-    `deep_stem` has three 3×3 to twice the width for the 7×7. `remat` recomputes each unit in
-    the backward pass instead of keeping what is inside it. `frozen_norm` normalises by the
-    running statistics in training too and leaves them as they are, as DeepLab v2 does; scales
-    and offsets stay parameters, which the optimizer's `multipliers=(("bn", 0.0),)` holds.
+    `deep_stem` replaces the 7×7 by three 3×3, with twice the width. `remat` recomputes each
+    unit in the backward pass instead of storing its activations. `frozen_norm` normalises by
+    the running statistics in training too and never updates them, as in DeepLab v2. Scales and
+    offsets remain parameters; the optimizer's `multipliers=(("bn", 0.0),)` keeps them fixed.
     """
 
     stages: tuple[int, ...] = (3, 4, 6, 3)
@@ -141,7 +141,7 @@ class ResNet(nn.Module):
         Raises:
           ValueError: the output stride is not 8, 16 or 32, or multi_grid or rates do not fit.
         """
-        # Nothing but the normalisation does otherwise in training.
+        # Only the normalisation behaves differently in training.
         train = train and not self.frozen_norm
         run: Callable = lambda block, x: block(x, train=train)
         if self.remat:
@@ -159,7 +159,7 @@ class ResNet(nn.Module):
         return features
 
     def _stem(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
-        """Returns half the size; `width` channels, or twice as many of the deep stem."""
+        """Returns a map of half the size; `width` channels, or twice as many (`deep_stem`)."""
         conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
         if not self.deep_stem:
             return nn.relu(conv_norm(x, self.width, 7, stride=2, names=("conv1", "bn1")))
@@ -169,7 +169,7 @@ class ResNet(nn.Module):
 
     @nn.nowrap
     def _units(self) -> list[tuple[Unit, ...]]:
-        """Returns what the units of each stage do."""
+        """Returns the strides and dilations of the units of each stage."""
         rates, last = dict(self.rates), len(self.stages)
         named = [stage for stage, _ in self.rates]
         if self.multi_grid is not None:

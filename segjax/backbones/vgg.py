@@ -1,4 +1,4 @@
-"""VGG16 (Simonyan and Zisserman, 2014, arXiv:1409.1556), with the three poolings in use.
+"""VGG16 (Simonyan and Zisserman, 2014, arXiv:1409.1556), with three kinds of pooling.
 
 Submodules have the paper's and Caffe's names: `conv1_1` … `conv5_3`, and `bn1_1` … .
 """
@@ -22,7 +22,7 @@ from segjax.ops.pool import max_pool
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Max-pooling of any stride; `ceil` keeps a last window that the image fills in part.
+    """Max-pooling of any stride; `ceil` keeps a last window that is partly outside the image.
 
     Sides of 500, 225 and 7 at stride 2:
 
@@ -31,7 +31,7 @@ class Pool:
         DEEPLAB     3×3, padding 1          250, 113, 4    DeepLab v1 and v2
 
     DeepLab's Caffe has `ceil` too, and so one pixel more on even sides (251 of 500), but not on
-    the papers' crops, 32k − 31; without it scores lie on every eighth pixel of any image.
+    the papers' crops, 32k − 31. Without it scores lie on every eighth pixel of any image.
     """
 
     window: int = 2
@@ -39,7 +39,7 @@ class Pool:
     ceil: bool = False
 
     def __call__(self, x: Float[Array, "b h w c"], *, stride: int) -> Float[Array, "b oh ow c"]:
-        """Returns the largest value of each window; sides as `size` says."""
+        """Returns the largest value of each window; `size` gives the number of windows."""
         after = [
             max(
                 (self.size(n, stride=stride) - 1) * stride + self.window - n - 2 * self.padding,
@@ -52,7 +52,7 @@ class Pool:
         return max_pool(padded, window=self.window, stride=stride, padding=self.padding)
 
     def size(self, size: int, *, stride: int) -> int:
-        """Returns the windows along a side: `size` itself at stride 1, and at least one.
+        """Returns the number of windows along a side: `size` at stride 1, and at least 1.
 
         >>> [pool.size(7, stride=2) for pool in (FLOOR, CEIL, DEEPLAB)]
         [3, 4, 4]
@@ -62,7 +62,7 @@ class Pool:
         room = size + 2 * self.padding - self.window
         windows = (-(-room // stride) if self.ceil else room // stride) + 1
         if self.ceil and (windows - 1) * stride >= size + self.padding:
-            windows -= 1  # Caffe's rule: a window that begins behind the image sees no pixel.
+            windows -= 1  # Caffe's rule: drop a last window that begins beyond the image.
         return max(windows, 1)
 
 
@@ -72,15 +72,15 @@ DEEPLAB = Pool(window=3, padding=1)
 
 
 class VGG(nn.Module):
-    """image → c1 … c5, what the five poolings return (strides 2 to `output_stride`).
+    """image → c1 … c5, the outputs of the five poolings (strides 2 to `output_stride`).
 
-    `before_pool=True` names the maps as encoders of U-shaped networks need them: c0 … c4 are
-    what the poolings are given (`conv1_2` … `conv5_3`, strides 1 to 16), c5 is what the last
-    returns. Parameters do not depend on `output_stride`: a pooling that loses its stride keeps
-    its window, and the convolutions after it dilate (DeepLab v1, section 3.1). So dense
-    features subsample to the strided ones, all but c5 at output stride 8, whose window DeepLab
-    does not dilate. `batch_norm` is torchvision's: after each convolution, which keeps its
-    bias. `remat` computes each stage anew for its gradient, for less memory.
+    `before_pool=True` returns the maps that U-shaped networks need: c0 … c4 are the inputs of
+    the poolings (`conv1_2` … `conv5_3`, strides 1 to 16), and c5 is the output of the last.
+    Parameters do not depend on `output_stride`: a pooling that loses its stride keeps its
+    window, and the convolutions after it dilate (DeepLab v1, section 3.1). So dense features
+    subsample to the strided ones, except c5 at output stride 8, because DeepLab does not dilate
+    that pooling's window. `batch_norm` is torchvision's: it follows each convolution, which
+    keeps its bias. `remat` recomputes each stage in the backward pass, to save memory.
     """
 
     stages: tuple[int, ...] = (2, 2, 3, 3, 3)
@@ -116,7 +116,7 @@ class VGG(nn.Module):
     def _convs(
         self, x: Float[Array, "b h w c"], stage: int, dilation: int, *, train: bool
     ) -> Float[Array, "b h w f"]:
-        """Returns what a stage's convolutions make of `x`."""
+        """Returns the output of a stage's convolutions."""
         for j in range(1, self.stages[stage - 1] + 1):
             x = Conv(
                 self.width * min(2 ** (stage - 1), 8),
@@ -137,20 +137,20 @@ VGG16 = partial(VGG, stages=(2, 2, 3, 3, 3))
 def fc_kernel(weight: np.ndarray, size: int) -> np.ndarray:
     """Returns a fully connected layer's weight as the kernel h w i o of a convolution.
 
-    On a map of size × size the convolution then returns what the layer does.
+    On a map of size × size the convolution returns the same as the layer.
 
     Args:
       weight: outputs × inputs, as PyTorch and Caffe store it: inputs in the order channel, row,
         column. 4096 × 25088 for VGG16's fc6, with size 7; 4096 × 4096 for fc7, with size 1.
-      size: rows and columns that the layer sees.
+      size: rows and columns of the layer's input.
 
     Raises:
-      ValueError: the inputs are no maps of size × size.
+      ValueError: the number of inputs is not a multiple of size².
     """
     outputs, inputs = weight.shape
     if inputs % size**2:
         raise ValueError(
-            f"{inputs} inputs are no channels of {size}×{size}; give another size."
+            f"{inputs} inputs are not a whole number of {size}×{size} maps; give another size."
         )
     return weight.reshape(outputs, -1, size, size).transpose(2, 3, 1, 0)
 
@@ -160,8 +160,9 @@ def subsampled_fc(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Returns fc6 and fc7 with fewer taps and filters: simple decimation (DeepLab v1, 3.1).
 
-    For 3×3 of 1024: rows and columns 0, 3, 6 of fc6, and of both layers filters 0, 4, 8, … .
-    (The paper does not say which, and the released network's are unknown.)
+    For 3×3 taps and 1024 filters it keeps rows and columns 0, 3, 6 of fc6, and filters 0, 4, 8,
+    … of both layers. (The paper does not say which ones it keeps; those of the released network
+    are unknown.)
 
     Args:
       layers: {"fc6": {"kernel", "bias"}, "fc7": …}, kernels h w i o; fc6's is square.

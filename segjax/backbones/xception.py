@@ -1,10 +1,11 @@
 """The modified aligned Xception of DeepLab v3+ (Chen et al., 2018, arXiv:1802.02611, figure 4).
 
-After Chollet (2016, arXiv:1610.02357) and Dai et al. (2017, arXiv:1703.06211): strided
-separable convolutions in place of max-pooling, and every convolution normalised. Layers have
-the names of DeepLab's TensorFlow code (`entry_flow/block1/unit_1/xception_module` is
-`entry_flow_block1_unit_1`). Figure 4 has a ReLU after each normalisation; the published
-networks have it in the last module alone, and before each separable convolution elsewhere.
+It follows Chollet (2016, arXiv:1610.02357) and Dai et al. (2017, arXiv:1703.06211), with
+strided separable convolutions instead of max-pooling, and normalises every convolution. Layers
+have the names of DeepLab's TensorFlow code (`entry_flow/block1/unit_1/xception_module` is
+`entry_flow_block1_unit_1`). Figure 4 shows a ReLU after each normalisation. The released
+networks have that in the last module only; elsewhere a ReLU precedes each separable
+convolution.
 """
 
 from functools import partial
@@ -29,7 +30,7 @@ _separable_conv = partial(
 class ResidualModule(nn.Module):
     """Three times ReLU and a separable convolution, the last one strided, and a shortcut.
 
-    The shortcut is the input itself, or where `projects` its strided 1×1 convolution.
+    The shortcut is the input, or if `projects` a strided 1×1 convolution of it.
     """
 
     features: tuple[int, int, int]
@@ -42,9 +43,7 @@ class ResidualModule(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b oh ow f"], Float[Array, "b h w f2"]]:
-        """Returns the sum, and what the second convolution returned: the last map before
-        the stride.
-        """
+        """Returns the sum, and the last map before the stride (the second convolution's)."""
         y = inner = x
         for i, features in enumerate(self.features, start=1):
             inner = y
@@ -75,7 +74,7 @@ class LastModule(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
-        """Returns the last of `features` channels, none below zero."""
+        """Returns the last of `features` channels, at least 0."""
         both = zip(self.features, self.multi_grid, strict=True)
         for i, (features, factor) in enumerate(both, start=1):
             conv = _separable_conv(
@@ -89,16 +88,17 @@ class LastModule(nn.Module):
 
 
 class Xception(nn.Module):
-    """image → c1 … c4, each the last map before a stride from 2, 4, 8, 16; and c5, the result.
+    """image → c1 … c4, the last maps of strides 2, 4, 8, 16, and c5, the final map.
 
-    c1 … c4 are what the second separable convolution of a strided module returns, normalised
-    and before the next ReLU; 128, 256, 728, 1024 channels, and c5 2048. c2 is the low-level
-    feature of DeepLab v3+'s decoder. (timm has the same maps after the ReLU.)
+    c1 … c4 are outputs of the second separable convolution of a strided module, after its
+    normalisation and before the next ReLU. They have 128, 256, 728 and 1024 channels; c5 has
+    2048. c2 is the low-level feature of DeepLab v3+'s decoder. (timm returns the same maps
+    after the ReLU.)
 
-    `entry_flow` is (channels, stride) of its modules. Parameters do not depend on
+    `entry_flow` holds (channels, stride) of its modules. Parameters do not depend on
     `output_stride` and `multi_grid`. A module that loses its stride keeps the previous
     dilation, as in `ResNet`; `multi_grid` multiplies the dilations of the last module's three
-    convolutions. `remat` computes each module anew for its gradient, for less memory.
+    convolutions. `remat` recomputes each module in the backward pass, to save memory.
     """
 
     entry_flow: tuple[tuple[int, int], ...] = ((128, 2), (256, 2), (728, 2))

@@ -1,8 +1,8 @@
 """The fully connected CRF on an image (Krähenbühl and Koltun, 2011), as DeepLab uses it.
 
-Pixels of like place, and of like place and colour, pull each other towards the same label.
-Names and conventions are pydensecrf's: widths are standard deviations, `sxy` in pixels, `srgb`
-in levels of 0 … 255; `compat` is the energy of unlike labels.
+Pixels that are near, and pixels that are near and similar in colour, pull each other towards
+the same label. Names and conventions are pydensecrf's: widths are standard deviations, `sxy` in
+pixels, `srgb` in levels of 0 … 255; `compat` is the energy of different labels.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from segjax.crf.spatial_gaussian import in_taps
 from segjax.errors import InputError
 
 CLIP = 1e-5
-"""Probabilities below it count as this much, so that no energy is infinite."""
+"""Smaller probabilities count as this, so that no energy is infinite."""
 
 _PYDENSECRF = {
     "NORMALIZE_SYMMETRIC": "symmetric",
@@ -46,15 +46,15 @@ Compat = float | int | np.generic | np.ndarray | Array | tuple[Any, ...] | list[
 
 @dataclasses.dataclass(frozen=True)
 class Smoothness:
-    """The kernel exp(−|p_i − p_j|² / 2σ²) of place alone.
+    """The kernel exp(−|p_i − p_j|² / 2σ²) of position alone.
 
     Attributes:
-      compat: energy of unlike labels (Potts); or k energies of like labels, usually negative;
-        or a k × k matrix of energies, of which the symmetric part counts.
+      compat: the energy of two different labels (Potts); or k energies of equal labels, usually
+        negative; or a k × k matrix of energies, whose symmetric part counts.
       sxy: σ in pixels; a pair is (along the width, along the height).
 
     Raises:
-      InputError: a width is no number above 0, or an energy is not finite.
+      InputError: a width is not a number above 0, or an energy is not finite.
     """
 
     compat: Compat = 3
@@ -66,15 +66,15 @@ class Smoothness:
 
 @dataclasses.dataclass(frozen=True)
 class Appearance:
-    """The kernel exp(−|p_i − p_j|² / 2σ_xy² − |I_i − I_j|² / 2σ_rgb²) of place and colour.
+    """The kernel exp(−|p_i − p_j|² / 2σ_xy² − |I_i − I_j|² / 2σ_rgb²) of position and colour.
 
     Attributes:
       compat: as in `Smoothness`.
       sxy: σ_xy in pixels; a pair is (along the width, along the height).
-      srgb: σ_rgb in levels of 0 … 255; or one a channel.
+      srgb: σ_rgb in levels of 0 … 255; or one for each channel.
 
     Raises:
-      InputError: a width is no number above 0, or an energy is not finite.
+      InputError: a width is not a number above 0, or an energy is not finite.
     """
 
     compat: Compat = 4
@@ -108,40 +108,40 @@ def dense_crf(
 ) -> Float[Array, "..."]:
     """Returns the marginals of the fully connected CRF whose unary energy is −log p.
 
-    The defaults are those of the released DeepLab v1 (script for VGG16): 10 rounds, weight 3
-    and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
+    The defaults are those of the released DeepLab v1 (script for VGG16): 10 iterations, weight
+    3 and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
-    Outside of `jit` it takes what room the lattice needs, and compiles once for each size of
-    image, number of classes, `iterations`, `normalization`, width of smoothness up to 5 pixels
-    (on a CPU), and room, which depends on the image's colours and comes in two sizes an octave.
-    Other widths, other values of `compat` and other types of probabilities compile nothing.
+    Outside `jit` the lattice gets the capacity it needs. The function compiles once for each
+    image size, number of classes, `iterations`, `normalization`, smoothness width up to 5
+    pixels (on a CPU) and capacity. The capacity depends on the image's colours and is rounded
+    up to one of two sizes per octave. Other widths, values of `compat` and dtypes of
+    probabilities compile nothing.
 
-    Inside `jit` it is an ordinary function: differentiable in reverse mode by the
-    probabilities, by `compat`, `compatibility` and the widths; and images may be mapped over
-    (one after the other).
+    Inside `jit` it is an ordinary function. It is differentiable in reverse mode by the
+    probabilities, `compat`, `compatibility` and the widths. A batch runs image by image.
 
     Args:
       probabilities: h w k or b h w k, of k classes, 0 … 1; below 1e-5 they count as 1e-5.
       image: h w c or b h w c, uint8, of the same height and width.
-      iterations: rounds of the mean field.
-      smoothness: the kernel of place; None leaves it out.
-      appearance: the kernel of place and colour; None leaves it out.
+      iterations: iterations of the mean field.
+      smoothness: the kernel of position; None leaves it out.
+      appearance: the kernel of position and colour; None leaves it out.
       compatibility: energies of label pairs, k × k, which the kernels' `compat` multiply; its
         symmetric part counts. None is Potts: 1 where labels differ, 0 where they agree.
       normalization: "symmetric", "before", "after" or "none" (see `mean_field.normalized`), or
         pydensecrf's names for them.
-      capacity: room for points of the appearance kernel's lattice. By default there is enough:
-        outside of `jit` what was counted, inside h·w·(c + 3), the most there can be, which
-        costs several times the time and memory. Photographs at these widths need 0.2 to 1.1
-        times h·w, and less where the widths are larger.
+      capacity: the number of points that the appearance kernel's lattice can hold. The default
+        suffices: outside `jit` the points are counted; inside it is the maximum, h·w·(c + 3),
+        which costs several times the time and memory. Photographs at these widths need 0.2 to
+        1.1 times h·w; larger widths need less.
 
     Returns:
-      Probabilities in float32, of the same shape. Inside `jit`, where nothing can be raised,
-      every one of an image whose lattice has not enough room is NaN.
+      Probabilities in float32, of the same shape. Inside `jit`, which cannot raise errors, all
+      probabilities of an image are NaN if its lattice exceeds the capacity.
 
     Raises:
-      ValueError: sizes, types or values do not fit, or the capacity does not suffice. Inside
-        `jit` the arrays' values cannot be looked at.
+      ValueError: sizes, types or values do not fit, or the capacity is too small. Inside `jit`
+        the arrays' values are not checked.
     """
     options = _Options(
         *checked_rounds(iterations, _PYDENSECRF.get(normalization, normalization))
@@ -159,14 +159,14 @@ def dense_crf(
 
 
 class _Widths(NamedTuple):
-    """Widths of each kernel, one an axis; None where there is no such kernel."""
+    """The widths of each kernel, one for each axis; None for a kernel that is left out."""
 
     smoothness: Any
     appearance: Any
 
 
 class _Options(NamedTuple):
-    """What inference is compiled for; `taps` are widths of smoothness that must be numbers."""
+    """Options that inference is compiled for; `taps` are smoothness widths known by then."""
 
     iterations: int
     normalization: Normalization
@@ -180,17 +180,17 @@ def checked_kernels(
     classes: int,
     compatibility: Array | np.ndarray | None,
 ) -> tuple[_Widths, tuple[Array, ...]]:
-    """Returns the kernels' widths, and the energies of those that there are.
+    """Returns the kernels' widths, and the energies of the kernels that are not None.
 
     Args:
-      smoothness: the kernel of place, or None.
-      appearance: the kernel of place and colour, or None.
+      smoothness: the kernel of position, or None.
+      appearance: the kernel of position and colour, or None.
       shape: h w c of the image.
       classes: k.
-      compatibility: k × k energies that the kernels' multiply, or None.
+      compatibility: k × k energies that the kernels' `compat` multiply, or None.
 
     Raises:
-      ValueError: a kernel does not fit such an image, or so many classes.
+      ValueError: a kernel does not fit the image's shape or the number of classes.
     """
     h, w, channels = shape
     compats = tuple(
@@ -215,10 +215,10 @@ def _compiled(
     options: _Options,
     capacity: int | None,
 ) -> Array:
-    """Returns the marginals by programs that are shared by as many calls as can be.
+    """Returns the marginals; as many calls as possible share a compiled program.
 
     Raises:
-      ValueError: the capacity does not suffice.
+      ValueError: the capacity is too small.
     """
     near = widths.smoothness
     if near and in_taps(image.shape[-3:-1], near):
@@ -231,7 +231,7 @@ def _compiled(
 
 
 def _placed(image: Array, widths: Any) -> Placed | None:
-    """Returns the pixels in their simplices, of one image or of each of a batch."""
+    """Returns the pixels' places in the lattice, of one image or of each image of a batch."""
     if widths is None:
         return None
     if image.ndim == 4:
@@ -248,7 +248,7 @@ def _infer(
     options: _Options,
     capacity: int | None,
 ) -> Array:
-    """Returns the marginals of one image, or of each of a batch, one after the other."""
+    """Returns the marginals of one image, or of a batch, image by image."""
     if probabilities.ndim == 4:
         one = lambda it: _infer(it[0], it[1], compats, widths, it[2], options, capacity)
         return lax.map(one, (probabilities, image, placed))
@@ -274,24 +274,24 @@ _infer_now = jax.jit(_infer, static_argnums=(5, 6))
 
 
 def _room(placed: Placed | None, capacity: int | None) -> int | None:
-    """Returns a capacity that suffices: 4096, 8192, or one of two an octave: few are compiled.
+    """Returns a sufficient capacity: 4096, 8192, or one of two per octave, so few compile.
 
     Raises:
-      ValueError: the capacity that was asked for does not suffice, or a point was not found.
+      ValueError: the given capacity is too small, or the lattice is incomplete.
     """
     if placed is None:
         return None
     if not np.all(placed.points.complete):
         raise ValueError(
-            "The lattice of the appearance kernel is incomplete: corners did not find their "
-            "points; give slightly other widths."
+            "The lattice of the appearance kernel is incomplete: its hash table did not "
+            "resolve all points; give slightly different widths."
         )
     needed = int(placed.points.count.max())
     if capacity is not None:
         if needed > capacity:
             raise ValueError(
                 f"capacity={capacity} is too small: the lattice of the appearance kernel has "
-                f"{needed} points; give that, or None, or larger widths."
+                f"{needed} points; give at least that, or None, or larger widths."
             )
         return capacity
     step = 1 << max(needed.bit_length() - 2, 12)

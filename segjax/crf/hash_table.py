@@ -1,8 +1,8 @@
-"""Which lattice points there are: a hash table of keys, made of gathers and scatters.
+"""The distinct lattice points, found by a hash table of keys made of gathers and scatters.
 
-XLA sorts pairs of numbers on a CPU a hundred times slower than it scatters them. So keys that
-are equal find each other in a table: all keys claim a slot, the first one in each slot stays,
-those equal to it have found their point, and the others go on to their next slot.
+On a CPU XLA sorts pairs of numbers a hundred times slower than it scatters them. So equal keys
+are matched in a hash table: in each round every key claims a slot, the first key of a slot
+keeps it, keys equal to that one are done, and the others try their next slot.
 """
 
 import functools
@@ -13,18 +13,18 @@ from jax import lax
 from jaxtyping import Array, Bool, Int32, UInt32
 
 _ROUNDS = 1000
-"""More than any table that is at most half full has ever needed; three or four are usual."""
+"""More rounds than any table at most half full needed so far; three or four are usual."""
 
 
 class LatticePoints(NamedTuple):
-    """The points that the corners of n simplices are, numbered in order of appearance.
+    """The distinct points among the corners of n simplices, numbered by first appearance.
 
     Attributes:
-      point: the number of each of e corners' points.
-      stands: whether a corner is the one that stands for its point.
-      count: how many points there are.
+      point: the point's number, for each of e corners.
+      stands: whether a corner represents its point (the first with its key).
+      count: the number of points.
       complete: whether every corner found its point.
-      table: slots of the hash table: the corner that stands for a key, or e.
+      table: slots of the hash table: the corner that represents a key, or e if empty.
     """
 
     point: Int32[Array, " e"]
@@ -35,13 +35,13 @@ class LatticePoints(NamedTuple):
 
 
 def find_points(keys: Int32[Array, "d e"]) -> LatticePoints:
-    """Returns the different keys' numbers."""
+    """Returns the distinct keys, numbered."""
     count = keys.shape[1]
     slots = 1 << max(count - 1, 1).bit_length()
     entry = jnp.arange(count, dtype=jnp.int32)
 
     def claim(state):
-        """Lets all corners without a point claim their slot of this round."""
+        """Returns the state after all corners without a point claim this round's slot."""
         table, owner, turn = state
         slot = _slot(keys, turn, slots)
         waiting = owner == count
@@ -63,7 +63,7 @@ def find_points(keys: Int32[Array, "d e"]) -> LatticePoints:
 
 
 def representatives(points: LatticePoints, capacity: int) -> Int32[Array, " capacity"]:
-    """Returns the corner that stands for each point; e where there is no such point."""
+    """Returns the corner that represents each point; e for numbers without a point."""
     entry = jnp.arange(len(points.point), dtype=jnp.int32)
     nobody = jnp.full(capacity, len(points.point), jnp.int32)
     index = jnp.where(points.stands, points.point, capacity)
@@ -73,11 +73,11 @@ def representatives(points: LatticePoints, capacity: int) -> Int32[Array, " capa
 def look_up(
     points: LatticePoints, keys: Int32[Array, "d e"], wanted: Int32[Array, "d q"]
 ) -> Int32[Array, " q"]:
-    """Returns a corner that has the wanted key, for each of q; e where none has."""
+    """Returns the corner that represents each of q wanted keys; e for keys not in the table."""
     count, slots = keys.shape[1], points.table.shape[0]
 
     def probe(state):
-        """Reads the slot of this round for all that are still looking."""
+        """Returns the state after this round's slot was read for all unresolved keys."""
         found, looking, turn = state
         holder = _at(points.table, _slot(wanted, turn, slots))
         equal = looking & _equal(keys, holder, wanted)
@@ -90,7 +90,7 @@ def look_up(
 
 
 def running_total(x: Int32[Array, " n"]) -> Int32[Array, " n"]:
-    """Returns the sum of all before each; in rows, for one long row takes many passes."""
+    """Returns the sum of all elements before each; by rows, as one long row is slow."""
     rows = jnp.pad(x, (0, -len(x) % 1024)).reshape(-1, 1024)
     within = jnp.cumsum(rows, axis=1)
     before = jnp.cumsum(within[:, -1]) - within[:, -1]
@@ -98,7 +98,7 @@ def running_total(x: Int32[Array, " n"]) -> Int32[Array, " n"]:
 
 
 def _slot(keys: Int32[Array, "d e"], turn: Int32[Array, ""], slots: int) -> Int32[Array, " e"]:
-    """Returns the slot that each key claims in a round: pseudo-random, of power-of-two many."""
+    """Returns the pseudo-random slot that each key claims in a round, below a power of 2."""
     bits = jnp.broadcast_to((turn + 1).astype(jnp.uint32), keys.shape[1:])
     for key in keys.astype(jnp.uint32):
         bits = _mixed(bits ^ key)
@@ -106,7 +106,7 @@ def _slot(keys: Int32[Array, "d e"], turn: Int32[Array, ""], slots: int) -> Int3
 
 
 def _mixed(bits: UInt32[Array, " e"]) -> UInt32[Array, " e"]:
-    """Returns a permutation of the 32-bit numbers in which every bit depends on every bit."""
+    """Returns a permutation of 32-bit numbers: every output bit depends on all input bits."""
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
     return bits ^ (bits >> 16)
@@ -115,7 +115,7 @@ def _mixed(bits: UInt32[Array, " e"]) -> UInt32[Array, " e"]:
 def _equal(
     keys: Int32[Array, "d e"], holder: Int32[Array, " q"], wanted: Int32[Array, "d q"]
 ) -> Bool[Array, " q"]:
-    """Returns whether the corner that holds a slot has the wanted key; no holder has none."""
+    """Returns whether the corner that holds a slot has the wanted key; False if empty."""
     index = jnp.minimum(holder, keys.shape[1] - 1)
     same = [_at(key, index) == want for key, want in zip(keys, wanted, strict=True)]
     return functools.reduce(jnp.logical_and, same, holder < keys.shape[1])

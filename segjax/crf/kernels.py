@@ -1,4 +1,4 @@
-"""What the CRF's two kernels are made of: their energies, and where their pixels lie."""
+"""The CRF's two kernels: their energies, the filter of one, the features of the other."""
 
 from typing import Any
 
@@ -14,44 +14,44 @@ from segjax.crf.spatial_gaussian import grid_filter
 def energies(
     name: str, compat: Any, matrix: Array | np.ndarray | None, classes: int
 ) -> Float[Array, "k k"] | Float[Array, " k"] | Float[Array, ""]:
-    """Returns a kernel's energies: one number, k, or k × k symmetric ones.
+    """Returns a kernel's energies: one number, k numbers, or a symmetric k × k matrix.
 
     Args:
-      name: what `compat` is called in a message.
+      name: the name of `compat` in a message.
       compat: a number, k, or k × k of them.
       matrix: energies of label pairs that `compat` multiplies, or None.
       classes: k.
 
     Raises:
-      ValueError: they have another number of classes, a matrix meets more than a number or has
-        not two axes, or an energy is not finite.
+      ValueError: the number of classes differs, both `compat` and `matrix` have axes, `matrix`
+        is not k × k, or an energy is not finite.
     """
     compat = jnp.asarray(compat, jnp.float32)
     if matrix is not None:
         if compat.ndim:
             raise ValueError(
-                f"compatibility multiplies numbers; {name} has {compat.ndim} axes: give either "
-                "of the two."
+                f"compatibility multiplies single numbers, but {name} has {compat.ndim} axes; "
+                "give one of the two."
             )
         if (shape := jnp.shape(matrix)) != (classes, classes):
             raise ValueError(
-                f"compatibility has {classes} x {classes} energies, got "
-                f"{' x '.join(map(str, shape)) or 'one number'}; energies of like labels "
-                f"alone are {name}."
+                f"compatibility must have {classes} x {classes} energies, got "
+                f"{' x '.join(map(str, shape)) or 'one number'}; give energies of equal labels "
+                f"alone as {name}."
             )
         check_energies("compatibility", matrix)
         compat = compat * jnp.asarray(matrix, jnp.float32)
         check_energies(f"{name} times compatibility", compat)
     if compat.ndim > 2 or any(side != classes for side in compat.shape):
         raise ValueError(
-            f"Compatibilities of {classes} classes are a number, {classes} of them, or "
+            f"Compatibilities of {classes} classes must be one number, {classes} numbers, or "
             f"{classes} x {classes}; got {' x '.join(map(str, compat.shape))}."
         )
     return (compat + compat.T) / 2 if compat.ndim == 2 else compat
 
 
 def smoothness_filter(size: tuple[int, int], widths: Any) -> Filter:
-    """Returns the filter of place, n k -> n k, on h × w pixels; widths are along w, along h."""
+    """Returns the filter of position, n k -> n k, on h × w pixels; widths are along w and h."""
     (h, w), (along_w, along_h) = size, widths
 
     def filtered(values: Float[Array, "n k"]) -> Float[Array, "n k"]:
@@ -61,7 +61,7 @@ def smoothness_filter(size: tuple[int, int], widths: Any) -> Filter:
 
 
 def appearance_features(image: UInt8[Array, "h w c"], widths: Any) -> Float[Array, "n d"]:
-    """Returns place (x, y) and colour of each pixel over their widths, which are d numbers."""
+    """Returns each pixel's position (x, y) and colour, divided by the d widths."""
     h, w, channels = image.shape
     y, x = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
     place_colour = [x, y, *(image[..., i] for i in range(channels))]

@@ -1,13 +1,13 @@
 """The permutohedral lattice: Gaussian filtering of n scattered values in O(n d²).
 
 Adams, Baek and Davis (2010), "Fast high-dimensional filtering using the permutohedral lattice":
-every value is splat onto the corners of its simplex, the lattice is blurred by (½, 1, ½) along
-each of its d + 1 axes, and values are sliced out again:
+every value is spread onto the corners of its simplex (splat), the lattice is blurred by
+(½, 1, ½) along each of its d + 1 axes, and values are interpolated from the corners (slice):
 
     filter = slice · B_d ⋯ B_1 B_0 · splat,    slice = splatᵀ / (1 + 2^−d)
 
-Only points that some simplex touches exist; to the blur the others are 0. That, and the blur's
-coarseness, make it an approximation of Σ_j exp(−|f_i − f_j|² / 2) v_j.
+Only the corners of these simplices exist; the blur takes 0 for all other points. For this
+reason, and because the blur is coarse, the filter approximates Σ_j exp(−|f_i − f_j|² / 2) v_j.
 """
 
 from collections.abc import Callable
@@ -28,12 +28,12 @@ Linear = Callable[[Array], Array]
 
 
 class Placed(NamedTuple):
-    """Features in their simplices, before the room for the lattice is known.
+    """Features placed in their simplices, before the lattice's capacity is known.
 
     Attributes:
-      keys: of the v = d + 1 corners of each simplex.
-      weight: the features' barycentric coordinates in them.
-      points: which of the corners are one point; `points.count` is the room that they need.
+      keys: keys of the v = d + 1 corners of each simplex.
+      weight: the features' barycentric coordinates in their simplices.
+      points: the distinct points among the corners; `points.count` is the capacity they need.
     """
 
     keys: Int32[Array, "d v n"]
@@ -47,11 +47,11 @@ class Lattice(NamedTuple):
     Attributes:
       vertex: the points at the v = d + 1 corners of each feature's simplex; m where the lattice
         overflowed.
-      weight: the feature's barycentric coordinates in them.
-      neighbor: of each point the two neighbours along each of v axes; m where there is none.
-      rows: how values are summed on a CPU; None elsewhere.
-      count: how many points there are.
-      overflow: whether they are more than the lattice has room for: then the filter is NaN.
+      weight: the feature's barycentric coordinates in its simplex.
+      neighbor: each point's two neighbours along each of v axes; m where there is none.
+      rows: the arrangement by which a CPU sums values; None elsewhere.
+      count: the number of points.
+      overflow: whether there are more than m points; then the filter returns NaN.
     """
 
     vertex: Int32[Array, "v n"]
@@ -63,15 +63,16 @@ class Lattice(NamedTuple):
 
 
 def build_lattice(features: Float[Array, "n d"], *, capacity: int | None = None) -> Lattice:
-    """Returns the lattice around some features.
+    """Returns the lattice around `features`.
 
-    Gradients do not go through it; `lattice_filter` has those by the features.
+    No gradient flows through it; `lattice_filter` returns the gradient by the features.
 
     Args:
       features: positions in units of the kernel's standard deviation, finite, and below 10⁵ in
         size: float32 places larger ones wrongly.
-      capacity: for how many points there is room; the filter's time grows with it. n (d + 1)
-        always suffice and are the default; photographs at DeepLab's widths have 0.2 n to 1.1 n.
+      capacity: the number of points the lattice can hold; the filter's time grows with it. The
+        default, n (d + 1), always suffices. Photographs at DeepLab's widths have 0.2 n to 1.1 n
+        points.
 
     Raises:
       ValueError: the capacity is below 1.
@@ -81,7 +82,7 @@ def build_lattice(features: Float[Array, "n d"], *, capacity: int | None = None)
 
 
 def place(features: Float[Array, "n d"]) -> Placed:
-    """Returns the features in their simplices: what of a lattice needs no capacity."""
+    """Returns the features placed in their simplices, which needs no capacity yet."""
 
     def placed(features: Float[Array, "n d"]) -> Placed:
         keys, weight = simplex(features)
@@ -91,7 +92,7 @@ def place(features: Float[Array, "n d"]) -> Placed:
 
 
 def connect(placed: Placed, capacity: int) -> Lattice:
-    """Returns the lattice, with room for so many points.
+    """Returns the lattice of placed features, with room for `capacity` points.
 
     Raises:
       ValueError: the capacity is below 1.
@@ -104,7 +105,7 @@ def connect(placed: Placed, capacity: int) -> Lattice:
 
 
 def _connected(capacity: int, with_rows: bool, placed: Placed) -> Lattice:
-    """Returns the lattice; `with_rows`, for the CPU's form of its sums."""
+    """Returns the lattice; `with_rows` adds the arrangement by which a CPU sums."""
     keys, weight, points = placed
     vertex = jnp.minimum(points.point, capacity).reshape(weight.shape)
     neighbor = _neighbors(points, keys.reshape(len(keys), -1), capacity)
@@ -128,7 +129,7 @@ def _neighbors(
         found = look_up(points, keys, key + step[:, None])
         number = points.point[jnp.minimum(found, entries - 1)]
         up = jnp.where(exists & (found < entries) & (number < capacity), number, capacity)
-        # Who is up of me has me down of it.
+        # If b is one step up from a, then a is one step down from b.
         return jnp.stack([up, nobody.at[up].set(here, mode="drop")])
 
     # A step along axis a adds d to coordinate a and takes 1 from all others.
@@ -138,24 +139,24 @@ def _neighbors(
 def lattice_filter(
     lattice: Lattice, features: Float[Array, "n d"], values: Float[Array, "n k"]
 ) -> Float[Array, "n k"]:
-    """Returns about Σ_j exp(−|f_i − f_j|² / 2) v_j for every i, the term of i itself included.
+    """Returns an approximation of Σ_j exp(−|f_i − f_j|² / 2) v_j for every i, j = i included.
 
-    Linear in the values, and its gradient by them is exact: the same filter with the blurs in
-    the other order. The filter itself depends on the features by pieces only, and jumps where a
-    simplex changes. So the gradient by the features is that of the sum that it approximates,
-    worked out with the filter as in Krähenbühl and Koltun (2013), section 4: with a the
-    gradient by the result, b the values, and K the filter,
+    The filter is linear in the values, and its gradient by them is exact: the same filter with
+    the blurs in reverse order. The filter is only piecewise smooth in the features: it jumps
+    where a feature changes its simplex. So the gradient by the features is that of the sum that
+    the filter approximates, computed by the filter as in Krähenbühl and Koltun (2013), section
+    4. With a the gradient by the result, b the values, and K the filter, it is
 
         a_i (K(f b) − f K b)_i + b_i (Kᵀ(f a) − f Kᵀ a)_i        for each dimension of f.
 
-    It is as near as the filter is to the sum, a direction rather than a number: by the widths
-    of a picture of 24 × 20 pixels its angle with the sum's is 15°. It costs 2 (d + 1) filters,
-    and only where a gradient by the features is asked for.
+    This gradient is as inexact as the filter, and useful as a direction: for the widths, on an
+    image of 24 × 20 pixels, its angle to the gradient of the sum is 15°. It costs 2 (d + 1)
+    filters, only if a gradient by the features is requested.
 
     Args:
       lattice: `build_lattice(features)`.
       features: the same features.
-      values: k numbers a feature.
+      values: k numbers for each feature.
     """
     return _filter(False, lattice, features, values)
 
@@ -167,13 +168,13 @@ def _filter(
     features: Float[Array, "n d"],
     values: Float[Array, "n k"],
 ) -> Float[Array, "n k"]:
-    """Returns the filter, or its transpose, of the values; the features are for gradients."""
+    """Returns the values filtered, by the transpose if asked; features serve gradients only."""
     run = jax.custom_batching.sequential_vmap(partial(_splat_blur_slice, transposed))
     return run(lattice, values)
 
 
 def _forward(transposed, lattice, features, values):
-    """Returns the filtered values, and what `_backward` needs: features only if it is asked."""
+    """Returns the filtered values and those saved for `_backward`; features only if needed."""
     asked = features.perturbed
     lattice = jax.tree.map(lambda leaf: leaf.value, lattice)
     result = _filter(transposed, lattice, features.value, values.value)
@@ -181,7 +182,7 @@ def _forward(transposed, lattice, features, values):
 
 
 def _backward(transposed, saved, cotangent):
-    """Returns the gradients: none by the lattice, those by features and values."""
+    """Returns the gradients by features and values; none by the lattice."""
     lattice, features, values = saved
     if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         cotangent = jnp.zeros(cotangent.shape)
@@ -193,7 +194,7 @@ def _backward(transposed, saved, cotangent):
     filtered, by_values = forth(values), back(cotangent)
 
     def by_dimension(f: Float[Array, " n"]) -> Float[Array, " n"]:
-        # Differences of large numbers: about its mean, a feature is as small as it gets.
+        # Differences of large numbers lose digits: subtract the mean to make features small.
         f = (f - f.mean())[:, None]
         ahead = cotangent * (forth(f * values) - f * filtered)
         behind = values * (back(f * cotangent) - f * by_values)
@@ -208,7 +209,7 @@ _filter.defvjp(_forward, _backward, symbolic_zeros=True)
 def _splat_blur_slice(
     transposed: bool, lattice: Lattice, values: Float[Array, "n k"]
 ) -> Float[Array, "n k"]:
-    """Returns the filter's three steps; transposed, with the blurs in the other order."""
+    """Returns the result of splat, blur and slice; transposed, blurs run in reverse order."""
     axes, _, m = lattice.neighbor.shape
     if lattice.rows is None:
         splat = jnp.zeros((m, values.shape[1]), values.dtype)
@@ -216,7 +217,7 @@ def _splat_blur_slice(
             splat = splat.at[vertex].add(weight[:, None] * values, mode="drop")
     else:
         splat = row_sums(lattice.rows, values)
-    # Neighbours that do not exist read the row of zeros behind all points.
+    # Missing neighbours read the row of zeros after all points.
     splat = jnp.pad(splat, ((0, 1), (0, 0)))
 
     def blur(values: Array, neighbor: Int32[Array, "2 m"]) -> tuple[Array, None]:

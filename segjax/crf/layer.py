@@ -1,9 +1,9 @@
 """The CRF as a layer with parameters (Zheng et al., 2015, arXiv:1502.03240).
 
-"Conditional Random Fields as Recurrent Neural Networks": every round of the mean field is a
-stack of linear maps and a softmax, so gradients go through all rounds, to the network and to
-the CRF's own parameters. The paper trains with 5 rounds and evaluates with 10 (section 5.3).
-`segjax.models.crf_rnn.CRFRNN` puts it behind a network.
+"Conditional Random Fields as Recurrent Neural Networks": every iteration of the mean field
+consists of linear maps and a softmax, so gradients flow through all iterations, to the network
+and to the CRF's parameters. The paper trains with 5 iterations and evaluates with 10 (section
+5.3). `segjax.models.crf_rnn.CRFRNN` appends this layer to a network.
 """
 
 from functools import partial
@@ -20,23 +20,24 @@ from segjax.crf.mean_field import Normalization, Pairwise, mean_energy, normaliz
 
 
 class CRFAsRNN(nn.Module):
-    """Scores of pixels, made consistent with the picture by a trained CRF.
+    """A trainable CRF that makes scores of pixels consistent with the image.
 
-    Parameters: a weight of each kernel for each class, which multiplies its messages; the
-    compatibility of the classes, which begins as Potts' (−1 for like labels, 0 for unlike
-    ones); and with `learned_widths` the logarithms of the three widths, which the paper keeps.
+    Its parameters are a weight of each kernel for each class, which multiplies the kernel's
+    messages; the compatibility of the classes, initialised as Potts (−1 for equal labels, 0
+    for different ones); and with `learned_widths` the logarithms of the three widths, which are
+    constant in the paper.
 
     Attributes:
-      iterations: rounds of the mean field; parameters do not depend on it.
-      smoothness: first weight of the kernel of place.
-      smoothness_sxy: its width in pixels.
-      appearance: first weight of the kernel of place and colour.
-      appearance_sxy: its width in pixels.
-      appearance_srgb: its width in levels of 0 … 255.
+      iterations: iterations of the mean field; parameters do not depend on it.
+      smoothness: initial weight of the kernel of position.
+      smoothness_sxy: width of the kernel of position, in pixels.
+      appearance: initial weight of the kernel of position and colour.
+      appearance_sxy: width of that kernel in pixels.
+      appearance_srgb: width of that kernel in levels of 0 … 255.
       learned_widths: whether widths are parameters.
       normalization: see `mean_field.normalized`; the authors' layer divides after filtering.
-      capacity: room for lattice points, see `dense_crf`; where it does not suffice, all scores
-        of the image are NaN.
+      capacity: room for lattice points, see `dense_crf`; where it is too small, all scores of
+        the image are NaN.
     """
 
     iterations: int = 5
@@ -57,15 +58,15 @@ class CRFAsRNN(nn.Module):
         *,
         iterations: int | None = None,
     ) -> Float[Array, "b h w k"]:
-        """Returns scores in float32; their softmax are the marginals.
+        """Returns scores in float32, whose softmax is the marginals.
 
         Args:
-          logits: b h w k, the network's scores, on the image's grid.
-          image: b h w c, uint8, the picture before it is normalised.
-          iterations: rounds, if not the field's.
+          logits: b h w k, the network's scores at the image's size.
+          image: b h w c, uint8, the image before normalisation.
+          iterations: iterations of the mean field; None takes the field's.
 
         Raises:
-          ValueError: sizes, types, widths, rounds or the normalisation do not fit.
+          ValueError: sizes, types, widths, iterations or the normalisation do not fit.
         """
         rounds = self.iterations if iterations is None else iterations
         self._check(logits, image, rounds)
@@ -117,7 +118,7 @@ class CRFAsRNN(nn.Module):
         check_distances("appearance_srgb", (self.appearance_srgb,), (255,))
 
     def _width(self, name: str) -> float | Array:
-        """Returns a width: the field, or the parameter that begins as it."""
+        """Returns a width: the field, or the parameter that is initialised with it."""
         width = getattr(self, name)
         if not self.learned_widths:
             return width

@@ -2,12 +2,12 @@
 
     E(x) = Σ_i u_i(x_i) + Σ_{i<j} Σ_m μ_m(x_i, x_j) k_m(f_i, f_j)
 
-Every round filters the marginals Q with each kernel, lets the labels' compatibility turn what
-arrives into an energy, adds the unary energy, and normalises:
+Every iteration filters the marginals Q with each kernel, turns the filtered marginals into an
+energy by the labels' compatibility, adds the unary energy, and normalises:
 
     Q ← softmax(−u − Σ_m (K_m Q) μ_m)
 
-A pixel's message to itself, which the sum leaves out, is kept, as in the authors' code.
+The sum in E leaves out a pixel's message to itself; as in the authors' code, it is kept here.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,22 +19,23 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Filter = Callable[[Array], Array]
-"""Values n k -> values n k, linear."""
+"""A linear function of values, n k -> n k."""
 
 Normalization = Literal["symmetric", "before", "after", "none"]
 NORMALIZATIONS = ("symmetric", "before", "after", "none")
 
 _TINY = 1e-20
-"""Keeps the division by a sum of 0 finite; every sum contains its own term."""
+"""Keeps a division by 0 finite, although every sum contains its own positive term."""
 
 
 class Pairwise(NamedTuple):
-    """A kernel and its labels' compatibility.
+    """A kernel and the compatibility of labels.
 
     Attributes:
-      filter: the kernel, normalised.
-      compatibility: the energy of labels k and l at two like pixels, symmetric, k × k; or k
-        numbers, its diagonal; or one number w: Potts, energy w where labels differ.
+      filter: the normalised kernel.
+      compatibility: the energy of labels k and l at two similar pixels, a symmetric k × k
+        matrix; or k numbers, its diagonal; or one number w: Potts, energy w where labels
+        differ.
     """
 
     filter: Filter
@@ -44,12 +45,12 @@ class Pairwise(NamedTuple):
 def mean_field(
     unary: Float[Array, "n k"], pairwise: Sequence[Pairwise], *, iterations: int
 ) -> Float[Array, "n k"]:
-    """Returns the marginals after some rounds; softmax(−unary) after none.
+    """Returns the marginals after `iterations`; softmax(−unary) for 0.
 
     Args:
       unary: energy of each label at each pixel.
       pairwise: kernels with their compatibilities.
-      iterations: rounds; differentiable through all of them.
+      iterations: number of iterations; gradients flow through all of them.
     """
     return jax.nn.softmax(-mean_energy(unary, pairwise, iterations=iterations))
 
@@ -67,17 +68,17 @@ def mean_energy(
         marginals = jax.nn.softmax(-energy(messages))
         return tuple(term.filter(marginals) for term in pairwise), None
 
-    # Messages are carried, not marginals: XLA on a CPU works anything else out again for each
-    # of the softmax's passes over it.
+    # The loop carries messages, not marginals: XLA on a CPU would recompute anything else in
+    # each pass of the softmax.
     silence = tuple(jnp.zeros_like(unary) for _ in pairwise)
     return energy(lax.scan(round_, silence, length=iterations)[0])
 
 
 def _energy(messages: Float[Array, "n k"], compatibility: Array | float) -> Float[Array, "n k"]:
-    """Returns the labels' energies where these messages arrive."""
+    """Returns the energies that the messages give each label."""
     compatibility = jnp.asarray(compatibility)
     match compatibility.ndim:
-        # Potts' w (1 − [k = l]) gives w Σ_l m_l − w m_k, and the softmax does not see the sum.
+        # Potts' w (1 − [k = l]) gives w Σ_l m_l − w m_k; the softmax cancels the sum.
         case 0:
             return -compatibility * messages
         case 1:
@@ -86,13 +87,13 @@ def _energy(messages: Float[Array, "n k"], compatibility: Array | float) -> Floa
 
 
 def normalized(kernel: Filter, count: int, normalization: Normalization) -> Filter:
-    """Returns the filter K of `count` pixels with its sums s = K 1 divided out.
+    """Returns the filter K of `count` pixels, normalised by its sums s = K 1.
 
         symmetric    s^−½ K s^−½        before    K s⁻¹        after    s⁻¹ K
         none         K
 
     Raises:
-      ValueError: there is no such normalisation.
+      ValueError: the normalisation is unknown.
     """
     sums = kernel(jnp.ones((count, 1)))
     match normalization:
@@ -105,4 +106,5 @@ def normalized(kernel: Filter, count: int, normalization: Normalization) -> Filt
             return lambda values: kernel(values) / (sums + _TINY)
         case "none":
             return kernel
-    raise ValueError(f"normalization {normalization!r} is none of {', '.join(NORMALIZATIONS)}.")
+    known = ", ".join(NORMALIZATIONS)
+    raise ValueError(f"normalization must be one of {known}, got {normalization!r}.")

@@ -1,9 +1,9 @@
-r"""Sums of values by number, as gathers: rows of eight, where XLA's scatter is slow on a CPU.
+r"""Segment sums by gathers, in rows of eight, because XLA's scatter is slow on a CPU.
 
-Summing the values of the entries that have the same number is a scatter, which XLA does one
-number at a time. A row of eight entries is a sum of eight gathers instead. A number's first
-eight entries are its `first` row; further ones fill `more` rows, of which up to eight at a time
-are summed as a `group` before they are added to the number's sum:
+A segment sum adds the values of all entries that have the same number. As a scatter, XLA does
+it one entry at a time. Here a row of eight entries is a sum of eight gathers. The first eight
+entries of a number are its `first` row. Further entries fill `more` rows; up to eight of these
+are summed as a `group`, which is added to the number's sum:
 
     number 7:  first   e e e e e e e e
                more    e e e e e e e e   \
@@ -25,20 +25,20 @@ from segjax.crf.hash_table import running_total
 
 WIDTH = 8
 CHUNK = 1024
-"""Groups that are added at once."""
+"""The number of groups added at once."""
 
 
 class SegmentRows(NamedTuple):
-    """Where the entries of each number stand. Where there is none, a weight is 0.
+    """The entries of each number, arranged in rows. An empty place has weight 0.
 
     Attributes:
-      first: the values that entries of each number's first row read.
-      first_weight: their weights.
-      more: the values that entries of further rows read.
-      more_weight: their weights.
-      group: further rows that are summed together; the length of `more` where there is none.
+      first: indices of the values in each number's first row.
+      first_weight: the weights of these values.
+      more: indices of the values in further rows.
+      more_weight: the weights of these values.
+      group: further rows that are summed together; the length of `more` for an empty place.
       owner: the number that a group belongs to.
-      groups: how many groups there are.
+      groups: the number of groups.
     """
 
     first: Int32[Array, "8 numbers"]
@@ -55,12 +55,13 @@ def arrange(
     weights: Float[Array, "v n"],
     capacity: int,
 ) -> SegmentRows:
-    """Returns the rows of entries of equal number; entry (v, n) is value n times a weight.
+    """Returns the entries arranged in rows of equal number; entry (v, n) weighs value n.
 
     Args:
-      number: of each entry; no number occurs in two of the v lines. Those from `capacity` on
-        are left out.
-      capacity: a bound on the numbers.
+      number: each entry's number; no number occurs in two of the v lines. Entries with numbers
+        of at least `capacity` are left out.
+      weights: each entry's weight.
+      capacity: the number of segments.
     """
     entries = number.size
     entry, number, rank, degree = _ranked(jnp.minimum(number, capacity), capacity)
@@ -69,11 +70,11 @@ def arrange(
     further = jnp.maximum((degree + WIDTH - 1) // WIDTH - 1, 0)
     groups = (further + WIDTH - 1) // WIDTH
     length = entries // WIDTH + 1
-    # A row's place among its number's further rows; −1 is the first row.
+    # The index of a row among its number's further rows; −1 is the first row.
     place, column = rank // WIDTH - 1, rank % WIDTH
     row = running_total(further)[number] + place
     group, slot = running_total(groups)[number] + place // WIDTH, place % WIDTH
-    # One scatter for both tables: `more` lies behind `first`.
+    # One scatter for both tables: `more` follows `first`.
     here = jnp.where(place < 0, number, capacity + row)
     tables = _table((WIDTH, capacity + length), entries, column, here, inside, entry)
     heads = inside & (place >= 0) & (column == 0)
@@ -98,7 +99,7 @@ def row_sums(rows: SegmentRows, values: Float[Array, "n k"]) -> Float[Array, "nu
     further = jnp.pad(further, ((0, 1), (0, 0)))
 
     def add(i: Array, sums: Array) -> Array:
-        """Adds a chunk of groups: there are few, and a chunk more costs nothing."""
+        """Adds a chunk of groups to their numbers' sums."""
         group = lax.dynamic_slice_in_dim(rows.group, i * CHUNK, CHUNK, axis=1)
         owner = lax.dynamic_slice_in_dim(rows.owner, i * CHUNK, CHUNK)
         total = sum(further.at[line].get(mode="promise_in_bounds") for line in group)
@@ -110,7 +111,7 @@ def row_sums(rows: SegmentRows, values: Float[Array, "n k"]) -> Float[Array, "nu
 def _weighted(
     entries: Int32[Array, "8 r"], weights: Float[Array, "v n"]
 ) -> tuple[Int32[Array, "8 r"], Float[Array, "8 r"]]:
-    """Returns the value that each entry reads, and its weight; 0 where there is no entry."""
+    """Returns each entry's value index and weight; weight 0 for an empty place."""
     there = entries < weights.size
     index = jnp.where(there, entries, 0)
     weight = weights.reshape(-1).at[index].get(mode="promise_in_bounds")
@@ -131,11 +132,11 @@ def weighted_gather(
 def _ranked(
     number: Int32[Array, "v n"], capacity: int
 ) -> tuple[Int32[Array, " e"], Int32[Array, " e"], Int32[Array, " e"], Int32[Array, " c"]]:
-    """Returns entries, their numbers, how many of the same number come before, and the totals.
+    """Returns entries, their numbers, their ranks among equal numbers, and the totals.
 
-    Counting sort: ranks within a block from sorting it, and of blocks by adding up, block after
-    block. A block sorts as one 32-bit integer an entry, which XLA does ten times as fast as
-    pairs of them.
+    It is a counting sort. Sorting a block gives the ranks within it; totals of the blocks
+    before are added. An entry is sorted as one 32-bit integer, which XLA does ten times as fast
+    as pairs of integers.
     """
     v, n = number.shape
     bits = min(10, 32 - capacity.bit_length(), max(n - 1, 1).bit_length())
@@ -161,7 +162,7 @@ def _low_bits(packed: UInt32[Array, "v b l"], bits: int) -> Int32[Array, "v b l"
 
 
 def _place_in_run(number: Int32[Array, "v b l"]) -> Int32[Array, "v b l"]:
-    """Returns how many equal numbers stand directly before each, along the last axis."""
+    """Returns how many equal numbers directly precede each number, along the last axis."""
     place = jnp.broadcast_to(jnp.arange(number.shape[-1], dtype=jnp.int32), number.shape)
     starts = jnp.concatenate(
         [jnp.ones_like(number[..., :1], bool), number[..., 1:] != number[..., :-1]], axis=-1
@@ -170,7 +171,7 @@ def _place_in_run(number: Int32[Array, "v b l"]) -> Int32[Array, "v b l"]:
 
 
 def _table(shape: tuple[int, int], empty: int, row, column, written, values) -> Array:
-    """Returns a table of `empty` with `values` written where `written` says so."""
+    """Returns a table filled with `empty`, with `values` written where `written` is true."""
     cell = jnp.where(written, row * shape[1] + column, shape[0] * shape[1])
     table = jnp.full(shape[0] * shape[1], empty, jnp.int32)
     return table.at[cell].set(values, mode="drop").reshape(shape)

@@ -1,7 +1,6 @@
-"""The Gaussian filter on the pixel grid: its kernel is a product, so one axis at a time.
+"""The Gaussian filter on the pixel grid, one axis at a time, because its kernel is a product.
 
-No lattice is needed in the plane: the kernel exp(−Δx² / 2σx² − Δy² / 2σy²) is one small matrix
-per axis.
+It needs no lattice: the kernel exp(−Δx² / 2σx² − Δy² / 2σy²) is one small matrix for each axis.
 """
 
 import math
@@ -17,10 +16,10 @@ from jaxtyping import Array, Float
 from segjax.ops.dispatch import is_plain, on_cpu
 
 _REACH = 5
-"""Standard deviations after which the taps end: what lies beyond is 6e-7 of the sum."""
+"""Standard deviations after which the taps end; the rest is 6e-7 of the sum."""
 
 _MOST_TAPS = 25
-"""To either side. From σ = 6 on the matrices are faster, whatever the size of the image."""
+"""The most taps to either side. From σ = 6 on, matrices are faster for every image size."""
 
 
 def grid_filter(
@@ -28,10 +27,10 @@ def grid_filter(
 ) -> Float[Array, "h w k"]:
     """Returns Σ_j exp(−(Δx/σx)² / 2 − (Δy/σy)² / 2) v_j for every pixel, itself included.
 
-    Where it is `in_taps` the sum is cut at 5 σ; otherwise it has all its terms.
+    If `in_taps` the sum ends at 5 σ; otherwise it has all terms.
 
     Args:
-      values: k numbers a pixel.
+      values: k numbers for each pixel.
       widths: (σx, σy) in pixels, along the width and along the height.
     """
     width, height = widths
@@ -45,9 +44,9 @@ def grid_filter(
 
 
 def in_taps(size: tuple[int, ...], widths: tuple[Any, ...]) -> bool:
-    """Returns whether h × w pixels are summed tap by tap: on a CPU, at few taps that are known.
+    """Returns whether h × w pixels are summed tap by tap: on a CPU, for few taps.
 
-    Widths must be numbers up to 5 pixels, and small beside the image.
+    Widths must not be traced, at most 5 pixels, and small compared with the image.
     """
     if not on_cpu() or is_plain() or not all(isinstance(x, int | float) for x in widths):
         return False
@@ -69,17 +68,17 @@ def gaussian_matrix(size: int, width: float | Array) -> Float[Array, "n n"]:
 def _by_taps(
     widths: tuple[float, float], values: Float[Array, "h w k"]
 ) -> Float[Array, "h w k"]:
-    """Returns the sum as shifted copies of the values; widths are along h, along w."""
+    """Returns the filter as a sum of shifted copies of the values; widths are along h and w."""
     h, w, k = values.shape
-    # A step along either axis is a constant distance in memory.
+    # One step along an axis is a constant distance in memory.
     along_h = lambda x: _shifted_sum(x, widths[0], axis=0, step=1)
     along_w = lambda x: _shifted_sum(x, widths[1], axis=1, step=k)
-    # A loop of two: otherwise XLA fuses both, and sums along h again for each tap along w.
+    # A loop of two: otherwise XLA fuses both, and repeats the sum along h for each tap along w.
     either = lambda i, x: lax.cond(i == 0, along_h, along_w, x)
     return lax.fori_loop(0, 2, either, values.reshape(h, w * k)).reshape(h, w, k)
 
 
-# The kernel is symmetric and the image's outside is 0: the filter is its own transpose.
+# The kernel is symmetric, and values outside the image are 0: the filter is its own transpose.
 _by_taps.defvjp(
     lambda widths, values: (_by_taps(widths, values), None),
     lambda widths, _, gradient: (_by_taps(widths, gradient),),

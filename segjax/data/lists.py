@@ -18,25 +18,30 @@ MARKS = {
 """Byte-order marks: Windows' editors write the first, PowerShell's `>` the third."""
 
 
-def listed(path: pathlib.Path, named: Callable[[str], str]) -> list[str]:
+def listed(
+    path: pathlib.Path, named: Callable[[str], str], *, what: str = "image"
+) -> list[str]:
     """Returns the names of a list in their order; `named` turns each line into a name.
 
-    Names are in Unicode's composed form, and have "/" between folders.
+    Names are in Unicode's composed form, and have "/" between folders. `what` says in messages
+    what they are names of.
 
     Raises:
       InputError: the file is missing or no text, has no such line, or names something twice.
     """
     # A mark stands where files that begin with one were joined, too.
-    lines = (line.replace("\ufeff", "").strip() for line in re.split(r"[\r\n]+", _text(path)))
+    lines = (
+        line.replace("\ufeff", "").strip() for line in re.split(r"[\r\n]+", _text(path, what))
+    )
     names = [composed(named(line.replace("\\", "/"))) for line in lines if line]
     if not names:
-        raise InputError(f"The list {path} is empty: it names one image a line.")
+        raise InputError(f"The list {path} is empty: it names one {what} a line.")
     repeated = {name: n for name, n in collections.Counter(names).items() if n > 1}
     if repeated:
         name, count = next(iter(repeated.items()))
         more = f" (and {len(repeated) - 1} more names repeatedly)" if len(repeated) > 1 else ""
         raise InputError(
-            f"The list {path} has {name!r} {count} times{more}: keep one line for each image."
+            f"The list {path} has {name!r} {count} times{more}: keep one line for each {what}."
         )
     return names
 
@@ -50,10 +55,10 @@ def listed_stems(path: pathlib.Path) -> list[str]:
     return listed(path, lambda line: pathlib.PurePosixPath(line.split()[0]).stem)
 
 
-def _text(path: pathlib.Path) -> str:
+def _text(path: pathlib.Path, what: str) -> str:
     if not path.is_file():
         raise InputError(
-            f"The list {path} is missing{near_entry(path)}: it names one image a line."
+            f"The list {path} is missing{near_entry(path)}: it names one {what} a line."
         )
     data = path.read_bytes()
     encoding = next((name for mark, name in MARKS.items() if data.startswith(mark)), "utf-8")

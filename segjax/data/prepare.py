@@ -218,7 +218,7 @@ def _hash(*parts: Any) -> str:
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes encoded examples in their order."""
+    """A writer of encoded examples in their order."""
 
     VERSION = tfds.core.Version(VERSION)
     name = "prepared"

@@ -1,7 +1,7 @@
-"""Label maps as annotations that other tools open: COCO's regions and Labelme's shapes.
+"""Label maps as annotations for other tools: regions of COCO and shapes of Labelme.
 
-With a tolerance of 0 both are exact: painted by pycocotools, or in order by Labelme's own rule,
-they give the label map back. Otherwise their outlines are simplified to that many pixels.
+With a tolerance of 0 both are exact: drawn by pycocotools, or in order by Labelme's rule, they
+give the same label map. Otherwise outlines are simplified to within that many pixels.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,22 +16,20 @@ Label_HW = UInt8[np.ndarray, "h w"]
 
 
 def coco_categories(class_names: Sequence[str], classes: Collection[int]) -> list[dict]:
-    """Returns COCO's categories of `classes`; their ids are the class ids plus 1, since 0 is
-    none.
-    """
+    """Returns COCO categories of `classes`; ids are class ids plus 1, as COCO's begin at 1."""
     return [{"id": index + 1, "name": class_names[index]} for index in sorted(classes)]
 
 
 def coco_regions(
     label: Label_HW, classes: Collection[int], *, tolerance: float
 ) -> Iterator[dict[str, Any]]:
-    """Returns one COCO annotation for each region of `classes`, but for `id` and `image_id`.
+    """Returns a COCO annotation, without `id` and `image_id`, for each region of `classes`.
 
-    Each has a single polygon, `area` and `bbox` of that polygon, and `iscrowd` 0. COCO's
-    polygons have no holes, so that a hole is joined to the outline by a bridge of no width.
+    Each has one polygon, its `area` and `bbox`, and `iscrowd` 0. Polygons of COCO have no
+    holes, so a bridge of zero width joins a hole to the outline.
 
     Raises:
-      ValueError: `tolerance` is negative or no number.
+      ValueError: `tolerance` is negative or not a number.
     """
     for index in np.intersect1d(label, sorted(classes)).tolist():
         for region in edges(label == index):
@@ -50,7 +48,7 @@ def coco_regions(
 
 
 def _with_area(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    """Returns the simplified ring, or the ring where nothing would be left of it."""
+    """Returns the simplified ring, or the ring itself if the simplified one has no area."""
     smooth = simplified(ring, tolerance=tolerance)
     return smooth if area(smooth) > 0 else ring
 
@@ -58,14 +56,14 @@ def _with_area(ring: np.ndarray, tolerance: float) -> np.ndarray:
 def labelme_shapes(
     label: Label_HW, class_names: Sequence[str], *, background: int | None, tolerance: float
 ) -> list[dict[str, Any]]:
-    """Returns Labelme's polygons of a label map, in the order in which they are to be painted.
+    """Returns Labelme polygons of a label map, in the order in which they must be drawn.
 
-    Labelme fills a polygon with all that it encloses, so that larger ones come first and what
-    lies in a hole is painted over it. The class `background` is what nothing is painted on:
-    it has shapes only where it may be enclosed.
+    Labelme fills all that a polygon encloses, so larger polygons come first, and polygons
+    inside a hole are drawn over them. The class `background` has polygons only where another
+    one may enclose it.
 
     Raises:
-      ValueError: `tolerance` is negative or no number.
+      ValueError: `tolerance` is negative or not a number.
     """
     height, width = label.shape
     found = []
@@ -79,7 +77,7 @@ def labelme_shapes(
 
 
 def _shape(name: str, ring: np.ndarray) -> dict[str, Any]:
-    # A polygon has three points or more, also where a region is a pixel or a row of them.
+    # A polygon needs three points, even for a region of one pixel or one row.
     points = np.concatenate([ring, ring[:1].repeat(max(3 - len(ring), 0), axis=0)])
     return {
         "label": name,

@@ -1,7 +1,7 @@
-"""What a prediction is good for in a picture: blur, replace or drop the background; areas.
+"""Pictures made with a prediction: background blurred, replaced or removed; areas of classes.
 
-`alpha` says how much of a pixel is foreground, 0 … 1. Soft edges come from probabilities:
-`foreground` sums those of the classes to keep. NumPy only.
+`alpha` is the share of foreground in a pixel, 0 … 1. `foreground` computes it from
+probabilities, which gives soft edges. NumPy only.
 """
 
 import math
@@ -14,27 +14,26 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from segjax.labels import as_ids, check_ids, check_on_image, check_same_shape
 
 RGB_HW3 = UInt8[np.ndarray, "..."]
-"""h w 3; functions of two maps raise ValueError, with both shapes, where they differ."""
+"""h w 3; functions of two maps raise ValueError, with both shapes, if their sizes differ."""
 
 Alpha_HW = Float[np.ndarray, "..."]
 
 BLOCK = 64
-"""Rows that one product with the kernel's band gives."""
+"""Number of rows that one product with the kernel's band computes."""
 
 
 def foreground(
     probabilities: Float[np.ndarray, "h w k"], classes: Sequence[int]
 ) -> Float32[np.ndarray, "h w"]:
-    """Returns the summed probability of `classes` at every pixel, within 0 … 1; of none of
-    them, 0.
+    """Returns the summed probability of `classes` at every pixel, within 0 … 1.
 
     Raises:
-      ValueError: one of `classes` is none of the k.
+      ValueError: one of `classes` is not within 0 … k − 1.
     """
     count = probabilities.shape[-1]
     for index in classes:
         if not 0 <= index < count:
-            raise ValueError(f"Classes are 0 to {count - 1} here, got {index}.")
+            raise ValueError(f"Classes must be 0 to {count - 1}, got {index}.")
     kept = probabilities[..., sorted(set(classes))]
     return kept.sum(-1, dtype=np.float32).clip(0, 1)
 
@@ -42,21 +41,21 @@ def foreground(
 def blur_background(image: RGB_HW3, alpha: Alpha_HW, *, sigma: float) -> RGB_HW3:
     """Returns the image with its background blurred by a Gaussian of `sigma` pixels.
 
-    The blur is G(image · (1 − α)) / G(1 − α): it averages background alone, so that no colour
-    of the foreground bleeds into a halo around it, and nothing darkens at the image's border.
-    A `sigma` of 0 gives the image.
+    The blur is G(image · (1 − α)) / G(1 − α). It averages the background only, so there is no
+    halo of foreground colours, and the image does not darken at its border. A `sigma` of 0
+    gives the image.
 
     Raises:
       ValueError: `sigma` is negative or not finite, or image and alpha differ in size.
     """
     check_on_image(image, alpha=alpha)
     if not (math.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"Sigma is a number of pixels, 0 or more, got {sigma}.")
+        raise ValueError(f"Sigma must be a number of pixels, 0 or more, got {sigma}.")
     weight_HW1 = (1 - alpha[..., None]).astype(np.float32)
     weighted = np.concatenate([image * weight_HW1, weight_HW1], axis=-1)
     blurred = _gaussian_rows(weighted, sigma).swapaxes(0, 1)
     blurred = _gaussian_rows(blurred, sigma).swapaxes(0, 1)
-    # A kernel is 1 in its middle, so that G(1 − α) is 0 only where 1 − α is, and it counts not.
+    # The kernel is 1 in its middle: G(1 − α) is 0 only where 1 − α is 0, which has no weight.
     background = blurred[..., :3] / np.maximum(blurred[..., 3:], np.finfo(np.float32).tiny)
     return _mixed(image, background, alpha)
 
@@ -73,7 +72,7 @@ def replace_background(image: RGB_HW3, alpha: Alpha_HW, background: RGB_HW3) -> 
 
 
 def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
-    """Returns the image with `alpha` as its fourth channel, 255 where all is foreground.
+    """Returns the image with `alpha` as its fourth channel, 255 in the foreground.
 
     Raises:
       ValueError: image and alpha differ in size.
@@ -83,10 +82,10 @@ def cut_out(image: RGB_HW3, alpha: Alpha_HW) -> UInt8[np.ndarray, "h w 4"]:
 
 
 def areas(label: Any, num_classes: int) -> Int64[np.ndarray, "k"]:
-    """Returns pixels by class; 255, the ignored label, is not counted.
+    """Returns the number of pixels of each class, without ignored pixels (255).
 
     Raises:
-      ValueError: the label is not a map of class ids and 255.
+      ValueError: the label has other values than class ids and 255.
     """
     ids = np.asarray(as_ids("label", label))
     check_ids("label", ids, num_classes)
@@ -100,12 +99,11 @@ def _mixed(image: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.n
 
 
 def _gaussian_rows(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Returns weighted sums along the first axis, weights exp(−d² / 2 σ²), 0 from 3 σ on and
-    outside.
+    """Returns weighted sums along the first axis with weights exp(−d² / 2 σ²) up to 3 σ.
 
-    A block of rows is one product with the kernel's band. Sums of products that are never
-    negative stay exact to float32's relative precision, however small; a Fourier transform's
-    would not, and they are divided by one another.
+    Outside the array there are zeros. One product with the kernel's band computes a block of
+    rows. Such sums have no negative terms, so even tiny ones keep float32's relative precision,
+    which their quotient needs; those of a Fourier transform would not.
     """
     if sigma == 0:
         return values

@@ -1,7 +1,8 @@
 """Pictures of labels and predictions: palette PNGs, overlays, comparisons. NumPy and Pillow.
 
-Palettes are 256 × 3: the colour of every label id, row 255 for ignored pixels. Images may be
-uint8, uint16 or float; `as_rgb` says how they become visible.
+A palette is 256 × 3, with the colour of each class id; row 255 is for ignored pixels. Images
+may be uint8, uint16 or float: `as_rgb` makes them visible. Functions return arrays; those with
+`_image` or `_png` in their name return PIL images, which a notebook shows.
 """
 
 import os
@@ -16,34 +17,32 @@ from segjax.contracts import IGNORE
 from segjax.labels import as_ids, check_on_image
 
 Image_HWC = Shaped[np.ndarray, "..."]
-"""h w c; what takes labels too raises ValueError, with both shapes, where they differ."""
+"""h w c; functions of image and label raise ValueError, with both shapes, if they differ."""
 
 Label_HW = Any
-"""h w ids 0 … 255: an array of any integers, or nested lists."""
+"""h w of ids 0 … 255: an integer array or nested lists."""
 
 Palette = UInt8[np.ndarray, "256 3"]
 RGB_HW3 = UInt8[np.ndarray, "h w 3"]
 
 LUMINANCE = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in the brightness (ITU-R BT.601)."""
 
 WRONG = np.array([255, 84, 20], np.uint8)
-"""Orange-red on dimmed grey: it differs in brightness too, for those who do not see the hue."""
+"""Orange-red on dark grey: the two differ in brightness too, for colour-blind people."""
 
 UNCOUNTED = np.array([150, 150, 150], np.uint8)
 
 
 def palette_png(label: Label_HW, palette: Palette) -> Image.Image:
-    """Returns a single-channel image (mode "P") whose pixel values are the label ids,
-    untouched.
-    """
+    """Returns a PIL image of mode "P" whose pixel values are the class ids."""
     image = Image.fromarray(_ids("label", label))
     image.putpalette(palette.tobytes(), "RGB")
     return image
 
 
 def save_png(image: Image.Image, path: str | os.PathLike) -> None:
-    """Writes a PNG that is whole or not there: a temporary file beside it, then a rename."""
+    """Writes a PNG by way of a temporary file, so that no partial file can remain."""
     with atomic_path(path) as partial:
         image.save(partial, format="PNG")
 
@@ -54,22 +53,22 @@ def colour(label: Label_HW, palette: Palette) -> RGB_HW3:
 
 
 def _ids(name: str, label: Label_HW) -> UInt8[np.ndarray, "h w"]:
-    """Returns the label map in 8 bits, which hold each of its ids."""
+    """Returns the label map as uint8; it raises ValueError for ids that do not fit."""
     ids = np.asarray(as_ids(name, label))
     if ids.ndim != 2 or ids.min(initial=0) < 0 or ids.max(initial=0) > 255:
         raise ValueError(
-            f"A map of labels is h w with ids 0 to 255, but {name} has shape {ids.shape} and "
+            f"A label map must be h w with ids 0 to 255, but {name} has shape {ids.shape} and "
             f"ids {ids.min(initial=0)} to {ids.max(initial=0)}."
         )
     return ids.astype(np.uint8)
 
 
 def as_rgb(image: Image_HWC) -> RGB_HW3:
-    """Returns the image as a screen shows it.
+    """Returns the image as 8-bit RGB.
 
-    uint8 stays as it is and floats within 0 … 1 are scaled by 255. All else (12 bits in
-    uint16, normalised floats) is stretched from its 0.5th to its 99.5th percentile. Fewer than
-    three channels show the first as grey; more (alpha, infrared) show the first three.
+    uint8 is kept, and floats within 0 … 1 are multiplied by 255. Other values (12 bits in
+    uint16, normalised floats) are stretched from the 0.5th to the 99.5th percentile. Of one or
+    two channels, the first is shown as grey; of four or more, the first three are shown.
     """
     image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1]
     if image.dtype != np.uint8:
@@ -94,13 +93,11 @@ def overlay(
     opacity: float = 0.5,
     ignore: int = IGNORE,
 ) -> RGB_HW3:
-    """Returns the image tinted with the classes' colours, each region edged by a line one pixel
-    thin.
+    """Returns the image tinted with the classes' colours, with a thin outline of each region.
 
-    The line lies inside the class with the higher id and is a lighter or darker shade of its
-    colour, so that a region of a single pixel is still seen. Pixels of `ignore` and of classes
-    whose colour is black, as VOC's background, keep the image: black has no hue, and as a tint
-    would only darken it.
+    The outline is one pixel wide, inside the class with the higher id, and a lighter or darker
+    shade of its colour, so that a region of one pixel stays visible. Pixels of `ignore` and of
+    black classes, such as VOC's background, show the image: a black tint would only darken it.
 
     Raises:
       ValueError: image and label differ in size, an id is not 0 … 255, or `opacity` is not
@@ -110,13 +107,29 @@ def overlay(
     label = _ids("label", label)
     if not 0 <= opacity <= 1:
         raise ValueError(
-            f"Opacity lies between 0 (image only) and 1 (colour only), got {opacity}."
+            f"Opacity must be from 0 (image only) to 1 (colour only), got {opacity}."
         )
     plain = (label == ignore) | (palette.max(axis=1) == 0)[label]
     rgb = as_rgb(image)
     mixed = (1 - opacity) * rgb + opacity * palette[label]
     tinted = np.where(plain[..., None], rgb, np.rint(mixed).astype(np.uint8))
     return np.where(_edges(label, plain)[..., None], _shades(palette)[label], tinted)
+
+
+def overlay_image(
+    image: Image_HWC,
+    label: Label_HW,
+    palette: Palette,
+    *,
+    opacity: float = 0.5,
+    ignore: int = IGNORE,
+) -> Image.Image:
+    """Returns `overlay` as a PIL image.
+
+    Raises:
+      ValueError: as `overlay`.
+    """
+    return Image.fromarray(overlay(image, label, palette, opacity=opacity, ignore=ignore))
 
 
 def planes_overlay(
@@ -126,10 +139,10 @@ def planes_overlay(
     *,
     opacity: float = 0.5,
 ) -> RGB_HW3:
-    """Returns the image with planes that may overlap drawn over it as by `overlay`, the first
-    below.
+    """Returns the image with planes drawn over it as by `overlay`, the first one lowest.
 
-    `planes` are true inside; `colours` has one row a plane, and black is drawn as white.
+    Planes may overlap and are true inside. `colours` has a row for each plane; black is drawn
+    as white.
 
     Raises:
       ValueError: as `overlay`.
@@ -144,7 +157,7 @@ def planes_overlay(
 
 
 def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Returns pixels beside a lower class; those that keep the image rank below all classes."""
+    """Returns the pixels beside a lower class; pixels that show the image are the lowest."""
     rank_HW = np.where(plain, -1, label.astype(np.int16))
     padded = np.pad(rank_HW, 1, mode="edge")
     neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
@@ -152,7 +165,7 @@ def _edges(label: np.ndarray, plain: np.ndarray) -> np.ndarray:
 
 
 def _shades(palette: np.ndarray) -> np.ndarray:
-    """Returns every colour moved halfway to white if it is dark, to black if it is bright."""
+    """Returns each colour moved halfway to white if it is dark, or to black if it is bright."""
     dark = palette @ LUMINANCE < 128
     return (palette // 2 + np.where(dark, 127, 0)[:, None]).astype(np.uint8)
 
@@ -160,7 +173,7 @@ def _shades(palette: np.ndarray) -> np.ndarray:
 def errors(
     image: Image_HWC, label: Label_HW, prediction: Label_HW, *, ignore: int = IGNORE
 ) -> RGB_HW3:
-    """Returns the image dimmed to grey, with wrong pixels orange and ignored ones flat grey.
+    """Returns the image in dark grey, with wrong pixels orange and ignored pixels plain grey.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
@@ -182,8 +195,7 @@ def panels(
     *,
     ignore: int = IGNORE,
 ) -> tuple[RGB_HW3, RGB_HW3, RGB_HW3, RGB_HW3]:
-    """Returns four pictures of one size: image, overlay of the truth, of the prediction,
-    errors.
+    """Returns image, overlay of the truth, overlay of the prediction, and errors.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
@@ -207,7 +219,7 @@ def side_by_side(
     ignore: int = IGNORE,
     gap: int = 4,
 ) -> UInt8[np.ndarray, "h w4 3"]:
-    """Returns `panels` in one row, h × (4 w + 3 gap), with white between them.
+    """Returns `panels` in one row of h × (4 w + 3 gap) pixels, with white gaps.
 
     Raises:
       ValueError: the three differ in size, or an id is not 0 … 255.
@@ -216,3 +228,21 @@ def side_by_side(
     white = np.full((image.shape[0], gap, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, white)]
     return np.concatenate(row[:-1], axis=1)
+
+
+def side_by_side_image(
+    image: Image_HWC,
+    label: Label_HW,
+    prediction: Label_HW,
+    palette: Palette,
+    *,
+    ignore: int = IGNORE,
+    gap: int = 4,
+) -> Image.Image:
+    """Returns `side_by_side` as a PIL image.
+
+    Raises:
+      ValueError: as `side_by_side`.
+    """
+    row = side_by_side(image, label, prediction, palette, ignore=ignore, gap=gap)
+    return Image.fromarray(row)

@@ -1,6 +1,6 @@
-"""Regions of a mask as polygons, exact or simplified, for the two ways of filling polygons.
+"""Regions of a mask as polygons, exact or simplified, for two conventions of polygons.
 
-Annotation formats differ in where a polygon runs. For a region of 2 × 1 pixels:
+Annotation formats place the polygon of a region differently. For a region of 2 × 1 pixels:
 
     edges of pixels (COCO)           centres of the outermost pixels (Labelme)
 
@@ -8,10 +8,10 @@ Annotation formats differ in where a polygon runs. For a region of 2 × 1 pixels
       │       │       │              │   o═══════o   │   o (0.5, 0.5) and (1.5, 0.5)
     (0,1)───────────(2,1)            └───────┴───────┘
 
-Along the edges area and shape are the region's own, and pixels with their centre inside are
-filled. Through the centres the outline itself is painted too. Pixel (x, y) covers x … x + 1 by
-y … y + 1 in both. Pixels that touch at a corner only are two regions, so that regions of two
-classes never cross: each lies in one hole of another, or outside it.
+Along the edges, the polygon has the region's area and shape, and pixels whose centre is inside
+are filled. Through the centres, the outline itself is filled too. Pixel (x, y) covers x … x + 1
+by y … y + 1 in both. Pixels that touch only at a corner are two regions, so that regions of two
+classes never cross: each lies in one hole of the other, or outside it.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ from jaxtyping import Bool, Float64
 
 Mask_HW = Bool[np.ndarray, "h w"]
 Ring = Float64[np.ndarray, "_ 2"]
-"""Corners x, y of a closed line, the last one joined to the first."""
+"""Corners x, y of a closed line; the last one is joined to the first."""
 
 NEARLY_INSIDE = 0.999
-"""A contour at this level, between centres of pixels at 1 and at 0, rounds to the former."""
+"""Level of a contour between pixel centres of 1 and 0 that rounds to the centres of 1."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Region:
-    """Pixels of one mask that are joined by their sides.
+    """Pixels of a mask that are connected by their sides.
 
     Attributes:
-      outer: the line around them.
-      holes: lines around what they enclose.
+      outer: outline.
+      holes: outlines of the holes.
     """
 
     outer: Ring
@@ -43,20 +43,18 @@ class Region:
 
 
 def edges(mask: Mask_HW) -> list[Region]:
-    """Returns the mask's regions, their lines along the edges of pixels: whole numbers."""
+    """Returns the mask's regions with outlines along pixel edges, at whole numbers."""
     found = ([_straight(_corners(line)) for line in lines] for lines in _contours(mask, 0.5))
     return [Region(outer, tuple(holes)) for outer, *holes in found]
 
 
 def centres(mask: Mask_HW) -> list[Ring]:
-    """Returns the outer line of each region of the mask through pixels' centres: whole and a
-    half.
-    """
+    """Returns the outline of each region through pixel centres, at whole numbers plus 0.5."""
     return [_straight(np.rint(lines[0][:-1])) + 0.5 for lines in _contours(mask, NEARLY_INSIDE)]
 
 
 def _contours(mask: np.ndarray, level: float) -> list[list[np.ndarray]]:
-    """By region its outer line, then its holes', with pixels' centres on whole numbers."""
+    """Returns for each region its outline, then its holes', with centres at whole numbers."""
     if not mask.any():
         return []
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
@@ -73,11 +71,11 @@ def _contours(mask: np.ndarray, level: float) -> list[list[np.ndarray]]:
 
 
 def _corners(line: np.ndarray) -> np.ndarray:
-    """Returns the corners of pixels that a contour passes: it crosses the edges between in the
-    middle.
+    """Returns the pixel corners that a contour passes.
 
-    Of two crossings in a row, each has one coordinate that is whole, along its own edge's
-    normal, and one halfway along the edge; the corner that both edges share lies between.
+    The contour crosses pixel edges in their middle. A crossing has one whole coordinate, along
+    the normal of its edge, and one halfway along the edge; the corner shared by the edges of
+    two consecutive crossings lies between them.
     """
     middle = line + 0.5
     one, next_one = middle[:-1], middle[1:]
@@ -86,9 +84,9 @@ def _corners(line: np.ndarray) -> np.ndarray:
 
 
 def _straight(ring: np.ndarray) -> np.ndarray:
-    """Returns the ring without points that repeat the one before or lie on the way to the next.
+    """Returns the ring without repeated points and points inside a straight line.
 
-    A point where the line turns back on itself, at the end of a row of single pixels, stays.
+    A point where the line turns back, at the end of a row of single pixels, is kept.
     """
     moves = (ring != np.roll(ring, 1, axis=0)).any(1)
     if not moves.any():
@@ -101,17 +99,18 @@ def _straight(ring: np.ndarray) -> np.ndarray:
 
 
 def simplified(ring: Ring, *, tolerance: float) -> Ring:
-    """Returns the ring with fewer corners, none of those left out farther than `tolerance`
-    pixels.
+    """Returns the ring without corners that are within `tolerance` pixels of the new ring.
 
-    A `tolerance` of 0 gives the ring. Source: Douglas & Peucker, 1973, on the two halves
-    between the ring's first corner and the one farthest from it.
+    A `tolerance` of 0 gives the ring. Source: Douglas & Peucker, 1973, applied to the two
+    halves between the first corner and the one farthest from it.
 
     Raises:
-      ValueError: `tolerance` is negative or no number.
+      ValueError: `tolerance` is negative or not a number.
     """
     if not tolerance >= 0:
-        raise ValueError(f"A tolerance is a number of pixels, 0 or more, got {tolerance}.")
+        raise ValueError(
+            f"The tolerance must be a number of pixels, 0 or more, got {tolerance}."
+        )
     if tolerance == 0 or len(ring) < 3:
         return ring
     closed = np.concatenate([ring, ring[:1]])
@@ -130,22 +129,22 @@ def simplified(ring: Ring, *, tolerance: float) -> Ring:
 
 
 def _distance(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Of each point to the straight line from `start` to `end`, which ends there."""
+    """Returns the distance of each point to the segment from `start` to `end`."""
     along = end - start
     share = (points - start) @ along / max(along @ along, 1e-12)
     return np.linalg.norm(points - start - share.clip(0, 1)[:, None] * along, axis=1)
 
 
 def area(ring: Ring) -> float:
-    """Returns enclosed pixels of a ring that does not cross itself."""
+    """Returns the area in pixels inside a ring that does not cross itself."""
     x, y = ring.T
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
 def bridged(region: Region) -> Ring:
-    """Returns the region as one ring, which goes to each hole and back on one line of no width.
+    """Returns the region as one ring that goes to each hole and back on the same line.
 
-    Filled by the even-odd rule it is the region: a line that is passed twice bounds nothing.
+    Filled by the even-odd rule, the ring gives the region: a line passed twice has no effect.
     """
     outer = region.outer
     at = [int(((outer - hole[0]) ** 2).sum(1).argmin()) for hole in region.holes]

@@ -1,1 +1,1 @@
-"""Predictors, scoring and drawing."""
+"""Predictors, and the wrappers that change them: windows, scales, flips, the CRF."""

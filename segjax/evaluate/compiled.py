@@ -1,9 +1,9 @@
-"""Predictors at work: NumPy images in, probabilities or class ids out, compiled as they need.
+"""Compiled predictors: NumPy images in, probabilities or class ids out.
 
-A predictor is traced as one program for each shape that it meets. A wrapper that chooses these
-shapes itself (windows of one size, sides rounded up) works on the host, outside the program.
-Class ids are always the argmax of the very probabilities that the same program returns: who
-asks for a mask alone, as evaluation does, gets the bits of who asks for both.
+A predictor is compiled once for each image shape. A wrapper that chooses the shapes itself
+(windows of one size, sides rounded up) runs on the host, outside the compiled program. Class
+ids are always the argmax of the probabilities that the same program returns. So a mask alone,
+as in evaluation, is bit-identical to a mask requested with its probabilities.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +25,13 @@ from segjax.parallel.spatial import map_images
 
 Images = Shaped[np.ndarray, "b h w c"]
 Probabilities_BHWK = Float[np.ndarray, "b oh ow k"]
-"""Of the pixels that are answered for: but for a network of valid convolutions, h × w."""
+"""Probabilities b h w k; a network of valid convolutions returns fewer rows and columns."""
 Labels = UInt8[np.ndarray, "b h w"]
 
 
 @runtime_checkable
 class HostPredictor(Protocol):
-    """A predictor on the host: it calls compiled programs and cannot itself be traced."""
+    """A predictor on the host, which calls compiled programs and cannot be traced itself."""
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Returns probabilities of every pixel of images of one size."""
@@ -46,10 +46,9 @@ class HostPredictor(Protocol):
         ...
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """Returns how many classes it tells apart, once all is known to fit; nothing is
-        computed.
+        """Returns the number of classes, after checking that everything fits.
 
-        Shapes and dtypes stand for variables and images.
+        It takes shapes and dtypes in place of variables and images, and computes nothing.
 
         Raises:
           ValueError: the network, the normalisation or a wrapper refuses such images.
@@ -58,9 +57,10 @@ class HostPredictor(Protocol):
 
 
 class Compiled:
-    """A predictor on all of this process's devices, compiled for each shape that it meets.
+    """A predictor on all devices of this process, compiled for each image shape.
 
-    `split`: rows × columns of devices that share each image; (1, 1): each has its own ones.
+    `split` is the rows × columns of devices that share an image; with (1, 1) each device has
+    its own images.
     """
 
     def __init__(self, predict: Predictor, *, split: tuple[int, int] = (1, 1)):
@@ -75,17 +75,17 @@ class Compiled:
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """Returns the most likely class of every pixel."""
-        # On the device: k class maps of float32 would be the larger transfer by far. A program
-        # of its own, because in one with the network XLA might compute other probabilities.
+        # On the device: k class maps of float32 would be a far larger transfer. In a separate
+        # program, because together with the network XLA might compute other probabilities.
         return _numbers(self._run(variables, images, then=_ranked_on_device))
 
     def _run(self, variables: Variables, images: Images, **then: Callable) -> Any:
-        """Returns what the program gives; says so where it has to be compiled first."""
+        """Returns the program's result; prints a line if it must be compiled first."""
         key = (images.shape, str(images.dtype))
         if key in self._compiled:
             return self._mapped(variables, images, **then)
         count, height, width = images.shape[:3]
-        # Small programs, or those in JAX's cache on the disk, are there before it is said.
+        # Small programs, or those in JAX's cache on disk, are ready before the line appears.
         several = "1 image" if count == 1 else f"{count} images"
         task = f"Compiling the network for {several} of {width} x {height} pixels"
         with announced(task, after=1):
@@ -94,7 +94,7 @@ class Compiled:
         return result
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """Returns how many classes it tells apart; traced, never run."""
+        """Returns the number of classes, by tracing alone."""
         return jax.eval_shape(self._predict, variables, images).shape[-1]
 
 
@@ -113,26 +113,26 @@ class Eager:
         return argmax_labels(self(variables, images))
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """Returns how many classes the predictor inside tells apart."""
+        """Returns the number of classes of the inner predictor."""
         return self._inner.check(variables, images)
 
 
 def argmax_labels(scores: Float[np.ndarray, "*shape k"]) -> UInt8[np.ndarray, "*shape"]:
-    """Returns the class of the highest score, the first of several.
+    """Returns the class of the highest score; of equal scores the first.
 
     Raises:
-      ValueError: there is one class only, which would be the most likely everywhere.
+      ValueError: there is only one class, which would be the most likely everywhere.
       RunError: a score is not a number.
     """
     return _numbers(_ranked(scores, np))
 
 
 def _ranked(scores: Any, xp: Any) -> Any:
-    """Returns the most likely class, and 255, which is none, where a score is not a number."""
+    """Returns the argmax over classes; 255 where a score is NaN."""
     if scores.shape[-1] < 2:
         raise ValueError(
             f"Scores of shape {scores.shape} have one class, which would be the most likely "
-            "everywhere; of a binary task give two: (1 − p, p), or num_classes=2."
+            "everywhere; for a binary task give two: (1 − p, p), or num_classes=2."
         )
     broken = xp.isnan(scores).any(-1)
     return xp.where(broken, IGNORE, xp.argmax(scores, -1)).astype(xp.uint8)
@@ -165,15 +165,14 @@ def predictor(
     wrappers: Sequence[Callable] = (),
     split: tuple[int, int] = (1, 1),
 ) -> HostPredictor:
-    """Returns the network on whole images, in its wrappers: the first is the nearest to the
-    network.
+    """Returns the network as a predictor in its wrappers; the first wrapper is the innermost.
 
-    All wrappers before the first one that works on the host are one program with the network.
-    Where rows × columns of devices share each image (`split`), all of them work on the host.
+    Wrappers before the first one that runs on the host are compiled together with the network.
+    If `split` rows × columns of devices share each image, all wrappers run on the host.
 
     Raises:
-      InputError: the network has no such output stride, a wrapper cannot stand where it is, or
-        the devices cannot be grouped so.
+      InputError: the network cannot have this output stride, a wrapper cannot be at its place,
+        or the devices cannot be grouped by `split`.
     """
     network = WholeImage(at_output_stride(model, output_stride), normalize)
     return wrapped(network, wrappers, split=split)
@@ -182,10 +181,10 @@ def predictor(
 def wrapped(
     network: Predictor, wrappers: Sequence[Callable], *, split: tuple[int, int] = (1, 1)
 ) -> HostPredictor:
-    """Returns a network in its wrappers, the first the nearest to it; see `predictor`.
+    """Returns a network in its wrappers, the first one innermost; see `predictor`.
 
     Raises:
-      InputError: a wrapper cannot stand where it is, or the devices cannot be grouped so.
+      InputError: a wrapper cannot be at its place, or the devices cannot be grouped by `split`.
     """
     found: Any = network
     if split != (1, 1):

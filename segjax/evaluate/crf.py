@@ -1,4 +1,4 @@
-"""The dense CRF as a wrapper: it comes last, on the probabilities of whole images."""
+"""The dense CRF as a wrapper: it comes last, after probabilities of whole images."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from segjax.evaluate.predictors import Predictor
 
 @dataclasses.dataclass(frozen=True)
 class CRF:
-    """Probabilities after `iterations` rounds of the fully connected CRF on the image.
+    """Probabilities after `iterations` of the fully connected CRF on the image.
 
-    The defaults are the released DeepLab v1's; see `segjax.crf.dense.dense_crf`. Images are
-    uint8. It compiles once for each size of image, and again for each room that their colours
-    need: two an octave, so a data set of one size has a handful.
+    The defaults are those of the released DeepLab v1; see `segjax.crf.dense.dense_crf`. Images
+    are uint8. It compiles once for each image size and each lattice capacity that their colours
+    need: two per octave, so a handful for a dataset of one size.
 
     Raises:
-      InputError: rounds are not a whole number, or a kernel is none.
+      InputError: `iterations` is not a whole number, or a kernel is not valid.
     """
 
     iterations: int = 10
@@ -63,8 +63,10 @@ class _Refined(Eager):
         self._crf = crf
 
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
-        """Returns how many classes the predictor inside tells apart, once the kernels
-        fit them.
+        """Returns the number of classes of the inner predictor, if the kernels fit it.
+
+        Raises:
+          InputError: the images are not uint8, or a kernel does not fit images or classes.
         """
         if images.dtype != np.uint8:
             raise InputError(

@@ -1,7 +1,7 @@
-"""A wrapper that makes long images smaller: bounded memory and time, at some cost in detail.
+"""A wrapper that shrinks long images, which bounds memory and time but loses detail.
 
-The network sees the smaller image; its probabilities are enlarged to the image's own size, and
-the classes are those of the enlarged ones.
+The network receives the smaller image. Its probabilities are enlarged to the image's own size,
+and classes are the argmax of the enlarged probabilities.
 """
 
 import dataclasses
@@ -25,15 +25,18 @@ from segjax.evaluate.compiled import (
 from segjax.evaluate.predictors import Predictor
 
 ROWS = 64
-"""That are enlarged at a time: k maps of a large image would not fit into memory."""
+"""Rows that are enlarged at a time: k maps of a large image would not fit into memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LongestSide:
-    """Images whose longer side exceeds `side` pixels are made smaller, to that side.
+    """A wrapper that shrinks images whose longer side exceeds `side` pixels to that side.
 
-    It comes last. Smaller images are predicted as they are. `segjax.predict --side` and the
-    local page take it, so that their masks are the same.
+    It comes last. It does not change smaller images. `segjax.predict --side` and the local page
+    use it, so their masks are equal.
+
+    Raises:
+      InputError: `side` is not a whole number of at least 1.
     """
 
     side: int = 1024
@@ -72,7 +75,7 @@ class _Smaller:
 
 
 def within(size: tuple[int, ...], side: int | None) -> tuple[int, int]:
-    """Returns (height, width) of the same shape whose longer side is at most `side`; None: any.
+    """Returns (height, width) scaled so that the longer side is at most `side`; None: as is.
 
     >>> within((3000, 4000), 1024), within((480, 640), 1024), within((2, 9000), 1024)
     ((768, 1024), (480, 640), (1, 1024))
@@ -83,10 +86,10 @@ def within(size: tuple[int, ...], side: int | None) -> tuple[int, int]:
 
 
 def smaller(images: Images, size: tuple[int, int]) -> Shaped[np.ndarray, "b oh ow c"]:
-    """Returns the images at a smaller size, smoothed as by Pillow's bilinear filter; their
-    dtype stays.
+    """Returns the images at a smaller size, antialiased as by Pillow's bilinear filter.
 
-    Each new pixel is a weighted mean of the old ones that it covers, and of their neighbours.
+    Each new pixel is a weighted mean of the old pixels that it covers and of their neighbours.
+    The dtype does not change.
     """
     if size == images.shape[1:3]:
         return images
@@ -99,7 +102,7 @@ def smaller(images: Images, size: tuple[int, int]) -> Shaped[np.ndarray, "b oh o
 def enlarged(
     probabilities: Probabilities_BHWK, size: tuple[int, ...]
 ) -> Iterator[Probabilities_BHWK]:
-    """Returns bands of rows, from the top, of bilinearly enlarged probabilities."""
+    """Yields bilinearly enlarged probabilities in bands of rows, from the top."""
     height, width = size
     index, weight = _taps(probabilities.shape[1], height)
     columns = _taps(probabilities.shape[2], width)
@@ -121,10 +124,10 @@ def enlarged_classes(probabilities: Probabilities_BHWK, size: tuple[int, ...]) -
 
 
 def _taps(old: int, new: int) -> tuple[Shaped[np.ndarray, "n t"], Float[np.ndarray, "n t"]]:
-    """Returns (indices, weights) of the old samples that each new one is the mean of: a
-    triangle.
+    """Returns (indices, weights) of the old samples whose mean each new sample is.
 
-    Between pixels' centres it reaches as far as the next one, of whichever are farther apart.
+    Weights are a triangle. Its half-width is the distance of pixel centres, old or new,
+    whichever is larger.
     """
     reach = max(old / new, 1.0)
     centre = (np.arange(new) + 0.5) * (old / new) - 0.5
@@ -132,7 +135,7 @@ def _taps(old: int, new: int) -> tuple[Shaped[np.ndarray, "n t"], Float[np.ndarr
     index = first[:, None] + np.arange(int(2 * reach) + 1)
     weight = np.maximum(1 - np.abs(index - centre[:, None]) / reach, 0)
     if new < old:
-        # Beyond the image there is nothing; enlarged, its outermost values go on.
+        # Samples beyond the image count 0; an enlarged image repeats its outermost values.
         weight[(index < 0) | (index >= old)] = 0
     return index.clip(0, old - 1), (weight / weight.sum(1, keepdims=True)).astype(np.float32)
 

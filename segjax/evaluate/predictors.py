@@ -1,4 +1,4 @@
-"""Predictors: images as they were read → probabilities, at the images' own size."""
+"""Predictors: functions from images as they were read to probabilities of the same size."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from segjax.ops.padding import center_crop, mirror_pad
 from segjax.ops.resize import resize_bilinear
 
 Predictor = Callable[[Variables, Array], Array]
-"""(variables, images b h w c as read) -> probabilities b h w k, any h and w; can be traced."""
+"""(variables, images b h w c as read) -> probabilities b h w k, any h and w; traceable."""
 
 
 def softmax_probabilities(logits: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
     """Returns probabilities of k ≥ 2 classes that exclude one another.
 
     Raises:
-      InputError: there is one class alone.
+      InputError: there is only one class.
     """
     if logits.shape[-1] < 2:
         raise InputError(
@@ -35,11 +35,12 @@ def softmax_probabilities(logits: Float[Array, "b h w k"]) -> Float[Array, "b h 
 
 @dataclasses.dataclass(frozen=True)
 class WholeImage:
-    """The predictor that sends the whole image through the network at once.
+    """A predictor that sends the entire image through the network at once.
 
-    A network whose answer is smaller than its input, the valid-convolution U-Net, sees the
-    image with mirrored borders. Scores that lie `label_stride` pixels apart, DeepLab v1's and
-    v2's, are interpolated. `activation` makes probabilities of float32 scores.
+    A network whose output is smaller than its input, such as the valid-convolution U-Net,
+    receives the image with mirrored borders. Scores that lie `label_stride` pixels apart, such
+    as those of DeepLab v1 and v2, are interpolated. `activation` turns float32 scores into
+    probabilities.
     """
 
     model: nn.Module
@@ -54,13 +55,13 @@ class WholeImage:
         return self.centre(variables, x, size)
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """Returns what the network must see to answer for height × width pixels."""
+        """Returns the size of the input that the network needs for height × width pixels."""
         return canvas(self.model, height, width)
 
     def centre(
         self, variables: Variables, image: Array, size: tuple[int, int]
     ) -> Float[Array, "b oh ow k"]:
-        """Returns probabilities of the middle `size` of images that fill its canvas.
+        """Returns probabilities of the central `size` of images that have the canvas's size.
 
         Raises:
           InputError: the activation refuses the network's scores.
@@ -78,7 +79,7 @@ def _halves(total: int) -> tuple[int, int]:
 def _at_every_pixel(
     logits: Float[Array, "b h w k"], size: tuple[int, int], stride: int
 ) -> Float[Array, "b oh ow k"]:
-    """Returns scores of pixels 0, stride, 2 · stride, … → of all; beyond the last its value."""
+    """Returns scores of every pixel, from those of pixels 0, stride, … by interpolation."""
     if stride == 1:
         return logits
     height, width = ((n - 1) * stride + 1 for n in logits.shape[1:3])
@@ -89,7 +90,7 @@ def _at_every_pixel(
 
 
 def at_output_stride(model: nn.Module, output_stride: int | None) -> nn.Module:
-    """Returns the network at another output stride, with the same variables; itself for None.
+    """Returns the network at another output stride, for the same variables; itself for None.
 
     Raises:
       InputError: the network has no output stride to change, or cannot have this one.

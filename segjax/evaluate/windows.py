@@ -1,8 +1,8 @@
-"""Wrappers that choose what sizes the network sees: windows, tiles, sides rounded up.
+"""Wrappers that choose the sizes of the network's inputs: windows, tiles, rounded sides.
 
-They work on the host, around compiled programs, so that a folder of mixed sizes needs few of
-them: one for all windows (and one of a single window, for what is left of a batch), or one for
-each rounded size. Without any of them each size of image is compiled, and exact.
+They run on the host, around compiled programs, so a folder of mixed sizes needs few programs:
+one for all windows (and one of a single window, for the remainder of a batch), or one for each
+rounded size. Without them every image size is compiled separately, and exact.
 """
 
 import dataclasses
@@ -21,20 +21,24 @@ from segjax.evaluate.windowed import Tiling, Windowed
 
 @dataclasses.dataclass(frozen=True)
 class SlidingWindow:
-    """Square windows over the whole image, averaged where they overlap.
+    """Square windows over the entire image, averaged where they overlap.
 
-    Every image, of whatever size, is predicted by the same compiled program (and one of a
-    single window, for what is left of a batch). The last window of a row ends with the image;
-    a side shorter than the window is mirrored out to it.
+    One compiled program predicts images of every size (and one of a single window, the
+    remainder of a batch). The last window of a row ends at the image's border. A side shorter
+    than the window is mirror-padded to its size.
 
     Attributes:
-      size: side of a window, pixels.
-      stride: from one window to the next; None: two thirds of the size, rounded up (PSPNet's).
-      blend: how overlapping windows are weighted: "mean" alike, as PSPNet; "linear" by the
-        distance to the window's border, so that no border shows.
+      size: side of a window in pixels.
+      stride: pixels from one window to the next; None is two thirds of the size, rounded up, as
+        in PSPNet.
+      blend: weights of overlapping windows: "mean" weights all pixels equally, as PSPNet;
+        "linear" weights by the distance to the window's border, which hides the borders.
       batch_size: windows that go through the network together.
       memory: MiB that the windows' sums may take on the host; wider images are predicted in
-        vertical stripes. The answers of one batch, size² · k floats a window, come on top.
+        vertical stripes. The outputs of one batch, size² · k floats a window, are extra.
+
+    Raises:
+      InputError: a number is below 1, windows would leave gaps, or `blend` is another word.
     """
 
     size: int = 513
@@ -68,7 +72,7 @@ class SlidingWindow:
         )
 
     def axis(self, length: int) -> Tiling:
-        """Returns the windows along a side of so many pixels.
+        """Returns the windows along a side of `length` pixels.
 
         >>> SlidingWindow(size=6, stride=4).axis(11).first
         (0, 4, 5)
@@ -89,17 +93,20 @@ class SlidingWindow:
 
 @dataclasses.dataclass(frozen=True)
 class OverlapTile:
-    """The valid-convolution U-Net's strategy: tile by tile, what it says of the whole image.
+    """The valid-convolution U-Net's strategy: tiles that give the output of the whole image.
 
-    Each tile is seen with all that the network needs around it, beyond the image mirrored
-    (Ronneberger et al., 2015, figure 2). Tiles lie whole pooling windows apart, as the paper's
-    388 pixels do not (384 do): so their answers are those of the image in one piece, up to
-    rounding.
+    Each tile's input includes the margin that the network needs; beyond the image it is
+    mirrored (Ronneberger et al., 2015, figure 2). Tiles lie a multiple of the coarsest pooling
+    window apart (384 pixels; the paper's 388 is not a multiple), so their outputs equal
+    those of the image in one piece, up to rounding.
 
     Attributes:
-      size: pixels along a side that a tile answers for, at least.
+      size: the least number of output pixels along a side of a tile.
       batch_size: tiles that go through the network together.
-      memory: as `SlidingWindow`'s.
+      memory: as in `SlidingWindow`.
+
+    Raises:
+      InputError: a number is below 1.
     """
 
     size: int = 388
@@ -113,18 +120,18 @@ class OverlapTile:
         """Returns the wrapped predictor.
 
         Raises:
-          InputError: this is not the first wrapper, or the network's convolutions pad.
+          InputError: this is not the first wrapper, or the network pads its convolutions.
         """
         if not isinstance(predict, WholeImage):
             raise InputError(
-                "OverlapTile cuts the network's own input: name it first, and leave split at "
-                "(1, 1), since tiles bound the memory already."
+                "OverlapTile cuts the network's input: make it the first wrapper, and leave "
+                "split at (1, 1), because tiles already bound the memory."
             )
         seen, covered, step = self._tile(predict)
         centre = lambda variables, tiles: predict.centre(variables, tiles, (covered, covered))
 
         def axis(length: int) -> Tiling:
-            # Of the whole image the network answers for `margin` more pixels on top.
+            # For the entire image the network's output has `margin` more pixels at the top.
             whole = predict.canvas(length, length)[0]
             start = (seen - covered) // 2 - (whole - length) // 2
             stride = covered // step * step
@@ -141,15 +148,13 @@ class OverlapTile:
         )
 
     def _tile(self, network: WholeImage) -> tuple[int, int, int]:
-        """Returns (pixels that a tile shows, that it answers for, of the coarsest pooling
-        window).
-        """
+        """Returns (a tile's input pixels, its output pixels, the coarsest pooling window)."""
         side = lambda n: network.canvas(n, n)[0]
         covered = self.size
         if side(covered) == covered:
             raise InputError(
                 f"OverlapTile is for valid convolutions; {type(network.model).__name__} "
-                "answers for all that it sees: take SlidingWindow."
+                "returns scores of its whole input: use SlidingWindow instead."
             )
         while side(covered + 1) == side(covered):
             covered += 1
@@ -160,12 +165,14 @@ class OverlapTile:
 
 @dataclasses.dataclass(frozen=True)
 class PadToMultiple:
-    """The image mirrored out to a multiple at the bottom and on the right; the answer cropped.
+    """The image mirror-padded at the bottom and right to a multiple; the output is cropped.
 
-    Images of any sizes then share one program a multiple and side. The network sees what is
-    mirrored, and its answers are not those of the image alone: on drawn shapes, 57 × 51 pixels
-    mirrored to 64 × 64, the quickstart's U-Net changes 7.7 % of the pixels (mIoU 0.782 to
-    0.762). Scores that are published should be of whole images.
+    Images of similar sizes then share a compiled program. The padding changes the output: on
+    drawn shapes of 57 × 51 pixels, padded to 64 × 64, the quickstart's U-Net changes 7.7 % of
+    the pixels (mIoU 0.782 to 0.762). Do not publish scores that were computed with it.
+
+    Raises:
+      InputError: `multiple` is not a whole number of at least 1.
     """
 
     multiple: int = 64
@@ -202,7 +209,7 @@ class _Padded:
 
 
 def _check_sides(part: Any, *names: str) -> None:
-    """Raises InputError for fields that are no whole numbers from 1 on; None is let pass."""
+    """Raises InputError unless each field is a whole number of at least 1, or None."""
     for name in names:
         value = getattr(part, name)
         whole = isinstance(value, int) and not isinstance(value, bool)

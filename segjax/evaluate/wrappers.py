@@ -1,14 +1,14 @@
-"""Wrappers, predictor → predictor: what `evaluation.predictor` may name, alone or in a tuple.
+"""Wrappers, predictor → predictor, for `evaluation.predictor`: one, or a tuple of them.
 
-The first of a tuple is the nearest to the network, the last sees whole images:
+The first of a tuple is the innermost, next to the network; the last receives whole images:
 
     (MultiScale(), Flip())                        each scale of the image and its mirror image
     (Flip(), SlidingWindow(513))                  each window and its mirror image
     (Flip(), SlidingWindow(513), MultiScale())    windows of each scale, as in PSPNet's code
 
-Here are those that average several passes; `windows` has those that choose what sizes the
-network sees, and `crf` the CRF. What comes before these is one compiled program with the
-network; what comes after them is NumPy on whole images.
+This module has the wrappers that average several passes. `windows` has those that choose the
+input sizes, and `crf` the CRF. Wrappers before one of `windows` or `crf` are compiled with the
+network; wrappers after it run in NumPy on whole images.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from segjax.ops.resize import resize_bilinear
 
 @dataclasses.dataclass(frozen=True)
 class Flip:
-    """The mean of the probabilities of an image and of its mirror image, left to right."""
+    """The mean of the probabilities of an image and of its left-right mirror image."""
 
     def __call__(self, predict: Predictor) -> Predictor:
         """Returns the wrapped predictor."""
@@ -41,11 +41,13 @@ class Flip:
 class MultiScale:
     """Probabilities of the resized image, resized back and combined over the scales.
 
-    The mean is DeepLab v3's (Chen et al., 2017, section 4.1: of the probabilities, not of the
-    logits), the element-wise maximum DeepLab v1's and v2's; it is divided by its sum, which
-    moves no class. Sides become max(1, round(side · scale)); interpolation is bilinear without
-    antialiasing, and whole numbers are rounded, so that an image stays of the type it was read
-    in.
+    "mean" averages probabilities, not logits, as DeepLab v3 (Chen et al., 2017, section 4.1).
+    "max" takes the element-wise maximum, as DeepLab v1 and v2, and divides by its sum, which
+    changes no class. Sides become max(1, round(side · scale)). Interpolation is bilinear
+    without antialiasing; integer images are rounded, so that their dtype does not change.
+
+    Raises:
+      InputError: `scales` is not a tuple of numbers above 0, or `combine` is another word.
     """
 
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -66,7 +68,7 @@ class MultiScale:
         """Returns the wrapped predictor."""
 
         def pyramid(variables, image):
-            """Returns probabilities of every pixel, NumPy's or traced, as the image is."""
+            """Returns probabilities of every pixel, in NumPy or traced, like the image."""
             xp: Any = np if isinstance(image, np.ndarray) else jnp
             join = xp.add if self.combine == "mean" else xp.maximum
             at_scale = lambda scale: [max(1, round(n * scale)) for n in size]
@@ -90,7 +92,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _resized(x: Any, size: Any) -> Any:
-    """Returns bilinear, as `resize_bilinear`, of NumPy's and JAX's arrays of any type."""
+    """Returns `x` resized as by `resize_bilinear`; NumPy or JAX arrays of any dtype."""
     if x.shape[1:3] == tuple(size):
         return x
     if isinstance(x, np.ndarray):
@@ -101,7 +103,7 @@ def _resized(x: Any, size: Any) -> Any:
 
 
 def _along(x: np.ndarray, axis: int, new: int) -> np.ndarray:
-    """Returns interpolated along one axis: the two nearest samples of each new one."""
+    """Returns `x` interpolated along one axis between the two nearest samples."""
     old = x.shape[axis]
     source = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     low = np.minimum(source.astype(np.int64), max(old - 2, 0))

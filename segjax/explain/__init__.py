@@ -1,1 +1,6 @@
-"""Commands that teach: what an operation does and what a model costs, as text and figures."""
+"""What an operation does and what a model costs, as text, numbers and figures.
+
+In Python, `segjax.explain.conv.explain_conv`, `.rates.explain_rates`, `.skips.explain_skips`,
+`.upsampling.explain_upsampling` and `.model.explain_model` return what `python -m
+segjax.explain` prints.
+"""

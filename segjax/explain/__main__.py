@@ -1,7 +1,7 @@
-"""`python -m segjax.explain conv|rates|skips|upsampling|model ...`: what is behind the words.
+"""`python -m segjax.explain conv|rates|skips|upsampling|model ...`: numbers and figures.
 
-Each sub-command prints its facts as text or, with `--json`, as one JSON object, and draws them
-with `--out FILE.png`. Exit status: 0 done; 2 an argument is wrong, said in one line.
+Each topic prints text or, with `--json`, one JSON object; `--out FILE.png` draws a figure too.
+Exit status: 0 done; 2 an argument is wrong, with a message of one line.
 """
 
 import argparse
@@ -19,7 +19,7 @@ TOPICS = ("conv", "rates", "skips", "upsampling", "model")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the command; returns its exit status."""
+    """Runs the command and returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """Returns the parser of the topic that is asked for, of all topics if none is.
+    """Returns a parser of the topic that is asked for, or of all topics if none is.
 
-    `rates` should answer at once, without the imports that `model` needs.
+    `rates` then starts at once, without the imports that `model` needs.
     """
     parser = argparse.ArgumentParser(
         prog=program("explain"),
-        description="Show what an operation or a model really does, in numbers and figures.",
+        description="Explain an operation or a model in numbers and figures.",
         epilog="Example: python -m segjax.explain rates 1 2 5 --out rates.png",
     )
     topics = parser.add_subparsers(dest="topic", required=True, metavar="TOPIC")
@@ -42,13 +42,13 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     for command in topics.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON instead of text")
         command.add_argument(
-            "--out", type=pathlib.Path, metavar="FILE.png", help="also draw a figure"
+            "--out", type=pathlib.Path, metavar="FILE.png", help="also write a figure"
         )
     return parser
 
 
 def _topic(name: str) -> ModuleType:
-    """Returns the module of a topic: `add_parser`, `run`, `text` and `draw`."""
+    """Returns the module of a topic, which has `add_parser` and `text`."""
     return importlib.import_module(f"segjax.explain.{name}")
 
 
@@ -63,7 +63,9 @@ def _run(arguments: argparse.Namespace) -> None:
         # The operations say what is wrong with their arguments, which are the user's here.
         raise InputError(" ".join(str(error).split())) from error
     if arguments.out is not None:
-        topic.draw(result, arguments.out)
+        from segjax.explain.figure import save
+
+        save(result.figure(), arguments.out)
     if arguments.json:
         print(json.dumps(result, indent=2, allow_nan=False))
         return
@@ -73,17 +75,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _check_figure(path: pathlib.Path | None) -> None:
-    """Returns nothing: a figure may be given this name.
-
-    Raises:
-      InputError: it may not.
-    """
+    """Raises InputError unless a figure can have this name."""
     if path is None:
         return
     if path.suffix.lower() != ".png":
-        raise InputError(f"--out {path} is no PNG; name a file that ends in .png.")
+        raise InputError(f"--out {path} must end in .png.")
     if path.is_dir():
-        raise InputError(f"--out {path} is a folder; name a file in it.")
+        raise InputError(f"--out {path} is a folder; choose a file in it.")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,38 @@
-"""`explain conv`: a convolution, or its transpose, as sizes, as a matrix and in worked numbers.
+"""`explain conv`: a convolution, or its transpose, as sizes, as a matrix and in numbers.
 
-The transposed one is shown as a gather, PyTorch's description: put zeros between the inputs and
-around them, flip the kernel, convolve. The figure shows it as a scatter as well.
+The transposed convolution is shown as a gather, as PyTorch describes it: put zeros between the
+inputs and around them, flip the kernel, convolve. The figure shows it as a scatter too.
 """
 
 import argparse
 import json
-import pathlib
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segjax.errors import InputError
 from segjax.explain import conv_text
 from segjax.explain.conv_geometry import COLUMNS, LETTERS, ROWS, SIDE, Axis, procedure_arrays
+from segjax.explain.explained import Explained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGEST = 10_000
-"""No number of a geometry may be larger."""
+"""Largest size, kernel, stride, padding and dilation."""
+
+Table = Sequence[Sequence[float]] | np.ndarray
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the sub-command `conv`."""
     parser = subparsers.add_parser(
         "conv",
-        help="a convolution or its transpose: sizes, matrix, worked numbers",
-        description="Show a convolution, or with --transposed its transpose: its sizes, the "
-        "matrix that it is, and worked numbers.",
+        help="a convolution or its transpose: sizes, matrix, a worked example",
+        description="Explain a convolution, or with --transposed its transpose: the sizes, the "
+        "matrix, and a worked example.",
         epilog='Example: python -m segjax.explain conv --transposed --input "2 3; 1 3" '
         '--kernel-values "0 1 1; 0 1 0; 1 0 1"',
     )
@@ -39,100 +45,143 @@ def add_parser(subparsers: Any) -> None:
         ("output-padding", 0),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
-    parser.add_argument("--transposed", action="store_true", help="the transposed convolution")
-    parser.add_argument("--input", metavar="ROWS", help='"2 3; 1 3" or "[[2, 3], [1, 3]]"')
-    parser.add_argument("--kernel-values", metavar="ROWS", help="the kernel, written likewise")
+    parser.add_argument("--transposed", action="store_true", help="explain the transpose")
+    parser.add_argument(
+        "--input", metavar="ROWS", help='values: "2 3; 1 3" or "[[2, 3], [1, 3]]"'
+    )
+    parser.add_argument(
+        "--kernel-values", metavar="ROWS", help="values of the kernel, written as --input"
+    )
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the sizes, the matrix and the worked numbers that the arguments ask for.
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for.
 
     Raises:
-      InputError: a table of numbers is none, or its side is not the one that was given.
-      ValueError: the sizes do not fit one another, or a number is out of range.
+      InputError, ValueError: as `explain_conv`.
     """
-    image = _table("--input", arguments.input)
-    kernel = _table("--kernel-values", arguments.kernel_values)
-    shape = _shape("--size", arguments.size, image, default=4)
-    taps = _shape("--kernel", arguments.kernel, kernel, default=3)
-    output = _output_shape(arguments, shape, taps)
-    large, small = (output, shape) if arguments.transposed else (shape, output)
-    options = {name: getattr(arguments, name) for name in ("stride", "padding", "dilation")}
+    names = ("size", "kernel", "stride", "padding", "dilation", "output_padding")
+    return explain_conv(
+        **{name: getattr(arguments, name) for name in names},
+        transposed=arguments.transposed,
+        values=arguments.input,
+        kernel_values=arguments.kernel_values,
+    )
+
+
+def explain_conv(
+    *,
+    size: int | None = None,
+    kernel: int | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    output_padding: int = 0,
+    transposed: bool = False,
+    values: Table | str | None = None,
+    kernel_values: Table | str | None = None,
+) -> Explained:
+    """Returns sizes, matrix and a worked example of a convolution, or of a transposed one.
+
+    Args:
+      size: side of the input; 4 by default, or that of `values`.
+      kernel: side of the kernel; 3 by default, or that of `kernel_values`.
+      stride, padding, dilation, output_padding: as in `segjax.ops`.
+      transposed: whether to explain the transposed convolution.
+      values, kernel_values: rows of numbers, or a text such as "2 3; 1 3".
+
+    Raises:
+      InputError: the values are not a table of numbers, or do not have the given side.
+      ValueError: the sizes do not fit each other, or a number is out of range.
+    """
+    image, weights = _table("input", values), _table("kernel-values", kernel_values)
+    shape = _shape("size", size, image, default=4)
+    taps = _shape("kernel", kernel, weights, default=3)
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    output = _output_shape(shape, taps, options, output_padding, transposed=transposed)
+    large, small = (output, shape) if transposed else (shape, output)
     axes = [Axis(*sides, **options) for sides in zip(large, taps, small, strict=True)]
     result = {
-        "transposed": arguments.transposed,
+        "transposed": transposed,
         "input": shape,
         "kernel": taps,
         **options,
-        "output_padding": arguments.output_padding,
+        "output_padding": output_padding,
         "extent": [axis.extent for axis in axes],
         "output": output,
-        "unread": [0 if arguments.transposed else axis.left_over for axis in axes],
+        "unread": [0 if transposed else axis.left_over for axis in axes],
         "matrix": _matrix(axes),
         "numbers": None,
     }
     if max(_widest(result)) <= SIDE:
         image = _counting(*shape) if image is None else image
-        kernel = _pattern(*taps) if kernel is None else kernel
-        result["numbers"] = _work(result, image, kernel)
-    return result
+        weights = _pattern(*taps) if weights is None else weights
+        result["numbers"] = _work(result, image, weights)
+    return Explained(result, text=text, figure=conv_figure)
 
 
-def _table(option: str, text: str | None) -> np.ndarray | None:
-    """Returns the numbers of `2 3; 1 3` or `[[2, 3], [1, 3]]`."""
-    if text is None:
+def _table(name: str, given: Table | str | None) -> np.ndarray | None:
+    """Returns the numbers of `2 3; 1 3`, of `[[2, 3], [1, 3]]` or of an array."""
+    if given is None:
         return None
     try:
-        if text.lstrip().startswith("["):
-            rows = json.loads(text)
-        else:
-            rows = [row.replace(",", " ").split() for row in text.strip(" ;").split(";")]
+        rows: Any = given
+        if isinstance(given, str):
+            lines = given.strip(" ;").split(";")
+            is_json = given.lstrip().startswith("[")
+            rows = (
+                json.loads(given) if is_json else [r.replace(",", " ").split() for r in lines]
+            )
         table = np.array(rows, float)
     except (ValueError, TypeError):
         table = np.zeros(0)
     if table.ndim != 2 or table.size == 0 or not np.all(np.abs(table) < LARGEST):
         raise InputError(
-            f"{option} {text!r} is no table of numbers below {LARGEST}; write rows of equal "
-            'length, as in "2 3; 1 3".'
+            f"{name} {given!r} must be rows of equal length, of numbers below {LARGEST}, as in "
+            '"2 3; 1 3".'
         )
     return table
 
 
-def _shape(
-    option: str, side: int | None, table: np.ndarray | None, *, default: int
-) -> list[int]:
+def _shape(name: str, side: int | None, table: np.ndarray | None, *, default: int) -> list[int]:
     """Returns [height, width] of a table, or of a square with this side."""
     if table is None:
         side = default if side is None else side
         if not 1 <= side <= LARGEST:
-            raise InputError(f"{option} must be from 1 to {LARGEST}, got {side}.")
+            raise InputError(f"{name} must be from 1 to {LARGEST}, got {side}.")
         return [side, side]
     height, width = table.shape
     if side is not None and (side, side) != (height, width):
         raise InputError(
-            f"{option} {side} does not fit the {height} x {width} values given; leave it out."
+            f"{name} {side} does not fit the {height} x {width} values; leave it out."
         )
     return [height, width]
 
 
 def _output_shape(
-    arguments: argparse.Namespace, shape: list[int], taps: list[int]
+    shape: list[int],
+    taps: list[int],
+    options: Mapping[str, int],
+    output_padding: int,
+    *,
+    transposed: bool,
 ) -> list[int]:
-    """Returns what the operation itself says; it refuses what does not fit."""
+    """Returns the shape that the operation gives; it raises ValueError for a misfit."""
     import jax
 
-    options = {name: getattr(arguments, name) for name in ("stride", "padding", "dilation")}
-    if max(*options.values(), arguments.output_padding) > LARGEST:
+    if max(*options.values(), output_padding) > LARGEST:
         raise InputError(f"Stride, padding and dilation may be at most {LARGEST}.")
-    if arguments.output_padding and not arguments.transposed:
-        raise InputError("--output-padding belongs to --transposed; add that or leave it out.")
-    if 0 < arguments.stride <= arguments.output_padding:
+    if output_padding and not transposed:
         raise InputError(
-            f"--output-padding {arguments.output_padding} must be below the stride "
-            f"{arguments.stride}: no convolution with this stride has that transpose."
+            "output-padding is for a transposed convolution only; add --transposed."
         )
-    operation = partial(_operation(arguments.transposed, arguments.output_padding), **options)
+    if 0 < options["stride"] <= output_padding:
+        raise InputError(
+            f"output-padding {output_padding} must be below the stride {options['stride']}: no "
+            "convolution with this stride has that transpose."
+        )
+    operation = partial(_operation(transposed, output_padding), **options)
     shapes = ((1, *shape, 1), (*taps, 1, 1))
     inputs = (jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes)
     return list(jax.eval_shape(operation, *inputs).shape[1:3])
@@ -146,7 +195,7 @@ def _operation(transposed: bool, output_padding: int):
 
 
 def _matrix(axes: list[Axis]) -> dict[str, Any]:
-    """Returns C's size, and which kernel entry (from 1; 0 for none) stands where in it."""
+    """Returns the size of C, and for each entry the number of its kernel entry (0: none)."""
     from segjax.ops.matrix import conv_matrix
 
     down, across = axes
@@ -165,7 +214,7 @@ def _matrix(axes: list[Axis]) -> dict[str, Any]:
     }
 
 
-def _widest(result: dict[str, Any]) -> list[int]:
+def _widest(result: Mapping[str, Any]) -> list[int]:
     """Returns the sides of the largest array that the procedure makes."""
     if not result["transposed"]:
         return [side + 2 * result["padding"] for side in result["input"]]
@@ -174,7 +223,7 @@ def _widest(result: dict[str, Any]) -> list[int]:
 
 
 def _counting(height: int, width: int) -> np.ndarray:
-    """Returns 1 to 9, again and again."""
+    """Returns the numbers 1 to 9, repeated."""
     return np.arange(height * width).reshape(height, width) % 9 + 1.0
 
 
@@ -183,7 +232,7 @@ def _pattern(height: int, width: int) -> np.ndarray:
     return (np.arange(height)[:, None] + 2 * np.arange(width)[None, :] + 1) % 3.0
 
 
-def _work(result: dict[str, Any], image: np.ndarray, kernel: np.ndarray) -> dict[str, Any]:
+def _work(result: Mapping[str, Any], image: np.ndarray, kernel: np.ndarray) -> dict[str, Any]:
     """Returns the arrays of the procedure, and whether matrix and operation agree with it."""
     import jax.numpy as jnp
 
@@ -227,17 +276,19 @@ def _plain(values: np.ndarray) -> list[list[float]]:
     return [[int(v) if v == int(v) else float(v) for v in row] for row in values]
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the result as a student reads it."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns the facts as the command prints them."""
     return conv_text.text(result)
 
 
-def draw(result: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws which inputs each output reads; of a transposed one, the steps and the scatter.
+def conv_figure(result: Mapping[str, Any]) -> "Figure":
+    """Returns a figure of the inputs that each output reads.
+
+    For a transposed convolution it has the steps of the gather, and the scatter below.
 
     Raises:
-      InputError: the arrays are too large to be drawn, or the file cannot be written.
+      InputError: the arrays are too large to be drawn.
     """
-    from segjax.explain import conv_figure
+    from segjax.explain import conv_figure as drawing
 
-    conv_figure.draw(result, path)
+    return drawing.arrays_figure(result)

@@ -1,9 +1,8 @@
-"""What `explain conv --out` draws: which inputs each output reads, or where each one goes.
+"""The figure of `explain conv`: which inputs each output reads, or where each input goes.
 
-Sides and places are in inches, from the lower left corner.
+Sides and positions are in inches from the lower left corner.
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,24 +21,23 @@ from segjax.explain.figure import (
     axes_at,
     grid,
     new_figure,
-    save,
     write,
 )
 
 DRAWN = 24
-"""An array with a larger side is not drawn."""
+"""Largest side of an array that is drawn, in cells."""
 LARGEST = 4.6
-"""An array that would be wider with its numbers in it is drawn without them."""
+"""Largest width of an array with its numbers; a wider one is drawn without them."""
 STEPS = 5
-"""Panels in a row and in a column, at most."""
+"""Largest number of panels in a row and in a column."""
 WIDEST, HIGHEST = 12.0, 9.0
-"""What the panels take together, at most."""
+"""Largest width and height of all panels."""
 EDGE, GAP, LEAD, TITLE = 0.4, 0.35, 0.2, 0.27
-"""Around the figure; between columns and between rows of panels; above a panel."""
+"""Margin of the figure; gaps between columns and between rows; height of a panel's title."""
 
 
 class Panel(NamedTuple):
-    """An array below its title; `marks` and `frame` as in `grid`."""
+    """An array with its title; `marks` and `frame` are those of `grid`."""
 
     title: str
     array: np.ndarray
@@ -48,7 +46,7 @@ class Panel(NamedTuple):
 
 
 class Cells:
-    """Draws arrays as grids of equal cells, large enough for the longest number in them."""
+    """A way to draw arrays as grids of equal cells that fit the longest number in them."""
 
     def __init__(self, arrays: Sequence[np.ndarray], *, numbered: bool):
         values = np.concatenate([array[np.isfinite(array)] for array in arrays])
@@ -66,11 +64,11 @@ class Cells:
         return width * self.side, height * self.side
 
     def equals(self, value: float) -> str:
-        """Returns what a title adds where numbers are shown."""
+        """Returns " = " and the value for a title, or an empty string without numbers."""
         return f" = {short(value)}" if self.numbered else ""
 
     def draw(self, figure: Figure, left: float, top: float, panel: Panel) -> None:
-        """Draws an array: a dot for a zero that was put in, nothing for NaN."""
+        """Draws an array, with a dot for an inserted zero and nothing for NaN."""
         array = panel.array
         width, height = self.size(array)
         write(figure, left, top + 0.07, panel.title, size=9)
@@ -85,7 +83,7 @@ class Cells:
 
 
 class Sheet:
-    """Panels of one size, one for each place of an array; as many as there is room for."""
+    """Panels of one size, one for each position of an array, as many as fit."""
 
     def __init__(self, panels: Mapping[tuple[int, ...], Panel], cells: Cells):
         self.panels, self.cells = panels, cells
@@ -97,10 +95,10 @@ class Sheet:
         self.width, self.height = self.columns * self.across - GAP, self.rows * self.down - LEAD
 
     def left_out(self, what: str) -> str:
-        """Returns a sentence where not all panels are drawn."""
+        """Returns a sentence if not all panels are drawn, else an empty string."""
         if (self.rows, self.columns) == self.shape:
             return ""
-        return f" The first {self.rows} x {self.columns} of {by(self.shape)} {what}."
+        return f" Only the first {self.rows} x {self.columns} of {by(self.shape)} {what}."
 
     def draw(self, figure: Figure, left: float, top: float) -> None:
         """Draws the panels in rows and columns."""
@@ -115,11 +113,11 @@ def _word(value: float, mark: int) -> str:
     return "\N{MIDDLE DOT}" if value == 0 and mark in (EMPTY, READ_EMPTY) else short(value)
 
 
-def draw(result: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws the result of `explain conv`.
+def arrays_figure(result: Mapping[str, Any]) -> Figure:
+    """Returns the figure of what `explain conv` found.
 
     Raises:
-      InputError: its arrays are too large to be drawn, or the file cannot be written.
+      InputError: its arrays are too large to be drawn.
     """
     numbers = result["numbers"]
     image = np.array(numbers["input"]) if numbers else np.ones(result["input"], int)
@@ -130,18 +128,18 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
     largest = max(*real[-1].shape, *result["output"], *result["kernel"])
     if largest > DRAWN:
         raise InputError(
-            f"--out draws arrays of up to {DRAWN} x {DRAWN} cells, this one has a side of "
-            f"{largest}; give a smaller --size."
+            f"A figure has arrays of up to {DRAWN} x {DRAWN} cells, and one has a side "
+            f"of {largest}; choose a smaller size, or leave out --out."
         )
     arrays = [array.astype(image.dtype) for array in procedure_arrays(result, image)]
     kernel = np.array(numbers["kernel"]) if numbers else np.ones(result["kernel"], int)
     output = np.array(numbers["output"]) if numbers else np.ones(result["output"], int)
     picture = _scatter if result["transposed"] else _gather
-    save(picture(result, arrays, real, kernel, output), path)
+    return picture(result, arrays, real, kernel, output)
 
 
 def _gather(result, arrays, real, kernel, output) -> Figure:
-    """Returns kernel and output at the left; at the right the input, once for each output."""
+    """Returns kernel and output, and beside them the input once for each output."""
     cells = Cells([arrays[-1], kernel, output], numbered=result["numbers"] is not None)
     panels = {
         place: Panel(
@@ -157,12 +155,12 @@ def _gather(result, arrays, real, kernel, output) -> Figure:
         cells.size, (kernel, output)
     )
     left = EDGE + max(kernel_width, output_width, 0.6) + 0.55
-    pale = ", of the padding pale" if result["padding"] else ""
+    pale = " Pale orange: padding." if result["padding"] else ""
     figure, top = _headed(
         result,
         left + sheet.width + EDGE,
         max(sheet.height, kernel_height + output_height + 2 * TITLE + GAP),
-        f"Orange: what the output reads{pale}.{sheet.left_out('outputs')}",
+        f"Orange: inputs that the output reads.{pale}{sheet.left_out('outputs')}",
     )
     cells.draw(figure, EDGE, top - TITLE, Panel("kernel", kernel))
     below = top - TITLE - kernel_height - GAP
@@ -172,7 +170,7 @@ def _gather(result, arrays, real, kernel, output) -> Figure:
 
 
 def _scatter(result, arrays, real, kernel, output) -> Figure:
-    """Above, the four steps of the gather; below, the output once for each input."""
+    """Returns the four steps of the gather, and below them the output once for each input."""
     image, between, padded = arrays
     spreads = {
         place: _spread(result, image, kernel, place) for place in np.ndindex(image.shape)
@@ -199,11 +197,11 @@ def _scatter(result, arrays, real, kernel, output) -> Figure:
         result,
         max(sum(widths) + 4 * GAP, sheet.width) + 2 * EDGE,
         steps + sheet.height,
-        f"As a gather: a convolution of stride 1. Orange: what output {_at(middle)} reads.",
+        f"As a gather: a convolution of stride 1. Orange: read by output {_at(middle)}.",
     )
     for index, panel in enumerate(chain):
         cells.draw(figure, EDGE + sum(widths[:index]) + index * GAP, top - TITLE, panel)
-    note = "As a scatter: each input adds itself times the kernel; the output is the sum."
+    note = "As a scatter: each input times the kernel is added to the output."
     cut = " Grey: cut off." if result["padding"] else ""
     write(figure, EDGE, top - steps + 0.08, note + cut + sheet.left_out("inputs"))
     sheet.draw(figure, EDGE, top - steps)
@@ -215,9 +213,9 @@ def _at(place: tuple[int, ...]) -> str:
 
 
 def _headed(
-    result: dict[str, Any], width: float, height: float, note: str
+    result: Mapping[str, Any], width: float, height: float, note: str
 ) -> tuple[Figure, float]:
-    """Returns a figure for content of this height below a title, and the content's top."""
+    """Returns a figure with a title and room of this height below, and the top of that room."""
     shape, kernel = by(result["input"]), by(result["kernel"])
     name = "Transposed convolution" if result["transposed"] else "Convolution"
     options = ("stride", "padding", "dilation", "output_padding")
@@ -233,8 +231,8 @@ def _headed(
     return figure, full - EDGE - 0.7
 
 
-def _taken(result: dict[str, Any], real: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-    """Returns the marks of an array over which the kernel lies for one output."""
+def _taken(result: Mapping[str, Any], real: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """Returns the marks of an array where the kernel reads it for one output."""
     marks, window = real.copy(), np.zeros(real.shape, bool)
     stride = 1 if result["transposed"] else result["stride"]
     (y, x), (high, wide) = (stride * side for side in place), result["extent"]
@@ -246,9 +244,9 @@ def _taken(result: dict[str, Any], real: np.ndarray, place: tuple[int, int]) -> 
 
 
 def _spread(
-    result: dict[str, Any], image: np.ndarray, kernel: np.ndarray, place: tuple[int, int]
+    result: Mapping[str, Any], image: np.ndarray, kernel: np.ndarray, place: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what one input adds to the uncut output, NaN where nothing, and its marks."""
+    """Returns what one input adds to the uncropped output (NaN: nothing), and its marks."""
     padding, stride, step = result["padding"], result["stride"], result["dilation"]
     values = np.full([side + 2 * padding for side in result["output"]], np.nan)
     marks = np.full(values.shape, EMPTY)

@@ -1,19 +1,20 @@
-"""A convolution's geometry along its axes, and the arrays that its kernel slides over."""
+"""Sizes of a convolution along each axis, and the arrays that its kernel slides over."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 ROWS, COLUMNS = 16, 36
-"""A matrix of more rows or columns is not printed."""
+"""Largest matrix that is printed."""
 SIDE = 16
-"""A larger array is not worked with."""
+"""Largest side of an array in the example."""
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of the kernel's entries in the matrix, row by row."""
 
 
 class Axis(NamedTuple):
-    """A convolution along one axis; of a transposed one, the convolution that it transposes."""
+    """A convolution along one axis; for a transposed one, the convolution it transposes."""
 
     inputs: int
     kernel: int
@@ -34,7 +35,7 @@ class Axis(NamedTuple):
 
     @property
     def connections(self) -> int:
-        """Pairs of an output and an input that it reads, padding left out."""
+        """Number of pairs of an output and an input that it reads, without padding."""
         count = 0
         for tap in range(self.kernel):
             shift = tap * self.dilation - self.padding
@@ -44,10 +45,10 @@ class Axis(NamedTuple):
         return count
 
 
-def procedure_arrays(result: dict[str, Any], image: np.ndarray) -> list[np.ndarray]:
-    """Returns the arrays of the procedure, from the input to what the kernel slides over.
+def procedure_arrays(result: Mapping[str, Any], image: np.ndarray) -> list[np.ndarray]:
+    """Returns the arrays of each step, from the input to the array the kernel slides over.
 
-    With ones for an image, the zeros in them are those that the procedure puts in.
+    If the image is all ones, their zeros are those that the steps insert.
     """
     padding, stride = result["padding"], result["stride"]
     if not result["transposed"]:

@@ -1,16 +1,16 @@
-"""What `explain conv` prints: the formula with its numbers, the matrix, the arrays."""
+"""The text of `explain conv`: the formula with its numbers, the matrix, the arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segjax.explain.conv_geometry import COLUMNS, LETTERS, ROWS, SIDE, procedure_arrays
 
 WIDTH = 96
-"""Letters in a line, at most."""
+"""Largest number of characters in a line."""
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the result of `explain conv` as sizes, matrix and numbers."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns what `explain conv` found as sizes, matrix and numbers."""
     options = [f"{name} {result[name]}" for name in ("stride", "padding", "dilation")]
     if result["transposed"]:
         options.append(f"output padding {result['output_padding']}")
@@ -21,7 +21,7 @@ def text(result: dict[str, Any]) -> str:
         [title, ", ".join(options)],
         ["Sizes", *_sizes(result)],
         ["Matrix", *_matrix(result)],
-        ["Numbers", *(numbers(result) if result["numbers"] else [_too_large()])],
+        ["Example", *(numbers(result) if result["numbers"] else [_too_large()])],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections)
 
@@ -35,8 +35,8 @@ def by(shape: Sequence[int]) -> str:
     return " x ".join(str(side) for side in shape)
 
 
-def _sizes(result: dict[str, Any]) -> list[str]:
-    """Returns the formulas; for each axis where the two differ."""
+def _sizes(result: Mapping[str, Any]) -> list[str]:
+    """Returns the formulas, for each axis if the two differ."""
     names = ("input", "kernel", "extent", "output", "unread")
     axes = [tuple(result[name][axis] for name in names) for axis in (0, 1)]
     if axes[0] == axes[1]:
@@ -48,7 +48,7 @@ def _sizes(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _axis_sizes(result: dict[str, Any], axis: tuple[int, ...]) -> list[str]:
+def _axis_sizes(result: Mapping[str, Any], axis: tuple[int, ...]) -> list[str]:
     n, k, extent, output, unread = axis
     s, p, d, o = (result[name] for name in ("stride", "padding", "dilation", "output_padding"))
     lines = [f"  kernel's extent  e = d (k - 1) + 1 = {d} * ({k} - 1) + 1 = {extent}"]
@@ -62,39 +62,43 @@ def _axis_sizes(result: dict[str, Any], axis: tuple[int, ...]) -> list[str]:
         lines.append(f"  output           floor((n + 2p - e) / s) + 1 = {numbers} = {output}")
     if unread:
         lines.append(
-            f"  The division leaves {unread}: no output reads the last {unread} of the "
+            f"  The division has remainder {unread}: no output reads the last {unread} of the "
             f"{n + 2 * p} padded pixels."
         )
-        lines.append(f"  The transpose returns to {n} with output padding {unread}.")
+        lines.append(f"  The transpose gives {n} again with output padding {unread}.")
     return lines
 
 
-def _matrix(result: dict[str, Any]) -> list[str]:
+def _matrix(result: Mapping[str, Any]) -> list[str]:
     matrix = result["matrix"]
     rows, columns, entries = (matrix[n] for n in ("rows", "columns", "kernel_entries"))
     small, large = ("input", "output") if result["transposed"] else ("output", "input")
     lines = [
         f"  C has {rows} rows ({by(result[small])} {small}s) and {columns} columns "
         f"({by(result[large])} {large}s);",
-        f"  {entries} of its {rows * columns} entries come from the kernel "
-        f"({100 * entries / (rows * columns):.3g} %), the others are 0.",
+        f"  {entries} of its {rows * columns} entries "
+        f"({100 * entries / (rows * columns):.3g} %) come from the kernel, the others are 0.",
     ]
     if result["transposed"]:
         lines[:0] = [
-            "  A convolution is a matrix, y = C x. The transposed one is C^T: it goes back to",
-            "  the shape of x, not to its values.",
+            "  A convolution is a product with a matrix, y = C x. Its transpose is the product",
+            "  with C^T: it gives the shape of x, not its values.",
         ]
     else:
         lines[:0] = [
-            "  With input and output as columns of numbers, row by row, output = C input."
+            "  With the rows of input and output written one after another, output = C input."
         ]
     if matrix["taps"] is None:
-        return [*lines, f"  (Printed up to {ROWS} rows, {COLUMNS} columns and a 7 x 7 kernel.)"]
+        return [
+            *lines,
+            f"  (Not printed: it has more than {ROWS} rows or {COLUMNS} columns, or the kernel",
+            "  is larger than 7 x 7.)",
+        ]
     return [*lines, "", *_letters(result["kernel"]), "", *_rows_of_letters(result)]
 
 
 def _letters(kernel: Sequence[int]) -> list[str]:
-    """Returns the kernel with its entries' names in place of its numbers."""
+    """Returns the kernel with a letter for each entry."""
     height, width = kernel
     rows = [LETTERS[row * width : (row + 1) * width] for row in range(height)]
     return [
@@ -103,8 +107,8 @@ def _letters(kernel: Sequence[int]) -> list[str]:
     ]
 
 
-def _rows_of_letters(result: dict[str, Any]) -> list[str]:
-    """Returns C, or of a transposed convolution C^T: a row for each output."""
+def _rows_of_letters(result: Mapping[str, Any]) -> list[str]:
+    """Returns C, or C^T for a transposed convolution: a row for each output."""
     taps = result["matrix"]["taps"]
     if result["transposed"]:
         taps = [list(column) for column in zip(*taps, strict=True)]
@@ -123,7 +127,7 @@ def _rows_of_letters(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _gather(result: dict[str, Any]) -> list[str]:
+def _gather(result: Mapping[str, Any]) -> list[str]:
     numbers = result["numbers"]
     padded = "input, padded" if result["padding"] else "input"
     real = _real(result)[-1]
@@ -143,37 +147,37 @@ def _gather(result: dict[str, Any]) -> list[str]:
     if len(first) <= WIDTH - 20:
         lines += ["", f"  output 0,0 = {first} = {short(numbers['output'][0][0])}"]
     if result["padding"]:
-        lines += ["", "  A dot is a zero that the padding puts in."]
+        lines += ["", "  A dot is a zero of the padding."]
     return [*lines, "", *_checks(numbers, "C input", "segjax.ops.conv.conv2d")]
 
 
-def _scatter(result: dict[str, Any]) -> list[str]:
+def _scatter(result: Mapping[str, Any]) -> list[str]:
     numbers, padding = result["numbers"], result["padding"]
     _, between, padded = _real(result)
     stride, dilation, extra = (result[n] for n in ("stride", "dilation", "output_padding"))
     borders = [extent - 1 - padding for extent in result["extent"]]
     border = by(borders) if borders[0] != borders[1] else str(borders[0])
-    more = f", and {extra} more at the bottom and at the right" if extra else ""
+    more = f", and {extra} more at the bottom and right" if extra else ""
     if min(borders) < 0:
-        more += "; below 0 that many are cut off"
+        more += " (a negative number: crop)"
     lines = _beside(("input", _cells(numbers["input"])), ("kernel", _cells(numbers["kernel"])))
     lines += [
         "",
-        f"  1. Put s - 1 = {stride - 1} zeros between neighbours (a dot is such a zero).",
+        f"  1. Put s - 1 = {stride - 1} zeros between neighbours (a dot is an inserted zero).",
     ]
     lines += _beside(("", _cells(numbers["with_zeros_between"], between)))
     lines += ["", f"  2. Put d (k - 1) - p = {border} zeros on each side{more}."]
     lines += _beside(("", _cells(numbers["padded"], padded)))
     lines += ["", "  3. Flip the kernel up-down and left-right."]
     lines += _beside(("", _cells(numbers["flipped_kernel"])))
-    lines += ["", f"  4. Convolve with stride 1, dilation {dilation}, no padding: the output."]
+    lines += ["", f"  4. Convolve with stride 1, dilation {dilation}, without padding."]
     lines += _beside(("", _cells(numbers["output"])))
     fewer = f" ({extra} fewer at the end)" if extra else ""
     lines += [
         "",
-        "  Or read C^T by columns: each input adds itself times the kernel to the output,",
-        f"  neighbours s = {stride} apart; then p = {padding} rows and columns are cut a side"
-        f"{fewer}.",
+        "  The columns of C^T say the same: each input times the kernel is added to the",
+        f"  output, s = {stride} pixels apart; then p = {padding} rows and columns are cropped "
+        f"on each side{fewer}.",
     ]
     return [
         *lines,
@@ -182,26 +186,26 @@ def _scatter(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _real(result: dict[str, Any]) -> list[Any]:
+def _real(result: Mapping[str, Any]) -> list[Any]:
     import numpy as np
 
     return [marks > 0 for marks in procedure_arrays(result, np.ones(result["input"]))]
 
 
-def _checks(numbers: dict[str, Any], product: str, operation: str) -> list[str]:
+def _checks(numbers: Mapping[str, Any], product: str, operation: str) -> list[str]:
     said = {True: "yes", False: "NO"}
     return [
-        f"  The same as {product}: {said[numbers['equals_matrix_product']]}.",
-        f"  The same as {operation}: {said[numbers['equals_operation']]}.",
+        f"  Equal to {product}: {said[numbers['equals_matrix_product']]}.",
+        f"  Equal to {operation}: {said[numbers['equals_operation']]}.",
     ]
 
 
 def _too_large() -> str:
-    return f"  (Worked up to {SIDE} x {SIDE} values, what is put around them included.)"
+    return f"  (No example: an array has more than {SIDE} x {SIDE} values, zeros included.)"
 
 
 def _cells(values: Sequence[Sequence[float]], real: Any = None) -> list[str]:
-    """Returns the rows of an array, with dots where it is not real."""
+    """Returns the rows of an array, with dots for inserted zeros."""
     words = [
         [short(v) if real is None or real[y][x] else "." for x, v in enumerate(row)]
         for y, row in enumerate(values)
@@ -211,7 +215,7 @@ def _cells(values: Sequence[Sequence[float]], real: Any = None) -> list[str]:
 
 
 def short(value: float) -> str:
-    """Returns a number in five digits at most.
+    """Returns a number with at most five digits.
 
     >>> short(0.0625), short(12)
     ('0.0625', '12')
@@ -220,7 +224,7 @@ def short(value: float) -> str:
 
 
 def _beside(*blocks: tuple[str, list[str]]) -> list[str]:
-    """Returns titled arrays side by side, or one above another where that is too wide."""
+    """Returns arrays with titles side by side, or one above another if that is too wide."""
     widths = [max(len(title), len(rows[0])) for title, rows in blocks]
     if max(widths) > WIDTH - 4:
         return ["    (too wide to print; --json has it)"]

@@ -1,4 +1,4 @@
-"""FLOPs and memory of a training step and of inference, as XLA counts them: nothing is run."""
+"""FLOPs and memory of a training step and of inference, as XLA counts them without a run."""
 
 import time
 from typing import Any
@@ -15,15 +15,15 @@ from segjax.train.step import init_state, make_train_step
 
 Size = tuple[int, int]
 Cost = dict[str, float]
-"""`flops`, `argument_bytes`, `output_bytes`, `temporary_bytes`, `peak_bytes` of one device, and
-`seconds` that the compilation took. The peak is all three together, what shares a place counted
-once: XLA's own figure leaves the temporaries out on a CPU."""
+"""`flops`, `argument_bytes`, `output_bytes`, `temporary_bytes` and `peak_bytes` of one device,
+and `seconds` of the compilation. The peak is the sum of the three, with shared memory counted
+once: on a CPU, XLA's own number leaves out the temporaries."""
 
 
 def training_step(
     experiment: Experiment, *, size: Size, channels: int, batch_size: int
 ) -> Cost:
-    """Returns the cost of one training step of a whole batch, of its share on one device.
+    """Returns the cost on one device of a training step with its share of the batch.
 
     Raises:
       ValueError: the network or the loss does not take such a batch.
@@ -52,7 +52,7 @@ def training_step(
 
 
 def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
-    """Returns the cost of one image's probabilities, at the output stride of the evaluation.
+    """Returns the cost of the probabilities of one image at the evaluation's output stride.
 
     Raises:
       ValueError: the network does not take such an image.

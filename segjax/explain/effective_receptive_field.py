@@ -1,7 +1,7 @@
-"""The effective receptive field (Luo et al., 2016, arXiv:1701.04128), beside the theoretical.
+"""The effective receptive field (Luo et al., 2016, arXiv:1701.04128) and the theoretical one.
 
-A pixel counts by |∂ mean activation of the centre position / ∂ pixel|, summed over channels and
-averaged over networks with random weights. Unlike the rest, this runs the network.
+The weight of a pixel is |∂ mean activation of the centre position / ∂ pixel|, summed over
+channels and averaged over networks with random weights. This part runs the network.
 """
 
 import math
@@ -25,10 +25,10 @@ from segjax.ops.dispatch import plain
 from segjax.ops.receptive_field import window_of
 
 CELLS = 64
-"""Cells at most along one side of a map: it goes into the JSON."""
+"""Largest side of a map in the JSON."""
 
 QUICK = {"xla_backend_optimization_level": 0}
-"""For what runs a few times only, compilation is what takes time."""
+"""Options for programs that run a few times only: most of their time is compilation."""
 
 ANSWER = "answer"
 
@@ -36,22 +36,21 @@ ANSWER = "answer"
 def effective_fields(
     model: nn.Module, image: Float[Array, "1 h w c"], traced: Trace, *, networks: int
 ) -> list[dict[str, Any]]:
-    """Returns the fields of the backbone's last features, where there is a backbone, and of the
-    answer.
+    """Returns the centre's receptive field in the backbone's last features and in the output.
 
     Args:
       model: the network.
       image: one image, normalised.
-      traced: what `trace` says of the network at the image's size.
-      networks: how many draws of random weights to average over.
+      traced: `trace` of the network at the image's size.
+      networks: number of networks with random weights to average over.
 
     Returns:
-      For each: `of`; `size` of the image; `box`, the theoretical field as (top, left, height,
-      width), which may lie partly outside the image, or None; `image`, whether it sees the
-      whole image as well;
-      `half` and `most`, sides of the centred squares that hold 50 % and 95 % of the gradient;
-      `region`, the (top, left, height, width) of the image that `map` covers, its largest value
-      1.
+      For each field: `of`, its name; `size` of the image; `box`, the theoretical field of the
+      centre as (top, left, height, width), which may reach beyond the image, or None;
+      `largest`, the (height, width) of the largest theoretical field of any position, or None;
+      `image`, whether it sees the pooled image too; `half` and `most`, sides of the centred
+      squares with 50 % and 95 % of the gradient; `map`, the gradient divided by its largest
+      value, and `region`, the (top, left, height, width) of the image that it covers.
     """
     gradient = jax.jit(lambda v, x: _gradients(model, v, x), compiler_options=QUICK)
     start = _start(model, image.shape[-1])
@@ -60,7 +59,7 @@ def effective_fields(
         with plain():
             maps = jax.device_get(gradient(start(jax.random.key(seed)), image))
         for name, values in maps.items():
-            # Networks count alike, however strongly their signals grow.
+            # All networks have the same weight, whatever the scale of their signals.
             share = values.astype(np.float64) / max(values.sum(dtype=np.float64), 1e-300)
             total[name] = total.get(name, 0) + share / networks
     names = sorted(total, key=lambda name: name == ANSWER)
@@ -68,14 +67,14 @@ def effective_fields(
 
 
 def _start(model: nn.Module, channels: int) -> Callable[[Array], Variables]:
-    """Returns key → random weights."""
+    """Returns a function from a random key to random weights."""
     size = canvas(model, 64, 64)
     start = lambda key: model.init(key, jnp.zeros((1, *size, channels)), train=False)
     return jax.jit(start, compiler_options=QUICK)
 
 
 def _gradients(model: nn.Module, variables: Variables, image: Array) -> dict[str, Array]:
-    """By name of a map: the gradient of its centre, summed over channels, h w."""
+    """Returns {name of a map: gradient of its centre, summed over channels, h w}."""
 
     def centres(image):
         """Returns the mean over channels of the central value of each map."""
@@ -100,7 +99,7 @@ def _gradients(model: nn.Module, variables: Variables, image: Array) -> dict[str
 
 
 def _theory(traced: Trace, name: str) -> tuple[Seen, tuple[int, ...]]:
-    """Returns what a map's positions see, and its size."""
+    """Returns what the positions of a map see, and its size."""
     if name == ANSWER:
         return traced.answer, traced.shape
     rows = [row for row in traced.rows if row.path.startswith("backbone")]
@@ -128,6 +127,7 @@ def _facts(gradient: np.ndarray, seen: Seen, shape: tuple[int, ...]) -> dict[str
     return {
         "size": list(gradient.shape),
         "box": [y, x, y_last - y + 1, x_last - x + 1] if known else None,
+        "largest": [s.field.size for s in seen if s.field] if known else None,
         "image": any(s.image for s in seen),
         "half": half,
         "most": most,
@@ -137,9 +137,7 @@ def _facts(gradient: np.ndarray, seen: Seen, shape: tuple[int, ...]) -> dict[str
 
 
 def _sides(gradient: np.ndarray, centre: list[float]) -> tuple[int, int]:
-    """Returns sides of the squares around `centre` that hold half, and 95 %, of the
-    gradient.
-    """
+    """Returns the sides of the squares around `centre` with 50 % and 95 % of the gradient."""
     rows, columns = (
         np.abs(np.arange(n) - c) for n, c in zip(gradient.shape, centre, strict=True)
     )
@@ -152,7 +150,7 @@ def _sides(gradient: np.ndarray, centre: list[float]) -> tuple[int, int]:
 
 
 def _cells(values: np.ndarray) -> list[list[float]]:
-    """Returns sums over blocks, at most CELLS a side, divided by the largest."""
+    """Returns sums over blocks divided by the largest sum; at most CELLS along each side."""
     block = math.ceil(max(values.shape) / CELLS)
     rows, columns = (np.arange(0, n, block) for n in values.shape)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
@@ -162,7 +160,7 @@ def _cells(values: np.ndarray) -> list[list[float]]:
 def picture(
     path: pathlib.Path | None, size: tuple[int, int], *, channels: int
 ) -> UInt8[np.ndarray, "h w c"]:
-    """Returns an image file scaled and cropped to (height, width); without one, drawn shapes.
+    """Returns an image file scaled and cropped to (height, width), or drawn shapes.
 
     Raises:
       InputError: the file cannot be read.

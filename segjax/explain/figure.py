@@ -1,10 +1,12 @@
-"""The look of all figures that explain something: a white card that any page may carry.
+"""The look of all figures of `explain`: a white card that fits a light and a dark page.
 
-Colours are of Okabe and Ito's palette, which the colour-blind tell apart; nothing is said by
-colour alone. Lengths are inches, fonts points; a figure has 150 pixels an inch.
+The colours are those of Okabe and Ito, which colour-blind people can tell apart, and colour is
+never the only difference. Lengths are in inches and fonts in points; a figure has 150 pixels
+per inch.
 """
 
 import errno
+import io
 import pathlib
 from collections.abc import Sequence
 
@@ -21,17 +23,25 @@ INK, MUTED, LINE, FRAME = "#1e2126", "#5b6068", "#a9aeb6", "#c9cdd3"
 ORANGE, GREEN, BLUE, VERMILION = "#e69f00", "#009e73", "#0072b2", "#d55e00"
 
 PLAIN, EMPTY, READ, READ_EMPTY = 0, 1, 2, 3
-"""How `grid` marks a cell: a value, a zero that was put in, and either of them where it takes
-part."""
+"""Marks of a cell in `grid`: a value, an inserted zero, and each of them where it is read."""
 
 _CELLS = ListedColormap(["#ffffff", "#dfe2e6", ORANGE, "#f3dca8"])
 _DPI = 150
 _MARGIN = 0.12
 
 
+class Card(Figure):
+    """A figure that needs no pyplot: a notebook shows it as the result of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.savefig(data, format="png", dpi=_DPI)
+        return data.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """Returns a figure of this size in inches that holds an empty card, ready for axes."""
-    figure = Figure(figsize=(width, height), facecolor=FRAME)
+    """Returns an empty card of this size in inches."""
+    figure = Card(figsize=(width, height), facecolor=FRAME)
     card = FancyBboxPatch(
         (_MARGIN, _MARGIN),
         width - 2 * _MARGIN,
@@ -72,11 +82,11 @@ def grid(
     """Draws a table of square cells, coloured by their marks.
 
     Args:
-      axes: where; as high and wide as the cells ask for.
-      values: what stands in each cell, or None for empty cells.
+      axes: with the proportions of the table.
+      values: text of each cell, or None for empty cells.
       marks: PLAIN, EMPTY, READ or READ_EMPTY for each cell, h w.
-      frame: (row, column, height, width) of cells to put a heavy line around.
-      size: of the letters.
+      frame: (row, column, height, width) of cells that get a heavy outline.
+      size: of the font, in points.
     """
     height, width = marks.shape
     axes.pcolormesh(
@@ -108,10 +118,10 @@ def grid(
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes the figure as a PNG that is whole or not there; makes its folder.
+    """Writes the figure as a PNG, in a folder that is made if there is none.
 
     Raises:
-      InputError: the folder cannot be made or written.
+      InputError: the folder cannot be made or written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What an array sees of one image axis after one of JAX's primitives."""
+"""What an array sees of one image axis after each of JAX's primitives."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ class Reach(NamedTuple):
     """What the elements of an array see of one axis of the image.
 
     Attributes:
-      axis: the array's axis whose positions see different windows; None where all see the same.
+      axis: the array's axis whose positions see different windows; None if all see the same.
       field: these windows; None without such an axis.
-      image: whether some of what they see is the whole axis.
-      unknown: whether an operation was met that mixes positions in a way not followed here.
+      image: whether the elements also see the whole axis, by pooling for example.
+      unknown: whether an operation mixed positions in a way that is not implemented here.
     """
 
     axis: int | None
@@ -37,9 +37,7 @@ Rule = Callable[[Any, Reach, int, Known], Reach]
 
 
 def reach_of(equation: Any, operands: Sequence[Reach | None], known: Known) -> Reach:
-    """Returns what the result of an equation sees; None stands for operands that see no
-    image.
-    """
+    """Returns what the result of an equation sees; operands that see no image are None."""
     rule = RULES.get(equation.primitive.name, lambda *_: UNKNOWN)
     results = [
         seen if seen.axis is None else rule(equation, seen, index, known)
@@ -63,9 +61,7 @@ def _together(a: Reach, b: Reach, shape: Sequence[int]) -> Reach:
 
 
 def _moved(seen: Reach, axis: int | None) -> Reach:
-    """Returns the same windows along another axis of the array; without one, the whole
-    image.
-    """
+    """Returns the same windows along another axis of the array; the whole image for None."""
     return IMAGE if axis is None else seen._replace(axis=axis)
 
 
@@ -78,7 +74,7 @@ def _through(seen: Reach, axis: int, *layers: Layer) -> Reach:
 
 
 def _spread(factor: int) -> tuple[Layer, ...]:
-    """Returns zeros between neighbours: a transposed layer of one tap."""
+    """Returns the layer that puts zeros between neighbours: transposed, with one tap."""
     return (Layer(stride=factor, transposed=True),) if factor > 1 else ()
 
 
@@ -146,7 +142,7 @@ def _broadcast(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
 
 
 def _reshape(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Follows an axis that stays whole: equal size, and as many elements before it."""
+    """Follows an axis that is kept: equal size, and as many elements before it."""
     before, result = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     axis = seen.axis
     assert axis is not None
@@ -165,7 +161,7 @@ def _transpose(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
 
 
 def _without(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Returns axes are summed up or dropped; what is summed along ours sees the whole image."""
+    """Follows a reduction or squeeze; a reduction along this axis sees the whole image."""
     gone = equation.params["axes" if "axes" in equation.params else "dimensions"]
     assert seen.axis is not None
     return (
@@ -176,14 +172,14 @@ def _without(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
 
 
 def _along(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Concatenates, splits, sorts or accumulates along another axis than ours."""
+    """Follows concatenation, splitting, sorting and accumulation along other axes."""
     p = equation.params
     axis = next(p[name] for name in ("dimension", "axis") if name in p)
     return UNKNOWN if axis == seen.axis else seen
 
 
 def _gather(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Follows `jnp.take` of known rows: a crop, or an image continued by mirrors."""
+    """Follows `jnp.take` of known rows: a crop, or reflected borders."""
     p, rows, shape = equation.params, known[1], equation.invars[0].aval.shape
     numbers = p["dimension_numbers"]
     axis = numbers.start_index_map[0]
@@ -204,7 +200,7 @@ def _gather(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
 
 
 def _product(equation: Any, seen: Reach, index: int, known: Known) -> Reach:
-    """Follows an axis through a matrix product; a known matrix along it interpolates."""
+    """Follows a matrix product; a known matrix along the axis is an interpolation."""
     contracted, batch = equation.params["dimension_numbers"]
     shapes = [operand.aval.shape for operand in equation.invars]
     free = [
@@ -254,4 +250,4 @@ RULES: Mapping[str, Rule] = {
     "gather": _gather,
     "dot_general": _product,
 }
-"""What is followed, by the primitive's name; after anything else the reach is unknown."""
+"""Rules by the name of the primitive; after any other primitive the reach is unknown."""

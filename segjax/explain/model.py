@@ -1,6 +1,7 @@
-"""`explain model`: what a network is made of and what it costs, before anything runs."""
+"""`explain model`: a network's layers, costs and receptive field, without running it."""
 
 import argparse
+import os
 import pathlib
 import re
 import sys
@@ -9,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 
 from segjax import experiment as experiments
 from segjax.data.synthetic import Synthetic
@@ -16,7 +18,8 @@ from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.explain.cost import inference, training_step
 from segjax.explain.effective_receptive_field import effective_fields, picture
-from segjax.explain.effective_receptive_field_figure import draw_fields
+from segjax.explain.effective_receptive_field_figure import fields_figure
+from segjax.explain.explained import Explained
 from segjax.explain.model_text import words
 from segjax.explain.trace import LayerRow, Seen, Trace, trace
 from segjax.ops.conv import pair
@@ -25,7 +28,7 @@ from segjax.parallel.sharing import check_batch_size
 from segjax.transforms.geometric import RandomCrop, Resize
 
 NETWORKS = 3
-"""Random networks over which the effective field is averaged."""
+"""Number of random networks over which the effective field is averaged."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,29 +36,34 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "model",
         help="a network's layers, parameters, multiply-adds, memory and receptive field",
-        description="Show the layers of an experiment's network, and what XLA says a training "
-        "step costs; nothing is run, no weights are made. Only --out runs the network, on one "
-        "image, to draw the effective receptive field.",
+        description="Show the layers of an experiment's network: parameters, multiply-adds and "
+        "receptive field. XLA's FLOPs and memory need a compilation, which may take minutes; "
+        "--no-compile skips it. The network is not run, except for --out, which runs it on one "
+        "image to draw the effective receptive field.",
         epilog="Example: python -m segjax.explain model experiments/quickstart.py --size 64",
     )
     parser.add_argument("experiment", type=pathlib.Path, metavar="EXPERIMENT.py")
-    parser.add_argument("--size", metavar="N|HxW", help="of the image (default: the crop's)")
-    parser.add_argument("--batch", type=int, metavar="N", help="default: the experiment's")
+    parser.add_argument("--size", metavar="N|HxW", help="image size (default: the crop)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="batch size (default: the experiment's)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change a field"
     )
-    parser.add_argument("--image", type=pathlib.Path, metavar="FILE", help="to draw over")
+    parser.add_argument("--image", type=pathlib.Path, metavar="FILE", help="image for --out")
     parser.add_argument(
-        "--no-compile", action="store_true", help="skip XLA's FLOPs and memory: faster"
+        "--no-compile",
+        action="store_true",
+        help="leave out XLA's FLOPs and memory: seconds instead of minutes",
     )
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the layers, the totals, XLA's costs and, for a figure, the effective fields.
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for.
 
     Raises:
-      InputError: an argument or the experiment does not fit.
+      InputError: an argument or the experiment is wrong.
       ValueError: the network does not take an image of this size.
     """
     cluster.tune_cpu()
@@ -63,36 +71,77 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for setting in arguments.set:
         experiment = experiments.override(experiment, setting)
     experiment = experiments.checked(experiment, "--set")
-    size = _size(arguments.size, experiment)
-    batch = experiment.batch_size if arguments.batch is None else arguments.batch
-    if batch < 1:
-        raise InputError(f"--batch {batch} must be at least 1.")
     if arguments.image is not None and arguments.out is None:
-        raise InputError(f"--image {arguments.image} is only for a figure: add --out FILE.png.")
+        raise InputError(f"--image {arguments.image} is for a figure only: add --out FILE.png.")
+    return explain_model(
+        experiment,
+        size=_size(arguments.size, experiment),
+        batch=arguments.batch,
+        compiled=not arguments.no_compile,
+        fields=arguments.out is not None,
+        image=arguments.image,
+    )
+
+
+def explain_model(
+    experiment: Experiment,
+    *,
+    size: int | tuple[int, int] | None = None,
+    batch: int | None = None,
+    compiled: bool = False,
+    fields: bool = False,
+    image: str | os.PathLike | None = None,
+) -> Explained:
+    """Returns the layers of an experiment's network with parameters, costs and fields.
+
+    Args:
+      experiment: whose `model` is explained.
+      size: of the image, a side or (height, width); by default that of the crop.
+      batch: images of a training step; by default the experiment's.
+      compiled: whether to compile a training step and inference for XLA's FLOPs and memory.
+      fields: whether to run the network for the effective receptive field, which the figure
+        needs.
+      image: file to run it on; by default shapes are drawn.
+
+    Raises:
+      InputError: the batch or the image is wrong.
+      ValueError: the network does not take an image of this size.
+    """
+    batch = experiment.batch_size if batch is None else batch
+    if batch < 1:
+        raise InputError(f"The batch must have at least 1 image, got {batch}.")
+    height, width = _size(None, experiment) if size is None else pair(size)
     channels = experiment.train_data.channels
-    photo = arguments.out and picture(arguments.image, size, channels=channels)
-    _note(f"tracing {type(experiment.model).__name__} at {size[0]}x{size[1]}")
-    traced = trace(experiment.model, size, channels=channels)
-    result = facts(experiment, traced, size, channels)
-    if not arguments.no_compile:
-        result["compiled"] = _compiled(experiment, size, channels, batch)
+    path = None if image is None else pathlib.Path(image)
+    photo = picture(path, (height, width), channels=channels) if fields else None
+    _note(f"tracing {type(experiment.model).__name__} at {height}x{width}")
+    traced = trace(experiment.model, (height, width), channels=channels)
+    result = facts(experiment, traced, (height, width), channels)
+    if compiled:
+        result["compiled"] = _compiled(experiment, (height, width), channels, batch)
     if photo is not None:
         _note(f"running {NETWORKS} random networks on one image, forward and gradient")
-        image = experiment.normalize(jnp.asarray(photo)[None])
-        fields = effective_fields(experiment.model, image, traced, networks=NETWORKS)
-        source = arguments.image and str(arguments.image)
-        result["effective"] = {"image": source, "networks": NETWORKS, "fields": fields}
-    return result
+        normalised = experiment.normalize(jnp.asarray(photo)[None])
+        found = effective_fields(experiment.model, normalised, traced, networks=NETWORKS)
+        source = None if path is None else str(path)
+        result["effective"] = {"image": source, "networks": NETWORKS, "fields": found}
+    return Explained(result, text=text, figure=receptive_field_figure)
 
 
 def text(result: Mapping[str, Any]) -> str:
-    """Returns the table, the totals and the costs, below 110 columns."""
+    """Returns the table, the totals and the costs, in lines of fewer than 110 characters."""
     return words(result)
 
 
-def draw(result: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Writes the fields over the image."""
-    draw_fields(result, path)
+def receptive_field_figure(result: Mapping[str, Any]) -> Figure:
+    """Returns the theoretical and the effective receptive field over the image, as a figure.
+
+    Raises:
+      InputError: the result has no effective fields, or its image can no longer be read.
+    """
+    if "effective" not in result:
+        raise InputError("The figure needs the effective field: pass fields=True.")
+    return fields_figure(result)
 
 
 def _note(text: str) -> None:
@@ -100,14 +149,14 @@ def _note(text: str) -> None:
 
 
 def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
-    """Returns (height, width): the one asked for, or what the transforms or the images have."""
+    """Returns (height, width): the one asked for, or that of the transforms or the images."""
     if text is None:
         crops = [t.size for t in experiment.transforms if isinstance(t, (RandomCrop, Resize))]
         drawn = [d.size for d in (experiment.train_data,) if isinstance(d, Synthetic)]
         return pair((crops[-1:] or drawn or [513])[0])
     found = re.fullmatch(r"([1-9]\d*)(?:[xX×]([1-9]\d*))?", text)
     if not found:
-        raise InputError(f"--size {text} is no size; write 513, or 360x480 (height x width).")
+        raise InputError(f"--size {text} must be a side, 513, or height x width, 360x480.")
     return int(found[1]), int(found[2] or found[1])
 
 
@@ -116,9 +165,12 @@ def _compiled(
 ) -> dict[str, Any]:
     devices = cluster.describe_devices()
     check_batch_size(batch)
-    _note(f"compiling a training step of {batch} images for {devices} (not run)")
+    _note(
+        f"compiling a training step of {batch} images for {devices}, which may take minutes "
+        "(--no-compile skips it)"
+    )
     step = training_step(experiment, size=size, channels=channels, batch_size=batch)
-    _note("compiling inference of one image (not run)")
+    _note("compiling inference of one image")
     one = inference(experiment, size=size, channels=channels)
     stride = experiment.evaluation.output_stride
     return {
@@ -131,7 +183,7 @@ def _compiled(
 def facts(
     experiment: Experiment, traced: Trace, size: tuple[int, int], channels: int
 ) -> dict[str, Any]:
-    """Returns the layers and the totals of an experiment's network, traced at (height, width).
+    """Returns layers and totals of an experiment's network, traced at (height, width).
 
     Raises:
       InputError: the network has no convolution.
@@ -152,9 +204,7 @@ def facts(
 
 
 def _scores(traced: Trace) -> LayerRow:
-    """Returns the last convolution or product: the logits before they are brought to
-    the image.
-    """
+    """Returns the last convolution or product: the logits before upsampling."""
     upsampling = ("resize", "transposed")
     found = [row for row in traced.rows if not row.operation.startswith(upsampling)]
     if not found:
@@ -174,9 +224,7 @@ def _layer(row: LayerRow) -> dict[str, Any]:
 
 
 def _field(seen: Seen) -> dict[str, Any]:
-    """Returns `field` and `stride` of rows and columns (None if unknown, or only the whole
-    image).
-    """
+    """Returns `field` and `stride` of rows and columns, None where there is no window."""
     known = lambda reach: reach.field if not reach.unknown else None
     fields = [known(reach) for reach in seen]
     return {

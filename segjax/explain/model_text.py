@@ -1,21 +1,21 @@
-"""What `explain model` found, as a table of plain text."""
+"""The text of `explain model`: a table of layers, totals and costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 WIDEST = 34
-"""Letters of a module's path that the table shows."""
+"""Largest number of characters of a module's path in the table."""
 
 LEGEND = (
-    "field: pixels that one position reads, first to last, as if the image had no borders;",
-    "+image: and the whole image, pooled; ?: an operation was not followed. Parameters include",
-    "those of the norm behind. Multiply-adds count taps on padding; those of a transposed",
-    "convolution are of its inputs.",
+    "field: largest receptive field of any position, in pixels, for an image without borders.",
+    "+image: the position also sees the pooled image. ?: unknown, as an operation cannot be",
+    "followed. Parameters include those of the norm after the layer. Multiply-adds include",
+    "those on padding; a transposed convolution's are counted without the inserted zeros.",
 )
 
 
 def words(result: Mapping[str, Any]) -> str:
-    """Returns the table, the totals and the costs, below 110 columns."""
+    """Returns the table, the totals and the costs, in lines of fewer than 110 characters."""
     blocks = [_heading(result), _table(result), _totals(result)]
     if "compiled" in result:
         blocks.append(_costs(result["compiled"]))
@@ -47,9 +47,7 @@ def _table(result: Mapping[str, Any]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
-    """Returns lines of columns; the first `left` columns start together, the others end
-    together.
-    """
+    """Returns lines of columns: the first `left` are aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -64,7 +62,7 @@ def _short(path: str) -> str:
 
 
 def field_words(facts: Mapping[str, Any]) -> str:
-    """Returns a field as the table has it: `27`, `27x13`, `27+image`, `image`, `?`.
+    """Returns a field as in the table: `27`, `27x13`, `27+image`, `image` or `?`.
 
     >>> field_words({"field": [27, 27], "image": True, "unknown": False})
     '27+image'
@@ -87,7 +85,7 @@ def _by(sides: Sequence[int]) -> str:
 
 
 def _amount(number: float) -> str:
-    """Returns a count with three digits or more: `570.9 M`.
+    """Returns a count with a unit: `570.9 M`.
 
     >>> _amount(570_949_632), _amount(1234)
     ('570.9 M', '1.2 k')
@@ -100,14 +98,14 @@ def _amount(number: float) -> str:
 
 def _totals(result: Mapping[str, Any]) -> str:
     unused = sum(result["unused_parameters"].values())
-    training = f", {unused:,} of them used in training only" if unused else ""
+    training = f", of which {unused:,} are used in training only" if unused else ""
     logits, answer = result["logits"], result["answer"]
     return "\n".join(
         [
             f"parameters      {result['parameters']:,}{training}",
             f"multiply-adds   {result['multiply_adds']:,} for one image",
             f"logits          {_by(logits['shape'])}, before upsampling: {_sees(logits)}",
-            f"answer          {_by(answer['shape'])}: {_sees(answer)}",
+            f"output          {_by(answer['shape'])}: {_sees(answer)}",
             "",
             *LEGEND,
         ]
@@ -132,8 +130,8 @@ def _costs(compiled: Mapping[str, Any]) -> str:
         [f"inference, 1 image{at}", *_cost_cells(one)],
     ]
     note = (
-        f"For {compiled['devices']}; memory in GiB. FLOP as XLA counts them in the forms that "
-        "run there:\non a CPU Winograd's and skipped taps need fewer than two a multiply-add."
+        f"For {compiled['devices']}; memory in GiB. XLA counts the FLOP of its own program:\n"
+        "on a CPU, Winograd and skipped taps need fewer than two for each multiply-add."
     )
     return "\n".join([*_aligned([head, *rows], left=1), note])
 
@@ -148,12 +146,27 @@ def _effective(effective: Mapping[str, Any]) -> str:
     head = ["effective field", "theoretical, centre", "95 % within", "50 % within"]
     rows = [
         [
-            field["of"],
+            shown_name(field),
             (_by(field["box"][2:]) if field["box"] else "?") + "+image" * field["image"],
             _by([field["most"]] * 2),
             _by([field["half"]] * 2),
         ]
         for field in effective["fields"]
     ]
-    note = f"Share of the gradient, {effective['networks']} networks with random weights."
-    return "\n".join([*_aligned([head, *rows], left=1), note])
+    notes = [
+        "Sides of the squares with 95 % and 50 % of the gradient; mean of "
+        f"{effective['networks']} random networks."
+    ]
+    if any(
+        field["box"] and field["box"][2:] != field["largest"] for field in effective["fields"]
+    ):
+        notes += [
+            "The centre reads fewer pixels than the table's field: after upsampling, positions",
+            "have different windows, and the table has the largest.",
+        ]
+    return "\n".join([*_aligned([head, *rows], left=1), *notes])
+
+
+def shown_name(field: Mapping[str, Any]) -> str:
+    """Returns the name of a map for people: the JSON calls the output "answer"."""
+    return "output" if field["of"] == "answer" else field["of"]

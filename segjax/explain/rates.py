@@ -1,59 +1,82 @@
-"""`explain rates`: whether stacked dilated layers read every pixel of their field."""
+"""`explain rates`: which pixels of their receptive field stacked dilated convolutions read."""
 
 import argparse
 import math
-import pathlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from segjax.errors import InputError
 from segjax.explain import rates_text
+from segjax.explain.explained import Explained
 from segjax.ops.receptive_field import coverage, design_rates, hdc_gaps, is_dense, is_hdc
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WIDEST = 4001
-"""Pixels of a side of a field, at most."""
+"""Largest side of a field, in pixels."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the sub-command `rates`."""
     parser = subparsers.add_parser(
         "rates",
-        help="which pixels of their field dilated layers see: gridding and the HDC rule",
-        description="Show which pixels of the receptive field reach an output of dilated "
-        "convolutions on top of one another, and the rule of Wang et al. (2018) for them.",
+        help="which pixels of their field dilated convolutions read: gridding, the HDC rule",
+        description="Show which pixels of the receptive field are read by a stack of dilated "
+        "convolutions, and whether the rates meet the HDC rule of Wang et al. (2018).",
         epilog='Example: python -m segjax.explain rates 1 2 5 --versus "2 2 2" --out rates.png',
     )
     parser.add_argument("rates", type=int, nargs="+", metavar="RATE", help="first layer first")
-    parser.add_argument("--kernel", type=int, default=3, help="taps of a kernel (default 3)")
+    parser.add_argument("--kernel", type=int, default=3, help="side of each kernel (default 3)")
     parser.add_argument(
         "--versus",
         action="append",
         metavar='"RATE ..."',
-        help="rates to compare with; may be given again",
+        help="other rates to compare with; repeat the option for more",
     )
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns gaps, verdicts, field and coverage of the rates, and of those to compare with.
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for.
 
     Raises:
-      InputError: `--versus` holds no rates, or a field or its paths are too many.
+      InputError: `--versus` has no rates; or as `explain_rates`.
+      ValueError: as `explain_rates`.
+    """
+    versus = [_parse(words) for words in arguments.versus or ()]
+    return explain_rates(arguments.rates, kernel=arguments.kernel, versus=versus)
+
+
+def explain_rates(
+    rates: Sequence[int], *, kernel: int = 3, versus: Sequence[Sequence[int]] = ()
+) -> Explained:
+    """Returns gaps, verdicts, field and coverage of dilation rates, and of others beside them.
+
+    Args:
+      rates: of the layers, the first layer first.
+      kernel: side of each kernel.
+      versus: rates to compare with; by default equal rates of the same mean, and the best ones.
+
+    Raises:
+      InputError: a field is too large, or there are too many paths to count.
       ValueError: a rate or the kernel is out of range.
     """
-    rates, kernel = tuple(arguments.rates), arguments.kernel
+    rates = tuple(rates)
     result = _facts(rates, kernel)
     best = design_rates(len(rates), max(rates), kernel_size=kernel)
-    if arguments.versus:
-        others = [_parse(words) for words in arguments.versus]
+    if versus:
+        others = [tuple(other) for other in versus]
     else:
         others = [(max(1, round(sum(rates) / len(rates))),) * len(rates), *best]
         others = [other for other in others if _field(other, kernel) <= WIDEST]
     others = [other for other in dict.fromkeys(others) if other != rates]
-    return {
+    facts = {
         **result,
         "suggestions": [] if result["is_dense"] else [list(rates) for rates in best],
         "compared": [_facts(other, kernel) for other in others],
     }
+    return Explained(facts, text=text, figure=rates_figure)
 
 
 def _parse(words: str) -> tuple[int, ...]:
@@ -62,7 +85,7 @@ def _parse(words: str) -> tuple[int, ...]:
     except ValueError:
         rates = ()
     if not rates:
-        raise InputError(f'--versus {words!r} holds no rates; write them as in "2 2 2".')
+        raise InputError(f'--versus {words!r} must be whole numbers, as in "2 2 2".')
     return rates
 
 
@@ -71,13 +94,13 @@ def _field(rates: tuple[int, ...], kernel: int) -> int:
 
 
 def _facts(rates: tuple[int, ...], kernel: int) -> dict[str, Any]:
-    """Returns what is to be said about one list of rates."""
+    """Returns the facts about one list of rates."""
     gaps = hdc_gaps(rates, kernel_size=kernel)
     field = _field(rates, kernel)
     if field > WIDEST:
         raise InputError(
-            f"Rates {rates_text.listed(rates)} have a field of {field} pixels a side; "
-            f"give smaller ones, up to {WIDEST}."
+            f"Rates {rates_text.listed(rates)} have a field of {field} x {field} pixels, more "
+            f"than {WIDEST} x {WIDEST}; give smaller rates."
         )
     if kernel ** len(rates) >= 2**63:
         raise InputError(f"{len(rates)} layers have more than 2**63 paths; give fewer rates.")
@@ -98,17 +121,13 @@ def _facts(rates: tuple[int, ...], kernel: int) -> dict[str, Any]:
     }
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the result as a student reads it."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns the facts as the command prints them."""
     return rates_text.text(result)
 
 
-def draw(result: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws the coverage of the rates' field beside that of the rates compared.
+def rates_figure(result: Mapping[str, Any]) -> "Figure":
+    """Returns the field of the rates beside those of the rates compared, as a figure."""
+    from segjax.explain import rates_figure as drawing
 
-    Raises:
-      InputError: the file cannot be written.
-    """
-    from segjax.explain import rates_figure
-
-    rates_figure.draw([result, *result["compared"]], path)
+    return drawing.fields_figure([result, *result["compared"]])

@@ -1,7 +1,6 @@
-"""What `explain rates --out` draws: on how many paths each pixel of a field is read."""
+"""The figure of `explain rates`: on how many paths each pixel of a field is read."""
 
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,25 +9,21 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from segjax.explain.figure import FRAME, INK, MUTED, axes_at, new_figure, save, write
+from segjax.explain.figure import FRAME, INK, MUTED, axes_at, new_figure, write
 from segjax.explain.rates_text import abbreviated, share
 
 COLUMNS = 3
 """Fields in a row."""
 WIDEST = 401
-"""Pixels of a side that are drawn: about one of the figure's."""
+"""Largest side that is drawn, in pixels of a field: each then has one pixel of the figure."""
 SIDE, EDGE, GAP, HEAD, TITLE, BAR = 2.9, 0.4, 0.4, 0.6, 0.52, 0.95
-"""Inches: a field, around the figure, between fields, the title, a field's, the colour bar."""
+"""Inches: a field, the margin, between fields, the title, a field's title, the colour bar."""
 PATHS = LinearSegmentedColormap.from_list("paths", ["#93c9ec", "#0072b2", "#061f3d"])
-"""Few paths to many: far enough from white all along, in grey too."""
+"""From few paths to many: never close to white, also without colour."""
 
 
-def draw(lists: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
-    """Draws the fields of lists of rates, to one scale where it leaves all of them visible.
-
-    Raises:
-      InputError: the file cannot be written.
-    """
+def fields_figure(lists: Sequence[Mapping[str, Any]]) -> Figure:
+    """Returns the fields of lists of rates, to one scale where all of them stay visible."""
     columns = min(COLUMNS, len(lists))
     rows = -(-len(lists) // columns)
     fields = [facts["field"] for facts in lists]
@@ -46,27 +41,27 @@ def draw(lists: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
         _field(figure, left, top, facts, side, colours)
     top = height - EDGE - HEAD - TITLE
     _bar(figure, EDGE + columns * (SIDE + GAP), top, colours)
-    save(figure, path)
+    return figure
 
 
 def _head(figure: Figure, height: float, cropped: bool, scaled: bool) -> None:
-    title = "Which pixels of its field an output of stacked dilated layers reads"
-    note = "Colour: the number of paths from the pixel to the output. White: never read."
+    title = "Pixels that an output of stacked dilated convolutions reads"
+    note = "Colour: number of paths from the pixel to the output. White: never read."
     if cropped:
-        note += f" Of large fields the middle {WIDEST} x {WIDEST}."
+        note += f" Of large fields, only the middle {WIDEST} x {WIDEST} is drawn."
     if not scaled:
         note += " Scales differ."
     write(figure, EDGE, height - EDGE - 0.12, title, size=12)
     write(figure, EDGE, height - EDGE - 0.4, note, color=MUTED)
 
 
-def _norm(lists: Sequence[dict[str, Any]]) -> LogNorm:
+def _norm(lists: Sequence[Mapping[str, Any]]) -> LogNorm:
     most = max(max(facts["coverage"]) for facts in lists)
     return LogNorm(1, max(10.0, float(most) ** 2))
 
 
 def _field(
-    figure: Figure, left: float, top: float, facts: dict[str, Any], widest: int, colours
+    figure: Figure, left: float, top: float, facts: Mapping[str, Any], widest: int, colours
 ) -> None:
     """Draws one field in the middle of a square that is `widest` pixels wide."""
     paths = np.array(facts["coverage"], float)
@@ -101,7 +96,7 @@ def _field(
 
 
 def _bar(figure: Figure, left: float, top: float, colours: ScalarMappable) -> None:
-    """Draws the scale of colours, and below it the white of what is never read."""
+    """Draws the scale of colours, and below it a white square for pixels never read."""
     bar = figure.colorbar(
         colours, cax=axes_at(figure, left, top - SIDE + 0.45, 0.2, SIDE - 0.45)
     )

@@ -1,16 +1,16 @@
-"""What `explain rates` prints: field, verdicts, gaps and coverage of lists of rates."""
+"""The text of `explain rates`: field, verdicts, gaps and coverage of lists of rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 92
-"""Letters in a line of text."""
+"""Largest number of characters in a line."""
 LINES = 6
-"""Lines that the coverage of one axis may take."""
+"""Largest number of lines for the coverage of one axis."""
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the result as a student reads it."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns the facts as the command prints them."""
     kernel, field = result["kernel_size"], result["field"]
     rates = abbreviated(result["rates"])
     seen = "every pixel" if result["is_dense"] else share(result)
@@ -19,50 +19,52 @@ def text(result: dict[str, Any]) -> str:
         f"Rates {rates}, kernels {kernel} x {kernel}: an output reads {seen} of its field.",
         "",
         f"  field        {field} x {field}"
-        + (f", a side {formula}" if len(formula) < 60 else ""),
+        + (f", where {formula}" if len(formula) < 60 else ""),
         f"  pixels read  {result['pixels_read']} of {result['pixels']} ({share(result)})",
         f"  dense        {_yes(result['is_dense'])}: {_why_dense(result)}",
         f"  HDC rule     {_yes(result['is_hdc'])}: {_why_hdc(result)}",
     ]
     if result["is_hdc"] != result["is_dense"]:
-        lines.append("  The two differ: the rule is meant for rates that rise from 1.")
+        lines.append(
+            "  The two differ, because the HDC rule is meant for rates that increase from 1."
+        )
     lines += ["", *_gaps(result), "", *_coverage(result)]
     for best in result["suggestions"]:
         lines += [
             "",
-            f"Better: {abbreviated(best)}, the largest field without holes for as many layers",
-            f"and rates up to {max(result['rates'])}.",
+            f"Better: {abbreviated(best)}, the largest field without holes for this number of",
+            f"layers and rates up to {max(result['rates'])}.",
         ]
     return "\n".join([*lines, "", *_table([result, *result["compared"]])])
 
 
-def _why_dense(result: dict[str, Any]) -> str:
-    """Returns the reason of `is_dense`: a rate may not exceed the field of the smaller ones."""
+def _why_dense(result: Mapping[str, Any]) -> str:
+    """Returns the reason for `is_dense`: no rate may exceed the field of the smaller rates."""
     if result["is_dense"]:
-        return "no rate is larger than the field of the smaller ones."
+        return "no rate is larger than the field of the smaller rates."
     field = 1
     for rate in sorted(result["rates"]):
         if rate > field:
             break
         field += (result["kernel_size"] - 1) * rate
     if field == 1:
-        return f"no rate is below {rate}, so the pixel next to a corner's is never read."
-    return f"rate {rate} jumps over pixels: the smaller ones together see only {field}."
+        return f"no rate is below {rate}, so the pixel next to a corner is never read."
+    return f"rate {rate} skips pixels, because the smaller rates have a field of only {field}."
 
 
-def _why_hdc(result: dict[str, Any]) -> str:
-    """Returns the reason of `is_hdc`."""
+def _why_hdc(result: Mapping[str, Any]) -> str:
+    """Returns the reason for `is_hdc`."""
     gaps, kernel, factor = result["gaps"], result["kernel_size"], result["common_factor"]
     if len(gaps) > 1 and gaps[1] > kernel:
         return f"M_2 = {gaps[1]} is larger than the kernel's {kernel}."
     rule = f"M_2 = {gaps[1]} <= {kernel}" if len(gaps) > 1 else "a single layer has no M_2"
     if factor > 1:
-        return f"{rule}, but {factor} divides all rates: it reads a lattice."
+        return f"{rule}, but {factor} divides all rates, so only a lattice is read."
     return f"{rule}, and the rates have no common factor."
 
 
-def _gaps(result: dict[str, Any]) -> list[str]:
-    """Returns M_i below the rates, a few layers to a line."""
+def _gaps(result: Mapping[str, Any]) -> list[str]:
+    """Returns M_i below the rates, a few layers for each line."""
     lines = [
         "Gaps of Wang et al. (2018): M_n = r_n,",
         "M_i = max(M_(i+1) - 2 r_i, 2 r_i - M_(i+1), r_i)",
@@ -82,24 +84,24 @@ def _gaps(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _coverage(result: dict[str, Any]) -> list[str]:
-    """Returns the paths of each pixel of one axis, or for a long one which pixels are read."""
+def _coverage(result: Mapping[str, Any]) -> list[str]:
+    """Returns the paths of each pixel of one axis, or for a long axis which pixels are read."""
     paths = result["coverage"]
     head = "Paths from each pixel of one axis to the output (in 2-D: the product of two axes)"
     words = " ".join(str(count) for count in paths)
     if len(words) <= WIDTH:
         return [head, "  " + words]
     if len(paths) > LINES * WIDTH:
-        return [head, f"  (not printed beyond {LINES * WIDTH} pixels; --json has them)"]
+        return [head, f"  (not printed for more than {LINES * WIDTH} pixels; use --json)"]
     marks = "".join("#" if count else "." for count in paths)
     lines = [marks[i : i + WIDTH] for i in range(0, len(marks), WIDTH)]
     return [
-        "Pixels of one axis of the field: # read, . never read",
+        "Pixels of one axis of the field (# read, . never read)",
         *("  " + line for line in lines),
     ]
 
 
-def _table(lists: Sequence[dict[str, Any]]) -> list[str]:
+def _table(lists: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [("rates", "field", "pixels read", "dense", "HDC rule")]
     for facts in lists:
         field = facts["field"]
@@ -125,7 +127,7 @@ def listed(rates: Sequence[int]) -> str:
 
 
 def abbreviated(rates: Sequence[int], *, letters: int = 36) -> str:
-    """Returns the rates in so many letters.
+    """Returns the rates in at most so many characters.
 
     >>> abbreviated([1, 2, 5]), abbreviated([10, 20, 30], letters=8)
     ('1 2 5', '10 ...')
@@ -136,8 +138,8 @@ def abbreviated(rates: Sequence[int], *, letters: int = 36) -> str:
     return words[: letters - 4].rsplit(" ", 1)[0] + " ..."
 
 
-def share(facts: dict[str, Any]) -> str:
-    """Returns the pixels read in per cent; 100 only where none is missed."""
+def share(facts: Mapping[str, Any]) -> str:
+    """Returns the percentage of pixels read, which is 100 only if none is missed."""
     if facts["is_dense"]:
         return "100 %"
     return f"{min(99.9, 100 * facts['share_read']):.3g} %"

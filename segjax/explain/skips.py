@@ -1,17 +1,21 @@
-"""`explain skips`: how a gradient travels down a plain, an additive and a concatenating stack.
+"""`explain skips`: the gradient in stacks without, with added and with concatenated skips.
 
-Every layer is a 3×3 convolution and a ReLU, f. What is measured is the length of ∂L/∂x at each
-layer's output x, for a loss whose gradient at the last one is a random vector of length 1.
+Every layer f is a 3×3 convolution and a ReLU. Measured is the length of ∂L/∂x for the output x
+of each layer. The gradient at the last output is a random vector of length 1.
 """
 
 import argparse
-import pathlib
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segjax.errors import InputError
+from segjax.explain.explained import Explained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STACKS = {
     "plain": "y = f(x)",
@@ -20,76 +24,89 @@ STACKS = {
 }
 DEEPEST, WIDEST = 100, 64
 SEEDS = 5
-"""Networks that are averaged: their seeds follow one another."""
+"""Number of networks to average; their seeds are consecutive."""
 SIDE = 8
-"""Pixels of the random input's side."""
+"""Side of the random input, in pixels."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the sub-command `skips`."""
     parser = subparsers.add_parser(
         "skips",
-        help="the gradient by layer, without and with skip connections",
+        help="the gradient at each layer, without and with skip connections",
         description="Measure how the gradient shrinks or grows from layer to layer in a stack "
-        "of convolutions without skips, with added and with concatenated ones.",
+        "of convolutions without skip connections, with added ones and with concatenated ones.",
         epilog="Example: python -m segjax.explain skips --depth 50 --out skips.png",
     )
     parser.add_argument("--depth", type=int, default=30, help="layers (default 30)")
-    parser.add_argument("--channels", type=int, default=8, help="of each layer (default 8)")
+    parser.add_argument(
+        "--channels", type=int, default=8, help="channels of each layer (default 8)"
+    )
     parser.add_argument(
         "--gain",
         type=float,
         default=0.5,
-        help="times He's sqrt(2/n) are the weights (default 0.5; PyTorch's own 0.41)",
+        help="weights as a multiple of He's sqrt(2/n) (default 0.5; PyTorch's default is 0.41)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="the first of 5 (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="first of 5 seeds (default 0)")
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the gradient's length by layer, 0 (the input) … depth, for each stack.
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for."""
+    names = ("depth", "channels", "gain", "seed")
+    return explain_skips(**{name: getattr(arguments, name) for name in names})
+
+
+def explain_skips(
+    *, depth: int = 30, channels: int = 8, gain: float = 0.5, seed: int = 0
+) -> Explained:
+    """Returns the gradient's length at each layer from 0, the input, to `depth`, by stack.
+
+    Args:
+      depth: layers.
+      channels: of each layer.
+      gain: weights as a multiple of He's √(2 / n).
+      seed: the first of five.
 
     Raises:
       InputError: a number is out of range.
     """
-    _check(arguments)
-    seeds = range(arguments.seed, arguments.seed + SEEDS)
+    _check(depth, channels, gain, seed)
+    seeds = range(seed, seed + SEEDS)
     stacks = {}
     for name, rule in STACKS.items():
-        lengths = _lengths(name, arguments, seeds)
+        lengths = _lengths(name, depth, channels, gain, seeds)
         mean = lengths.mean(0)
         stacks[name] = {
             "rule": rule,
             "gradient": [float(value) for value in mean],
-            "factor_per_layer": float(mean[0] ** (1 / arguments.depth)),
+            "factor_per_layer": float(mean[0] ** (1 / depth)),
             "seeds_without_gradient": int((lengths[:, 0] == 0).sum()),
         }
-    return {
-        "depth": arguments.depth,
-        "channels": arguments.channels,
-        "gain": arguments.gain,
+    facts = {
+        "depth": depth,
+        "channels": channels,
+        "gain": gain,
         "seeds": list(seeds),
         "stacks": stacks,
     }
+    return Explained(facts, text=text, figure=skips_figure)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Returns nothing: the numbers are in range.
-
-    Raises:
-      InputError: one is not.
-    """
-    for option, largest in (("depth", DEEPEST), ("channels", WIDEST)):
-        value = getattr(arguments, option)
-        if not 1 <= value <= largest:
-            raise InputError(f"--{option} must be from 1 to {largest}, got {value}.")
-    if not 0.01 <= arguments.gain <= 3:
-        raise InputError(f"--gain must be from 0.01 to 3, got {arguments.gain}.")
-    if not 0 <= arguments.seed < 2**31:
-        raise InputError(f"--seed must be from 0 to 2147483647, got {arguments.seed}.")
+def _check(depth: int, channels: int, gain: float, seed: int) -> None:
+    """Raises InputError unless all numbers are in range."""
+    for name, value, least, most in (
+        ("depth", depth, 1, DEEPEST),
+        ("channels", channels, 1, WIDEST),
+        ("gain", gain, 0.01, 3),
+        ("seed", seed, 0, 2**31 - 1),
+    ):
+        if not least <= value <= most:
+            raise InputError(f"{name} must be from {least} to {most}, got {value}.")
 
 
-def _lengths(name: str, arguments: argparse.Namespace, seeds: range) -> np.ndarray:
+def _lengths(name: str, depth: int, channels: int, gain: float, seeds: range) -> np.ndarray:
     """Returns the gradient's length by seed and layer, the input first."""
     from segjax.ops.skip import add_skip, concat_skip
 
@@ -98,11 +115,11 @@ def _lengths(name: str, arguments: argparse.Namespace, seeds: range) -> np.ndarr
     rows = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        kernels, states = [], [rng.normal(size=(1, SIDE, SIDE, arguments.channels))]
-        for _ in range(arguments.depth):
+        kernels, states = [], [rng.normal(size=(1, SIDE, SIDE, channels))]
+        for _ in range(depth):
             inputs = states[-1].shape[-1]
-            deviation = arguments.gain * np.sqrt(2 / (9 * inputs))
-            kernels.append(rng.normal(0, deviation, (3, 3, inputs, arguments.channels)))
+            deviation = gain * np.sqrt(2 / (9 * inputs))
+            kernels.append(rng.normal(0, deviation, (3, 3, inputs, channels)))
             states.append(np.asarray(forward(states[-1], kernels[-1])))
         ratios, gradient = [1.0], rng.normal(size=states[-1].shape)
         for x, kernel in zip(states[-2::-1], kernels[::-1], strict=True):
@@ -116,8 +133,8 @@ def _lengths(name: str, arguments: argparse.Namespace, seeds: range) -> np.ndarr
 def _passes(join: Callable) -> tuple[Callable, Callable]:
     """Returns a layer (x, kernel) → y, scaled, and its chain rule (x, kernel, ∂L/∂y) → ∂L/∂x.
 
-    Layers without biases are homogeneous: to scale x scales y and leaves the Jacobian alone. So
-    y is brought to length 1, and nothing underflows, however deep.
+    Layers without biases are homogeneous: scaling x scales y and leaves the Jacobian unchanged.
+    So y is scaled to length 1, and nothing underflows in a deep stack.
     """
     import jax
     import jax.numpy as jnp
@@ -137,17 +154,17 @@ def _passes(join: Callable) -> tuple[Callable, Callable]:
     return jax.jit(forward), jax.jit(backward)
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the lengths of every few layers, and the derivatives behind them."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns the gradient's length at every few layers, and why it is so."""
     stacks, depth, networks = result["stacks"], result["depth"], len(result["seeds"])
     columns = lambda words: "".join(f"{word:>16}" for word in words)
     lines = [
-        f"A gradient through {depth} layers f (3x3 convolution and ReLU) of "
-        f"{result['channels']} channels.",
-        f"Weights: {result['gain']:g} times He's sqrt(2 / n), n incoming. Mean of {networks} "
+        f"The gradient in a stack of {depth} layers f (3x3 convolution and ReLU), channels: "
+        f"{result['channels']}.",
+        f"Weights: {result['gain']:g} times He's sqrt(2 / n) for n inputs. Mean of {networks} "
         "networks.",
         "",
-        "|dL/dx| by layer: the last one's is 1, layer 0 is the input.",
+        "|dL/dx| at each layer: 1 at the last layer; layer 0 is the input.",
         "",
         "layer  " + columns(stacks),
         "       " + columns(stack["rule"] for stack in stacks.values()),
@@ -156,7 +173,7 @@ def text(result: dict[str, Any]) -> str:
         values = (f"{stack['gradient'][layer]:.2e}" for stack in stacks.values())
         lines.append(f"{layer:5}  " + columns(values))
     factors = (f"x {stack['factor_per_layer']:.2f}" for stack in stacks.values())
-    return "\n".join([*lines, "a layer" + columns(factors), "", *_why(result)])
+    return "\n".join([*lines, "factor " + columns(factors), "", *_why(result)])
 
 
 def _shown(depth: int) -> list[int]:
@@ -165,45 +182,44 @@ def _shown(depth: int) -> list[int]:
     return sorted({*range(0, depth, step), depth})
 
 
-def _why(result: dict[str, Any]) -> list[str]:
+def _why(result: Mapping[str, Any]) -> list[str]:
     depth, first = result["depth"], result["stacks"]["plain"]["gradient"][0]
     share = (depth + 1) ** -0.5
+    chain = " ".join(f"f'{i}" for i in range(depth, 0, -1))
+    sums = " ".join(f"(I + f'{i})" for i in range(depth, 0, -1))
+    if depth > 3:
+        chain, sums = f"f'{depth} ... f'2 f'1", f"(I + f'{depth}) ... (I + f'1)"
     lines = [
-        "Why: write g for dL/dy and f' for the Jacobian of f, f'1 ... of the layers.",
+        "Why: let g be dL/dy, f' the Jacobian of a layer f, and f'1, f'2 those of layers 1, 2.",
         "",
         "plain           dL/dx = g f'",
-        f"                at the input g f'{depth} ... f'2 f'1: a product of {depth} factors, "
-        f"here {first:.1e}.",
+        f"                At the input it is g {chain}: a factor for each layer, here "
+        f"{first:.1e}.",
         "additive        dL/dx = g (I + f') = g + g f'",
-        f"                at the input g (I + f'{depth}) ... (I + f'1) = g + ...: g arrives "
-        "whole, whatever",
-        "                the layers do. The other terms add to it: it grows with the depth.",
+        f"                At the input it is g {sums} = g + ...: g arrives",
+        "                unchanged, and the other terms add to it.",
         "concatenating   dy/dx = [I; f'], so dL/dx = g_x + g_f f', with g = [g_x, g_f]",
-        "                the part of g that belongs to x passes the identity block unchanged.",
-        f"                The input is 1/{depth + 1} of the last map; its own part of g has "
+        "                The part of g for x passes through the identity unchanged.",
+        f"                The input is 1/{depth + 1} of the last map, and its part of g has "
         f"length {share:.2f}.",
     ]
     dead = result["stacks"]["plain"]["seeds_without_gradient"]
     if dead:
         lines.append(
-            f"\nIn {dead} of the {len(result['seeds'])} plain networks a layer's ReLUs are all "
-            "shut: no gradient at all."
+            f"\nIn {dead} of the {len(result['seeds'])} plain networks a layer has only zeros "
+            "after its ReLU, so no gradient passes."
         )
     return lines
 
 
-def draw(result: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws the three lengths by layer, on a logarithmic scale.
-
-    Raises:
-      InputError: the file cannot be written.
-    """
+def skips_figure(result: Mapping[str, Any]) -> "Figure":
+    """Returns the gradient's length by layer of the three stacks, on a logarithmic scale."""
     from segjax.explain import figure as look
 
     figure = look.new_figure(7.4, 4.4)
-    look.write(figure, 0.4, 3.9, "How long the gradient is in each layer", size=12)
+    look.write(figure, 0.4, 3.9, "Length of the gradient at each layer", size=12)
     note = (
-        f"{result['depth']} layers of {result['channels']} channels, weights "
+        f"Layers: {result['depth']}, channels: {result['channels']}, weights: "
         f"{result['gain']:g} × √(2 / n), mean of {len(result['seeds'])} networks"
     )
     look.write(figure, 0.4, 3.64, note, color=look.MUTED)
@@ -227,10 +243,12 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
             linewidth=1.6,
             label=f"{name}\n{stack['rule']}",
         )
-    axes.set(xlim=(0, result["depth"]), xticks=_shown(result["depth"]))
+    low, high = axes.get_ylim()
+    whole = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high))
+    axes.set(xlim=(0, result["depth"]), xticks=_shown(result["depth"]), ylim=whole)
     axes.set_xlabel("layer (0 is the input, the loss is on the right)", color=look.INK)
     axes.set_ylabel("‖∂L/∂x‖", color=look.INK)
     axes.tick_params(colors=look.INK, labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, labelspacing=1.2)
-    look.save(figure, path)
+    return figure

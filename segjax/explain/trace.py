@@ -1,8 +1,8 @@
-"""A network's layers, their costs and their fields, read from its jaxpr: nothing is run.
+"""A network's layers with their costs and fields, read from its jaxpr without running it.
 
-The network is traced on shapes alone, in its plain form (`segjax.ops.dispatch.plain`), and
-every equation is followed by what it does to the image's rows and columns
-(`segjax.explain.jaxpr_receptive_field`).
+The network is traced with shapes only, in its plain form (`segjax.ops.dispatch.plain`). For
+each equation, `segjax.explain.jaxpr_receptive_field` says what its result sees of the image's
+rows and columns.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ from segjax.ops.dispatch import plain
 from segjax.ops.receptive_field import Field
 
 LARGEST_CONSTANT = 2**22
-"""Elements of the largest array that is worked out while tracing: indices, weights."""
+"""Elements of the largest array that is computed while tracing, such as indices."""
 
 Seen = tuple[Reach, Reach]
-"""What an array sees of the image's rows and of its columns."""
+"""What an array sees of the image's rows and columns."""
 
 
 class LayerRow(NamedTuple):
-    """A convolution, a pooling or a matrix product, in the order of execution.
+    """A convolution, a pooling or a matrix product.
 
     Attributes:
-      path: the module that it belongs to, names joined by slashes; "" for the network itself.
-      operation: in words, such as `conv 3x3 /2 d1`.
+      path: its module, names joined by slashes; "" for the network itself.
+      operation: in words, such as `conv 3x3 /2 d2`.
       shape: (height, width, channels) of its result.
-      parameters: of the module, and of the norms behind it that have no row of their own.
-      multiply_adds: for one image, taps on padding counted.
+      parameters: of the module, and of the norms after it that have no row of their own.
+      multiply_adds: for one image, including taps on padding.
       seen: what a position of its result sees of the image.
     """
 
@@ -53,9 +53,9 @@ class Trace(NamedTuple):
 
     Attributes:
       rows: in the order of execution.
-      answer: what a position of the result sees.
-      shape: (height, width, channels) of the result.
-      unused: parameters of modules that are not used in evaluation.
+      answer: what a position of the output sees.
+      shape: (height, width, channels) of the output.
+      unused: {module: parameters} of modules that are not used in evaluation.
     """
 
     rows: list[LayerRow]
@@ -65,13 +65,13 @@ class Trace(NamedTuple):
 
 
 def variable_shapes(model: nn.Module, image: jax.ShapeDtypeStruct) -> Variables:
-    """Returns shapes of all variables of a network for such an image; nothing is allocated."""
+    """Returns the shapes of a network's variables for such an image; nothing is allocated."""
     start = lambda key: model.init(key, jnp.zeros(image.shape, image.dtype), train=False)
     return jax.eval_shape(start, jax.random.key(0))
 
 
 def trace(model: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Trace:
-    """Returns the layers of a network on one image of (height, width), in evaluation.
+    """Returns the layers of a network in evaluation, for one image of (height, width).
 
     Raises:
       ValueError: the network does not take such an image.
@@ -91,7 +91,7 @@ def trace(model: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Trac
 
 
 def _modules(params: Mapping[str, Any]) -> dict[str, int]:
-    """Returns parameters by the path of the module that holds them."""
+    """Returns {path of a module: number of its own parameters}."""
     counts: dict[str, int] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = "/".join(str(key.key) for key in path[:-1])
@@ -101,12 +101,12 @@ def _modules(params: Mapping[str, Any]) -> dict[str, int]:
 
 @dataclasses.dataclass
 class _Walk:
-    """Goes through a jaxpr once and writes down its rows.
+    """A single pass through a jaxpr that collects its rows.
 
     Attributes:
       modules: parameters by module.
-      rows: what was found, without parameters.
-      touched: by module, the number of rows when its first equation came.
+      rows: layers so far, without parameters.
+      touched: by module, the number of rows before its first equation.
     """
 
     modules: Mapping[str, int]
@@ -114,7 +114,7 @@ class _Walk:
     touched: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def through(self, jaxpr: Any, consts: Sequence, inputs: Sequence, scope: str) -> list:
-        """Returns values of the outputs: what they see (`Seen`), a known array, or None."""
+        """Returns for each output what it sees (`Seen`), or a known array, or None."""
         values = dict(zip(jaxpr.constvars, map(_known, consts), strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
         read = lambda v: _known(v.val) if hasattr(v, "val") else values.get(v)
@@ -149,20 +149,18 @@ class _Walk:
             path, words, _map_shape(equation.outvars[0].aval.shape, seen), 0, cost, seen
         )
         if words == "resize" and self.rows and self.rows[-1][:2] == row[:2]:
-            # The second matrix of one interpolation: rows first, then columns.
+            # The second matrix of an interpolation: rows first, then columns.
             row = row._replace(multiply_adds=cost + self.rows.pop().multiply_adds)
         self.rows.append(row)
 
     def _module(self, path: str) -> str:
-        """Returns the innermost module with parameters that a path lies in; "" if none."""
+        """Returns the innermost module with parameters that contains a path, or ""."""
         names = path.split("/")
         candidates = ("/".join(names[:n]) for n in range(len(names), 0, -1))
         return next((c for c in candidates if c in self.modules), "")
 
     def _owner(self, module: str) -> int | None:
-        """Returns the row that counts a module's parameters: its own, else the one
-        before it.
-        """
+        """Returns the row that counts a module's parameters: its own, or the one before."""
         own = (i for i, row in enumerate(self.rows) if self._module(row.path) == module)
         before = self.touched.get(module)
         fallback = None if before is None or not self.rows else max(before - 1, 0)
@@ -184,8 +182,8 @@ class _Walk:
 def module_path(scope: str) -> str:
     """Returns the names of submodules in an equation's scope.
 
-    The first name is the network's class; a method (`UNet._up`) and an einsum's formula are no
-    modules.
+    The first name is the network's class. Methods (`UNet._up`) and formulas of `einsum` are
+    left out.
 
     >>> module_path("/UNet/UNet._network/up0/conv1"), module_path("/UNet/hi,bijc->bhjc")
     ('up0/conv1', '')
@@ -198,7 +196,7 @@ def _known(value: Any) -> np.ndarray | None:
     small = np.size(value) <= LARGEST_CONSTANT
     try:
         return np.asarray(value) if small else None
-    except TypeError:  # A random key is no array of numbers.
+    except TypeError:  # A random key is not an array of numbers.
         return None
 
 
@@ -206,7 +204,7 @@ _CALLS = (
     *("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"),
     *("custom_jvp_call", "custom_vjp_call"),
 )
-"""Primitives that do nothing but call a jaxpr."""
+"""Primitives that only call a jaxpr."""
 
 
 def _called(params: Mapping[str, Any]) -> tuple[Any, Sequence]:
@@ -216,7 +214,7 @@ def _called(params: Mapping[str, Any]) -> tuple[Any, Sequence]:
 
 
 def _evaluated(equation: Any, operands: list[np.ndarray]) -> Sequence[np.ndarray | None]:
-    """Returns the results of an equation whose operands are all known."""
+    """Returns the results of an equation with known operands."""
     if any(math.prod(v.aval.shape) > LARGEST_CONSTANT for v in equation.outvars):
         return [None] * len(equation.outvars)
     results = equation.primitive.bind(*operands, **equation.params)
@@ -224,15 +222,13 @@ def _evaluated(equation: Any, operands: list[np.ndarray]) -> Sequence[np.ndarray
 
 
 def _map_shape(shape: Sequence[int], seen: Seen) -> tuple[int, int, int]:
-    """Returns (height, width, channels) of a result for one image, wherever its axes are."""
+    """Returns (height, width, channels) of a result for one image, in any order of axes."""
     height, width = (1 if s.axis is None else shape[s.axis] for s in seen)
     return height, width, math.prod(shape) // (height * width)
 
 
 def operation(equation: Any, operands: Sequence) -> tuple[str, int] | None:
-    """Returns (words, multiply-adds) of a convolution, a pooling or a matrix product; else
-    None.
-    """
+    """Returns (words, multiply-adds) of a convolution, pooling or matrix product, or None."""
     name, params = equation.primitive.name, equation.params
     if name == "conv_general_dilated":
         return _convolution(equation)
@@ -263,7 +259,7 @@ def _convolution(equation: Any) -> tuple[str, int]:
     words = "transposed" if max(spread) > 1 else "conv"
     stride = spread if max(spread) > 1 else params["window_strides"]
     options = _option("/", stride) + _option("d", params["rhs_dilation"])
-    # A transposed convolution works on every input once: the zeros between are not counted.
+    # A transposed convolution uses each input once: the zeros between are not counted.
     each = math.prod(image) if max(spread) > 1 else math.prod(equation.outvars[0].aval.shape)
     channels = kernel[rhs[0]] // groups if max(spread) > 1 else kernel[rhs[1]]
     grouped = f" g{groups}" if groups > 1 else ""
@@ -275,7 +271,7 @@ def _by(sides: Sequence[int]) -> str:
 
 
 def _option(sign: str, values: Sequence[int]) -> str:
-    """Returns ` /2`, or ` /2x1` where the axes differ; nothing where all are 1."""
+    """Returns ` /2`, or ` /2x1` if the axes differ; an empty string if all are 1."""
     if max(values, default=1) == 1:
         return ""
     return f" {sign}{values[0] if len(set(values)) == 1 else _by(values)}"

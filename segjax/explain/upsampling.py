@@ -1,68 +1,90 @@
-"""`explain upsampling`: five ways from a small map to a large one, on the same small map.
+"""`explain upsampling`: five methods of upsampling, applied to the same small map.
 
-The small map is a drawn shape after max-pooling, whose indices unpooling needs; beside it, a
-map of ones shows what each way adds of its own. Learned kernels are random, as at the start of
+The small map is a drawn shape after max-pooling, whose indices unpooling needs. A map of ones
+shows the pattern that each method adds. Learned kernels are random, as at the start of
 training, but positive and with the right sum, so that the picture stays recognisable.
 """
 
 import argparse
-import pathlib
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segjax.errors import InputError
+from segjax.explain.explained import Explained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIDE, CHANNELS = 12, 64
-"""Pixels of the small map's side; channels in and out that costs are counted for."""
+"""Side of the small map in pixels; channels in and out for which costs are counted."""
 TAPS = 3
-"""Side of the convolution behind nearest neighbours and before the sub-pixel shuffle."""
+"""Side of the kernel after nearest neighbours and before the sub-pixel shuffle."""
 SPREAD = 0.3
-"""The random weights' standard deviation, as a part of their mean."""
+"""Standard deviation of the random weights, as a multiple of their mean."""
 LARGEST = 8
+"""Largest factor and stride."""
+BRIGHTEST = 1.6
+"""Value that the figure shows as white."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the sub-command `upsampling`."""
     parser = subparsers.add_parser(
         "upsampling",
-        help="transposed, bilinear, nearest, sub-pixel and unpooling, compared",
-        description="Compare five ways of upsampling on one small map: results, sizes, costs, "
-        "and whether a transposed convolution draws checkerboards.",
+        help="transposed convolution, bilinear, nearest, sub-pixel and unpooling compared",
+        description="Compare five methods of upsampling on a small map: results, sizes, costs, "
+        "and whether a transposed convolution makes a checkerboard.",
         epilog="Example: python -m segjax.explain upsampling --kernel 3 --out upsampling.png",
     )
-    parser.add_argument("--factor", type=int, default=2, help="default 2")
+    parser.add_argument("--factor", type=int, default=2, help="ratio of the sides (default 2)")
     parser.add_argument(
-        "--kernel", type=int, help="of the transposed convolution (default factor + 1)"
+        "--kernel", type=int, help="side of the transposed kernel (default: factor + 1)"
     )
     parser.add_argument(
-        "--stride", type=int, help="of the transposed convolution (default: the factor)"
+        "--stride", type=int, help="stride of the transposed convolution (default: factor)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random weights (default 0)"
+    )
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns each way's result, its result on ones, its size and its costs.
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for."""
+    names = ("factor", "kernel", "stride", "seed")
+    return explain_upsampling(**{name: getattr(arguments, name) for name in names})
+
+
+def explain_upsampling(
+    *, factor: int = 2, kernel: int | None = None, stride: int | None = None, seed: int = 0
+) -> Explained:
+    """Returns each method's result, its result on ones, its size and its costs.
+
+    Args:
+      factor: ratio of the sides.
+      kernel: side of the transposed convolution's kernel; `factor` + 1 by default.
+      stride: of the transposed convolution; `factor` by default.
+      seed: of the random weights.
 
     Raises:
       InputError: a number is out of range.
     """
-    factor = arguments.factor
-    stride = factor if arguments.stride is None else arguments.stride
-    kernel = factor + 1 if arguments.kernel is None else arguments.kernel
+    stride = factor if stride is None else stride
+    kernel = factor + 1 if kernel is None else kernel
     for option, value, least, most in (
         ("factor", factor, 2, LARGEST),
         ("stride", stride, 1, LARGEST),
         ("kernel", kernel, 1, 4 * LARGEST),
-        ("seed", arguments.seed, 0, 2**31 - 1),
+        ("seed", seed, 0, 2**31 - 1),
     ):
         if not least <= value <= most:
-            raise InputError(f"--{option} must be from {least} to {most}, got {value}.")
+            raise InputError(f"{option} must be from {least} to {most}, got {value}.")
     drawn = _shape(SIDE * factor)
-    small, ways = _ways(drawn, factor, kernel, stride, np.random.default_rng(arguments.seed))
+    small, ways = _ways(drawn, factor, kernel, stride, np.random.default_rng(seed))
     counts = _costs(factor, kernel, stride)
-    return {
+    facts = {
         "factor": factor,
         "input": _rounded(small),
         "channels": CHANNELS,
@@ -80,10 +102,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ],
         "checkerboard": _checkerboard(kernel, stride),
     }
+    return Explained(facts, text=text, figure=upsampling_figure)
 
 
 def _shape(side: int) -> np.ndarray:
-    """Returns a picture of side × side pixels from 0 to 1: a ring, a bar, and a ramp behind."""
+    """Returns a picture of side × side pixels within 0 … 1: a ring and a bar on a ramp."""
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     radius = np.hypot(y - 0.42, x - 0.4)
     picture = 0.35 * x
@@ -95,7 +118,7 @@ def _shape(side: int) -> np.ndarray:
 def _ways(
     drawn: np.ndarray, factor: int, kernel: int, stride: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[str, tuple[str, np.ndarray, np.ndarray]]]:
-    """Returns the small map, and for each way (size rule, result, result on ones)."""
+    """Returns the small map, and for each method (size rule, result, result on ones)."""
     import jax.numpy as jnp
 
     from segjax.ops.conv import conv2d
@@ -112,7 +135,7 @@ def _ways(
     smooth = _weights(rng, (TAPS, TAPS, 1, 1), 1)
     dealt = _weights(rng, (TAPS, TAPS, 1, factor**2), factor**2)
     border = [(0, 0), (TAPS // 2,) * 2, (TAPS // 2,) * 2, (0, 0)]
-    # Borders continue their pixels, so that ones show nothing but the way itself.
+    # Borders repeat their pixels, so that ones show the method's own pattern only.
     around = lambda x: jnp.pad(x, border, mode="edge")
     ways = {
         "transposed": (
@@ -121,7 +144,7 @@ def _ways(
                 x, spread, stride=stride, padding=padding, output_padding=extra
             ),
         ),
-        "bilinear": ("any", lambda x: resize_bilinear(x, size)),
+        "bilinear": ("any size", lambda x: resize_bilinear(x, size)),
         "nearest + conv": (
             f"{factor} * {SIDE}",
             lambda x: conv2d(around(upsample_nearest(x, factor)), smooth),
@@ -130,7 +153,7 @@ def _ways(
             f"{factor} * {SIDE}",
             lambda x: depth_to_space(conv2d(around(x), dealt), factor),
         ),
-        "unpooling": ("what was pooled", lambda x: max_unpool(x, indices, size)),
+        "unpooling": ("size before pooling", lambda x: max_unpool(x, indices, size)),
     }
     plane = lambda x: np.asarray(x)[0, :, :, 0]
     ones = jnp.ones_like(small)
@@ -140,7 +163,7 @@ def _ways(
 
 
 def framing(kernel: int, stride: int) -> tuple[int, int]:
-    """Returns (padding, output padding) with which stride · n pixels come out of n.
+    """Returns (padding, output padding) for which n pixels become stride · n.
 
     >>> framing(3, 2), framing(4, 2), framing(2, 2), framing(1, 2)
     ((1, 1), (1, 0), (0, 0), (0, 1))
@@ -154,7 +177,7 @@ def _transposed_rule(kernel: int, stride: int, padding: int, extra: int) -> str:
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...], total: float) -> Any:
-    """Returns positive random weights whose sum is `total` (of a kernel that spreads: s²)."""
+    """Returns positive random weights whose sum is `total`: stride² for a transposed kernel."""
     import jax.numpy as jnp
 
     values = np.clip(rng.normal(1, SPREAD, shape), 0.1, None)
@@ -162,7 +185,7 @@ def _weights(rng: np.random.Generator, shape: tuple[int, ...], total: float) -> 
 
 
 def _costs(factor: int, kernel: int, stride: int) -> dict[str, tuple[int, int]]:
-    """Returns (parameters without biases, multiply-adds) of each way, borders not counted."""
+    """Returns (parameters without biases, multiply-adds) of each method, without borders."""
     pixels, square = SIDE**2, CHANNELS**2
     taps = TAPS**2 * square
     return {
@@ -175,7 +198,7 @@ def _costs(factor: int, kernel: int, stride: int) -> dict[str, tuple[int, int]]:
 
 
 def _checkerboard(kernel: int, stride: int) -> dict[str, Any]:
-    """Returns how many taps meet in the outputs inside, and whether they are as many."""
+    """Returns how many taps overlap at inner outputs, and whether the number is constant."""
     from segjax.ops.shuffle import checkerboard_free, overlap_counts
 
     counts = overlap_counts(kernel, stride, 2 * kernel + 2)
@@ -189,7 +212,7 @@ def _checkerboard(kernel: int, stride: int) -> dict[str, Any]:
 
 
 def _unevenness(ones: np.ndarray) -> float:
-    """Returns (largest − smallest) / mean of a map of ones, away from its border."""
+    """Returns (largest − smallest) / mean of a map, away from its border."""
     margin = len(ones) // 4
     inside = ones[margin:-margin, margin:-margin]
     return round(float((inside.max() - inside.min()) / inside.mean()), 3)
@@ -199,14 +222,14 @@ def _rounded(values: np.ndarray) -> list[list[float]]:
     return [[round(float(value), 4) for value in row] for row in values]
 
 
-def text(result: dict[str, Any]) -> str:
-    """Returns the costs of the five ways and the rule of the checkerboard."""
+def text(result: Mapping[str, Any]) -> str:
+    """Returns the costs of the five methods and the rule of the checkerboard."""
     channels, board = result["channels"], result["checkerboard"]
     lines = [
-        f"Five ways from {SIDE} x {SIDE} to {result['factor']} times the side (transposed: "
-        f"{board['stride']} times).",
+        f"Five methods of upsampling a map of {SIDE} x {SIDE} by {result['factor']} (the "
+        f"transposed convolution by {board['stride']}).",
         f"Parameters and multiply-adds are for {channels} channels in and out.",
-        "Uneven: (largest - smallest) / mean of what they make of ones, inside.",
+        "Uneven: (largest - smallest) / mean of the result for a map of ones, inside.",
         "",
         f"{'':16}{'parameters':>12}{'multiply-adds':>15}{'uneven':>8}   side of the result",
     ]
@@ -218,54 +241,49 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_verdict(board), "", *_remarks()])
 
 
-def _verdict(board: dict[str, Any]) -> list[str]:
+def _verdict(board: Mapping[str, Any]) -> list[str]:
     kernel, stride = board["kernel"], board["stride"]
     counts = " ".join(map(str, board["taps_that_meet"]))
     lines = [
-        f"Transposed, kernel {kernel}, stride {stride}: taps that meet along a line: {counts}"
+        f"Transposed convolution, kernel {kernel}, stride {stride}.",
+        f"Taps that overlap at each output of a row: {counts}",
     ]
     if board["free"]:
         return [
             *lines,
-            f"As many everywhere ({stride} divides {kernel}): no checkerboard by overlap.",
+            f"The number is constant ({stride} divides {kernel}), so overlap makes no "
+            "checkerboard.",
         ]
     below, above = kernel // stride * stride, (kernel // stride + 1) * stride
     remedy = " or ".join(str(side) for side in (below, above) if side)
     return [
         *lines,
-        f"Not as many everywhere ({stride} does not divide {kernel}): a checkerboard."
+        f"The number varies ({stride} does not divide {kernel}), which makes a checkerboard."
         f"\nUse kernel {remedy} (Odena et al., 2016).",
     ]
 
 
 def _remarks() -> list[str]:
     return [
-        "Weights are random here. Where neighbours are made by different weights (transposed,",
-        "sub-pixel) they differ at first even so; training may or may not even them out.",
-        "Unpooling puts values back where they were, zeros elsewhere; convolutions follow.",
+        "The weights are random. Transposed convolution and sub-pixel compute neighbouring",
+        "pixels with different weights, so these differ at first; training may reduce that.",
+        "Unpooling puts values back where they were and zeros elsewhere.",
     ]
 
 
-def draw(result: dict[str, Any], path: pathlib.Path) -> None:
-    """Draws what each way makes of the small map, and of ones.
-
-    Raises:
-      InputError: the file cannot be written.
-    """
+def upsampling_figure(result: Mapping[str, Any]) -> "Figure":
+    """Returns each method's result for the small map and for a map of ones, as a figure."""
     from segjax.explain import figure as look
 
     side, gap, left, top = 1.75, 0.16, 0.4, 4.85
     figure = look.new_figure(2 * left + 6 * side + 5 * gap, 5.5)
     board = result["checkerboard"]
-    title = f"Five ways of upsampling by {result['factor']}"
+    title = f"Five methods of upsampling by {result['factor']}"
+    divides = "divides" if board["free"] else "does not divide"
+    verdict = "even overlap" if board["free"] else "a checkerboard"
     note = (
-        f"Transposed: kernel {board['kernel']}, stride {board['stride']}: "
-        + (
-            "as many taps meet in every pixel."
-            if board["free"]
-            else "a checkerboard, for the stride does not divide the kernel."
-        )
-        + " Learned weights are random, as at the start of training."
+        f"Transposed convolution: stride {board['stride']} {divides} kernel {board['kernel']}: "
+        f"{verdict}. Random weights. Black is 0, white is {BRIGHTEST:g} or more."
     )
     look.write(figure, left, top + 0.18, title, size=12)
     look.write(figure, left, top - 0.08, note, color=look.MUTED)
@@ -276,12 +294,12 @@ def draw(result: dict[str, Any], path: pathlib.Path) -> None:
     for column, (name, of_shape, of_ones) in enumerate(panels):
         x = left + column * (side + gap)
         look.write(figure, x, bottoms[0] + side + 0.07, name, size=10)
-        words = "of ones" if column else "ones"
+        words = "result for ones" if column else "ones"
         look.write(figure, x, bottoms[1] + side + 0.07, words, color=look.MUTED)
         for values, bottom in zip((of_shape, of_ones), bottoms, strict=True):
             axes = look.axes_at(figure, x, bottom, side, side)
-            axes.imshow(values, cmap="gray", vmin=0, vmax=1.6, interpolation="nearest")
+            axes.imshow(values, cmap="gray", vmin=0, vmax=BRIGHTEST, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
                 spine.set(color=look.FRAME, linewidth=1)
-    look.save(figure, path)
+    return figure

@@ -1,4 +1,4 @@
-"""Fields of resampled and of joined maps, where `segjax.ops.receptive_field` has no layer."""
+"""Fields of resampled and of joined maps, which `segjax.ops.receptive_field` does not have."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,10 @@ from segjax.ops.receptive_field import Field, Layer, after, field_of, hull, unio
 
 
 def resampled(field: Field, weights: np.ndarray) -> Field:
-    """Returns the field of m samples, each a sum of n, by the matrix m × n that interpolates
-    them.
+    """Returns the field after an interpolation of n samples to m by the matrix m × n.
 
-    Near a border the windows are shorter or stand still. So all samples of one phase are
-    brought to its first turn, and their hull is what a sample reads that no border hinders.
+    Near a border windows are shorter or do not move. So all samples of a phase are shifted to
+    its first period, and their hull is the window of a sample away from borders.
 
     >>> double = np.array([[1, 0, 0], [0.75, 0.25, 0], [0.25, 0.75, 0],
     ...                    [0, 0.75, 0.25], [0, 0.25, 0.75], [0, 0, 1]])
@@ -24,20 +23,20 @@ def resampled(field: Field, weights: np.ndarray) -> Field:
     m, n = weights.shape
     read = [(int(i[0]), int(i[-1])) for i in map(np.flatnonzero, weights) if len(i)]
     if len(read) < m:
-        raise ValueError("A sample without weights reads nothing.")
+        raise ValueError("A row of the matrix has no weights: its sample reads nothing.")
     steps = [Fraction(n, m)]
     if m > 1:
-        steps.append(Fraction(n - 1, m - 1))  # Corners that keep their places.
+        steps.append(Fraction(n - 1, m - 1))  # Aligned corners.
     return _composed(
         field, *min((_hulls(read, s) for s in steps), key=lambda h: _largest(h[0]))
     )
 
 
 def taken(field: Field, index: Sequence[int], *, size: int) -> Field | None:
-    """Returns the field of `x[index]`, x of `size`; None unless it crops x or continues it by
-    mirrors.
+    """Returns the field of `x[index]` for x of `size`, if it crops x or reflects its borders.
 
-    The longest stretch that counts up gives every position's place; no border is there.
+    The longest run of consecutive indices, which is away from borders, gives the position of
+    every element. For other indices the result is None.
     """
     runs = np.split(np.asarray(index), np.flatnonzero(np.diff(index) != 1) + 1)
     starts = np.cumsum([0, *map(len, runs)])
@@ -48,10 +47,10 @@ def taken(field: Field, index: Sequence[int], *, size: int) -> Field | None:
 
 
 def joined(a: Field, b: Field, *, length: int) -> Field:
-    """Returns the field of two maps of one `length` together, side by side or added.
+    """Returns the field of two maps of the same `length` that are concatenated or added.
 
-    Where their strides differ, as when one was brought to the size of the other, the windows of
-    all positions are listed; beyond them the finer stride goes on.
+    If their strides differ, as after a resize, the windows of all positions are listed, and
+    beyond them the finer stride continues.
     """
     if a.stride == b.stride:
         return union(a, b)
@@ -64,7 +63,7 @@ def joined(a: Field, b: Field, *, length: int) -> Field:
 def _hulls(
     read: list[tuple[int, int]], step: Fraction
 ) -> tuple[list[tuple[int, int]], Fraction]:
-    """Returns the hull of each phase's windows, brought to the first turn; and the step."""
+    """Returns the hull of each phase's windows, shifted to the first period, and the step."""
     hulls: dict[int, tuple[int, int]] = {}
     for i, (first, last) in enumerate(read):
         turn, phase = divmod(i, step.denominator)
@@ -79,7 +78,7 @@ def _largest(windows: list[tuple[int, int]]) -> int:
 
 
 def _composed(field: Field, windows: list[tuple[int, int]], step: Fraction) -> Field:
-    """Returns what samples read of the image that read `windows` of the map with `field`."""
+    """Returns the field of samples that read `windows` of the map with `field`."""
     own = max(len(field.windows), 1)
     turns = own // math.gcd(own, step.numerator)
     places = [

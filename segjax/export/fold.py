@@ -65,7 +65,7 @@ def fold_norms(
 
 
 def folded_norms() -> contextlib.AbstractContextManager:
-    """Inside, BatchNorm is what `fold_norms` has left of it: for tracing such variables."""
+    """Returns a block in which BatchNorm is only the shift that `fold_norms` has left."""
     return nn.intercept_methods(_apply_folded)
 
 

@@ -41,9 +41,7 @@ def _itself(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
 
 
 def _largest(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Value:
-    """Returns the larger of two; of floats and zero it has a name of its own, which runtimes
-    fuse.
-    """
+    """Returns the larger of two; with a float and zero, as a Relu, which runtimes fuse."""
     if jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
         for this, other in (inputs, inputs[::-1]):
             if isinstance(other, np.ndarray) and not other.any():

@@ -12,20 +12,20 @@ from segjax.ops.conv import Pair, conv2d, pair
 from segjax.ops.transposed import conv_transpose2d
 
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""He et al. (2015) for the backward pass: variance 2 / (k·k·out), torchvision's for ResNets."""
+"""He et al. (2015), backward pass: variance 2 / (k·k·out). torchvision's ResNets use it."""
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""The same for the forward pass: variance 2 / (k·k·in), the incoming nodes of a neuron."""
+"""He et al. (2015), forward pass: variance 2 / (k·k·in), where k·k·in feed one output."""
 
 
 def at_least_float32(dtype: Any) -> Any:
-    """Returns the dtype for scores: bfloat16 has too few digits to tell close ones apart."""
+    """Returns `dtype`, at least float32: in bfloat16 close scores would become equal."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 class Conv(nn.Module):
-    """A convolution; by default odd kernels keep the size (divided by the stride).
+    """A convolution; by default an odd kernel keeps the size, divided by the stride.
 
-    Parameters are `param_dtype`, the computation and the result `dtype`.
+    Parameters have `param_dtype`; the computation and the result have `dtype`.
     """
 
     features: int
@@ -41,7 +41,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow o"]:
-        """Returns `features` channels; sizes as `conv_output_size`."""
+        """Returns `features` channels, of the size that `conv_output_size` gives."""
         shape = (*pair(self.kernel_size), x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv2d(
@@ -73,7 +73,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow o"]:
-        """Returns `features` channels; sizes as `conv_transpose2d`."""
+        """Returns `features` channels, of the size that `conv_transpose2d` gives."""
         shape = (*pair(self.kernel_size), self.features // self.groups, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv_transpose2d(
@@ -96,7 +96,7 @@ def _add_bias(
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, batch normalisation."""
+    """A convolution without bias, then batch normalisation."""
 
     features: int
     kernel_size: Pair
@@ -134,21 +134,21 @@ class ConvNorm(nn.Module):
 
 
 class ConvNormReLU(ConvNorm):
-    """A convolution without bias, batch normalisation, ReLU."""
+    """A convolution without bias, then batch normalisation and ReLU."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
-        """Returns `features` channels, none below zero."""
-        # Not the parent's __call__, which would stand in every trace as a module of its own.
+        """Returns `features` channels, at least 0."""
+        # Not the parent's __call__, which every trace would show as a separate module.
         return nn.relu(self._normalised(x, train=train))
 
 
 class SeparableConv(nn.Module):
-    """A convolution of each channel by itself, then a 1×1: each normalised, then ReLU.
+    """A depthwise convolution, then a 1×1; each with batch normalisation and ReLU.
 
-    DeepLab v3+'s atrous separable convolution (section 3.1): the first has the stride and the
-    dilation. `relu=False` leaves both ReLUs out, as in most of Xception. The kernels start as
-    in DeepLab's TensorFlow code.
+    DeepLab v3+'s atrous separable convolution (section 3.1): the depthwise convolution has the
+    stride and the dilation. `relu=False` leaves both ReLUs out, as in most of Xception. The
+    kernels are initialised as in DeepLab's TensorFlow code.
     """
 
     features: int
@@ -164,7 +164,7 @@ class SeparableConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
-        """Returns `features` channels, with `relu` none below zero."""
+        """Returns `features` channels, at least 0 if `relu`."""
         conv_norm = partial(
             ConvNorm, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype
         )

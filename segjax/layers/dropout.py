@@ -9,10 +9,10 @@ from segjax.contracts import AXIS
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability `rate` and divides the others by 1 − rate.
+    """Dropout: zeroes elements with probability `rate`, divides the others by 1 − rate.
 
     The mask of an example is drawn from the rng "dropout" (the same on every device) and the
-    example's position in the global batch, so that one device or four take the same step. Like
+    example's position in the global batch, so one device or four take the same step. Like
     BatchNorm it trains only under `parallel.sharing.over_devices`. (Srivastava et al., 2014.)
     """
 
@@ -20,7 +20,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *rest"], *, train: bool) -> Float[Array, "b *rest"]:
-        """Returns `x` itself where `train` is false.
+        """Returns `x` with elements dropped; `x` itself if `train` is false.
 
         Raises:
           ValueError: the rate lies outside [0, 1).

@@ -1,4 +1,4 @@
-"""Heads: features → one score a class."""
+"""Heads: layers from features to one score for each class."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from segjax.layers.dropout import Dropout
 
 
 def sow_auxiliary(module: nn.Module, name: str, logits: Float[Array, "b h w k"]) -> None:
-    """Sows an auxiliary head's logits into the collection "auxiliary", but not in `init`."""
+    """Sows an auxiliary head's logits into the collection "auxiliary"; not during `init`."""
     if not module.is_initializing():
         newest = lambda _, new: new
         module.sow("auxiliary", name, logits, init_fn=lambda: logits, reduce_fn=newest)
@@ -21,24 +21,24 @@ def sow_auxiliary(module: nn.Module, name: str, logits: Float[Array, "b h w k"])
 def sow_auxiliary_head(
     module: nn.Module, name: str, logits: Callable[[], Array], *, train: bool
 ) -> None:
-    """Sows the logits of an auxiliary head, if the module has one (`auxiliary`) and trains.
+    """Sows an auxiliary head's logits, if the module has one (`auxiliary`) and `train` is true.
 
-    In `init` the head is run whatever `train` is, because its parameters must exist.
+    During `init` the head runs whatever `train` is, to create its parameters.
     """
     if module.auxiliary and (train or module.is_initializing()):
         sow_auxiliary(module, name, logits())
 
 
 def head_dtype(model: nn.Module) -> Any:
-    """Returns the model's own `dtype`, or the backbone's where that is None."""
+    """Returns the model's `dtype`, or the backbone's where the model's is None."""
     return model.backbone.dtype if model.dtype is None else model.dtype
 
 
 class FCNHead(nn.Module):
-    """3×3 to `features`, norm, ReLU, dropout, 1×1 to classes.
+    """FCN's head: 3×3 to `features`, norm, ReLU, dropout, 1×1 to classes.
 
     The defaults are torchvision's: `features=None` is a quarter of the channels, and dropout
-    takes single pixels. `whole_channels` makes it take channels, as in PSPNet.
+    zeroes single values. `whole_channels` makes it zero entire channels, as in PSPNet.
     """
 
     num_classes: int

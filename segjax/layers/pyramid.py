@@ -13,9 +13,10 @@ from segjax.layers.dropout import Dropout
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling with the image-level feature (DeepLab v3, section 3.3).
 
-    A 1×1, one 3×3 a rate, and the pooled image through a 1×1, side by side in torchvision's
-    order (TensorFlow's DeepLab puts the pooled image first), then a 1×1 and dropout. With
-    `separable` the 3×3 are separable convolutions (DeepLab v3+, section 3.1).
+    Parallel branches: a 1×1 convolution, a 3×3 for each rate, and the pooled image through a
+    1×1. They are concatenated in torchvision's order (TensorFlow's DeepLab puts the pooled
+    image first); a 1×1 and dropout follow. With `separable` the 3×3 are separable convolutions
+    (DeepLab v3+, section 3.1).
     """
 
     rates: tuple[int, ...]

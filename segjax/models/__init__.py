@@ -1,1 +1,1 @@
-"""Segmentation networks: one paper family a file, in the paper's words."""
+"""Segmentation networks: each file holds one family of papers, in the papers' words."""

@@ -11,19 +11,19 @@ from segjax.normalize import Normalize
 
 
 class CRFRNN(nn.Module):
-    """The scores of a network with `label_stride` 1, made consistent with the picture.
+    """A network with `label_stride` 1, whose scores a CRF makes consistent with the image.
 
-    The variables are the network's own, under their own names, and the CRF's under `crf`. The
-    paper begins with a trained FCN-8s: `init=Pretrained(PATH, allow=("params/crf/",))`.
+    The network's variables keep their names; those of the CRF are under `crf`. The paper starts
+    from a trained FCN-8s: `init=Pretrained(PATH, allow=("params/crf/",))`.
 
-    The CRF compares the colours of the picture, and models see normalised images: `normalize`
-    is the experiment's own, which is undone. Images are of 8 bits.
+    The CRF compares colours of 8-bit images, but models receive normalised images. So give the
+    experiment's `normalize`: this model undoes it before the CRF.
 
     Attributes:
-      network: logits of the image's size.
-      normalize: the experiment's.
-      crf: the layer; its `iterations` are those of training (the paper's 5).
-      evaluation_iterations: rounds outside training (the paper's 10).
+      network: a model that returns logits of the image's size.
+      normalize: the experiment's normalisation.
+      crf: the CRF layer; `iterations` are its iterations in training (the paper's 5).
+      evaluation_iterations: iterations outside training (the paper's 10).
     """
 
     network: nn.Module
@@ -33,22 +33,22 @@ class CRFRNN(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """The network's."""
+        """The number of classes of the network."""
         return self.network.num_classes  # type: ignore[attr-defined]
 
     @property
     def classifiers(self) -> tuple[str, ...]:
-        """The network's, and the CRF's weights and compatibilities of classes."""
+        """The network's classifiers, and the CRF's weights and class compatibilities."""
         names = ("smoothness_weight", "appearance_weight", "compatibility")
         return (*classifiers(self.network), *(f"crf/{name}" for name in names))
 
     @nn.nowrap
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the network's."""
+        """Returns the canvas of the network."""
         return canvas(self.network, height, width)
 
     def setup(self) -> None:
-        """Puts the network's variables beside the CRF's."""
+        """Puts the network's variables into this module's scope, beside the CRF's."""
         nn.share_scope(self, self.network)
 
     def __call__(
@@ -57,7 +57,7 @@ class CRFRNN(nn.Module):
         """Returns logits of the image's size, in float32.
 
         Raises:
-          ValueError: the network's scores are not of the image's size.
+          ValueError: the network's scores do not have the image's size.
         """
         logits = self.network(image, train=train)
         rounds = self.crf.iterations if train else self.evaluation_iterations
@@ -67,7 +67,7 @@ class CRFRNN(nn.Module):
 def denormalized(
     image: Float[Array, "b h w c"], normalize: Normalize
 ) -> UInt8[Array, "b h w c"]:
-    """Returns the 8-bit picture that `normalize` made the image of; beyond 0 … 255 it is cut.
+    """Returns the 8-bit image before `normalize`, clipped to 0 … 255.
 
     >>> from segjax.normalize import CAFFE
     >>> pixels = jnp.array([[[[0, 130, 255]]]], jnp.uint8)

@@ -1,8 +1,8 @@
 """DeepLab v1 (Chen et al., 2014, arXiv:1412.7062) and v2 (2016, arXiv:1606.00915).
 
-Both answer on the backbone's own grid, score i at pixel 8 · i, and are trained there, with
-labels of every eighth pixel: `label_stride` tells the train step and the predictors. (v3 is in
-`deeplab_v3`.) Caffe's inputs are `experiment.CAFFE`'s.
+Both return scores on the backbone's grid, score i at pixel 8 · i, and are trained there, with
+the labels of every eighth pixel. `label_stride` tells the train step and the predictors so. (v3
+is in `deeplab_v3`.) For Caffe's weights use `normalize=experiment.CAFFE`.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,23 @@ from segjax.layers.head import head_dtype, sow_auxiliary
 from segjax.layers.remat import maybe_remat
 from segjax.ops.resize import resize_bilinear
 
-# What both networks answer as `label_stride`.
+# The property `label_stride` of both networks.
 _pixels_between_scores = property(lambda model: model.backbone.output_stride)
 gaussian_init = nn.initializers.normal(0.01)
-"""The released networks' for every layer that classification has not trained."""
+"""The released networks' initialiser, for every layer without pretrained weights."""
 
 
 class DeepLabV1(nn.Module):
     """VGG16 at output stride 8, its classifier as an atrous convolution, scores on its grid.
 
-    Table 2's networks differ in fc6: `kernel_size` taps at distance `rate`, and as many filters
-    as fc7 has: LargeFOV is the default, `DeepLab7x7`, `DeepLab4x4` (field 128) and
-    `DeepLab4x4Rate8` (field 224) are the others. The backbone is `VGG16(output_stride=8,
-    pool=DEEPLAB)`. `multi_scale=True` is DeepLab-MSc (section 3.4): the image and the first
-    four pooled maps, each through two layers, join fc7. `average_pool` smooths before fc6, as
-    several ports of the released network do; the paper does not. `dtype` is the head's; None
-    takes the backbone's. `remat` computes fc6 and fc7 anew for their gradients.
+    The networks of table 2 differ in fc6: `kernel_size` taps at distance `rate`. fc6 and fc7
+    have equally many filters. LargeFOV is the default; the others are `DeepLab7x7`,
+    `DeepLab4x4` (field 128) and `DeepLab4x4Rate8` (field 224). The backbone is
+    `VGG16(output_stride=8, pool=DEEPLAB)`. `multi_scale=True` is DeepLab-MSc (section 3.4): the
+    image and the first four pooled maps each pass two layers and are concatenated with fc7.
+    `average_pool` smooths before fc6, as several ports of the released network do; the paper
+    does not. `dtype` is the head's; None takes the backbone's. `remat` recomputes fc6 and fc7
+    in the backward pass.
     """
 
     backbone: nn.Module
@@ -56,7 +57,7 @@ class DeepLabV1(nn.Module):
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b oh ow k"]:
-        """Returns logits of every `label_stride`-th pixel."""
+        """Returns the logits of every `label_stride`-th pixel."""
         maps, dtype = self.backbone(image, train=train), head_dtype(self)
         x = maps["c5"]
         if self.average_pool:
@@ -70,7 +71,7 @@ class DeepLabV1(nn.Module):
     def _classifier(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b h w f"]:
-        """Returns fc7 of c5."""
+        """Returns the output of fc7, from c5."""
         conv = partial(Conv, self.features, dtype=head_dtype(self))
         for i, kernel_size, rate in ((6, self.kernel_size, self.rate), (7, 1, 1)):
             x = nn.relu(conv(kernel_size, dilation=rate, name=f"fc{i}")(x))
@@ -95,7 +96,7 @@ DeepLab4x4Rate8 = partial(DeepLabV1, kernel_size=4, rate=8, features=4096)
 
 
 class AtrousScores(nn.Module):
-    """v2's atrous spatial pyramid pooling (section 3.2): one classifier a rate, summed scores.
+    """v2's atrous spatial pyramid pooling (section 3.2): a classifier for each rate, summed.
 
     With `hidden` features each classifier is fc6, fc7 and fc8 (VGG16, figure 7); with None it
     is a single 3×3 (ResNet-101).
@@ -136,13 +137,13 @@ class AtrousScores(nn.Module):
 class DeepLabV2(nn.Module):
     """Backbone at output stride 8, `AtrousScores`, the maximum over scales of the image.
 
-    VGG16: `hidden=1024` and `VGG16(output_stride=8, pool=DEEPLAB)`; `rates` (6, 12, 18, 24) are
-    ASPP-L's, (2, 4, 8, 12) ASPP-S's. ResNet-101: `hidden=None`, `scales=(0.5, 0.75, 1.0)`, and
-    `ResNet101(output_stride=8, block=BottleneckV1)` for its published weights; the paper
-    freezes its normalisation. With several scales each one's scores, brought to the grid of
-    the image's own, are sown as "scale_0.5", … into the collection "auxiliary" when training:
-    the paper adds their losses with weight 1 (`auxiliary_weight`). `dtype` is the head's; None
-    takes the backbone's. `remat` computes each branch anew for its gradient.
+    VGG16: `hidden=1024` and `VGG16(output_stride=8, pool=DEEPLAB)`; `rates` are (6, 12, 18, 24)
+    for ASPP-L and (2, 4, 8, 12) for ASPP-S. ResNet-101: `hidden=None`, `scales=(0.5, 0.75,
+    1.0)`, and `ResNet101(output_stride=8, block=BottleneckV1)` for the released weights; the
+    paper freezes its normalisation. With several scales, each scale's scores are resized to the
+    grid of scale 1 and sown as "scale_0.5", … into the collection "auxiliary" when training.
+    The paper adds their losses with weight 1 (`auxiliary_weight`). `dtype` is the head's; None
+    takes the backbone's. `remat` recomputes each branch in the backward pass.
     """
 
     backbone: nn.Module
@@ -173,7 +174,7 @@ class DeepLabV2(nn.Module):
           ValueError: there is no scale.
         """
         if not self.scales:
-            raise ValueError("scales=() has no image to look at; (1.0,) is the image itself.")
+            raise ValueError("scales=() is empty; give at least one scale, such as (1.0,).")
         aspp = AtrousScores(
             self.num_classes,
             self.rates,
@@ -193,10 +194,10 @@ class DeepLabV2(nn.Module):
     def _at_scale(
         self, scores: Callable[[Array], Array], image: Float[Array, "b h w c"], scale: float
     ) -> Float[Array, "b oh ow k"]:
-        """Returns the scores of a resized image, on the grid of the image's own.
+        """Returns the scores of a resized image, on the grid of the full-size image.
 
-        The corners of image and scores stay where they are, as in Caffe's Interp layer: 321
-        pixels become 241 and 161, their 31 and 21 scores 41.
+        Corners of image and scores are aligned, as in Caffe's Interp layer: 321 pixels become
+        241 and 161, and their 31 and 21 scores become 41.
         """
         height, width = image.shape[1:3]
         resize = partial(resize_bilinear, align_corners=True)

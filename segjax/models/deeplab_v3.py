@@ -1,6 +1,4 @@
-"""DeepLab v3: rethinking atrous convolution (Chen et al., 2017, arXiv:1706.05587), and v3+:
-encoder-decoder with atrous separable convolution (Chen et al., 2018, arXiv:1802.02611).
-"""
+"""DeepLab v3 (Chen et al., 2017, arXiv:1706.05587) and v3+ (2018, arXiv:1802.02611)."""
 
 from functools import partial
 from typing import Any
@@ -19,13 +17,13 @@ from segjax.ops.resize import resize_bilinear
 
 @nn.nowrap
 def _at_output_stride(model: Network, output_stride: int) -> Network:
-    """Returns the network at another output stride, with rates that reach equally far.
+    """Returns the network at another output stride, with ASPP rates of the same reach.
 
     Trained variables fit both (v3, section 4.1: trained at 16, evaluated at 8). Multi-grid
-    factors stay.
+    factors do not change.
 
     Raises:
-      ValueError: a rate would not be a whole number.
+      ValueError: a rate would not be an integer.
 
     >>> from segjax.backbones.resnet import ResNet18
     >>> model = DeepLabV3(ResNet18(output_stride=16), num_classes=21, rates=(6, 12, 18))
@@ -37,11 +35,11 @@ def _at_output_stride(model: Network, output_stride: int) -> Network:
 
 
 def _rates_at(output_stride: int, rates: tuple[int, ...], old: int) -> tuple[int, ...]:
-    """Returns the rates that reach as far as `rates` do at the output stride `old`."""
+    """Returns rates that cover as many pixels as `rates` at the output stride `old`."""
     if output_stride < 1 or any(rate * old % output_stride for rate in rates):
         raise ValueError(
-            f"Rates {rates} at output stride {old} are no whole numbers at output "
-            f"stride {output_stride}; choose a finer one."
+            f"Rates {rates} at output stride {old} are not whole numbers at output "
+            f"stride {output_stride}; choose a smaller output stride."
         )
     return tuple(rate * old // output_stride for rate in rates)
 
@@ -50,13 +48,13 @@ class DeepLabV3(nn.Module):
     """Backbone, atrous spatial pyramid pooling, classifier, bilinear upsampling to the image.
 
     `rates` are those for the backbone's output stride: the paper's (6, 12, 18) at 16, (12, 24,
-    36) at 8. The default head is torchvision's, which its published weights need; the paper's
-    goes straight from the ASPP to the logits (`extra_conv=False`), and its TensorFlow code has
-    `dropout=0.1`, `align_corners=True`. `auxiliary=True` adds torchvision's second head on
+    36) at 8. The default head is torchvision's, which its pretrained weights need. The paper's
+    head goes directly from the ASPP to the logits (`extra_conv=False`); its TensorFlow code has
+    `dropout=0.1` and `align_corners=True`. `auxiliary=True` adds torchvision's second head on
     `auxiliary_feature` (c3 for MobileNetV3): when training, its logits at the image's size are
     sown under that name into the collection "auxiliary". `dtype` is the head's; None takes the
-    backbone's, so that one field there sets all. The classifiers and the logits are float32 at
-    least. `remat` computes the pyramid and the head anew for their gradients.
+    backbone's, so the backbone's field sets both. The classifiers and the logits are at least
+    float32. `remat` recomputes the pyramid and the head in the backward pass.
     """
 
     backbone: nn.Module
@@ -111,19 +109,20 @@ class DeepLabV3(nn.Module):
 class DeepLabV3Plus(nn.Module):
     """DeepLab v3's encoder, and a decoder with features of stride 4 (v3+, figure 2).
 
-    The decoder has both side by side, two 3×3 convolutions, classifier, bilinear upsampling.
+    The decoder concatenates both; two 3×3 convolutions, a classifier and bilinear upsampling
+    follow.
 
-    `separable` makes the 3×3 convolutions of pyramid and decoder atrous separable ones, as the
-    published Xception networks have them; the paper's ResNet-101 decoder has ordinary ones.
-    `rates` as in DeepLabV3. `low` names the backbone's feature before it goes to stride 8.
+    `separable` makes the 3×3 convolutions of pyramid and decoder atrous separable ones, as in
+    the released Xception networks; the paper's ResNet-101 decoder has ordinary ones. `rates` as
+    in DeepLabV3. `low` names the backbone's feature of stride 4.
 
     `dropout` and `align_corners` are those of the TensorFlow code, and the decoder's submodules
-    have its names. That code further puts the pooled image first in the pyramid (here it is
-    last, torchvision's order: to convert weights, permute the inputs of `aspp/project`), pools
-    windows of the training crop's size where here the whole map is pooled, and decays the
-    heads' statistics by 0.9997. `dtype` is the head's; None takes the backbone's. The
-    classifier and the logits are float32 at least. `remat` computes the pyramid and each
-    convolution of the decoder anew for their gradients.
+    have its names. That code differs in three ways. It puts the pooled image first in the
+    pyramid; here it is last, as in torchvision (to convert weights, permute the inputs of
+    `aspp/project`). It pools windows of the training crop's size; here the entire map is
+    pooled. It decays the heads' statistics by 0.9997. `dtype` is the head's; None takes the
+    backbone's. The classifier and the logits are at least float32. `remat` recomputes the
+    pyramid and each convolution of the decoder in the backward pass.
     """
 
     backbone: nn.Module

@@ -1,6 +1,4 @@
-"""DeepLab v3's other network: going deeper with atrous convolution (Chen et al., 2017,
-arXiv:1706.05587, section 3.1).
-"""
+"""DeepLab v3's cascade, going deeper (Chen et al., 2017, arXiv:1706.05587, section 3.1)."""
 
 from typing import Any
 
@@ -19,12 +17,12 @@ class DeepLabV3Cascade(nn.Module):
     """ResNet, its last stage copied as block5 … block7, classifier, upsampling (figure 3).
 
     Each copy halves the resolution, or doubles the dilation once `output_stride` is reached:
-    rates 4, 8 and 16 at output stride 16. `output_stride` is that of the whole network, up to
-    256 with three copies; None takes the backbone's, which beyond 32 stays 32. The backbone's
-    multi-grid holds in the copies too (section 3.2). Where a copy halves the resolution it does
-    so before its first unit, as the TensorFlow code does at the end of the block before it, so
-    parameters do not depend on the output stride. The copies' units are computed anew for their
-    gradients with `remat`, here or in the backbone.
+    rates 4, 8 and 16 at output stride 16. `output_stride` is that of the entire network, up to
+    256 with three copies; None takes the backbone's, which is at most 32. The backbone's
+    multi-grid applies to the copies too (section 3.2). A copy that halves the resolution does
+    so before its first unit (the TensorFlow code: at the end of the block before), so
+    parameters do not depend on the output stride. `remat`, here or in the backbone, recomputes
+    the copies' units in the backward pass.
     """
 
     backbone: ResNet
@@ -44,7 +42,7 @@ class DeepLabV3Cascade(nn.Module):
         """Returns logits of the image's size.
 
         Raises:
-          ValueError: the output stride is none that backbone and copies give.
+          ValueError: the backbone and its copies cannot give this output stride.
         """
         steps = self._steps()
         dtype, remat = head_dtype(self), self.remat or self.backbone.remat
@@ -69,13 +67,13 @@ class DeepLabV3Cascade(nn.Module):
         strided = (wanted // reached).bit_length() - 1
         if wanted != reached << max(strided, 0) or (strided and reached != 32):
             raise ValueError(
-                f"Output stride {wanted} does not fit a backbone of {reached}: give the "
-                "backbone's, or a backbone of 32 and a power of two above it."
+                f"Output stride {wanted} does not fit a backbone of output stride {reached}: "
+                "give the backbone's, or a larger power of two on a backbone of 32."
             )
         if strided > self.copies:
             raise ValueError(
                 f"{self.copies} copies reach output stride {32 << self.copies} at most, got "
-                f"{wanted}."
+                f"{wanted}; give more copies or a smaller output stride."
             )
         first = 32 // reached
         return [(2, first)] * strided + [

@@ -18,23 +18,23 @@ from segjax.ops.padding import mirror_pad
 from segjax.ops.pool import max_pool
 
 MARGIN = 186
-"""Mirrored pixels on each side, which the front end's unpadded convolutions use up."""
+"""Mirrored pixels on each side, which the front end's unpadded convolutions consume."""
 
 BASIC = (1, 1, 1, 1, 1, 1, 1)
 LARGE = (2, 2, 4, 8, 16, 32, 32)
 """Channels of the context module's 3×3 layers, in multiples of the classes (table 1)."""
 
 RATES = (1, 1, 2, 4, 8, 16, 1)
-"""Their dilations: fields of 3, 5, 9, 17, 33, 65, 67 scores."""
+"""The dilations of these layers; their receptive fields are 3, 5, 9, 17, 33, 65, 67 scores."""
 
 
 def identity_init(classes: int, *, noise: float = 0.01) -> Callable[..., Array]:
-    """Returns the initialiser with which a layer hands its input on (equations 4 and 5).
+    """Returns an initialiser of layers that start as the identity (equations 4 and 5).
 
-    Of `classes`, which divide inputs and outputs, each owns an equal part of both. The centre
-    taps from a class's inputs to its outputs are classes / outputs, so that the sum over a
-    class's channels stays; all others are Gaussian of deviation noise · classes / outputs, or
-    zero where there are as many inputs and outputs as classes.
+    `classes` divides the numbers of inputs and outputs, and each class has an equal part of
+    both. The centre taps from a class's inputs to its outputs are classes / outputs, which
+    keeps the sum over a class's channels. All other taps are Gaussian with standard deviation
+    noise · classes / outputs, or zero if both numbers equal `classes`.
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -53,11 +53,11 @@ def identity_init(classes: int, *, noise: float = 0.01) -> Callable[..., Array]:
 
 
 class Context(nn.Module):
-    """3×3 layers of growing dilation and a 1×1 on score maps: a wide view, no lost resolution.
+    """3×3 layers of growing dilation and a 1×1, on score maps at full resolution.
 
-    `channels` are `BASIC` or `LARGE`. It starts as the identity for scores of at least zero
-    (ReLU follows each 3×3). Maps are padded with zeros layer by layer, as in the training code;
-    the released VOC network pads the scores by 33 instead, with other scores near the border.
+    `channels` is `BASIC` or `LARGE`. The module starts as the identity for scores of at least
+    zero (ReLU follows each 3×3). Each layer pads with zeros, as in the training code. The
+    released VOC network pads the scores by 33 instead, so its scores near the border differ.
     """
 
     num_classes: int
@@ -84,12 +84,12 @@ class Context(nn.Module):
 
 
 class Dilation(nn.Module):
-    """VGG16 without its last two poolings, its classifier at rate 4, a context module on top.
+    """VGG16 without its last two poolings, its classifier at rate 4, then a context module.
 
-    The image is mirrored out by 186 pixels and no map is padded. Score i is for pixel 8 · i of
-    any image, in training and in prediction (`label_stride`). `context` is None for the front
-    end alone, which the paper trains first, or the channels of `Context`. `remat` computes each
-    stage, the classifier and the context anew for their gradients.
+    The image is mirror-padded by 186 pixels, and no map is padded. Score i belongs to pixel
+    8 · i of any image, in training and in prediction (`label_stride`). `context` is the
+    channels of `Context`, or None for the front end alone, which the paper trains first.
+    `remat` recomputes each stage, the classifier and the context in the backward pass.
     """
 
     num_classes: int
@@ -100,19 +100,19 @@ class Dilation(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
-    # Not a field: the published network has no other.
+    # Not a field: the released network has no other value.
     label_stride = 8
 
     @property
     def classifiers(self) -> tuple[str, ...]:
-        """The front end's scores, and the context module, whose maps are all scores."""
+        """The front end's scores and the context module, which has channels for each class."""
         return ("final", *([] if self.context is None else ["context"]))
 
     @nn.compact
     def __call__(
         self, image: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b oh ow k"]:
-        """Returns logits of every eighth pixel."""
+        """Returns the logits of every eighth pixel."""
         scores = self._front(_framed(image), train=train)
         if self.context is None:
             return scores
@@ -120,7 +120,7 @@ class Dilation(nn.Module):
         return maybe_remat(context.__call__, scores, remat=self.remat)
 
     def _front(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow k"]:
-        """Returns the front end's scores of an image with its margin (section 4)."""
+        """Returns the front end's scores of an image that has its margin (section 4)."""
         for stage in range(1, 6):
             x = maybe_remat(self._stage, x, stage=stage, remat=self.remat)
             if stage <= 3:
@@ -130,7 +130,7 @@ class Dilation(nn.Module):
         return Conv(self.num_classes, 1, dtype=dtype, kernel_init=init, name="final")(x)
 
     def _stage(self, x: Float[Array, "b h w c"], *, stage: int) -> Float[Array, "b oh ow f"]:
-        """Returns what VGG16's convolutions between two poolings make of `x`."""
+        """Returns the output of VGG16's convolutions between two poolings."""
         features = self.width * min(2 ** (stage - 1), 8)
         for j in range(1, (2, 2, 3, 3, 3)[stage - 1] + 1):
             x = self._conv(x, features, 3, 2 if stage == 5 else 1, f"conv{stage}_{j}")
@@ -139,7 +139,7 @@ class Dilation(nn.Module):
     def _classifier(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b oh ow f"]:
-        """Returns fc7."""
+        """Returns the output of fc7."""
         for i, kernel_size, rate in ((6, 7, 4), (7, 1, 1)):
             x = self._conv(x, self.features, kernel_size, rate, f"fc{i}")
             x = Dropout(self.dropout, name=f"drop{i}")(x, train=train)
@@ -155,6 +155,6 @@ class Dilation(nn.Module):
 
 
 def _framed(image: Float[Array, "b h w c"]) -> Float[Array, "b oh ow c"]:
-    """Returns the image with mirrored margins, and sides that the three poolings divide."""
+    """Returns the image with mirrored margins; the three poolings divide its sides evenly."""
     rows, columns = ((MARGIN, MARGIN + -side % 8) for side in image.shape[1:3])
     return mirror_pad(image, (rows, columns))

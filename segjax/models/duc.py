@@ -1,18 +1,17 @@
-"""DUC and HDC: understanding convolution for semantic segmentation (Wang et al., 2018,
-arXiv:1702.08502).
+"""DUC and HDC (Wang et al., 2018, Understanding Convolution for …, arXiv:1702.08502).
 
-Hybrid dilated convolution (section 3.2): rates without a common factor, from unit to unit of
-layer3 and layer4, so that stacked they leave no pixel out (`segjax.explain rates`). The paper
-compares four assignments for ResNet-101 at output stride 8, here as `ResNet101(rates=…)`:
+Hybrid dilated convolution (section 3.2): the units of layer3 and layer4 have rates without a
+common factor, so that the stack skips no pixel (`segjax.explain rates`). The paper compares
+four assignments for ResNet-101 at output stride 8, here as `ResNet101(rates=…)`:
 
     HDC_NONE      1 everywhere
     HDC_CONV      2, 1, 2, 1, …
     HDC_RF        1, 2, 3, …, the last two 2        3, 4, 5
     HDC_BIGGER    1, 2, 5, 9, …                     5, 9, 17
 
-Read in the authors' code: HDC_BIGGER, where layer3 begins with 2 for the paper's 1. The others
-are from memory of section 4.2. Of the receptive fields that the paper's table gives them (54,
-88, 116 and 256), 2 · Σ rates is that of HDC_RF; it is 52, 80 and 250 for the others.
+HDC_BIGGER is that of the authors' code, whose layer3 begins with 2 where the paper has 1. Their
+code does not contain the other three, which are not verified. The paper gives receptive fields
+of 54, 88, 116 and 256; 2 · Σ rates is 116 for HDC_RF too, but 52, 80 and 250 for the others.
 """
 
 from functools import partial
@@ -40,17 +39,18 @@ HDC_BIGGER = ((3, (2, *_in_turn((2, 5, 9, 1), 22))), (4, (5, 9, 17)))
 class DUC(nn.Module):
     """Backbone, atrous pyramid of summed scores, dense upsampling convolution (figure 1).
 
-    Each 3×3 of the pyramid scores every label in each of (output stride / cell)² places of its
-    pixel, label by label as in the authors' code; the sum is laid out as an image. With `cell`
-    above 1 it is so many times as small as the image, and interpolated. The authors train
-    that small image on labels subsampled by `cell`, and enlarge the probabilities; here the
-    logits are.
+    Each 3×3 of the pyramid returns, for each pixel of the map, the scores of every label at
+    (output stride / cell)² positions, label by label as in the authors' code. Their sum is
+    rearranged to an image, which is `cell` times smaller than the input, and interpolated. The
+    authors train that small image on labels subsampled by `cell`, and enlarge probabilities;
+    here the logits are enlarged.
 
-    Their network is `DUC(ResNet101(block=BottleneckV1, deep_stem=True, output_stride=8,
-    rates=HDC_BIGGER), num_classes=19, cell=2)`, but for its max-pool, which pads nothing and so
-    stands a pixel further down and right. The image is mirrored out to a multiple of the output
-    stride inside, so every size works. Scores and logits are float32 at least.
-    `dtype` is the branches'; None takes the backbone's. `remat` computes them anew.
+    The authors' network is `DUC(ResNet101(block=BottleneckV1, deep_stem=True, output_stride=8,
+    rates=HDC_BIGGER), num_classes=19, cell=2)`, except that its max-pool pads nothing, so its
+    windows lie a pixel further down and right. The image is mirror-padded inside to a multiple
+    of the output stride, so every size works. Scores and logits are at least float32. `dtype`
+    is the branches'; None takes the backbone's. `remat` recomputes the branches in the backward
+    pass.
     """
 
     backbone: nn.Module
@@ -72,7 +72,7 @@ class DUC(nn.Module):
         """Returns logits of the image's size.
 
         Raises:
-          ValueError: the output stride is no multiple of `cell`.
+          ValueError: the output stride is not a multiple of `cell`.
         """
         stride = self.backbone.output_stride
         if self.cell < 1 or stride % self.cell:
@@ -86,7 +86,7 @@ class DUC(nn.Module):
         return crop(resize_bilinear(scores, (padded.shape[1], padded.shape[2])))
 
     def _scores(self, x: Float[Array, "b h w c"], *, factor: int) -> Float[Array, "b oh ow k"]:
-        """Returns factor × factor scores of each position."""
+        """Returns factor × factor scores for each position and class."""
         conv = partial(
             Conv,
             self.num_classes * factor**2,

@@ -42,7 +42,7 @@ class NormReLUConv(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers that see the block's input and all that the layers before them made (figure 2)."""
+    """Layers that each read the block's input and all earlier layers' outputs (figure 2)."""
 
     layers: int
     growth: int
@@ -52,7 +52,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w n"]:
-        """Returns the layers · growth new channels alone."""
+        """Returns only the layers · growth new channels."""
         new = []
         for i in range(self.layers):
             new.append(maybe_remat(self._layer, x, *new, i=i, remat=self.remat, train=train))
@@ -69,17 +69,17 @@ class DenseBlock(nn.Module):
 class FCDenseNet(nn.Module):
     """Dense blocks down to the bottom and up again, with skips between them (figure 1).
 
-    `layers` counts each block's: the path down, the bottom, the path up. Only what a block adds
-    is upsampled on the way up (section 3.2), by a transposed 3×3 of stride 2. It makes 2n + 1
-    pixels of n, cropped at the bottom and at the right to the skip's 2n or 2n + 1, as released:
-    so the network takes every size as it comes, and mirrors out only a side that would be
-    pooled away, below 2 ** (transitions down).
+    `layers` holds the number of layers of each block: the path down, the bottom, the path up.
+    On the path up only a block's new channels are upsampled (section 3.2), by a transposed 3×3
+    of stride 2. It makes 2n + 1 pixels from n, cropped at the bottom and at the right to the
+    skip's 2n or 2n + 1, as in the released code. So the network takes every size. Only sides
+    below 2 ** (transitions down), which pooling would reduce to nothing, are mirror-padded.
 
-    The released evaluation normalised by the statistics of its batches of 10 images at test
-    time too. Here running averages are used, so published scores need not be met exactly.
+    The released evaluation normalises by the statistics of its test batches of 10 images. Here
+    running averages are used, so published scores may not be met exactly.
 
-    `remat` computes each layer anew for its gradient instead of keeping its stack: these grow
-    with a block's depth squared.
+    `remat` recomputes each layer in the backward pass instead of storing its input, which saves
+    memory that grows with the square of a block's depth.
     """
 
     num_classes: int
@@ -103,7 +103,7 @@ class FCDenseNet(nn.Module):
         """
         if len(self.layers) % 2 == 0 or min(self.layers) < 1:
             raise ValueError(
-                "layers must count those of an odd number of blocks (down, bottom, up), each "
+                "layers must be an odd number of blocks' layer counts (down, bottom, up), each "
                 f"at least 1, got {self.layers}."
             )
         step = 2 ** (len(self.layers) // 2)
@@ -132,7 +132,7 @@ class FCDenseNet(nn.Module):
                 kernel_init=he_uniform,
                 name=f"transition_up{level}",
             )(new)
-            # What was upsampled is the larger one here, and comes first as released.
+            # Here the upsampled map is the larger one; it comes first, as in the released code.
             x = concat_skip(skips[level], up)
             new = self._block(2 * depth - level, f"up{level}")(x, train=train)
         classifier = Conv(
@@ -152,7 +152,7 @@ class FCDenseNet(nn.Module):
     def _transition_down(
         self, x: Float[Array, "b h w c"], level: int, *, train: bool
     ) -> Float[Array, "b oh ow c"]:
-        """Returns half the size and as many channels."""
+        """Returns a map of half the size with as many channels."""
         conv = NormReLUConv(
             x.shape[-1], 1, self.dropout, self.dtype, name=f"transition_down{level}"
         )

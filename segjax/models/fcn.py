@@ -23,21 +23,21 @@ from segjax.ops.skip import add_skip
 from segjax.ops.transposed import bilinear_kernel, conv_transpose2d
 
 BORDER = 99
-"""Zeros around the image: with the 1 of conv1_1 the released networks' 100."""
+"""Zeros around the image; with the 1 of conv1_1 these are the released networks' 100."""
 
 CROPS = {32: 19, 16: 27, 8: 31}
-"""Pixels before the image in the last upsampling of each network."""
+"""Pixels before the image in the last upsampled map, by a network's stride."""
 
 SKIPS = {"c4": 5, "c3": 9}
-"""Pixels of pool4 and pool3 before the map that they are added to."""
+"""Pixels of pool4 and pool3 to crop before the map that they are added to."""
 
 
 def sizes(side: int, *, stride: int) -> dict[str, int]:
-    """Returns the side of each of a network's maps for an image's side, before their crops.
+    """Returns the side of each map of a network, before crops, for an image's side.
 
-    `c1` … `c5` are the pooled maps, `fc6` the scores, `c4+`, `c3+` the upsampled scores that
-    pool4's and pool3's are added to, `image` the last upsampling. It holds the image behind
-    `CROPS[stride]` pixels, whatever the side: that is what the border of 100 is for.
+    `c1` … `c5` are the pooled maps, `fc6` the scores, `c4+` and `c3+` the upsampled scores to
+    which those of pool4 and pool3 are added, and `image` the last upsampled map. The image
+    begins at its pixel `CROPS[stride]`, for every side: the border of 100 ensures that.
 
     >>> sizes(500, stride=16)
     {'c1': 349, 'c2': 175, 'c3': 88, 'c4': 44, 'c5': 22, 'fc6': 16, 'c4+': 34, 'image': 560}
@@ -69,11 +69,11 @@ def _skips(stride: int) -> tuple[str, ...]:
 class SkipFCN(nn.Module):
     """VGG16, its classifier as convolutions, skips from pool4 and pool3, fixed upsampling.
 
-    For any size of image. `stride` is that of the finest scores: 32, 16 or 8. Score layers
+    Every image size works. `stride` is that of the finest scores: 32, 16 or 8. Score layers
     start at zero, and the bilinear upsampling is constant, as in the released networks. The
-    backbone is `VGG16(pool=CEIL)`. `skip_scales` multiply pool4 and pool3 before their scores.
-    `dtype` is the head's; None takes the backbone's. `remat` computes the classifier's layers
-    anew for their gradient.
+    backbone is `VGG16(pool=CEIL)`. `skip_scales` multiply pool4 and pool3 before their score
+    layers. `dtype` is the head's; None takes the backbone's. `remat` recomputes the
+    classifier's layers in the backward pass.
     """
 
     backbone: nn.Module
@@ -112,7 +112,7 @@ class SkipFCN(nn.Module):
     def _classifier(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b oh ow k"]:
-        """Returns VGG16's three fully connected layers, wherever their 7×7 fits."""
+        """Returns scores of VGG16's three fully connected layers, at every position of 7×7."""
         for name, kernel_size in (("fc6", 7), ("fc7", 1)):
             conv = Conv(
                 self.features, kernel_size, padding=0, dtype=head_dtype(self), name=name
@@ -145,7 +145,7 @@ FCN8sAtOnce = partial(SkipFCN, stride=8, skip_scales=(0.01, 0.0001))
 def _upsample(x: Float[Array, "b h w k"], factor: int) -> Float[Array, "b oh ow k"]:
     """Returns each class's scores, interpolated by a transposed convolution of 2 · factor taps.
 
-    Classes do not see one another: as images of one channel they need no k × k kernels.
+    Classes are separate: each becomes an image of one channel, so no k × k kernel is needed.
     """
     batch, height, width, classes = x.shape
     maps = jnp.moveaxis(x, -1, 1).reshape(batch * classes, height, width, 1)
@@ -161,11 +161,11 @@ def _crop(
 
 
 class FCN(nn.Module):
-    """torchvision's: a dilated ResNet, 3×3 and 1×1, bilinear upsampling to the image.
+    """torchvision's FCN: a dilated ResNet, 3×3 and 1×1, bilinear upsampling to the image.
 
     `auxiliary=True` adds a second head on c4: when training, its logits at the image's size are
     sown as "c4" into the collection "auxiliary". `dtype` is the heads'; None takes the
-    backbone's. `remat` computes the heads anew for their gradients.
+    backbone's. `remat` recomputes the heads in the backward pass.
     """
 
     backbone: nn.Module

@@ -14,16 +14,16 @@ from segjax.ops.skip import add_skip
 
 
 class LRASPP(nn.Module):
-    """Deep features gated by the whole image, classified with those of stride 8, upsampled.
+    """Deep features gated by the mean over the image, classified with those of stride 8.
 
-    The head is torchvision's, with its names. It pools the whole map where the paper has an
-    average pool of 49×49 with large strides: one gate for an image, so images larger than
-    those trained on are gated by more than was seen in training.
+    The head and its names are torchvision's. It pools the entire map, so an image has one gate;
+    the paper pools windows of 49×49 with large strides. On images larger than those of training
+    the gate is a mean over more pixels than in training.
 
     `low` and `high` name the backbone's features; the paper's MobileNetV3 gives c3 (40
     channels, stride 8) and c5 at output stride 16. `dtype` is the head's; None takes the
-    backbone's. The classifiers and the logits are float32 at least. `remat` computes the
-    first 1×1 anew for its gradient.
+    backbone's. The classifiers and the logits are at least float32. `remat` recomputes the
+    first 1×1 in the backward pass.
     """
 
     backbone: nn.Module

@@ -15,10 +15,10 @@ from segjax.ops.resize import resize_bilinear
 
 
 class PyramidPooling(nn.Module):
-    """The map, and its means over 1×1, 2×2, … parts, beside one another (figure 3c).
+    """The map, concatenated with its means over 1×1, 2×2, … bins (figure 3c).
 
-    Each mean goes through a 1×1 to an equal part of the channels and is interpolated back, so
-    that the pyramid has as many channels as the map.
+    Each map of means passes a 1×1 to an equal part of the channels and is interpolated back. So
+    the pyramid adds as many channels as the map has.
     """
 
     bins: tuple[int, ...] = (1, 2, 3, 6)
@@ -42,12 +42,12 @@ class PyramidPooling(nn.Module):
 class PSPNet(nn.Module):
     """Backbone, pyramid pooling, head, bilinear upsampling to the image.
 
-    The authors' PyTorch code has `ResNet50(deep_stem=True, output_stride=8,
-    uniform_dilation=True)` and images of 8n + 1 pixels a side; other sizes work here.
+    The authors' PyTorch code uses `ResNet50(deep_stem=True, output_stride=8,
+    uniform_dilation=True)` and images of 8n + 1 pixels a side; here other sizes work too.
     `auxiliary=True` adds a head on c4 (figure 4; the paper's weight is 0.4): when training, its
     logits at the image's size are sown as "c4" into the collection "auxiliary". `dtype` is the
-    head's; None takes the backbone's. Classifiers and logits are float32 at least. `remat`
-    computes the pyramid and the heads anew for their gradients.
+    head's; None takes the backbone's. Classifiers and logits are at least float32. `remat`
+    recomputes the pyramid and the heads in the backward pass.
     """
 
     backbone: nn.Module

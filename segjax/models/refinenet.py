@@ -22,21 +22,21 @@ class ResidualUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Returns `x` and what the convolutions add to it."""
+        """Returns `x` plus the output of the convolutions."""
         y = Conv(x.shape[-1], 3, dtype=self.dtype, name="conv0")(nn.relu(x))
         y = Conv(x.shape[-1], 3, use_bias=False, dtype=self.dtype, name="conv1")(nn.relu(y))
         return add_skip(y, x)
 
 
 class ChainedPooling(nn.Module):
-    """5×5 max-pool and 3×3 again and again, each result added to the sum (figure 3d)."""
+    """A chain of 5×5 max-pool and 3×3, each result added to the sum (figure 3d)."""
 
     pools: int = 4
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Returns `x` with its ever wider context."""
+        """Returns `x` plus the result of each link of the chain."""
         total, top = x, x
         for i in range(self.pools):
             top = max_pool(top, window=5, stride=1, padding=2)
@@ -56,7 +56,7 @@ class Refine(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w c"], deeper: Float[Array, "b dh dw f"] | None
     ) -> Float[Array, "b h w f"]:
-        """Returns `features` channels of the size of `x`; `deeper` has as many."""
+        """Returns `features` channels of the size of `x`; `deeper` has as many channels."""
         y = self._conv("reduce")(x)
         for i in range(2):
             y = ResidualUnit(dtype=self.dtype, name=f"adapt{i}")(y)
@@ -75,12 +75,12 @@ class Refine(nn.Module):
 class RefineNet(nn.Module):
     """Backbone, four paths from the deepest map to the finest, classifier, upsampling.
 
-    As released (Matlab, and a PyTorch port): the deepest path has twice the features, residual
-    units adapt twice and refine three times, and the chain pools four times. Logits at a
-    quarter of the image are interpolated with aligned corners, as everything inside is. Any
-    size works. `dropout` is on c4 and c5 and before the classifier. `dtype` is the decoder's;
-    None takes the backbone's. The classifier and the logits are float32 at least. `remat`
-    computes each path anew for its gradient.
+    It follows the released code (Matlab, and a PyTorch port): the deepest path has twice the
+    features, two residual units adapt each map and three refine it, and the chain pools four
+    times. Logits at a quarter of the image are interpolated with aligned corners, like the maps
+    inside. Every size works. `dropout` is on c4 and c5 and before the classifier. `dtype` is
+    the decoder's; None takes the backbone's. The classifier and the logits are at least
+    float32. `remat` recomputes each path in the backward pass.
     """
 
     backbone: nn.Module

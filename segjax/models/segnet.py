@@ -14,14 +14,14 @@ from segjax.ops.pool import max_pool_with_indices, max_unpool
 
 
 class SegNet(nn.Module):
-    """VGG-16's convolutions, and their mirror image that unpools by the pools' indices.
+    """VGG-16's convolutions, and their mirror image, which unpools by the pools' indices.
 
-    `stages` are the widths of the encoder's convolutions between its pools (figure 2). The
-    decoder's convolution `conv4_1_D` makes as many channels as `conv4_1` takes, and `conv1_1_D`
-    the logits. Every convolution has a bias and, but for the last, batch normalisation and
-    ReLU. Pools of odd sides round up, as Caffe's do, and unpooling returns to the size that was
-    pooled: so every image size works. `remat` computes what lies between two pools anew for its
-    gradient.
+    `stages` holds the widths of the encoder's convolutions between its pools (figure 2). The
+    decoder's convolution `conv4_1_D` returns as many channels as `conv4_1` reads, and
+    `conv1_1_D` returns the logits. Every convolution has a bias and, except the last, batch
+    normalisation and ReLU. Pools of odd sides round up, as in Caffe, and unpooling restores the
+    size before the pool, so every image size works. `remat` recomputes the layers between two
+    pools in the backward pass.
     """
 
     num_classes: int
@@ -63,7 +63,7 @@ class SegNet(nn.Module):
     def _convs(
         self, x: Float[Array, "b h w c"], *, layers: list[tuple[str, int]], train: bool
     ) -> Float[Array, "b h w f"]:
-        """Returns what convolutions of these names and channels, one by one, make of `x`."""
+        """Returns the output of a chain of convolutions with these names and channels."""
         for name, features in layers:
             x = Conv(features, 3, dtype=self.dtype, kernel_init=he_fan_in, name=name)(x)
             x = nn.relu(BatchNorm(dtype=self.dtype, name=f"{name}_bn")(x, train=train))
@@ -71,11 +71,11 @@ class SegNet(nn.Module):
 
 
 class SegNetBasic(nn.Module):
-    """The smaller network of section 3.2: 7×7 convolutions of one width, no ReLU on the way up.
+    """Section 3.2's smaller network: 7×7 convolutions of one width, no ReLU in the decoder.
 
     `response_norm` divides each pixel by a power of its brightness (see `local_response_norm`).
-    The released network takes colours of 0 … 255, where that matters; on normalised images it
-    changes little. `remat` as in `SegNet`.
+    That matters for the released network, which takes colours of 0 … 255; on normalised images
+    it changes little. `remat` is as in `SegNet`.
     """
 
     num_classes: int
@@ -126,7 +126,7 @@ def local_response_norm(
     SegNet-Basic's. Source: Krizhevsky et al., 2012, section 3.3.
 
     Raises:
-      ValueError: the size is even or below 1, so that no channel is in the middle.
+      ValueError: the size is even or below 1, so the window has no centre.
     """
     if size < 1 or size % 2 == 0:
         raise ValueError(f"The size of the window must be odd, got {size}.")
@@ -139,8 +139,8 @@ def local_response_norm(
 def _pool(
     x: Float[Array, "b h w c"],
 ) -> tuple[Float[Array, "b oh ow c"], Int[Array, "b oh ow c"]]:
-    """Returns half the size, rounded up, and the winners' positions in the even map."""
-    # The border's copy never wins: of equal values the first does.
+    """Returns the pooled map, sides rounded up, and the positions of maxima in the even map."""
+    # The copied border never wins: of equal values the first does.
     edges = [(0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)]
     return max_pool_with_indices(jnp.pad(x, edges, mode="edge"), window=2, stride=2)
 
@@ -148,6 +148,6 @@ def _pool(
 def _unpool(
     x: Float[Array, "b h w c"], indices: Int[Array, "b h w c"], size: tuple[int, int]
 ) -> Float[Array, "b oh ow c"]:
-    """Returns the map of `size` that `_pool` took."""
+    """Returns a map of `size`, the size before `_pool`, with the values at their positions."""
     height, width = size
     return max_unpool(x, indices, (height + height % 2, width + width % 2))[:, :height, :width]

@@ -24,7 +24,7 @@ class REBNConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
-        """Returns `features` channels, none below zero."""
+        """Returns `features` channels, at least 0."""
         conv = Conv(self.features, 3, dilation=self.dilation, dtype=self.dtype, name="conv_s1")
         return nn.relu(BatchNorm(dtype=self.dtype, name="bn_s1")(conv(x), train=train))
 
@@ -32,8 +32,9 @@ class REBNConv(nn.Module):
 class RSU(nn.Module):
     """Residual U-block RSU-L(c, `middle`, `features`), L = `depth` (section 3.1, figure 2d).
 
-    A U-Net with L − 2 pools between L levels, the last of dilation 2, added to its own input
-    convolution. `dilated` is the paper's RSU-4F: no pools, and level l dilates by 2ˡ⁻¹.
+    A U-Net with L levels and L − 2 pools, whose last level has dilation 2; its output is added
+    to that of its input convolution. `dilated` is the paper's RSU-4F: no pools, and level l
+    dilates by 2ˡ⁻¹.
     """
 
     depth: int
@@ -56,7 +57,7 @@ class RSU(nn.Module):
         for level in range(self.depth - 1, 0, -1):
             joined = _join(x, levels[level - 1])
             features = self.middle if level > 1 else self.features
-            # At the bottom alone RSU-L dilates, and the bottom has no counterpart here.
+            # RSU-L dilates only at the bottom, which has no counterpart in the decoder.
             dilation = self._dilation(level)
             x = self._unit(features, dilation, f"rebnconv{level}d")(joined, train=train)
         return x + first
@@ -73,12 +74,12 @@ class RSU(nn.Module):
 class U2Net(nn.Module):
     """A U-Net of residual U-blocks, and the fusion of its six side outputs (figure 5).
 
-    `encoder` and `decoder` name each stage's (depth, middle, features), stage 1 first; those of
-    the last two resolutions are RSU-4F. The logits are the fusion d0. When training, the side
-    outputs d1 … d6, of the image's size too, are sown into the collection "auxiliary"; the
-    paper's loss is the sum of all seven (section 3.3). Pools round up and maps are resized to
-    what they join, so every image size works. The paper has one class, salient or not. `remat`
-    computes each stage anew for its gradient.
+    `encoder` and `decoder` hold each stage's (depth, middle, features), stage 1 first; stages
+    of the last two resolutions are RSU-4F. The logits are the fusion d0. When training, the
+    side outputs d1 … d6, also at the image's size, are sown into the collection "auxiliary";
+    the paper's loss is the sum of all seven (section 3.3). Pools round up, and maps are resized
+    to the maps they join, so every image size works. The paper has one class, salient or not.
+    `remat` recomputes each stage in the backward pass.
     """
 
     num_classes: int
@@ -112,12 +113,12 @@ class U2Net(nn.Module):
         """Returns logits of the image's size; with `train`, sows the side outputs.
 
         Raises:
-          ValueError: the decoder has not one stage less than the encoder.
+          ValueError: the decoder does not have one stage fewer than the encoder.
         """
         if len(self.decoder) != len(self.encoder) - 1:
             raise ValueError(
-                f"An encoder of {len(self.encoder)} stages needs a decoder of one less, got "
-                f"{len(self.decoder)}."
+                f"An encoder of {len(self.encoder)} stages needs a decoder of one stage fewer, "
+                f"got {len(self.decoder)}."
             )
         x, stages = image, []
         run = partial(maybe_remat, remat=self.remat, train=train)
@@ -144,14 +145,14 @@ class U2Net(nn.Module):
     def _side(
         self, x: Float[Array, "b sh sw c"], number: int, image: Float[Array, "b h w i"]
     ) -> Float[Array, "b h w k"]:
-        """Returns a stage's own logits, of the image's size."""
+        """Returns the logits of one stage, at the image's size."""
         dtype = at_least_float32(self.dtype)
         side = Conv(self.num_classes, 3, dtype=dtype, name=f"side{number}")(x)
         return resize_bilinear(side, (image.shape[1], image.shape[2]))
 
 
 def _pool(x: Float[Array, "b h w c"]) -> Float[Array, "b oh ow c"]:
-    """Returns the largest values of 2×2 pixels; an odd last row is its own window's half."""
+    """Returns the maximum of 2×2 pixels; the last window of an odd side is half as large."""
     edges = [(0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)]
     return max_pool(jnp.pad(x, edges, mode="edge"), window=2, stride=2)
 

@@ -21,7 +21,7 @@ from segjax.ops.skip import concat_skip
 
 
 class ConvPair(nn.Module):
-    """Twice a 3×3 convolution, (norm,) ReLU; two pixels less on each side where `valid`."""
+    """Twice a 3×3 convolution, (norm,) ReLU; `valid` cuts two pixels from each side."""
 
     features: int
     valid: bool
@@ -30,7 +30,7 @@ class ConvPair(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow f"]:
-        """Returns `features` channels, none below zero."""
+        """Returns `features` channels, at least 0."""
         for i in (0, 1):
             x = Conv(
                 self.features,
@@ -50,13 +50,13 @@ class ConvPair(nn.Module):
 class UNet(nn.Module):
     """A contracting path, an expanding path, and skips between them (figure 1).
 
-    By default padded: the image is mirrored out to a multiple of 2**depth inside and the logits
-    are cropped back, so every size works. `valid=True` is the paper's: unpadded convolutions,
-    skips cropped, and logits of the image's centre only (572 → 388); see `canvas`. `up` is the
-    way to twice the size (`segjax.layers.up`), `join` how a skip joins what comes up
-    (`segjax.ops.skip`: concat_skip, add_skip, no_skip). `dropout` is at the end of the
-    contracting path (the paper gives no rate; 0.5 is usual). `remat` computes each level anew
-    for its gradient.
+    By default convolutions are padded: the image is mirror-padded inside to a multiple of
+    2**depth and the logits are cropped back, so every size works. `valid=True` is the paper's
+    network: unpadded convolutions, cropped skips, and logits of the image's centre only
+    (572 → 388); see `canvas`. `up` upsamples by 2 (`segjax.layers.up`). `join` joins the skip
+    and the upsampled map (`segjax.ops.skip`: concat_skip, add_skip, no_skip). `dropout` is at
+    the end of the contracting path (the paper gives no rate; 0.5 is usual). `remat` recomputes
+    each level in the backward pass.
     """
 
     num_classes: int
@@ -79,7 +79,7 @@ class UNet(nn.Module):
         """Returns logits of the image, or with `valid` of its centre.
 
         Raises:
-          ValueError: `valid`, and a side of the image is none that fits.
+          ValueError: `valid`, and a side of the image does not fit.
         """
         if self.valid:
             self._check_size(*image.shape[1:3])
@@ -120,16 +120,17 @@ class UNet(nn.Module):
         level: int,
         train: bool,
     ) -> Float[Array, "b oh ow f"]:
-        """Returns the map of a level, of the one below it and the skip."""
+        """Returns the map of a level, made from the level below and the skip."""
         x = self.up(x, self.features * 2**level, dtype=self.dtype, name=f"upconv{level}")
         x = self.join(x, center_crop(skip, (x.shape[1], x.shape[2])))
         return self._convs(x, level=level, name=f"up{level}", train=train)
 
     @nn.nowrap
     def canvas(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the smallest input whose logits cover height × width; that size where padded.
+        """Returns the smallest input size whose logits cover height × width.
 
-        Predictors mirror the image out to it and crop the result.
+        Without `valid` that is height × width. Predictors mirror-pad the image to this size and
+        crop the result.
 
         Raises:
           ValueError: a side is below 1.
@@ -143,10 +144,10 @@ class UNet(nn.Module):
 
     @nn.nowrap
     def _side(self, covered: int) -> int:
-        """Returns the smallest side that fits and whose logits cover so many pixels.
+        """Returns the smallest side that fits and whose logits cover `covered` pixels.
 
-        With m pixels after the bottom's convolutions, the result has 2ᵈm − 4(2ᵈ − 1) and the
-        image 2ᵈ(m + 4) + 4(2ᵈ − 1) pixels: 12 · 2ᵈ − 8 more.
+        With m pixels after the bottom's convolutions, the result has 2ᵈm − 4(2ᵈ − 1) pixels and
+        the image 2ᵈ(m + 4) + 4(2ᵈ − 1), which is 12 · 2ᵈ − 8 more.
         """
         step = 2**self.depth
         bottom = -(-(covered + 4 * (step - 1)) // step)
@@ -164,20 +165,20 @@ class UNet(nn.Module):
             raise ValueError(
                 f"Valid convolutions cannot take {height}×{width}: each side must be "
                 f"{smallest} + {step}k; nearest to {side}: {' and '.join(map(str, nearest))}. "
-                "Mirror the image out to canvas(height, width)."
+                "Mirror-pad the image to canvas(height, width)."
             )
 
 
 class EncoderUNet(nn.Module):
-    """A U-Net whose contracting path is a backbone: c5 goes up and meets c4, c3, c2 and c1.
+    """A U-Net whose contracting path is a backbone, with skips from c4, c3, c2 and c1.
 
-    `features` are the widths on the way up, from the level of c4 to that of the image, where
-    only a backbone that returns a c0 has a skip (VGG16 with `before_pool`). Each level repeats
-    the pixels of the one below, appends the skip, and convolves twice with batch normalisation;
-    the classifier is 3×3. This is what segmentation libraries call U-Net with an encoder; the
-    paper's own is `UNet`. The image is mirrored out to a multiple of 32 inside and the logits
-    are cropped back, so every size works. `dtype` is the decoder's; None takes the backbone's.
-    `remat` computes the decoder's levels anew for their gradients.
+    `features` are the widths of the expanding path, from the level of c4 to that of the image.
+    The last level has a skip only if the backbone returns a c0 (VGG16 with `before_pool`). Each
+    level repeats the pixels of the level below, appends the skip, and convolves twice with
+    batch normalisation; the classifier is 3×3. Segmentation libraries call this a U-Net with an
+    encoder; the paper's network is `UNet`. The image is mirror-padded inside to a multiple of
+    32 and the logits are cropped back, so every size works. `dtype` is the decoder's; None
+    takes the backbone's. `remat` recomputes the decoder's levels in the backward pass.
     """
 
     backbone: nn.Module

@@ -1,1 +1,1 @@
-"""Array → array on `jax.lax` alone: no parameters, no Flax."""
+"""Functions from array to array, on `jax.lax` alone: no parameters, no Flax."""

@@ -1,4 +1,4 @@
-"""Convolution with stride, dilation and groups, and the sizes that it gives.
+"""Convolution with stride, dilation and groups, and its output sizes.
 
 Padding is symmetric and explicit. Frameworks' "SAME" pads 0 + 1 at stride 2 on even sizes and
 so shifts the grid by a pixel; published weights expect 1 + 1:
@@ -17,7 +17,7 @@ Pair = int | tuple[int, int]
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """Returns (height, width) of an option that may be given as one number.
+    """Returns an option as (height, width); one number counts for both.
 
     >>> pair(3), pair((1, 2))
     ((3, 3), (1, 2))
@@ -29,7 +29,7 @@ def pair(value: Pair) -> tuple[int, int]:
 def conv_output_size(
     size: int, kernel: int, *, stride: int = 1, padding: int | str = 0, dilation: int = 1
 ) -> int:
-    """Returns a kernel's positions along one axis: ⌊(n + 2p − d(k−1) − 1) / s⌋ + 1.
+    """Returns the output size along one axis: ⌊(n + 2p − d(k−1) − 1) / s⌋ + 1.
 
     Args:
       size: pixels along the axis.
@@ -60,7 +60,7 @@ def conv_output_size(
 
 
 def padding_of(kernel: int, *, padding: int | str, dilation: int = 1) -> int:
-    """Returns the zeros on each side of one axis; "same" becomes d(k−1)/2.
+    """Returns the number of zeros on each side of one axis; "same" becomes d(k−1)/2.
 
     Raises:
       ValueError: padding is negative or another word, or "same" would not be symmetric.
@@ -86,20 +86,20 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Float[Array, "b oh ow o"]:
-    """Returns the cross-correlation of `x` with `kernel`, deep learning's convolution.
+    """Returns the cross-correlation of `x` with `kernel`: what deep learning calls convolution.
 
     Args:
       x: the input.
       kernel: taps; `i` is c / groups. Output channels are split among the groups in order.
-      stride: pixels from one position to the next; like all pairs here (height, width) or one
-        number.
-      padding: zeros on each side of an axis, or "same" (odd extents only).
-      dilation: pixels from one tap to the next, the atrous rate.
-      groups: blocks of channels that do not see one another; c for a depthwise convolution.
+      stride: pixels from one position to the next. Each pair is (height, width), or one number
+        for both.
+      padding: zeros on each side of an axis, or "same" (only where d(k−1) is even).
+      dilation: pixels from one tap to the next (the atrous rate).
+      groups: blocks of channels that are convolved separately; c for a depthwise convolution.
 
     Raises:
-      ValueError: channels do not fit the kernel or the groups, dtypes differ, or as
-      `conv_output_size`.
+      ValueError: channels do not fit the kernel or the groups, dtypes differ, or
+        `conv_output_size` refuses a size.
     """
     check_dtypes(x, kernel)
     check_channels(x.shape[-1], kernel.shape[2] * groups, kernel.shape[3], groups=groups)
@@ -123,24 +123,16 @@ def conv2d(
 
 
 def check_dtypes(x: Array, kernel: Array) -> None:
-    """Returns nothing: input and kernel have one dtype, as XLA's convolution wants it.
-
-    Raises:
-      ValueError: they differ.
-    """
+    """Raises ValueError unless input and kernel have the same dtype, which XLA requires."""
     if x.dtype != kernel.dtype:
         raise ValueError(
-            f"Input and kernel must have one dtype, got {x.dtype} and {kernel.dtype}; convert "
-            "one of them."
+            f"Input and kernel must have the same dtype, got {x.dtype} and {kernel.dtype}; "
+            "convert one of them."
         )
 
 
 def check_channels(channels: int, expected: int, features: int, *, groups: int) -> None:
-    """Returns nothing: the channels of an input fit a kernel and its groups.
-
-    Raises:
-      ValueError: they do not.
-    """
+    """Raises ValueError unless the channels of an input fit a kernel and its groups."""
     if groups < 1 or channels % groups or features % groups:
         raise ValueError(
             f"Input channels and output channels must be divisible by groups, "

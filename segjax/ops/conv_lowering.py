@@ -1,8 +1,8 @@
-"""Chooses how a convolution runs, its value and both gradients, by shape and platform.
+"""The choice of how a convolution and its two gradients run, by shape and platform.
 
-Taps that meet only padding are dropped, which is exact for finite numbers. On GPUs and TPUs the
-rest is XLA's one primitive; on CPUs the forms below, with bounds from timings of single shapes
-on two cores. `plain()` has all of it traced as the primitive.
+Taps that meet only padding are dropped, which is exact for finite numbers. GPUs and TPUs run
+the rest as XLA's convolution. CPUs run one of the forms below; the bounds between them were
+timed shape by shape on two cores. Under `plain()` everything is XLA's convolution.
 """
 
 import math
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.dispatch import is_plain, on_cpu, with_custom_gradients
+from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
 from segjax.ops.tap_matmul import (
     TapWindow,
     by_taps,
@@ -26,10 +26,11 @@ from segjax.ops.winograd import tiles, winograd
 from segjax.parallel.spatial import placed
 
 
+@as_one_program(static=("window",))
 def convolve(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
-    """Returns the convolution in its fastest form; shapes are the caller's to check."""
+    """Returns the convolution in its fastest form; the caller has checked the shapes."""
     if is_plain():
         return plain_form(x, kernel, window)
     kernel, window = _without_dead_taps(x, kernel, window)
@@ -39,7 +40,7 @@ def convolve(
 
 
 def rounded_once(form: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """Returns the form computed in float32 at least: half precision is slow on CPUs besides."""
+    """Returns `form`, computed in float32 or wider; half precision is also slow on CPUs."""
 
     def computed(x: Array, kernel: Array) -> Array:
         dtype = jnp.promote_types(x.dtype, jnp.float32)
@@ -55,9 +56,10 @@ def plain_form(
     *,
     spread: tuple[int, int] = (1, 1),
 ) -> Float[Array, "b oh ow o"]:
-    """Returns what every other form must equal, up to rounding, for finite numbers.
+    """Returns XLA's own convolution, which every other form equals up to rounding.
 
-    `spread` is the distance at which neighbours of `x` are set apart: a transposed stride.
+    Equality holds for finite numbers. `spread` is the distance between neighbours of `x` after
+    zeros are inserted: the stride of a transposed convolution.
     """
     y = lax.conv_general_dilated(
         placed(x),
@@ -75,9 +77,9 @@ def plain_form(
 def _without_dead_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> tuple[Float[Array, "lh lw i o"], TapWindow]:
-    """Returns the kernel without its outer rows and columns that meet only padding.
+    """Returns the kernel without the outer rows and columns that meet only padding.
 
-    At rate 36 a 3×3 kernel is a 1×1 kernel for 32 × 32 pixels, on every platform.
+    For 32 × 32 pixels a 3×3 kernel at rate 36 becomes a 1×1 kernel, on every platform.
     """
     pads = list(window.pads)
     for axis in (0, 1):
@@ -93,7 +95,7 @@ def _without_dead_taps(
 def _on_cpu(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
-    """Returns (x, kernel) → y: the forms of the value and of both gradients."""
+    """Returns a function (x, kernel) → y with fast forms of the value and both gradients."""
     form = _form_on_cpu(shape, kernel_shape, window)
     value = lambda x, kernel: form(x, kernel, window)
     height, width, inner, outputs = kernel_shape
@@ -118,7 +120,7 @@ def _on_cpu(
 def _transpose(
     function: Callable[[Array], Array], shape: tuple[int, ...], gradient: Array
 ) -> Array:
-    """Returns the transpose of a linear function of an array of this shape, at a gradient."""
+    """Returns the transpose of a linear `function` of an array of `shape`, at `gradient`."""
     of = jax.ShapeDtypeStruct(shape, gradient.dtype)
     return jax.linear_transpose(function, of)(gradient)[0]
 
@@ -129,7 +131,7 @@ def _gradient_by_x(
     shape: tuple[int, ...],
     window: TapWindow,
 ) -> Float[Array, "b h w c"]:
-    """Returns the adjoint, of the kernel or of the form that gives the value."""
+    """Returns the gradient by x: a convolution by the flipped kernel, or a form's transpose."""
     height, width, inner, outputs = kernel.shape
     reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
     pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
@@ -160,7 +162,7 @@ def _form_on_cpu(
         covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
         exact = [window.size(a, size[a], 3) for a in (0, 1)]
         saves = 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]
-        # Its 16 products' factors should stay in the cache.
+        # The factors of Winograd's 16 products should stay in the cache.
         small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
         if saves and small and math.prod(shape[:3]) * outputs <= 1 << 21:
             return winograd
@@ -170,7 +172,7 @@ def _form_on_cpu(
 def _share_of_live_taps(
     size: tuple[int, int], kernel_size: tuple[int, int], window: TapWindow
 ) -> float:
-    """Returns the part of (output, tap) pairs that read a pixel."""
+    """Returns the share of (output, tap) pairs that read a pixel, not padding."""
     reached = sum(
         len(rows) * len(columns) for _, (rows, columns) in live_taps(size, kernel_size, window)
     )

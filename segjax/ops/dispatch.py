@@ -1,22 +1,24 @@
-"""Which form of an operation runs: its one plain primitive, or an equal and faster one.
+"""Which form of an operation runs: XLA's plain primitive, or a faster one of equal value.
 
-XLA's convolutions are good on GPUs and TPUs; on a CPU their gradients and their grouped and
-transposed kinds fall up to a hundred times behind matrix products that give the same numbers.
-So on a CPU, and only there, `segjax.ops` writes convolutions as products, equal up to rounding,
-and gives the value and each of the two gradients its own form (`with_custom_gradients`).
+XLA's convolutions are fast on GPUs and TPUs. On a CPU their gradients, and grouped and
+transposed convolutions, can be a hundred times slower than matrix products that give the same
+numbers. So on a CPU, and only there, `segjax.ops` computes convolutions as matrix products,
+equal up to rounding, with one form for the value and one for each of the two gradients
+(`with_custom_gradients`).
 
-The backend is asked while a function is traced. What is traced on a CPU for another platform
-(an export) should be traced under `plain()`. Where several devices share an image, operations
-are plain too: XLA's partitioner knows how to cut those.
+The form is chosen while JAX traces a function, by the backend of that moment. Trace under
+`plain()` what will run on another platform, such as an export. Where several devices share an
+image, operations are plain too, because XLA's partitioner knows how to split those.
 """
 
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 
 import jax
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
@@ -27,10 +29,10 @@ _PLAIN = ContextVar("plain", default=False)
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """Inside, operations are traced as plain primitives: the oracle of the fast forms.
+    """Traces operations inside the `with` block as plain primitives, the fast forms' oracle.
 
-    Holds for tracing only and for this thread: what JAX has traced before (`jit`, `scan`,
-    `checkpoint` of the same function) keeps its form.
+    It affects tracing only, in this thread only. A function that JAX has already traced (by
+    `jit`, `scan` or `checkpoint`) keeps its form.
     """
     token = _PLAIN.set(True)
     try:
@@ -40,16 +42,42 @@ def plain() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Returns whether operations are to be traced as plain primitives."""
+    """Returns whether operations are traced as plain primitives."""
     return _PLAIN.get() or is_splitting()
 
 
 def on_cpu() -> bool:
-    """Returns whether what is traced now will run on a CPU, unless its user places it."""
+    """Returns whether JAX's default device is a CPU."""
     device = getattr(jax.config, "jax_default_device", None)  # A type checker does not see it.
     if device is None:
         return jax.default_backend() == "cpu"
     return (device if isinstance(device, str) else device.platform) == "cpu"
+
+
+def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
+    """Returns a decorator that compiles an operation as one program outside a trace.
+
+    Outside `jit`, JAX compiles each primitive separately, and a fast form has dozens: the first
+    eager `model.init` of a large network would compile hundreds of programs. Inside a trace
+    (`jit`, `grad`, an export) and under `plain()` the decorator changes nothing, not one bit.
+
+    Args:
+      static: names of the parameters that are not arrays.
+    """
+
+    def decorate(operation: Callable) -> Callable:
+        compiled = jax.jit(operation, static_argnames=tuple(static))
+
+        @functools.wraps(operation)
+        def run(*arrays_and_options, **options):
+            values = (*arrays_and_options, *options.values())
+            is_traced = any(isinstance(value, Tracer) for value in values)
+            chosen = operation if is_traced or is_plain() else compiled
+            return chosen(*arrays_and_options, **options)
+
+        return run
+
+    return decorate
 
 
 def with_custom_gradients(

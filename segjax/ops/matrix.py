@@ -1,11 +1,11 @@
-"""Convolution as the matrix that it is: the oracle of `conv` and `transposed`.
+"""Convolution as a matrix: the oracle of `conv` and `transposed`.
 
-A convolution is linear, so y = C x for one matrix C, which holds a kernel over and over, once a
-row, displaced. A kernel a b c over four pixels, with padding 1 and stride 1, and with stride 2:
+A convolution is linear, so y = C x for one matrix C. Each row of C holds the kernel, shifted to
+one position. A kernel a b c over four pixels, with padding 1 and stride 1, and with stride 2:
 
     b c . .        b c . .
-    a b c .        . a b c      Read by rows, outputs gather their window; read by columns,
-    . a b c                     inputs scatter theirs: Cᵀ is the transposed convolution.
+    a b c .        . a b c      A row gathers the window of one output. A column scatters
+    . a b c                     one input: Cᵀ is the transposed convolution.
     . . a b
 """
 
@@ -26,12 +26,12 @@ def conv_matrix(
 ) -> Num[np.ndarray, "outputs inputs"]:
     """Returns C with y = C x for `conv2d`, x and y flattened over (h, w, channel).
 
-    Cᵀ y is what `conv_transpose2d` returns to an input of `size`. C has the kernel's dtype and
-    the product of both maps' values as entries: it is for small maps.
+    Cᵀ y is what `conv_transpose2d` returns for an input of `size`. C has the kernel's dtype and
+    h·w·c·oh·ow·o entries, so it is for small maps.
 
     Args:
       kernel: taps; `i` is the input's channels / groups.
-      size: pixels of the input; like all pairs here (height, width) or one number.
+      size: pixels of the input. Each pair is (height, width), or one number for both.
       stride, padding, dilation, groups: as for `conv2d`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Max-pooling, with and without the positions of the winners, unpooling, and average bins."""
+"""Max-pooling with and without indices, unpooling, and adaptive average pooling."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
 from segjax.ops.conv import Pair, conv_output_size, pair
-from segjax.ops.dispatch import is_plain
+from segjax.ops.dispatch import as_one_program, is_plain
 from segjax.ops.symbolic_shapes import positions
 from segjax.parallel.spatial import is_splitting
 
@@ -16,21 +16,21 @@ from segjax.parallel.spatial import is_splitting
 def max_pool(
     x: Real[Array, "b h w c"], *, window: Pair, stride: Pair, padding: Pair = 0
 ) -> Real[Array, "b oh ow c"]:
-    """Returns the largest value of each window; padding never wins, as in PyTorch.
+    """Returns the largest value of each window; padding is −∞, as in PyTorch.
 
-    Of equal values the first of the window, row by row, receives the whole gradient, and a NaN
-    is larger than any number. The value and gradients of `lax.reduce_window`; but as a chain of
-    window² selections, whose gradient is a few times as fast on a CPU and needs a seventh of
-    the memory, and which is deterministic on GPUs.
+    Of equal values the first of the window, row by row, receives the whole gradient. A NaN
+    counts as larger than any number. Value and gradient equal those of `lax.reduce_window`, but
+    are computed by window² selections: that gradient is a few times as fast on a CPU, needs a
+    seventh of the memory, and is deterministic on GPUs.
 
     Args:
       x: the input.
-      window: sides of the window; like all pairs here (height, width) or one number.
+      window: sides of the window. Each pair is (height, width), or one number for both.
       stride: pixels from one window to the next.
-      padding: rows and columns on each side that hold no value; at most half the window.
+      padding: rows and columns of −∞ on each side; at most half the window.
 
     Raises:
-      ValueError: padding is more than half the window, or as `conv_output_size`.
+      ValueError: padding is more than half the window, or `conv_output_size` refuses a size.
 
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), window=2, stride=2)[0, :, :, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
@@ -38,25 +38,22 @@ def max_pool(
     # XLA's partitioner gets the primitive's gradient wrong where windows overlap (0.10.2).
     if is_plain() and not is_splitting():
         return _reduce_window(x, window, stride, padding)
-    best, *others = _taps(_widened(x), window, stride, padding)
-    for value in others:
-        best = jnp.where(_wins(value, best), value, best)
-    return best.astype(x.dtype)
+    return _largest(x, window, stride, padding)
 
 
 def max_pool_with_indices(
     x: Real[Array, "b h w c"], *, window: Pair, stride: Pair, padding: Pair = 0
 ) -> tuple[Real[Array, "b oh ow c"], Int[Array, "b oh ow c"]]:
-    """Returns `max_pool` of `x` and, for each value, the position that it comes from.
+    """Returns `max_pool` of `x` and the position of each maximum.
 
-    A position is row · w + column in `x` without its padding, for each channel by itself, as
-    in PyTorch's `return_indices`.
+    A position is row · w + column in `x` without its padding, within one channel, as in
+    PyTorch's `return_indices`.
 
     Args:
       x: the input.
       window: sides of the window.
       stride: pixels from one window to the next.
-      padding: rows and columns on each side that hold no value; at most half the window.
+      padding: rows and columns of −∞ on each side; at most half the window.
 
     Raises:
       ValueError: as `max_pool`.
@@ -66,28 +63,21 @@ def max_pool_with_indices(
     >>> value.item(), index.item()
     (7.0, 1)
     """
-    values = _taps(_widened(x), window, stride, padding)
-    places = _places(x, window, stride, padding)
-    best, (index, _) = next(values), next(places)
-    for value, (position, is_first) in zip(values, places, strict=True):
-        wins = _wins(value, best)
-        best = jnp.where(wins, value, best)
-        index = jnp.where(wins | is_first, position, index)
-    return best.astype(x.dtype), jnp.broadcast_to(index, best.shape)
+    return _largest_with_places(x, window, stride, padding)
 
 
 def max_unpool(
     x: Float[Array, "b h w c"], indices: Int[Array, "b h w c"], size: tuple[int, int]
 ) -> Float[Array, "b oh ow c"]:
-    """Returns a map of `size` that holds `x` at `indices`, and zeros: SegNet's upsampling.
+    """Returns a map of `size` with `x` at `indices` and zeros elsewhere: SegNet's upsampling.
 
-    The transpose of picking the values at `indices`: where windows overlapped and share a
-    position, their values add up (PyTorch keeps one of them, and does not say which).
+    It is the transpose of picking the values at `indices`. Where overlapping windows share a
+    position, their values are added (PyTorch keeps one of them, and does not say which).
 
-    An index outside `size` is dropped: give the size of the map that was pooled.
+    An index outside `size` is dropped, so give the size of the map that was pooled.
 
     Args:
-      x: what a decoder makes of the pooled map.
+      x: a map of the pooled size.
       indices: positions that `max_pool_with_indices` returned.
       size: (height, width) of the map that was pooled.
 
@@ -116,10 +106,10 @@ def max_unpool(
 def adaptive_avg_pool(
     x: Float[Array, "b h w c"], bins: Pair
 ) -> Float[Array, "b rows columns c"]:
-    """Returns the mean of each of rows × columns parts, PyTorch's `AdaptiveAvgPool2d`.
+    """Returns the means of rows × columns bins, as PyTorch's `AdaptiveAvgPool2d`.
 
-    Where the bins do not divide the size, neighbours share a pixel; where they are more than
-    the pixels, a pixel fills several. Half-precision inputs are averaged in float32.
+    Where the bins do not divide the size, neighbouring bins share a pixel. With more bins than
+    pixels, one pixel fills several bins. Half-precision inputs are averaged in float32.
 
         5 pixels in 3 bins    0 0 . . .
                               . 1 1 1 .
@@ -142,7 +132,7 @@ def adaptive_avg_pool(
         jnp.asarray(bin_matrix(n, m), dtype)
         for n, m in zip(x.shape[1:3], pair(bins), strict=True)
     )
-    # As interpolation: rounded products would cost more than the mean itself does.
+    # Full precision, as in `resize`: TF32 or bfloat16 products would round the means.
     result = jnp.einsum(
         "hi,wj,bijc->bhwc", rows, columns, x.astype(dtype), precision=lax.Precision.HIGHEST
     )
@@ -163,16 +153,42 @@ def bin_matrix(size: int, bins: int) -> np.ndarray | Array:
     return inside / inside.sum(1, keepdims=True)
 
 
+@as_one_program(static=("window", "stride", "padding"))
+def _largest(
+    x: Real[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
+) -> Real[Array, "b oh ow c"]:
+    """Returns the largest value of each window, chosen among its places one after another."""
+    best, *others = _taps(_widened(x), window, stride, padding)
+    for value in others:
+        best = jnp.where(_wins(value, best), value, best)
+    return best.astype(x.dtype)
+
+
+@as_one_program(static=("window", "stride", "padding"))
+def _largest_with_places(
+    x: Real[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
+) -> tuple[Real[Array, "b oh ow c"], Int[Array, "b oh ow c"]]:
+    """Returns the largest value of each window and its position in `x`."""
+    values = _taps(_widened(x), window, stride, padding)
+    places = _places(x, window, stride, padding)
+    best, (index, _) = next(values), next(places)
+    for value, (position, is_first) in zip(values, places, strict=True):
+        wins = _wins(value, best)
+        best = jnp.where(wins, value, best)
+        index = jnp.where(wins | is_first, position, index)
+    return best.astype(x.dtype), jnp.broadcast_to(index, best.shape)
+
+
 def _wins(value: Array, best: Array) -> Array:
-    """Returns where a value takes the place of those before it in its window."""
+    """Returns where `value` replaces the largest value so far; NaN beats every number."""
     return (value > best) | (value != value)
 
 
 def _widened(x: Array) -> Array:
     """Returns half-precision values in float32, which holds them exactly.
 
-    Gradients that meet in a pixel are then rounded once; and on a CPU, where XLA's loops over
-    bfloat16 are slow, this gradient takes a twentieth of the time.
+    Gradients that meet in a pixel are then rounded once. On a CPU, where XLA's loops over
+    bfloat16 are slow, the gradient also takes a twentieth of the time.
     """
     is_half = jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32
     return x.astype(jnp.float32) if is_half else x
@@ -182,8 +198,8 @@ def _output_size(x: Array, window: Pair, stride: Pair, padding: Pair) -> tuple[i
     """Returns the number of windows along both axes."""
     if any(2 * p > k for p, k in zip(pair(padding), pair(window), strict=True)):
         raise ValueError(
-            f"Padding {padding} is more than half the window {window}; with less, every window "
-            "sees a pixel."
+            f"Padding {padding} is more than half the window {window}; give at most half, so "
+            "that every window holds a pixel."
         )
     options = zip(x.shape[1:3], pair(window), pair(stride), pair(padding), strict=True)
     rows, columns = (conv_output_size(n, k, stride=s, padding=p) for n, k, s, p in options)
@@ -191,7 +207,7 @@ def _output_size(x: Array, window: Pair, stride: Pair, padding: Pair) -> tuple[i
 
 
 def _taps(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array]:
-    """Yields, for each place in the window, row by row, its values in all windows."""
+    """Yields, for each tap of the window, row by row, the values it reads in all windows."""
     size, (down, right) = _output_size(x, window, stride, padding), pair(stride)
     edges = [(0, 0, 0), *((p, p, 0) for p in pair(padding)), (0, 0, 0)]
     padded = lax.pad(x, _lowest(x.dtype), edges)
@@ -204,8 +220,9 @@ def _taps(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array
 def _places(
     x: Array, window: Pair, stride: Pair, padding: Pair
 ) -> Iterator[tuple[Array, Array]]:
-    """Yields, for each place in the window, its positions in `x`, 1 h w 1; and where it is the
-    first that is no padding, so that a window of −∞ alone has a position too.
+    """Yields, for each tap, its positions in `x` (1 h w 1), and where it is a window's first.
+
+    The first tap that is not padding gives a position to a window that holds only −∞.
     """
     size = _output_size(x, window, stride, padding)
     columns_of_x = x.shape[2]
@@ -219,7 +236,7 @@ def _places(
 
 
 def _lowest(dtype: np.dtype) -> np.ndarray:
-    """Returns the value that is larger than no other."""
+    """Returns the smallest value of a dtype; −∞ for floats."""
     if jnp.issubdtype(dtype, jnp.floating):
         return np.asarray(-np.inf, dtype)
     return np.asarray(jnp.iinfo(dtype).min, dtype)
@@ -228,7 +245,7 @@ def _lowest(dtype: np.dtype) -> np.ndarray:
 def _reduce_window(
     x: Real[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
 ) -> Real[Array, "b oh ow c"]:
-    """Returns the largest values by XLA's own primitive."""
+    """Returns the maximum of each window, by XLA's own primitive."""
     _output_size(x, window, stride, padding)
     edges = [(0, 0), *((p, p) for p in pair(padding)), (0, 0)]
     shape, strides = (1, *pair(window), 1), (1, *pair(stride), 1)

@@ -1,7 +1,7 @@
-"""What an output reads: the field of a stack of layers, and which pixels of it dilation skips.
+"""The receptive field of a stack of layers, and the pixels in it that dilation skips.
 
-Pooling is convolution here, and one axis is enough: in two dimensions fields are products.
-Three kernels of 3 taps at dilation 2, and at 1, 2, 3, have the same field of 13 pixels:
+Pooling counts as convolution. One axis is enough: a field in two dimensions is the product of
+two. Three kernels of 3 taps at dilation 2, and at 1, 2, 3, have the same field of 13 pixels:
 
     rates 2 2 2    x . x . x . x . x . x . x    "gridding": neighbours read disjoint lattices
     rates 1 2 3    x x x x x x x x x x x x x
@@ -36,14 +36,14 @@ class Layer(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What the outputs of a stack read of one axis of the image, holes included.
+    """The receptive field of a stack's outputs along one axis of the image, holes included.
 
     Output i reads pixels start + i·stride … start + i·stride + size − 1; those below 0 are
-    padding. After a transposed layer outputs may take turns with different windows: then
-    `windows` holds those of outputs 0 … n − 1, output i + n reads n·stride pixels further,
-    `size` is the largest of them, `stride` (a Fraction where it is not whole) their mean
-    distance, and `start` the first pixel of output 0, or if that reads none, of the next that
-    does. A field of size 0 reads nothing at all.
+    padding. After a transposed layer neighbouring outputs may have different windows, which
+    repeat every n outputs. Then `windows` holds those of outputs 0 … n − 1, and output i + n
+    reads n·stride pixels further. `size` is the largest window, `stride` the mean distance of
+    two outputs (a Fraction where it is not whole), and `start` the first pixel of output 0, or
+    of the first output that reads one. A field of size 0 reads nothing.
     """
 
     size: int
@@ -57,7 +57,7 @@ IMAGE = Field(1, 1, 0)
 
 
 def receptive_field(layers: Iterable[Layer]) -> Field:
-    """Returns the field of a stack, first layer first; no layer is the image itself.
+    """Returns the field of a stack, first layer first; an empty stack is the image itself.
 
     Raises:
       ValueError: a kernel, stride or dilation is below 1.
@@ -68,7 +68,7 @@ def receptive_field(layers: Iterable[Layer]) -> Field:
     >>> receptive_field([*sum(blocks, []), Layer(7)])
     Field(size=404, stride=32, start=-90, windows=())
 
-    Upsampling by 2 with 4 taps, every second output from the pixel before, or after:
+    Upsampling by 2 with 4 taps: outputs read pixels −1 and 0, then 0 and 1, and so on in turn:
 
     >>> receptive_field([Layer(4, stride=2, padding=1, transposed=True)])
     Field(size=2, stride=Fraction(1, 2), start=-1, windows=((-1, 0), (0, 1)))
@@ -77,7 +77,7 @@ def receptive_field(layers: Iterable[Layer]) -> Field:
 
 
 def after(field: Field, layer: Layer) -> Field:
-    """Returns the field of a layer's outputs, `field` being that of its inputs.
+    """Returns the field of a layer's outputs, given the field of its inputs.
 
     Raises:
       ValueError: a kernel, stride or dilation is below 1.
@@ -106,15 +106,15 @@ def union(a: Field, b: Field) -> Field:
     """Returns the field of the sum (or concatenation) of two branches' outputs.
 
     Raises:
-      ValueError: the branches' strides differ, so that their outputs do not meet.
+      ValueError: the branches' strides differ, so their outputs do not lie on one grid.
 
     >>> union(Field(3, 1, -1), Field(1, 1, 5))
     Field(size=7, stride=1, start=-1, windows=())
     """
     if a.stride != b.stride:
         raise ValueError(
-            f"Branches of strides {a.stride} and {b.stride} do not meet pixel by pixel; bring "
-            "both to one stride first."
+            f"Branches of strides {a.stride} and {b.stride} do not lie on one grid; bring both "
+            "to one stride first."
         )
     turns = math.lcm(len(_turns(a)[0]), len(_turns(b)[0]))
     windows = [hull([window_of(a, i), window_of(b, i)]) for i in range(turns)]
@@ -122,7 +122,7 @@ def union(a: Field, b: Field) -> Field:
 
 
 def _read(layer: Layer, output: int) -> list[int]:
-    """Returns the positions of its input that one output of a layer reads."""
+    """Returns the positions of the input that one output of a layer reads."""
     taps = [layer.dilation * tap for tap in range(layer.kernel)]
     if layer.transposed:  # y_j = Σ k_t x_i over i·s − p + d·t = j
         sources = [output + layer.padding - tap for tap in taps]
@@ -131,7 +131,7 @@ def _read(layer: Layer, output: int) -> list[int]:
 
 
 def _turns(field: Field) -> tuple[tuple[Window, ...], int]:
-    """Returns the windows that outputs take in turn, and the pixels from one turn to the next.
+    """Returns the windows that repeat over the outputs, and the pixels after which they do.
 
     Raises:
       ValueError: the field lacks the windows that its stride needs.
@@ -159,7 +159,7 @@ def window_of(field: Field, output: int) -> Window:
 
 
 def hull(windows: Iterable[Window]) -> Window:
-    """Returns the window from the first to the last pixel of all."""
+    """Returns the smallest window that contains all of them; None if none reads a pixel."""
     read = [window for window in windows if window]
     if not read:
         return None
@@ -167,7 +167,7 @@ def hull(windows: Iterable[Window]) -> Window:
 
 
 def field_of(windows: Sequence[Window], step: int) -> Field:
-    """Returns the field of windows in turn, without them where size and stride say all."""
+    """Returns the field of windows that repeat; drops them where size and stride suffice."""
     stride = Fraction(step, len(windows))
     stride = int(stride) if stride.denominator == 1 else stride
     read = [window for window in windows if window]
@@ -180,9 +180,9 @@ def field_of(windows: Sequence[Window], step: int) -> Field:
 def hdc_gaps(rates: Sequence[int], *, kernel_size: int = 3) -> tuple[int, ...]:
     """Returns (M_1 … M_n), the gaps of Wang et al. (2018, arXiv:1702.08502), section 3.2.
 
-    M_n = r_n and M_i = max(M_{i+1} − 2 r_i, 2 r_i − M_{i+1}, r_i): the largest distance between
-    two pixels that layers i … n read, in their words. The kernel's size is checked only: it is
-    what `is_hdc` compares M_2 with.
+    M_n = r_n and M_i = max(M_{i+1} − 2 r_i, 2 r_i − M_{i+1}, r_i), in the paper's words the
+    largest distance between two pixels that layers i … n read. The kernel's size is checked but
+    not used; `is_hdc` compares M_2 with it.
 
     Raises:
       ValueError: there is no rate, or one below 1, or the kernel's size is even or below 3.
@@ -198,13 +198,12 @@ def hdc_gaps(rates: Sequence[int], *, kernel_size: int = 3) -> tuple[int, ...]:
 
 
 def is_hdc(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
-    """Returns whether rates keep the rules of hybrid dilated convolution: M_2 ≤ K, no common
-    factor.
+    """Returns whether rates obey hybrid dilated convolution: M_2 ≤ K and no common factor.
 
-    A single layer has no M_2, so that only the second rule judges it: rate 1 passes. The rules
-    are meant for rates that rise from 1: there, at K = 3, `is_dense` says the same (at K = 5
-    they refuse 1, 5, 25 without need). Elsewhere they pass lists with gaps and fail others
-    without:
+    A single layer has no M_2, so only the second rule applies, and rate 1 passes. The rules are
+    meant for rates that rise from 1. For those, at K = 3, `is_dense` gives the same answer; at
+    K = 5 the rules refuse 1, 5, 25, which has no gap. For other rates they pass some lists with
+    gaps and refuse some without:
 
     >>> is_hdc([2, 3]), is_dense([2, 3]), is_hdc([1, 3, 1]), is_dense([1, 3, 1])
     (True, False, False, True)
@@ -217,9 +216,9 @@ def is_hdc(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
 
 
 def coverage(rates: Sequence[int], *, kernel_size: int = 3) -> Int64[np.ndarray, " field"]:
-    """Returns on how many paths each pixel of one axis of the field reaches its output.
+    """Returns the number of paths from each pixel of the field, along one axis, to the output.
 
-    That is the gradient where all weights are 1; of a square it is the outer product with
+    This is the gradient if all weights are 1. In two dimensions it is the outer product with
     itself. The order of rates does not matter.
 
     Raises:
@@ -231,8 +230,8 @@ def coverage(rates: Sequence[int], *, kernel_size: int = 3) -> Int64[np.ndarray,
     _check(rates, kernel_size)
     if kernel_size ** len(rates) > np.iinfo(np.int64).max:
         raise ValueError(
-            f"{kernel_size}**{len(rates)} paths are too many for int64; cover fewer layers, or "
-            "ask is_dense."
+            f"{kernel_size}**{len(rates)} paths are too many for int64; give fewer rates, or "
+            "call is_dense."
         )
     paths = np.ones(1, np.int64)
     for rate in rates:
@@ -243,11 +242,10 @@ def coverage(rates: Sequence[int], *, kernel_size: int = 3) -> Int64[np.ndarray,
 
 
 def is_dense(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
-    """Returns whether every pixel of the field reaches the output: what the rules of `is_hdc`
-    aim at.
+    """Returns whether every pixel of the field reaches the output, the aim of `is_hdc`.
 
-    Holds if and only if no rate exceeds the field of all smaller ones: the first pixel beyond
-    that field would otherwise be reached by nobody. So one rate must be 1.
+    True if and only if no rate exceeds the field of all smaller rates: otherwise no path starts
+    at the first pixel beyond that field. So one rate must be 1.
 
     Raises:
       ValueError: as `hdc_gaps`.
@@ -265,10 +263,10 @@ def is_dense(rates: Sequence[int], *, kernel_size: int = 3) -> bool:
 
 
 def design_rates(layers: int, max_rate: int, *, kernel_size: int = 3) -> list[tuple[int, ...]]:
-    """Returns the rates, not decreasing, of the largest field without gaps: always one list.
+    """Returns [rates]: the non-decreasing rates with the largest field without gaps.
 
-    By the condition in `is_dense` each rate is at most the field of those before it, and the
-    largest choice at every step leaves the most room for the next: 1, K, K², … up to max_rate.
+    By the condition in `is_dense` each rate is at most the field of those before it. The
+    largest choice at every step allows the largest next one: 1, K, K², … up to max_rate.
 
     Raises:
       ValueError: layers or max_rate is below 1, or the kernel's size is even or below 3.
@@ -293,6 +291,6 @@ def _check(rates: Sequence[int], kernel_size: int) -> None:
         raise ValueError(f"Rates must be one or more, each at least 1, got {list(rates)}.")
     if kernel_size < 3 or kernel_size % 2 == 0:
         raise ValueError(
-            f"Kernel size must be odd and at least 3, got {kernel_size}: only such kernels "
-            "have taps on both sides of a centre, which a rate spreads."
+            f"Kernel size must be odd and at least 3, got {kernel_size}: a rate spreads taps "
+            "on both sides of a centre."
         )

@@ -22,14 +22,14 @@ def resize_bilinear(
 ) -> Float[Array, "b oh ow c"]:
     """Returns `x` interpolated to `size`, like PyTorch's `interpolate(mode="bilinear")`.
 
-    Does not smooth before it shrinks (no antialiasing), unlike Pillow and `jax.image.resize`.
-    Half-precision inputs are interpolated in float32, and rounded once.
+    Shrinking does not smooth first (no antialiasing), unlike Pillow and `jax.image.resize`.
+    Half-precision inputs are interpolated in float32 and rounded once.
 
     Args:
       x: the image or the logits.
       size: (height, width) to return.
       align_corners: whether corner pixels keep their values; TensorFlow's DeepLab and PSPNet do
-      so.
+        so.
 
     Raises:
       ValueError: a side is below 1.
@@ -43,8 +43,7 @@ def resize_bilinear(
         jnp.asarray(interpolation_matrix(n, m, align_corners=align_corners), dtype)
         for n, m in zip(x.shape[1:3], size, strict=True)
     )
-    # Full precision: TF32 or bfloat16 products would blur logits by more than the interpolation
-    # does.
+    # Full precision: TF32 or bfloat16 products would change logits by more than interpolation.
     result = jnp.einsum(
         "hi,wj,bijc->bhwc", rows, columns, x.astype(dtype), precision=lax.Precision.HIGHEST
     )
@@ -56,13 +55,13 @@ def interpolation_matrix(
 ) -> np.ndarray | Array:
     """Returns the weights of `size` samples in each of `new_size` samples, new_size × size.
 
-    Beyond the outermost samples the outermost values continue.
+    Samples beyond the outermost pixels repeat the outermost values.
 
     >>> interpolation_matrix(2, 3, align_corners=True).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
     index = positions(0, new_size)
-    # In whole numbers up to the last division: exact, also in an export's 32 bits.
+    # Integers up to the last division: exact, also in an export's 32 bits.
     if align_corners:
         source, unit = index * (size - 1), max(new_size - 1, 1)
     else:

@@ -17,7 +17,7 @@ from segjax.ops.conv import Pair, pair
 def depth_to_space(
     x: Shaped[Array, "b h w c"], factor: int, *, order: str = "torch"
 ) -> Shaped[Array, "b oh ow o"]:
-    """Returns `x` with each pixel's channels laid out as factor × factor pixels.
+    """Returns `x` with each pixel's channels rearranged to factor × factor pixels.
 
     Row i, column j of the block of output channel o is input channel
 
@@ -35,7 +35,7 @@ def depth_to_space(
     b, h, w, channels = x.shape
     if channels % factor**2:
         raise ValueError(
-            f"{channels} channels do not make blocks of {factor}×{factor} pixels; give a "
+            f"{channels} channels cannot fill blocks of {factor}×{factor} pixels; give a "
             f"multiple of {factor**2}."
         )
     if order == "torch":
@@ -55,7 +55,7 @@ def _check(order: str, factor: int) -> None:
 
 
 def upsample_nearest(x: Shaped[Array, "b h w c"], factor: Pair) -> Shaped[Array, "b oh ow c"]:
-    """Returns `x` with each pixel repeated, `factor` = (height, width) or one number.
+    """Returns `x` with each pixel repeated; `factor` is (height, width) or one number.
 
     Raises:
       ValueError: a factor is below 1.
@@ -74,7 +74,8 @@ def upsample_nearest(x: Shaped[Array, "b h w c"], factor: Pair) -> Shaped[Array,
 def overlap_counts(kernel: int, stride: int, size: int) -> np.ndarray:
     """Returns how many taps meet in each output of a transposed convolution along one axis.
 
-    `size` inputs, no padding: (size − 1) · stride + kernel outputs. Kernel 3, stride 2:
+    `size` inputs give (size − 1) · stride + kernel outputs if nothing is padded. Kernel 3,
+    stride 2:
 
         input 0    x x x
         input 1        x x x
@@ -101,9 +102,10 @@ def overlap_counts(kernel: int, stride: int, size: int) -> np.ndarray:
 
 
 def checkerboard_free(kernel: int, stride: int) -> bool:
-    """Returns whether as many taps meet in each output inside: the stride divides the kernel.
+    """Returns whether every inner output sums equally many taps: the stride divides the kernel.
 
-    Necessary, not sufficient: the taps that meet in neighbours are different weights still.
+    This is necessary against a checkerboard, not sufficient: neighbouring outputs still sum
+    different weights.
 
     Raises:
       ValueError: a number is below 1.

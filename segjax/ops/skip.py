@@ -1,10 +1,10 @@
-"""Skip connections: what an earlier layer saw joins what a later one made of it.
+"""Skip connections: the output of an earlier layer joins that of a later one.
 
     addition         y = x + skip      the Jacobian is I + …: residual networks, FCN
     concatenation    y = [skip, x]     the Jacobian has a block I: U-Net, DenseNet
 
-Either way a part of the gradient arrives at the earlier layer as it left the later one.
-`no_skip` is what both are compared with.
+Either way a part of the gradient reaches the earlier layer unchanged. `no_skip` is the control
+for experiments that compare them.
 """
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from segjax.ops.padding import center_crop
 def add_skip(
     x: Float[Array, "b h w c"], skip: Float[Array, "b2 sh sw c2"]
 ) -> Float[Array, "b h w c"]:
-    """Returns x + skip; both have one shape, for a shifted sum would be no error to see.
+    """Returns x + skip, without broadcasting.
 
     Raises:
       ValueError: the shapes differ.
@@ -32,7 +32,7 @@ def add_skip(
 def concat_skip(
     x: Float[Array, "b h w c"], skip: Float[Array, "b2 sh sw c2"]
 ) -> Float[Array, "b h w c_and_c2"]:
-    """Returns the channels of `skip` and then those of `x`, the middle of `skip` if larger.
+    """Returns the channels of `skip` and then those of `x`; a larger `skip` is centre-cropped.
 
     Raises:
       ValueError: `skip` is smaller than `x`, or batches differ.

@@ -1,8 +1,8 @@
-"""Sizes that may be symbols: an export for any height and width computes with `h`, not with 65.
+"""Sizes that may be symbols: an export for any height and width computes with `h`, not 65.
 
-A symbol adds, multiplies and divides like an integer, but NumPy cannot count up to it and a
-comparison that holds for some sizes only raises. Elsewhere sizes are integers and what is made
-of them is NumPy's, a constant of the program.
+A symbol adds, multiplies and divides like an integer. But NumPy cannot count up to it, and a
+comparison that is true for some sizes only raises an error. Outside such exports sizes are
+integers, and NumPy turns them into constants of the program.
 """
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def positions(start: int, stop: int) -> np.ndarray | jax.Array:
-    """Returns start … stop − 1; where one of them is a symbol, as a traced array.
+    """Returns start … stop − 1, as a traced array where one of them is a symbol.
 
     >>> positions(-1, 2).tolist()
     [-1, 0, 1]

@@ -1,8 +1,8 @@
 """Convolutions as sums of matrix products, one for each tap of the kernel.
 
-Where a tap reads the padding it contributes nothing, so each product takes only the rectangle
-of outputs whose pixel lies inside the input. At rate 36 on 65 × 65 pixels that is two fifths of
-a 3×3 kernel's work, and on 32 × 32 the ninth part.
+A tap that reads padding adds nothing, so each product covers only the rectangle of outputs for
+which the tap's pixel lies inside the input. For a 3×3 kernel at rate 36 that is two fifths of
+the work on 65 × 65 pixels, and a ninth on 32 × 32.
 """
 
 import functools
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 
 class TapWindow(NamedTuple):
-    """How a kernel moves over an input: (height, width) of each; pads are (before, after)."""
+    """A kernel's movement over an input: (height, width) of each; pads are (before, after)."""
 
     strides: tuple[int, int]
     pads: tuple[tuple[int, int], tuple[int, int]]
@@ -39,7 +39,7 @@ class TapWindow(NamedTuple):
 
 
 def mirrored(kernel: Float[Array, "kh kw i o"], groups: int) -> Float[Array, "kh kw og c"]:
-    """Returns the kernel of the adjoint: flipped, channels' roles exchanged in each group."""
+    """Returns the adjoint's kernel: flipped, inputs and outputs swapped in each group."""
     height, width, inner, outputs = kernel.shape
     split = kernel[::-1, ::-1].reshape(height, width, inner, groups, outputs // groups)
     return split.transpose(0, 1, 4, 3, 2).reshape(
@@ -48,7 +48,7 @@ def mirrored(kernel: Float[Array, "kh kw i o"], groups: int) -> Float[Array, "kh
 
 
 class _Tap(NamedTuple):
-    """A tap that reads pixels: its index, and along each axis the outputs that it reaches."""
+    """A tap that reads pixels: its index, and the range of outputs it adds to on each axis."""
 
     index: tuple[int, int]
     outputs: tuple[range, range]
@@ -69,7 +69,7 @@ def live_taps(
 def by_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
-    """Returns the convolution as one matrix product a tap, over the outputs that it reaches."""
+    """Returns the convolution as one matrix product for each tap, over that tap's outputs."""
     return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
 
 
@@ -79,7 +79,7 @@ def kernel_gradient(
     kernel_size: tuple[int, int],
     window: TapWindow,
 ) -> Float[Array, "kh kw i o"]:
-    """Returns the gradient by the kernel, tap by tap, over the outputs that each reaches."""
+    """Returns the gradient by the kernel, tap by tap, over each tap's outputs."""
     (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
     taps = {}
     for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
@@ -93,7 +93,7 @@ def kernel_gradient(
 
 
 def _slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
-    """Returns the pixels, along one axis, that a tap reads for these outputs."""
+    """Returns the pixels that a tap reads for these outputs, along one axis."""
     stride = window.strides[axis]
     start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
     stop = start + stride * (len(outputs) - 1) + 1
@@ -115,7 +115,7 @@ def depthwise_kernel_gradient(
 ) -> Float[Array, "kh kw 1 c"]:
     """Returns the gradient by the kernel of `depthwise`, row by row of the outputs.
 
-    A row's pixels stay in the cache for all taps; as sums over the whole map, each tap would
+    A row's pixels stay in the cache for all taps. With sums over the whole map, each tap would
     read both maps from memory again.
     """
     (height, width), (_, rows, columns, channels) = kernel_size, gradient.shape
@@ -124,7 +124,7 @@ def depthwise_kernel_gradient(
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
 
     def add_row(total: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
-        """Adds what the outputs of one row contribute, tap by tap."""
+        """Adds the contribution of one row of outputs, tap by tap."""
         row, reached = at
         sums = []
         for i in range(height):
@@ -137,8 +137,8 @@ def depthwise_kernel_gradient(
         return total + jnp.stack(sums), None
 
     nothing = jnp.zeros((height * width, channels), x.dtype)
-    # Rows are scanned, not indexed: an index has a whole map as its transpose. And nothing is
-    # kept of a row: the derivative's derivative would store every tap's pixels of every row.
+    # Rows are scanned, not indexed: the transpose of an index is a whole map. Each row is
+    # recomputed: a second derivative would otherwise store every tap's pixels of every row.
     body = jax.checkpoint(add_row, prevent_cse=False)
     total, _ = lax.scan(body, nothing, (jnp.arange(rows), gradient.swapaxes(0, 1)))
     return total.reshape(height, width, 1, channels)
@@ -150,7 +150,7 @@ def _sum_of_taps(
     window: TapWindow,
     multiply: Callable[[Array, Array], Array],
 ) -> Float[Array, "b oh ow o"]:
-    """Returns Σ multiply(the pixels that a tap reads, the tap), each on its outputs."""
+    """Returns Σ multiply(the pixels a tap reads, the tap), each term placed on its outputs."""
     size, kernel_size = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
     shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
     terms = []
@@ -167,7 +167,7 @@ def _sum_of_taps(
 def _product(
     pixels: Float[Array, "b h w c"], tap: Float[Array, "i o"], *, groups: int
 ) -> Float[Array, "b h w o"]:
-    """Returns each pixel's channels times the tap's matrix, group by group."""
+    """Returns each pixel's channels multiplied by the tap's matrix, group by group."""
     if groups == 1:
         return jnp.einsum("bhwi,io->bhwo", pixels, tap)
     inner, outputs = tap.shape

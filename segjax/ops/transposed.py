@@ -1,8 +1,8 @@
 """Transposed convolution as the adjoint of convolution, and the bilinear kernel.
 
 A convolution gathers: every output is a weighted sum of a window. Its transpose scatters: every
-input is spread, weighted, over the same window. It restores the shape, not the values. As a
-gather (stride 2):
+input is spread, weighted, over the same window. It restores the shape, not the values. The same
+written as a gather (stride 2):
 
     input      a b c                     s − 1 zeros between neighbours: a 0 b 0 c
     border     d(k−1) − p zeros          so that position 0 meets the taps that position 0 was
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
 from segjax.ops.conv_lowering import convolve, plain_form, rounded_once
-from segjax.ops.dispatch import is_plain, on_cpu
+from segjax.ops.dispatch import as_one_program, is_plain, on_cpu
 from segjax.ops.tap_matmul import TapWindow, mirrored
 
 
@@ -33,22 +33,21 @@ def conv_transpose2d(
     """Returns Kᵀx, where K is `conv2d` with this kernel, stride, padding, dilation and groups.
 
     A side becomes (n − 1)·s − 2p + d(k−1) + output_padding + 1, as in PyTorch. Where several
-    input sizes of K give the same output size, output_padding (< stride) says which of them to
-    return to.
+    input sizes of K give the same output size, output_padding (< stride) picks one of them.
 
     Args:
-      x: what K would return.
+      x: a map of K's output channels.
       kernel: K's kernel: its third axis is this function's output channels / groups, its fourth
         this function's input channels.
-      stride: distance at which neighbours of `x` are spread.
+      stride: pixels of the result from one input to the next.
       padding: pixels cut from each side of the result.
-      output_padding: pixels that are cut less at the bottom and at the right.
-      dilation: distance of the taps.
-      groups: blocks of channels that do not see one another.
+      output_padding: rows and columns added at the bottom and at the right.
+      dilation: pixels from one tap to the next.
+      groups: blocks of channels that are convolved separately.
 
     Raises:
-      ValueError: channels do not fit, dtypes differ, a number is out of range, or nothing of
-      the result is left.
+      ValueError: channels do not fit, dtypes differ, a number is out of range, or the padding
+        cuts away the whole result.
     """
     check_dtypes(x, kernel)
     features = kernel.shape[2] * groups
@@ -78,19 +77,20 @@ def conv_transpose2d(
 def _plain(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: TapWindow
 ) -> Float[Array, "b oh ow f"]:
-    """Returns the gather of the module's drawing, as one primitive."""
+    """Returns the gather that the module's docstring draws, as one primitive."""
     gather = window._replace(strides=(1, 1))
     return plain_form(x, mirrored(kernel, window.groups), gather, spread=window.strides)
 
 
+@as_one_program(static=("window",))
 def _by_tiles(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw o i"], window: TapWindow
 ) -> Float[Array, "b oh ow f"]:
-    """Returns the result as stride × stride tiles, which one convolution of stride 1 fills.
+    """Returns the result as stride × stride tiles, filled by one convolution of stride 1.
 
     A kernel of 16 at stride 8 is 2 × 2 blocks of 8 × 8 taps: each input pixel adds one block to
-    its own tile and one to each of three neighbours. So it is a 2 × 2 convolution to 64 times
-    the channels, dealt to the tiles' pixels. No zero is inserted and none multiplied.
+    its own tile and one to each of three neighbours. So the result is a 2 × 2 convolution to 64
+    times the channels, rearranged to the tiles' pixels. No zeros are inserted or multiplied.
     """
     (b, h, w, _), (kh, kw, o, i) = x.shape, kernel.shape
     (down, right), groups = window.strides, window.groups
@@ -116,7 +116,7 @@ def _by_tiles(
 def _border(
     size: int, kernel: int, stride: int, padding: int, output_padding: int, dilation: int
 ) -> tuple[int, int]:
-    """Returns the zeros before and after one axis (negative: rows to cut)."""
+    """Returns the zeros before and after one axis; a negative number cuts pixels."""
     if any(n < 1 for n in (size, kernel, stride, dilation)) or min(padding, output_padding) < 0:
         raise ValueError(
             f"Size {size}, kernel {kernel}, stride {stride} and dilation {dilation} must be at "
@@ -137,12 +137,12 @@ def _border(
 
 
 def bilinear_kernel(size: int, channels: int) -> Float[Array, "k k c c"]:
-    """Returns the kernel with which `conv_transpose2d` interpolates each channel by itself.
+    """Returns the kernel with which `conv_transpose2d` interpolates bilinearly.
 
     With f = ⌊(k + 1) / 2⌋, centre c = f − 1 (odd k) or f − 1/2 (even k), the weight at (i, j)
-    is (1 − |i − c| / f)(1 − |j − c| / f): Caffe's bilinear filler, which FCN (Long et al.,
-    2015) starts from and keeps for its last upsampling. For factor s use size 2s, stride s,
-    padding s / 2 (even s).
+    is (1 − |i − c| / f)(1 − |j − c| / f), for each channel by itself. This is Caffe's bilinear
+    filler: FCN (Long et al., 2015) initialises its upsampling by it and keeps the last one
+    fixed. For an even factor s use size 2s, stride s, padding s / 2.
 
     Raises:
       ValueError: size or channels is below 1.

@@ -7,10 +7,10 @@ Along one axis two outputs of a kernel (a, b, c) on pixels p0 … p3 cost 4 prod
     m2 = (p2 − p1) · (a − b + c) / 2
     m3 = (p1 − p3) · c
 
-and the same again along the other axis; with channels each product is one of matrices (Lavin
+and the same again along the other axis. With channels, each product is a matrix product (Lavin
 and Gray, 2015, arXiv:1509.09308). A rate of d makes d × d interleaved grids, each convolved by
-itself. In float32 results differ from the plain sum by about 1e-6 of the largest; larger tiles,
-F(4×4, 3×3), by 1e-5. An infinite or NaN pixel spreads over its whole tile, as NaN.
+itself. In float32 results differ from the plain sum by 1e-6 of the largest value; those of
+larger tiles, F(4×4, 3×3), by 1e-5. An infinite or NaN pixel turns its whole tile to NaN.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from segjax.ops.tap_matmul import TapWindow
 
 
 def tiles(window: TapWindow, axis: int, size: int) -> int:
-    """Returns how many pairs of outputs cover an axis of `size` pixels."""
+    """Returns the number of pairs of outputs that cover an axis of `size` pixels."""
     return -(-window.size(axis, size, 3) // (2 * window.dilations[axis]))
 
 
@@ -65,7 +65,7 @@ def winograd(
 
 
 def _quadruple(grids: Array, axis: int, parity: int) -> list[Array]:
-    """Returns p0 … p3 of every pair of outputs: the pair's own two pixels and the next two."""
+    """Returns p0 … p3 of each pair of outputs: the pair's own two pixels and the next two."""
     count = grids.shape[axis] - 1
     return [
         lax.index_in_dim(

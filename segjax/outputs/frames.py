@@ -20,8 +20,7 @@ Image_HWC = UInt8[np.ndarray, "h w c"]
 def frames(
     source: Input, *, channels: int, limit: Limit = DEFAULT_LIMIT
 ) -> Iterator[Image_HWC]:
-    """Returns the source's images in order; 3 channels are RGB, 1 is grey. One is in memory at
-    a time.
+    """Yields the source's images in order, one in memory at a time; 3 channels are RGB.
 
     Raises:
       InputError: the file cannot be read, from here on, or an image is above the limit.
@@ -71,13 +70,11 @@ def _video_frames(path: pathlib.Path, channels: int) -> Iterator[np.ndarray]:
             "replace or remove it."
         ) from None
     if count == 0:
-        raise InputError(f"{path} holds no frame: replace or remove it.")
+        raise InputError(f"{path} has no frames: replace or remove it.")
 
 
 def expected_frames(source: Input) -> int:
-    """Returns how many images a source is likely to have; a video's header may err, or
-    not say.
-    """
+    """Returns how many images a source probably has; a video's header may be wrong."""
     if not source.is_video:
         return source.frames or 1
     av = av_library()

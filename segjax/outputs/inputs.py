@@ -46,7 +46,7 @@ class Input:
         return self.path.suffix.lower() in VIDEOS
 
     def base(self, frame: int | None) -> pathlib.Path:
-        """Its outputs' path below the output folder, without their suffix."""
+        """Returns the path of its outputs below the output folder, without suffix."""
         base = self.relative.with_suffix("")
         return base if frame is None else base / f"{frame:06d}"
 
@@ -96,18 +96,21 @@ def _sources(given: str, out: pathlib.Path) -> Iterator[Input]:
 def _check_known(path: pathlib.Path) -> None:
     if path.suffix.lower() not in (*PICTURES, *VIDEOS):
         known = " ".join((*PICTURES, *VIDEOS))
-        raise InputError(f"{path} is no image; known suffixes are {known}.")
+        raise InputError(f"{path} is not an image or a video; known suffixes are {known}.")
 
 
 def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Input]:
     walked = [*walk(folder)]
     if _lies_in(out, [below for below, _ in walked]):
-        raise InputError(f"--out {out} lies inside {folder}; its masks would become inputs.")
+        raise InputError(
+            f"--out {out} lies inside {folder}, so its masks would become "
+            "inputs; choose another folder."
+        )
     found = of_kind(walked, PICTURES)
     if not found:
         raise InputError(
-            f"The folder {folder} holds no image ({' '.join(PICTURES)}); videos are named one "
-            "by one, or by a pattern such as 'videos/*.mp4'."
+            f"The folder {folder} holds no image ({' '.join(PICTURES)}); name videos one by "
+            "one, or with a pattern such as 'videos/*.mp4'."
         )
     yield from (_source(file, file.relative_to(folder)) for file in found)
 
@@ -119,9 +122,7 @@ def _lies_in(out: pathlib.Path, folders: Iterable[pathlib.Path]) -> bool:
 
 
 def _matches(pattern: str, out: pathlib.Path) -> Iterator[Input]:
-    """Returns files that match; their structure below the pattern's last folder without
-    wildcards.
-    """
+    """Yields matching files, with their path below the last folder without wildcards."""
     root, parts = split_pattern(pattern)
     known = [p for p in matches(root, parts) if p.suffix.lower() in (*PICTURES, *VIDEOS)]
     if not known:
@@ -131,7 +132,8 @@ def _matches(pattern: str, out: pathlib.Path) -> Iterator[Input]:
     reached = any(path.resolve().is_relative_to(out.resolve()) for path in known)
     if reached or ("**" in parts and _lies_in(out, (below for below, _ in walk(root)))):
         raise InputError(
-            f"--out {out} lies within what {pattern!r} matches; its masks would become inputs."
+            f"--out {out} lies within what {pattern!r} matches, so its masks would become "
+            "inputs; choose another folder."
         )
     yield from (_source(path, path.relative_to(root)) for path in known)
 
@@ -152,7 +154,7 @@ def check_targets(
     reserved: Sequence[str],
     ours: Callable[[pathlib.Path], bool],
 ) -> None:
-    """Returns nothing when each source may write its own files, one for each of `suffixes`.
+    """Raises InputError unless each source can write its own files, one for each suffix.
 
     `reserved` are names of files in `out` that belong to all sources together, `lists` those of
     them that are asked for; `ours` tells the files that this command wrote before.
@@ -173,7 +175,7 @@ def check_targets(
             )
         if not ours(path):
             raise InputError(
-                f"{path} is there already, and this command did not write it; choose another "
+                f"{path} exists already, and this command did not write it; choose another "
                 "--out, or move it away."
             )
 
@@ -209,7 +211,7 @@ def _shared(other: str, source: Input, path: pathlib.Path) -> InputError:
 def _targets(
     source: Input, out: pathlib.Path, suffixes: Sequence[str]
 ) -> Iterator[pathlib.Path]:
-    """Its files, or the folder of its frames and what is made of them all."""
+    """Yields a source's files, or the folder of its frames and its video."""
     base = out / source.base(None)
     if source.frames is None:
         yield from (base.with_name(base.name + suffix) for suffix in suffixes)
@@ -221,9 +223,7 @@ def _targets(
 def _written(
     sources: Sequence[Input], out: pathlib.Path, suffixes: Sequence[str]
 ) -> Iterator[pathlib.Path]:
-    """Returns files that would be written; of frames, whose number is not known, those there
-    now.
-    """
+    """Yields the files that would be written; for numbered frames, those there now."""
     for source in sources:
         if source.frames is None:
             yield from _targets(source, out, suffixes)

@@ -42,6 +42,10 @@ class Prediction:
     class_names: tuple[str, ...]
     palette: UInt8[np.ndarray, "256 3"]
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Prediction({self.file.name}, {width} x {height} pixels)"
+
     def alpha(self, kept: tuple[int, ...]) -> np.ndarray:
         """Returns how much of each pixel belongs to the classes `kept`, 0 … 1."""
         assert self.probabilities is not None

@@ -19,6 +19,8 @@ from segjax.outputs.writer import Entry
 AREAS = "areas.csv"
 COCO = "annotations.json"
 
+Colour = tuple[int, int, int]
+
 Masks = Iterable[tuple[Entry, pathlib.Path]]
 """What became of an image, and its mask's file."""
 
@@ -33,11 +35,24 @@ class ImageList(Protocol):
         ...
 
 
+def hex_colour(colour: Colour) -> str:
+    """Returns red, green and blue as web pages and spreadsheets write them.
+
+    >>> hex_colour((128, 0, 255))
+    '#8000ff'
+    """
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
 @dataclasses.dataclass(frozen=True)
 class Areas:
-    """Image, class, pixels, fraction: a line for each image and each class."""
+    """Image, class, pixels, fraction, colour: a line for each image and each class.
+
+    The colour is the one of masks and overlays, written as #rrggbb.
+    """
 
     class_names: tuple[str, ...]
+    colours: tuple[Colour, ...]
     file: ClassVar[str] = AREAS
 
     def write(self, path: pathlib.Path, masks: Masks) -> None:
@@ -48,11 +63,13 @@ class Areas:
         """
         with atomic_path(path) as partial, _written(partial) as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("image", "class", "pixels", "fraction"))
+            rows.writerow(("image", "class", "pixels", "fraction", "colour"))
+            names, colours = self.class_names, [hex_colour(each) for each in self.colours]
             for entry, label in _labels(masks):
-                counts = areas(label, len(self.class_names)).tolist()
-                for class_name, count in zip(self.class_names, counts, strict=True):
-                    rows.writerow((entry.name, class_name, count, f"{count / label.size:.6f}"))
+                counts = areas(label, len(names)).tolist()
+                for name, count, colour in zip(names, counts, colours, strict=True):
+                    share = f"{count / label.size:.6f}"
+                    rows.writerow((entry.name, name, count, share, colour))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +129,7 @@ def write_lists(
 
 
 def _written(path: pathlib.Path) -> TextIO:
-    """Returns a UTF-8 file to write; bytes of names that are not text are written as
-    escapes.
-    """
+    """Returns a UTF-8 file to write; bytes that are not text are written as escapes."""
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 

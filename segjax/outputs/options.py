@@ -25,7 +25,8 @@ from segjax.outputs.kinds import (
     Overlay,
     Probabilities,
 )
-from segjax.outputs.lists import Areas, Coco, ImageList
+from segjax.outputs.legend import Legend
+from segjax.outputs.lists import Areas, Coco, Colour, ImageList
 
 BACKGROUND = "background"
 """The class of this name is kept only where it is asked for, and has no regions in COCO."""
@@ -34,8 +35,7 @@ TOLERANCE = 1.0
 
 
 def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> list[Output]:
-    """Returns the kinds of files that the command's options ask for; the mask is always the
-    first.
+    """Returns the kinds of files that the options ask for; the mask is always first.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
@@ -51,17 +51,21 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
     return outputs
 
 
-def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> list[ImageList]:
-    """Returns the lists of all images that the command's options ask for.
+def asked_lists(
+    options: argparse.Namespace, class_names: tuple[str, ...], colours: tuple[Colour, ...]
+) -> list[ImageList]:
+    """Returns the files about all images that the command's options ask for.
 
-    COCO's has no regions of the background, which is what it has no regions of.
+    Overlays have a legend. COCO's annotations leave out the class called background.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
     """
     lists: list[ImageList] = []
+    if options.overlay:
+        lists.append(Legend(class_names, colours))
     if options.areas:
-        lists.append(Areas(class_names))
+        lists.append(Areas(class_names, colours))
     tolerance = _tolerance(options)
     if options.coco:
         background = _background_class(class_names)
@@ -73,7 +77,7 @@ def asked_lists(options: argparse.Namespace, class_names: tuple[str, ...]) -> li
 def kept_outputs(
     options: argparse.Namespace, class_names: Sequence[str], *, overlap: bool = False
 ) -> list[Output]:
-    """Returns the pictures of some classes before another background that the options ask for.
+    """Returns the outputs that change the background behind the classes of `--keep`.
 
     Of classes that `overlap`, one is kept: by itself, its probability is the foreground's.
 
@@ -82,9 +86,7 @@ def kept_outputs(
     """
     if options.blur is None and options.background is None and not options.cut_out:
         if options.keep is not None:
-            raise InputError(
-                "--keep names what --blur, --background or --cut-out keep; give one."
-            )
+            raise InputError("--keep needs --blur, --background or --cut-out; add one of them.")
         return []
     alone = overlap and len(class_names) == 1 and options.keep is None
     kept = (0,) if alone else _kept_classes(class_names, options.keep)
@@ -115,7 +117,7 @@ def _tolerance(options: argparse.Namespace) -> float:
         return TOLERANCE
     if not (options.coco or options.labelme):
         raise InputError(
-            "--tolerance simplifies the polygons of --coco or --labelme; give one."
+            "--tolerance is for the polygons of --coco or --labelme; add one of them."
         )
     pixels = _number(options.tolerance, "--tolerance", "a number of pixels, 0 or more")
     if pixels < 0:
@@ -141,7 +143,7 @@ def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tu
         background = _background_class(class_names)
         if background is None:
             raise InputError(
-                f"No class is called {BACKGROUND}: say by --keep which ones to keep, of "
+                f"There is no class {BACKGROUND}; name the classes to keep with --keep, from "
                 f"{_listed(class_names)}."
             )
         return tuple(index for index in range(len(class_names)) if index != background)
@@ -152,9 +154,7 @@ def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tu
 
 
 def _names(text: str, known: Collection[str]) -> list[str]:
-    """Returns the class names in one `--keep`: itself, if a class is called so, or a list as in
-    CSV.
-    """
+    """Returns the class names in one `--keep`: one name, or several as in CSV."""
     if composed(text) in known:
         return [composed(text)]
     try:
@@ -182,9 +182,7 @@ def _known(name: str, known: Collection[str]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Returns names as `--keep` takes them, with quotation marks where one holds a comma or
-    such.
-    """
+    """Returns names as `--keep` takes them, in quotation marks where needed."""
 
     def field(name: str) -> str:
         text = io.StringIO()
@@ -210,7 +208,7 @@ def _background(kept: tuple[int, ...], given: str) -> Background:
         colour = ImageColor.getrgb(given)[:3]
     except ValueError:
         raise InputError(
-            f"--background {given} is no file, and no colour such as white, '#20a0ff' or "
+            f"--background {given} is neither a file nor a colour such as white, '#20a0ff' or "
             "'rgb(32, 160, 255)'."
         ) from None
     return Background(kept, (given, ""), np.array(colour, np.uint8).reshape(1, 1, 3))

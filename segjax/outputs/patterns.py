@@ -22,8 +22,7 @@ def split_pattern(pattern: str) -> tuple[pathlib.Path, tuple[str, ...]]:
 
 
 def matches(root: pathlib.Path, parts: Sequence[str]) -> list[pathlib.Path]:
-    """Returns files and dangling links below `root` that match a pattern's parts, in order,
-    each once.
+    """Returns files and dangling links below `root` that match a pattern, each once.
 
     `*`, `?` and `[...]` stand for characters of one name, `**` for any folders. They match
     what belongs to a folder, as `segjax.data.files.members` has it; a part that begins with a

@@ -13,9 +13,9 @@ from PIL import Image
 from segjax.drawing.overlay import palette_png, planes_overlay, save_png
 from segjax.errors import InputError
 from segjax.outputs.kinds import Output, Overlay, Prediction, Probabilities, save_probabilities
+from segjax.outputs.legend import Legend
+from segjax.outputs.lists import Colour, ImageList
 from segjax.outputs.options import kept_outputs
-
-Colour = tuple[int, int, int]
 
 REFUSED = ("labelme", "coco", "areas", "tolerance")
 """Options of predict for what is made of one mask of class ids."""
@@ -40,7 +40,7 @@ class PlaneMask:
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
         table = np.zeros((256, 3), np.uint8)
-        table[1] = self.colour if any(self.colour) else 255
+        table[1] = _drawn(self.colour)
         save_png(palette_png(prediction.label[..., self.plane], table), path)
 
 
@@ -87,8 +87,8 @@ def asked_plane_outputs(
     for option in REFUSED:
         if getattr(options, option) not in (None, False):
             raise InputError(
-                f"--{option} is made of one mask in which classes exclude one another, and "
-                "those of this run may overlap: leave it out, and use the masks of each class."
+                f"--{option} needs mutually exclusive classes, but those of this run may "
+                "overlap: leave it out, and use the mask of each class."
             )
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
     # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.
@@ -101,6 +101,19 @@ def asked_plane_outputs(
     if options.probabilities:
         outputs.append(PlaneProbabilities(tuple(names)))
     return [*outputs, *kept_outputs(options, names, overlap=True)]
+
+
+def asked_plane_lists(
+    options: argparse.Namespace, names: Sequence[str], colours: Sequence[Colour]
+) -> list[ImageList]:
+    """Returns the legend where overlays are asked for; `asked_plane_outputs` refuses others."""
+    drawn = tuple(_drawn(colour) for colour in colours)
+    return [Legend(tuple(names), drawn)] if options.overlay else []
+
+
+def _drawn(colour: Colour) -> Colour:
+    """Returns the colour by which a plane is drawn: black, the colour outside, is white."""
+    return colour if any(colour) else (255, 255, 255)
 
 
 def _suffixes(names: Sequence[str]) -> list[str]:

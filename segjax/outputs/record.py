@@ -66,11 +66,11 @@ class Record:
         had = had if isinstance(had, dict) else {}
         differs = _difference(older, made_by) if older else None
         if differs is not None:
-            differs, had = f"{differs}: all is made anew", {}
+            differs, had = f"{differs}: all files are made again", {}
         elif (
             other := _difference(had, {k: v for k, v in asked.items() if k in had})
         ) is not None:
-            differs = f"{other}: these files are made anew"
+            differs = f"{other}: these files are made again"
         self._out.mkdir(parents=True, exist_ok=True)
         if not self._lines.exists():
             write_text(self._lines, FIRST_LINE)
@@ -178,8 +178,8 @@ def _stamp(path: pathlib.Path) -> Stamp:
 def _check(path: pathlib.Path, ours: bool) -> None:
     if not ours:
         raise InputError(
-            f"{path} is there already, not as this command writes it; choose another --out, or "
-            "move it away."
+            f"{path} exists already, but is not as this command writes it; choose another "
+            "--out, or move it away."
         )
 
 
@@ -196,7 +196,7 @@ def _difference(older: Mapping[str, Any], newer: Mapping[str, Any]) -> str | Non
     """Returns the first entry of `newer` that differs, in words."""
     for name, here in newer.items():
         if older.get(name) != here:
-            return f"{name} is {_short(older.get(name))} there and {_short(here)} here"
+            return f"{name} was {_short(older.get(name))} and is now {_short(here)}"
     return None
 
 

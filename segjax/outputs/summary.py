@@ -11,9 +11,14 @@ from segjax.outputs.writer import Entry
 
 
 def report(
-    entries: Sequence[Entry], about: Mapping[str, Any], *, out: pathlib.Path, as_json: bool
+    entries: Sequence[Entry],
+    about: Mapping[str, Any],
+    *,
+    weights: str,
+    out: pathlib.Path,
+    as_json: bool,
 ) -> None:
-    """Prints how many masks there are, and `about` with all entries where JSON is asked for.
+    """Prints how many masks of which `weights` there are; as JSON, `about` and all entries.
 
     Files that were changed by hand, and so are not made anew, are told in one line.
 
@@ -30,13 +35,13 @@ def report(
         images = [_told(entry) for entry in entries]
         print(json.dumps({**about, "counts": counts, "images": images}))
     else:
-        there = f", {skipped} of them were there already" if skipped else ""
-        print(f"{masks} masks of step {about['step']} in {out}{there}")
+        there = f", {skipped} of them already there" if skipped else ""
+        print(f"{masks} mask{'s' * (masks != 1)} of {weights} in {out}{there}")
     if kept:
         more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
         print(
-            f"predict: changed since they were written, so kept and not made anew: "
-            f"{', '.join(map(str, kept[:3]))}{more}; move them away to have them made.",
+            f"predict: not overwritten, because you changed them: "
+            f"{', '.join(map(str, kept[:3]))}{more}; move them away to make them again.",
             file=sys.stderr,
         )
     for error in failed[1:]:

@@ -35,8 +35,6 @@ def write_video(
 
 
 def _even(image: np.ndarray) -> np.ndarray:
-    """Returns the codecs want even sides: the last row or column appears twice where it
-    must.
-    """
+    """Repeats the last row or column where a side is odd: codecs want even sides."""
     height, width = image.shape[:2]
     return np.pad(image, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")

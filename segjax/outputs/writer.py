@@ -141,7 +141,7 @@ class Writer:
     def _write(
         self, prediction: Prediction, missing: Mapping[pathlib.Path, Output], read_from: Origin
     ) -> None:
-        """Returns the files' line is in the record before they have their names."""
+        """Adds the files to the record, then writes them."""
         next(iter(missing)).parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             partials = {path: stack.enter_context(atomic_path(path)) for path in missing}

@@ -1,1 +1,1 @@
-"""The local page of `segjax.serve`: what it accepts, what it predicts, how it answers."""
+"""The local page of `segjax.serve`: uploads, predictions and the HTTP server."""

@@ -1,4 +1,4 @@
-"""What several runs say of one image, compared by the names of their classes."""
+"""Predictions of several runs for one image, compared by the names of their classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 def agreement(
     labels: Sequence[UInt8[np.ndarray, "h w"]], class_names: Sequence[Sequence[str]]
 ) -> float | None:
-    """Returns the share of pixels to which all runs give a class of one name.
+    """Returns the share of pixels for which all runs predict a class of the same name.
 
-    None for a single run, and for runs that have no class in common.
+    It is None for a single run, and for runs without a common class.
 
     >>> sky, road = np.uint8([[0, 0]]), np.uint8([[0, 1]])
     >>> agreement([sky, road], [("sky", "road"), ("sky", "road")])
@@ -32,7 +32,7 @@ def agreement(
 
 
 def unshared(class_names: Sequence[Sequence[str]]) -> list[list[str]]:
-    """For each run its classes that some other run does not know, in its own order.
+    """Returns for each run its classes that another run does not have, in its own order.
 
     >>> unshared([("sky", "road", "car"), ("car", "sky")])
     [['road'], []]
@@ -44,5 +44,5 @@ def unshared(class_names: Sequence[Sequence[str]]) -> list[list[str]]:
 def comparison(
     labels: Sequence[UInt8[np.ndarray, "h w"]], class_names: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """Returns what the page says of it: `agreement`, and the classes that not all runs have."""
+    """Returns `agreement`, and as `unshared` the classes that not all runs have."""
     return {"agreement": agreement(labels, class_names), "unshared": unshared(class_names)}

@@ -8,14 +8,14 @@ import importlib.resources
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """The page and its content security policy: nothing but its own style and script counts."""
+    """The page and its content security policy, which allows its own style and script only."""
 
     html: bytes
     policy: str
 
 
 def document() -> Document:
-    """Returns the page, of `page.html` and the parts that it names, beside this file."""
+    """Returns the page: `page.html` with the files that it names inserted."""
     folder = importlib.resources.files("segjax.page")
     read = lambda name: folder.joinpath(name).read_text(encoding="utf-8")
     html, style = read("page.html"), read("style.css")

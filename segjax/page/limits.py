@@ -1,4 +1,4 @@
-"""What the page's server grants, and the refusal of more."""
+"""Limits of the page's server, and the refusal of requests beyond them."""
 
 import dataclasses
 import threading
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class Refused(Exception):
-    """A request that is not granted: its HTTP status, and one line for the person who asked.
+    """A refused request: its HTTP status, and a message of one line for the user.
 
-    `retry_after` is in seconds, for what may be granted later.
+    `retry_after` is the number of seconds after which the request may be repeated.
     """
 
     def __init__(self, status: int, line: str, *, retry_after: int | None = None):
@@ -22,16 +22,16 @@ class Limits:
     """What one server accepts.
 
     Attributes:
-      upload: bytes of an image file.
-      pixels: of an image, before it is made smaller.
-      side: pixels along the longer side at which images are predicted; None: their own.
-      waiting: predictions that may wait while one runs.
-      connections: requests that are read or answered at the same time.
-      of_one: how many of them may be one address's.
-      seconds: for sending a request, and as long again for taking the answer.
-      predictions: (a second, at once) that one address may ask for.
-      requests: likewise, of any kind.
-      held: bytes of results that are kept for the page to come back to.
+      upload: largest image file, in bytes.
+      pixels: largest number of pixels of an image, before it is reduced.
+      side: longer side in pixels at which images are predicted; None: their own.
+      waiting: number of predictions that may wait while one runs.
+      connections: number of requests that are read or answered at the same time.
+      of_one: number of these that may come from one address.
+      seconds: time for sending a request, and again for receiving the answer.
+      predictions: (per second, at once) that one address may request.
+      requests: the same for requests of any kind.
+      held: bytes of results that are kept in memory.
     """
 
     upload: int = 20 * 2**20
@@ -47,13 +47,13 @@ class Limits:
 
 
 class TokenBuckets:
-    """A bucket of tokens for each address: `burst` at first, `rate` more a second.
+    """A bucket of tokens for each address: `burst` at first, then `rate` more per second.
 
-    `clock` gives seconds.
+    `clock` returns seconds.
     """
 
     MOST = 10_000
-    """Addresses that are remembered; the one that was away for longest is forgotten first."""
+    """Largest number of addresses; the one that asked longest ago is dropped first."""
 
     def __init__(self, rate: float, burst: int, *, clock: Callable[[], float] = time.monotonic):
         self._rate, self._burst, self._clock = rate, burst, clock
@@ -61,9 +61,7 @@ class TokenBuckets:
         self._lock = threading.Lock()
 
     def take(self, address: str) -> float:
-        """Returns 0 where a token was there and is taken, else the seconds until there
-        is one.
-        """
+        """Takes a token and returns 0, or returns the seconds until there is one."""
         with self._lock:
             now = self._clock()
             tokens, since = self._buckets.pop(address, (float(self._burst), now))

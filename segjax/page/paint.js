@@ -1,7 +1,7 @@
 "use strict";
 
 /* Pixels of the views. A picture is {pixels, width, label}: RGBA of the image, class ids of a run.
-   Colours are by class id, and so is `wanted`: classes that are not recede into a dim grey. */
+   `colours` and `wanted` are by class id: classes that are not wanted become dark grey. */
 
 const grey = (pixels, j) =>
   0.299 * pixels[j] + 0.587 * pixels[j + 1] + 0.114 * pixels[j + 2];
@@ -72,7 +72,7 @@ function differences(runs) {
   return differ;
 }
 
-/* Where the runs differ, what this one says; where they agree, a pale image. */
+/* Where the runs differ, this run's colours; where they agree, a pale grey image. */
 function paintDifferences(out, { pixels, label }, colours, differ) {
   for (let i = 0, j = 0; i < differ.length; i++, j += 4) {
     const pale = 160 + 0.35 * grey(pixels, j);

@@ -1,6 +1,6 @@
 "use strict";
 
-/* Numbers as text, and the small elements that the page is put together from. */
+/* Numbers as text, and the small elements of the page. */
 
 const count = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
 

@@ -1,4 +1,4 @@
-"""What each address of the page answers with: fixed patterns, and nothing else is there."""
+"""The answer of each address of the page. There are no other addresses."""
 
 import dataclasses
 import io
@@ -22,12 +22,12 @@ OF_A_RESULT = re.compile(
 )
 
 MOST_BLUR = 100.0
-"""Sigma, in pixels."""
+"""Largest sigma, in pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """An answer: status, kind of body, body, headers beyond those of every answer."""
+    """An answer: status, content type, body, and headers beyond those of every answer."""
 
     status: int
     kind: str
@@ -36,7 +36,7 @@ class Reply:
 
 
 def said(refusal: Refused) -> Reply:
-    """Returns a refusal as the page reads it."""
+    """Returns a refusal as JSON for the page."""
     headers = {}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
@@ -44,10 +44,10 @@ def said(refusal: Refused) -> Reply:
 
 
 def get(path: str, query: str, service: Service, document: Document) -> Reply:
-    """Returns the answer to a GET.
+    """Returns the answer to a GET request.
 
     Raises:
-      Refused: there is nothing at this path, or the query is none of its own.
+      Refused: there is nothing at this path, or the query is wrong.
     """
     if path == "/":
         policy = {"Content-Security-Policy": document.policy}
@@ -63,7 +63,7 @@ def get(path: str, query: str, service: Service, document: Document) -> Reply:
     if picture == "image.png":
         return _picture(result.image)
     if int(place) >= len(service.runs):
-        raise Refused(404, f"There are {len(service.runs)} runs here, counted from 0.")
+        raise Refused(404, f"Runs are numbered 0 to {len(service.runs) - 1} here.")
     return _of_run(result, service, int(place), part, query)
 
 
@@ -89,7 +89,7 @@ def _of_run(result: Result, service: Service, place: int, part: str, query: str)
 
 
 def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
-    """Returns `keep=0,3&sigma=8` → ([0, 3], 8.0); an empty `keep` blurs everything."""
+    """Returns ([0, 3], 8.0) for `keep=0,3&sigma=8`; an empty `keep` blurs everything."""
     try:
         asked = parse_qs(query, keep_blank_values=True, max_num_fields=2, strict_parsing=True)
         ((names,), (strength,)) = asked["keep"], asked["sigma"]
@@ -98,14 +98,14 @@ def _keep_and_sigma(query: str, count: int) -> tuple[list[int], float]:
     except (KeyError, ValueError):
         raise Refused(400, "Blur needs keep=CLASS,CLASS,… and sigma=PIXELS.") from None
     if not all(0 <= index < count for index in keep):
-        raise Refused(400, f"Classes to keep are 0 to {count - 1} here.")
+        raise Refused(400, f"Classes to keep must be 0 to {count - 1}.")
     if not 0 <= sigma <= MOST_BLUR:  # Nor is it NaN.
-        raise Refused(400, f"Sigma lies between 0 and {MOST_BLUR:g} pixels.")
+        raise Refused(400, f"sigma must be 0 to {MOST_BLUR:g} pixels.")
     return keep, sigma
 
 
 def _picture(image) -> Reply:
-    """Without loss, so that what the page paints on it are `segjax.predict`'s pixels."""
+    """Returns a lossless PNG, so that overlays of the page equal those of `segjax.predict`."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, "PNG", compress_level=1)
     return Reply(200, "image/png", data.getvalue())

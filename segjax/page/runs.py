@@ -1,7 +1,6 @@
-"""Runs that the page predicts with, loaded whole before the server listens."""
+"""Runs that the page predicts with, loaded before the server listens."""
 
 import dataclasses
-import pathlib
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -13,26 +12,26 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import Experiment, Wrapper
 from segjax.tasks.shown import Shown
-from segjax.train.trained import load_trained
+from segjax.train.trained import Source
 
 
 @dataclasses.dataclass(frozen=True)
 class ServedRun:
-    """A trained network with what its answers mean.
+    """A trained network with its classes.
 
     Attributes:
       name: the run's folder.
-      step: of the checkpoint.
+      weights: name of the variables, "step 300" or a file's name.
       channels: of its images, 1 or 3.
-      shown: its classes, and how they are made of probabilities.
-      predict: the predictor, as the experiment's evaluation says.
-      variables: the checkpoint's.
-      wrappers: of the predictor, the first the nearest to the network.
-      output_stride: that is evaluated in place of the network's own, or None.
+      shown: its classes, and how they follow from probabilities.
+      predict: the predictor that the experiment's evaluation describes.
+      variables: of the checkpoint.
+      wrappers: of the predictor, the innermost first.
+      output_stride: used in place of the network's own, or None.
     """
 
     name: str
-    step: int
+    weights: str
     channels: int
     shown: Shown
     predict: HostPredictor
@@ -42,20 +41,20 @@ class ServedRun:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the label ids."""
+        """Names of the classes in the order of their ids."""
         return self.shown.class_names
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Colours by label id."""
+        """Colours by class id."""
         return self.shown.palette
 
     def probabilities(self, image: Shaped[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w k"]:
-        """Returns probabilities of every pixel of one image."""
+        """Returns the class probabilities of every pixel of one image."""
         return np.asarray(self.predict(self.variables, image[None])[0])
 
     def program(self, size: tuple[int, int]) -> Hashable:
-        """Returns equal for sizes of images that share a compiled program."""
+        """Returns a key that is equal for image sizes with the same compiled program."""
         for wrapper in self.wrappers:
             if isinstance(wrapper, SlidingWindow | OverlapTile):
                 return ()
@@ -73,20 +72,18 @@ class ServedRun:
         way = [repr(wrapper) for wrapper in self.wrappers]
         if self.output_stride is not None:
             way.insert(0, f"output stride {self.output_stride}")
-        return {"name": self.name, "step": self.step, "classes": classes, "way": way}
+        return {"name": self.name, "weights": self.weights, "classes": classes, "way": way}
 
 
-def load_runs(
-    runs: Sequence[tuple[pathlib.Path, Experiment]], *, checkpoint: str
-) -> list[ServedRun]:
-    """Returns the runs of these folders, with their experiments as they are to predict.
+def load_runs(runs: Sequence[tuple[Source, Experiment]]) -> list[ServedRun]:
+    """Returns the networks of these sources with the given experiments.
 
-    Two of one name are told apart by their place.
+    Networks of the same name get a number.
 
     Raises:
-      InputError: a folder has no such checkpoint, or network and classes disagree.
+      InputError: a source has no such weights, or network and classes disagree.
     """
-    loaded = [_load(workdir, experiment, checkpoint) for workdir, experiment in runs]
+    loaded = [_load(source, experiment) for source, experiment in runs]
     names = [run.name for run in loaded]
     return [
         dataclasses.replace(run, name=f"{run.name} ({place})")
@@ -96,14 +93,12 @@ def load_runs(
     ]
 
 
-def _load(workdir: pathlib.Path, experiment: Experiment, checkpoint: str) -> ServedRun:
-    # The machine may be another than the one that had several devices share an image.
-    experiment = dataclasses.replace(experiment, split=(1, 1))
+def _load(source: Source, experiment: Experiment) -> ServedRun:
     shown = experiment.task.shown(experiment.eval_data)
-    trained = load_trained(workdir, experiment, checkpoint=checkpoint)
+    trained = source.load(experiment)
     return ServedRun(
-        name=workdir.resolve().name,
-        step=trained.step,
+        name=source.name,
+        weights=trained.weights,
         channels=trained.channels,
         shown=shown,
         predict=trained.predict,

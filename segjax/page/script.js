@@ -6,7 +6,7 @@ const state = {
   hovered: null, pinned: null, keep: new Set(), job: 0,
 };
 
-/* Asking the server: an answer, or an Error whose message is one line for the reader. */
+/* Requests to the server: an answer, or an Error whose message is one line for the user. */
 
 async function ask(address, options = {}) {
   let answer;
@@ -17,7 +17,7 @@ async function ask(address, options = {}) {
   }
   if (answer.ok) return answer;
   if (answer.status === 429 && !options.method) {
-    // A slider asks quickly: what is only looked at waits for its turn.
+    // A slider asks often: wait as long as the server says, then ask again.
     const seconds = Number(answer.headers.get("Retry-After"));
     await new Promise((done) => setTimeout(done, 1000 * seconds));
     return ask(address, options);
@@ -43,7 +43,7 @@ async function predict(file) {
     return say("error", `${file.name} is larger than ${most} MiB: make it smaller.`);
   }
   const since = performance.now();
-  // The seconds are for the eye alone: read aloud, they would drown all else.
+  // Screen readers are not told the seconds: they would hear nothing else.
   const wait = async () => {
     const seconds = Math.round((performance.now() - since) / 1000);
     $("clock").textContent = seconds > 1 ? `${seconds} s` : "";
@@ -72,7 +72,7 @@ async function predict(file) {
   }
 }
 
-/* What the server computes at the moment; nothing where it does not say. */
+/* What the server computes now; an empty text if it does not answer. */
 async function doingNow() {
   try {
     return await (await fetch("doing")).json();
@@ -94,7 +94,7 @@ async function fetched(result) {
     return new Uint8Array(await answer.arrayBuffer());
   });
   const shown = ask(`${path}/image.png`).then((answer) => answer.blob());
-  // Together, so that the failure of one is told once and none of the others goes unheard.
+  // Together, so that one error is shown once and every rejection is handled.
   const [image, ...rest] = await Promise.all([shown, ...labels]);
   return { picture: await createImageBitmap(image), labels: rest };
 }
@@ -230,7 +230,7 @@ function draw(run, differ) {
   context.putImageData(out, 0, 0);
 }
 
-/* Blur: of all but the classes to keep, which are chosen by name for all runs. */
+/* Blur: everything but the classes to keep, which are chosen by name for all runs. */
 
 function offerClasses() {
   const names = [...new Set(state.runs.flatMap((run) =>
@@ -260,7 +260,7 @@ async function blur(run) {
     `&sigma=${state.sigma}`;
   const context = run.canvas.getContext("2d");
   context.drawImage(run.blurred?.picture ?? state.picture, 0, 0);
-  // One at a time: of what a slider passes by meanwhile, only the last is asked for.
+  // One at a time: of the values that a slider passes meanwhile, only the last is requested.
   if (run.asking) return;
   run.asking = true;
   try {
@@ -285,6 +285,7 @@ function choose(view) {
   state.view = view;
   $("opacity-control").hidden = view !== "overlay";
   $("sigma-control").hidden = $("keep").hidden = view !== "blur";
+  $("colours").hidden = view !== "differ";
   paint();
 }
 
@@ -335,8 +336,8 @@ async function start() {
   const { runs, limits } = state.about;
   const title = runs.map(({ name }) => name).join(" and ");
   $("title").textContent = document.title = title;
-  $("subtitle").textContent = runs.map(({ name, step, classes, way }) =>
-    `${runs.length > 1 ? `${name}: ` : ""}step ${count(step)}, ${classes.length} classes` +
+  $("subtitle").textContent = runs.map(({ name, weights, classes, way }) =>
+    `${runs.length > 1 ? `${name}: ` : ""}${weights}, ${classes.length} classes` +
     `${way.length ? `, predicted with ${way.join(", ")}` : ""}`).join("; ");
   $("accepts").textContent = `JPEG, PNG, WebP, BMP or TIFF, up to ` +
     `${+(limits.upload / 2 ** 20).toPrecision(3)} MiB`;

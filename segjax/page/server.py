@@ -1,7 +1,7 @@
-"""The HTTP side of the page: who may ask, how much, how long; answers come from `routes`.
+"""The HTTP server of the page: access, limits and time-outs; answers come from `routes`.
 
-HTTP/1.0, a connection a request: nothing is kept open. Nothing is read from or written to the
-disk: paths are matched against `routes` as they were sent and never meet the file system.
+It speaks HTTP/1.0 with one request for each connection. It neither reads nor writes files:
+`routes` matches paths as text, and no path reaches the file system.
 """
 
 import contextlib
@@ -40,19 +40,19 @@ HEADERS = {
 BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 
 LINGER = 2.0
-"""Seconds in which a client that was refused may send the rest."""
+"""Seconds for which a refused client may send the rest of its request."""
 
-FAILED = "This failed on the server; the terminal of segjax.serve says why."
+FAILED = "The server failed: see the terminal of segjax.serve."
 
 
 class PageServer(ThreadingHTTPServer):
-    """Answers for a service, a thread a connection; bound to `host` and `port` at once.
+    """A server with a thread for each connection, bound to `host` and `port` when made.
 
-    `server_activate` begins to listen. Requests must name the host that they are sent to:
-    `host`, a loopback name, or the number of the address that they came in by.
+    `server_activate` begins to listen. The Host header of a request must be `host`, a loopback
+    name, or the IP address at which the request arrived.
 
     Raises:
-      OSError: the address cannot be had.
+      OSError: the address is not available.
     """
 
     daemon_threads = True
@@ -72,17 +72,17 @@ class PageServer(ThreadingHTTPServer):
             raise
 
     def server_bind(self) -> None:
-        """Binds without the look-up of the host's full name, which may take long."""
+        """Binds without looking up the host's full name, which may be slow."""
         socketserver.TCPServer.server_bind(self)
 
     @property
     def port(self) -> int:
-        """The one that was given, or that was free."""
+        """The port that was given, or the free one that was chosen."""
         return self.server_address[1]
 
     @property
     def url(self) -> str:
-        """The page's address, as this machine may open it."""
+        """The page's address for a browser on this machine."""
         anywhere = ipaddress.ip_address(str(self.server_address[0])).is_unspecified
         name = "localhost" if anywhere else self.host
         return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/"
@@ -93,7 +93,7 @@ class PageServer(ThreadingHTTPServer):
         return ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
     def serve(self, service: Service) -> None:
-        """Answers until the process is interrupted or `shutdown` is called from elsewhere."""
+        """Serves until the process is interrupted or `shutdown` is called."""
         self.service = service
         limits = service.limits
         self.connections: Counter[str] = Counter()
@@ -103,7 +103,7 @@ class PageServer(ThreadingHTTPServer):
         self.serve_forever(poll_interval=0.1)
 
     def process_request(self, request: Any, client_address) -> None:
-        """Hands the connection to a thread, or says that too many are open."""
+        """Handles the connection in a thread, or refuses it if too many are open."""
         limits, address = self.service.limits, client_address[0]
         with self.counting:
             full = self.connections.total() >= limits.connections
@@ -127,7 +127,7 @@ class PageServer(ThreadingHTTPServer):
                 self.connections += Counter()  # Forgets those that have none.
 
     def handle_error(self, request, client_address) -> None:
-        """Says on the terminal what failed, unless it is the client that went away."""
+        """Prints what failed, unless the client closed the connection."""
         if not isinstance(sys.exception(), OSError):
             traceback.print_exc()
 
@@ -166,11 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
         except TimeoutError:
             raise Refused(408, "The image took too long to arrive: send it again.") from None
         if len(data) < length:
-            raise Refused(400, "The image did not arrive whole: send it again.")
+            raise Refused(400, "The image is incomplete: send it again.")
         return routes.predict(data, self.server.service)
 
     def _length(self) -> int:
-        """Returns bytes of the body, told before any of them is read."""
+        """Returns the number of bytes of the body, before they are read."""
         told = self.headers.get_all("Content-Length") or []
         if "Transfer-Encoding" in self.headers or not told:
             raise Refused(411, "Send the image with its Content-Length, not in chunks.")
@@ -182,9 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         return int(told[0])
 
     def _host(self) -> str:
-        """Returns the Host header, once it names this server: another name may be a rebound
-        one.
-        """
+        """Returns the Host header, or refuses a name that is not this server's (rebinding)."""
         told = self.headers.get_all("Host") or [""]
         host = told[0].lower()
         with contextlib.suppress(ValueError):
@@ -193,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             own.add(self.connection.getsockname()[0].removeprefix("::ffff:"))
             if len(told) == 1 and name in own:
                 return host
-        raise Refused(421, f"This server is at {self.server.url} and no other name.")
+        raise Refused(421, f"Open this server as {self.server.url}: other names are refused.")
 
     def _answer(self, route: Callable[[], Reply]) -> None:
         try:
@@ -218,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._linger()
 
     def _linger(self) -> None:
-        """Lets go of what is still being sent: closed at once, the answer would be lost."""
+        """Reads and drops the rest of the request: closing now could lose the answer."""
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
@@ -227,17 +225,15 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
 
     def send_error(self, code: int, message: str | None = None, explain=None) -> None:
-        """Returns what the base class refuses before a route is asked: bad requests, other
-        methods.
-        """
+        """Sends the refusal of a bad request or another method, which no route answers."""
         self._send(routes.said(Refused(code, "This request is not understood.")))
 
     def log_message(self, format: str, *args) -> None:
-        """Returns nothing: what people look at is not noted."""
+        """Logs nothing: requests are private."""
 
 
 class _Before(io.RawIOBase):
-    """What arrives on a socket, until so many seconds have passed, however slowly it comes."""
+    """The bytes that arrive on a socket within a number of seconds in all."""
 
     def __init__(self, connection: socket.socket, seconds: float):
         self._connection, self._end = connection, time.monotonic() + seconds
@@ -246,10 +242,10 @@ class _Before(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        """Returns bytes read.
+        """Returns the number of bytes read.
 
         Raises:
-          TimeoutError: none came in time.
+          TimeoutError: no byte arrived in time.
         """
         rest = self._end - time.monotonic()
         if rest <= 0:

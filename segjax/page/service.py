@@ -1,4 +1,4 @@
-"""Predictions for the page, one at a time, and the last of them, kept in memory."""
+"""Predictions for the page, one at a time; the latest results are kept in memory."""
 
 import contextlib
 import dataclasses
@@ -23,26 +23,26 @@ from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright_upload
 
 MOST_PROGRAMS = 48
-"""Sizes of images after which the compiled programs are dropped and memory is had back."""
+"""Number of image sizes after which compiled programs are dropped to free their memory."""
 
 LONGEST_LINE = 300
-"""Characters of what a network says of an image that it does not take."""
+"""Largest number of characters of a network's error message."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One image and what each run says of it.
+    """One image with the prediction of each run.
 
-    Images that are longer than the limits' side are predicted and shown smaller; their masks
-    are of their own size, as `segjax.predict --side` gives them.
+    An image that is longer than the limit is predicted and shown smaller; its masks have its
+    original size, as with `segjax.predict --side`.
 
     Attributes:
-      key: what the page asks for it by; it cannot be guessed.
-      image: as it was predicted, RGB.
-      masks: class ids at the upright upload's own size, one array a run.
-      labels: class ids at the size of `image`, which are `masks` where that is its own.
-      probabilities: float16, of the size of `image`, one array a run.
-      seconds: that the predictions took.
+      key: with which the page asks for it; it cannot be guessed.
+      image: RGB, at the size of the prediction.
+      masks: class ids at the original size, one array for each run.
+      labels: class ids at the size of `image`, one array for each run.
+      probabilities: float16, at the size of `image`, one array for each run.
+      seconds: time that the predictions took.
     """
 
     key: str
@@ -54,16 +54,16 @@ class Result:
 
     @property
     def bytes(self) -> int:
-        """That it occupies."""
+        """Memory of the arrays."""
         arrays = (self.image, *self.masks, *self.labels, *self.probabilities)
         return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
 
 
 class Service:
-    """Predicts with several runs; holds the latest results, within `limits.held` bytes.
+    """Predictions of several runs, and the latest results within `limits.held` bytes.
 
-    `drawing` is for whoever blurs: one picture at a time is quicker than several. `doing` says
-    what is being computed, for whoever waits; nothing while nothing is.
+    `drawing` is a lock for blurring: one picture at a time is faster than several. `doing` says
+    what is being computed, and is empty otherwise.
     """
 
     def __init__(self, runs: Sequence[ServedRun], limits: Limits):
@@ -83,13 +83,13 @@ class Service:
         return {"runs": [run.about() for run in self.runs], "limits": limits}
 
     def predict(self, data: bytes) -> Result:
-        """Returns the result of an uploaded image; it can be found again by its key.
+        """Returns the result of an uploaded image, and keeps it under its key.
 
         Raises:
-          Refused: the bytes hold no image that is accepted, or too many others wait.
+          Refused: the bytes are not an accepted image, or too many others are waiting.
         """
         if not self._places.acquire(blocking=False):
-            line = f"{self.limits.waiting + 1} other images come first: try again in a moment."
+            line = f"{self.limits.waiting + 1} other images are waiting: try again in a moment."
             raise Refused(503, line, retry_after=5)
         try:
             image = opened(data, self.limits)
@@ -102,26 +102,24 @@ class Service:
             self._places.release()
 
     def find(self, key: str) -> Result:
-        """Returns a result that is still held.
+        """Returns the result with this key.
 
         Raises:
-          Refused: it is not.
+          Refused: it is no longer in memory.
         """
         with self._holding:
             if key not in self._results:
-                raise Refused(404, "This result is no longer held: predict the image again.")
+                raise Refused(
+                    404, "This result is no longer in memory: predict the image again."
+                )
             return self._results[key]
 
     def idle(self, *, seconds: float) -> bool:
-        """Returns whether no prediction runs, or the one that does has ended within the
-        seconds.
-        """
+        """Waits at most so many seconds and returns whether no prediction runs any more."""
         return self._turn.acquire(timeout=seconds)
 
     def describe(self, result: Result) -> dict[str, Any]:
-        """Returns what the page shows of a result at once; labels and pictures are asked for by
-        key.
-        """
+        """Returns what the page shows first; it asks for labels and pictures by the key."""
         height, width = result.image.shape[:2]
         own_height, own_width = result.masks[0].shape
         class_names = [run.class_names for run in self.runs]
@@ -163,7 +161,7 @@ class Service:
 
     @contextlib.contextmanager
     def _said(self, place: int, size: tuple[int, int]) -> Iterator[None]:
-        """Says in `doing` what a run does while the block runs, and whether it compiles."""
+        """Sets `doing` while the block runs: the run, the size, and whether it compiles."""
         run = self.runs[place]
         program = place, run.program(size)
         new = program not in self._compiled
@@ -198,7 +196,5 @@ def _at(
     probabilities: Float[np.ndarray, "h w k"],
     label: Callable[[np.ndarray], np.ndarray],
 ) -> UInt8[np.ndarray, "oh ow"]:
-    """Returns the label of probabilities that are enlarged first, as `segjax.predict --side`
-    does.
-    """
+    """Returns the labels of the enlarged probabilities, as `segjax.predict --side` does."""
     return np.concatenate([label(band[0]) for band in enlarged(probabilities[None], size)])

@@ -1,4 +1,4 @@
-"""Uploaded bytes → an upright image to predict; everything else is refused."""
+"""Uploaded bytes → an upright image; everything else is refused."""
 
 import io
 
@@ -9,15 +9,15 @@ from segjax.data.images import turned, unreadable
 from segjax.page.limits import Limits, Refused
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""The only decoders that see an upload."""
+"""The only formats that are decoded."""
 
 
 def opened(data: bytes, limits: Limits) -> Image.Image:
-    """Returns the image that the bytes say they hold: its header is read, no pixel is decoded.
+    """Returns the uploaded image with its header read and no pixel decoded.
 
     Raises:
-      Refused: it is empty, of no known format, too large, has more than 8 bits a channel, or
-        is one of several in the file.
+      Refused: the file is empty, of an unknown format, too large, has more than 8 bits for each
+        channel, or contains several images.
     """
     if not data:
         raise Refused(400, "The file is empty: choose an image.")
@@ -27,15 +27,15 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
         _, bits, signed = stored(image)
     except Exception:  # Decoders raise whatever a broken header leads them to.
         known = "JPEG, PNG, WebP, BMP or TIFF"
-        raise Refused(415, f"The file is no image that can be read: send {known}.") from None
+        raise Refused(415, f"The file cannot be read as an image: send {known}.") from None
     width, height = image.size
     if width * height > limits.pixels:
         raise _too_large(limits)
     if count > 1:
         raise Refused(
             415,
-            f"The file holds {count} images: send one, or use segjax.predict, which answers "
-            "each.",
+            f"The file contains {count} images: send one image, or use segjax.predict, which "
+            "predicts each of them.",
         )
     if reason := unreadable(image, bits, signed):
         raise Refused(415, f"The image {reason}")
@@ -43,7 +43,7 @@ def opened(data: bytes, limits: Limits) -> Image.Image:
 
 
 def upright_upload(image: Image.Image) -> Image.Image:
-    """Returns the decoded image, turned as its EXIF data say.
+    """Returns the decoded image, rotated as its EXIF data say.
 
     Raises:
       Refused: its data are truncated or broken.

@@ -1,19 +1,20 @@
 "use strict";
 
-/* Sentences about a result: how its masks came about, and how far runs agree. */
+/* Sentences about a result: how its masks were made, and how far runs agree. */
 
-/* How the masks came about: all that makes them differ from those of other options. */
+/* How the masks were made: size and options. */
 function facts(file, { original, size, seconds }) {
   const took = `in ${seconds.toFixed(2)} s`;
   const { side } = state.about.limits;
   const how = times(original) === times(size)
     ? `predicted at its own size, ${times(size)} pixels, ${took}.`
-    : `${times(original)} pixels, made smaller to ${times(size)} by --side ${side} and predicted ` +
-      `${took}. Saved masks have its own size; segjax.predict gives them with --side ${side}.`;
+    : `${times(original)} pixels, reduced to ${times(size)} by --side ${side} and predicted ` +
+      `${took}. Saved masks have the original size; segjax.predict gives the same masks with ` +
+      `--side ${side}.`;
   return `${file.name}: ${how}`;
 }
 
-/* Classes are compared by name; what only some runs know is said. */
+/* Classes are compared by name; classes that not all runs have are listed. */
 function compare({ agreement, unshared }) {
   const names = state.about.runs.map(({ name }) => name);
   $("agreement").hidden = names.length < 2;
@@ -26,9 +27,9 @@ function compare({ agreement, unshared }) {
     return;
   }
   const all = names.length > 2 ? `all ${names.length} runs` : "both runs";
-  const only = names.length > 2 ? "not all have, of " : "only ";
+  const others = names.length > 2 ? " but not in all" : "";
   const own = unshared.flatMap((classes, place) => classes.length
-    ? `${only}${names[place]}: ${listed(classes)}` : []);
+    ? `${others ? "" : "only "}in ${names[place]}${others}: ${listed(classes)}` : []);
   const said = own.length
     ? `The runs have different classes (${own.join("; ")}). By name, ${all} agree on `
     : `${capital(all)} agree on `;

@@ -1,1 +1,1 @@
-"""How the work of a run is shared by devices and hosts. The only place that knows devices."""
+"""How devices and hosts share the work of a run; the only package that asks JAX for devices."""

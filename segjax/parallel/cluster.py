@@ -11,13 +11,13 @@ _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 
 
 def tune_cpu() -> None:
-    """Keeps XLA's CPU backend to its older convolutions; call before any device use.
+    """Makes XLA's CPU backend use its older convolutions; call it before any device use.
 
-    From jax 0.10 on a newer library, YNNPACK, takes over products and convolutions as well as
-    sums over axes. The sums are faster for it; convolutions are slower, by a tenth for those of
-    a ResNet and up to four times for narrow gradients (two cores, AVX-512). What `XLA_FLAGS`
-    says of it already stays, and minor versions that were not tried are left alone: XLA ends
-    a process whose flags it does not know.
+    From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over
+    axes. The sums are faster; convolutions are slower, by a tenth for those of a ResNet and up
+    to four times for narrow gradients (two cores, AVX-512). A setting that `XLA_FLAGS` already
+    has is kept. Untested minor versions of jax are not changed, because XLA ends a process
+    whose flags it does not know.
     """
     given = os.environ.get("XLA_FLAGS", "")
     version = importlib.metadata.version("jaxlib")
@@ -26,7 +26,7 @@ def tune_cpu() -> None:
 
 
 def initialize() -> None:
-    """Joins the other processes of a cluster, where there is one; call before any device use.
+    """Joins the other processes of a cluster, if there is one; call it before any device use.
 
     A cluster is a SLURM step (`srun`) or an Open MPI job of several tasks, a TPU pod, or the
     variables `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID` set by hand.
@@ -57,7 +57,7 @@ def describe_devices() -> str:
     """Returns the devices of the run in words: "4 cpu devices", "8 NVIDIA H100 on 2 hosts".
 
     Raises:
-      InputError: the platform that `JAX_PLATFORMS` asks for is not there.
+      InputError: the platform that `JAX_PLATFORMS` names is not available.
     """
     try:
         devices = jax.devices()
@@ -72,7 +72,7 @@ def describe_devices() -> str:
 
 
 def is_main() -> bool:
-    """Returns whether this process is the one that writes files and speaks."""
+    """Returns whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -82,7 +82,7 @@ def is_alone() -> bool:
 
 
 def process_share() -> tuple[int, int]:
-    """This process's index, and how many processes share the work."""
+    """Returns this process's index and the number of processes."""
     return jax.process_index(), jax.process_count()
 
 
@@ -92,7 +92,7 @@ def local_device_count() -> int:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come to the point called `name`."""
+    """Waits until every process has reached the point called `name`."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 

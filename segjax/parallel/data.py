@@ -1,7 +1,7 @@
 """Data parallelism: the devices share a batch of whole images.
 
-JAX keeps `pmap` as a thin layer over `jit(shard_map)` and in maintenance mode; should it go,
-this file changes and no other.
+JAX keeps `pmap` as a thin layer over `jit(shard_map)`, in maintenance mode. If JAX removes it,
+only this file has to change.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from segjax.contracts import AXIS
 
 
 def data_parallel(step: Callable) -> Callable:
-    """`step(state, batch) → (state, metrics)`, each device with its share of the batch.
+    """Returns `step(state, batch) → (state, metrics)` run with a share of the batch per device.
 
-    The state has no device axis: it is given once, donated, and returned once. Within `step`
+    The state has no device axis: it is passed once, donated, and returned once. Within `step`
     collectives run over `AXIS`. Batches come from `shard`.
     """
     return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
 
 
 def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the process's batch with a leading axis of its devices: b … → d b/d …."""
+    """Returns the process's batch with a leading axis of its devices, b … → d b/d …."""
     count = jax.local_device_count()
     return {key: value.reshape(count, -1, *value.shape[1:]) for key, value in batch.items()}
 
@@ -30,7 +30,7 @@ def shard(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def replicate(state):
     """Returns the state on every device, laid out as `data_parallel` returns it.
 
-    A first state in host memory would have `step` compiled twice: for it, and for its result.
+    With a first state in host memory, `step` would compile twice: for it, and for its result.
     """
     identity = jax.pmap(
         lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
@@ -39,13 +39,12 @@ def replicate(state):
 
 
 def map_examples(function: Callable) -> Callable:
-    """Returns `function(variables, batch) → results by example`, on this process's devices
-    alone.
+    """Returns `function(variables, batch) → results by example`, run on this process's devices.
 
-    No collectives, so that processes may hold different numbers of batches. Takes and returns
-    batches of any length: the last share is filled up with copies, which are cut off again.
-    What comes back also takes `then`, a compiled function of arrays of any leading axes: it is
-    applied to the results on their devices, before they are fetched.
+    It uses no collectives, so processes may hold different numbers of batches. A batch may have
+    any length: the last share is filled with copies, which are cut off again. The returned
+    function also takes `then`, a compiled function of arrays with any leading axes, and applies
+    it to the results on their devices before they are fetched.
     """
     devices = jax.local_devices()
     mapped = jax.pmap(function, in_axes=(None, 0), devices=devices)
@@ -59,6 +58,6 @@ def map_examples(function: Callable) -> Callable:
 
 
 def fill_up(batch: np.ndarray, multiple: int) -> np.ndarray:
-    """Returns the batch with copies of its last example, up to a multiple of so many."""
+    """Returns the batch, filled with copies of its last example to a multiple of `multiple`."""
     copies = np.repeat(batch[-1:], -len(batch) % multiple, axis=0)
     return np.concatenate([batch, copies]) if len(copies) else batch

@@ -1,4 +1,4 @@
-"""Whether the devices share a batch or each image too, as `split` asks."""
+"""The choice by `split` whether devices share a batch only, or each image too."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,7 @@ from segjax.parallel.spatial import devices_per_image, spatial_parallel
 
 
 def check_batch_size(batch_size: int, *, split: tuple[int, int] = (1, 1)) -> None:
-    """Raises InputError unless the devices, or their groups that share images, divide a batch.
-
-    Raises:
-      InputError: names batch size, devices and the nearest sizes that fit; or `split`.
-    """
+    """Raises InputError unless devices, or groups that share images, divide a batch evenly."""
     count = jax.device_count() // devices_per_image(split)
     if batch_size % count:
         below, above = batch_size // count * count, (batch_size // count + 1) * count
@@ -27,12 +23,12 @@ def check_batch_size(batch_size: int, *, split: tuple[int, int] = (1, 1)) -> Non
 
 
 def over_devices(step: Callable, *, split: tuple[int, int] = (1, 1)) -> Callable:
-    """`step(state, batch) → (state, metrics)` on the process's batch as the loader gives it.
+    """Returns `step(state, batch) → (state, metrics)` on the batch that the loader returns.
 
-    The devices share the batch, and in groups of rows × columns each image where `split` asks.
+    The devices share the batch; by `split`, groups of rows × columns devices share each image.
 
     Raises:
-      InputError: the devices of a process cannot be grouped so.
+      InputError: the devices of a process cannot be grouped by `split`.
     """
     if split != (1, 1):
         return spatial_parallel(step, split)

@@ -16,28 +16,28 @@ from segjax.parallel.data import fill_up
 
 
 def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
-    """`step(state, batch) → (state, metrics)`, each image shared by rows × columns devices.
+    """Returns `step(state, batch) → (state, metrics)`; rows × columns devices share an image.
 
-    For images whose activations do not fit one device. The step is the one that `data_parallel`
-    takes, and so is what comes back, up to rounding: `jit` over a mesh cuts the images, XLA
-    exchanges the borders that convolutions read, and `AXIS` has length one. It takes the
-    process's batch as it is, not `shard`ed. The devices of a group belong to one process.
+    It is for images whose activations do not fit one device. `step` and its result are those of
+    `data_parallel`, up to rounding: `jit` over a mesh splits the images, XLA exchanges the
+    borders that convolutions read, and `AXIS` has length one. It takes the process's batch as
+    it is, not `shard`ed. The devices of a group belong to one process.
 
-    Sides need not be divisible: whatever has the images' height and width is padded to equal
-    parts on its way to the devices, and cut back before the step sees it.
+    Sides need not be divisible: arrays with the images' height and width are padded to equal
+    parts before they go to the devices, and cropped before `step` receives them.
 
     Raises:
-      InputError: the devices of a process cannot be grouped so.
+      InputError: the devices of a process cannot be grouped by `split`.
     """
     mesh = _mesh(jax.devices(), split)
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     @partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=everywhere)
     def taken(state, batch, size: tuple[int, int]):
-        """Returns the step on images in parts, without what filled them up."""
+        """Returns the result of the step on split images, without their padding."""
         batch = {key: _whole(mesh, value, size) for key, value in batch.items()}
         alone = jax.tree.map(lambda value: value[None], batch)
-        # An axis of length one, so that the step's sums over devices have their meaning.
+        # An axis of length one, over which the step's collectives can run.
         mapped = jax.vmap(step, in_axes=(None, 0), axis_name=AXIS)
         with _placing(mesh):
             return jax.tree.map(lambda result: result[0], mapped(state, alone))
@@ -54,26 +54,26 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
 
 
 def map_images(function: Callable, split: tuple[int, int]) -> Callable:
-    """Returns `function(variables, batch) → maps`, each image shared by rows × columns devices.
+    """Returns `function(variables, batch) → maps`; rows × columns devices share each image.
 
-    As `map_examples`, on this process's devices alone and with its `then`, for a function from
-    images b h w c to an array b h w …; see `spatial_parallel` for how images are cut.
+    Like `map_examples` it runs on this process's devices alone and takes `then`. `function`
+    maps images b h w c to an array b h w …; see `spatial_parallel` for how images are split.
 
     Raises:
-      InputError: the devices of this process cannot be grouped so.
-      ValueError: the function gives maps of another size, once it is called.
+      InputError: the devices of this process cannot be grouped by `split`.
+      ValueError: `function`, when called, returns maps of another size.
     """
     mesh = _mesh(jax.local_devices(), split)
     planes = NamedSharding(mesh, _PLANES)
 
     @partial(jax.jit, static_argnums=2, out_shardings=planes)
     def mapped(variables, batch, size: tuple[int, int]):
-        """Returns the maps in parts, filled up to equal ones."""
+        """Returns the maps in parts, padded to equal sizes."""
         with _placing(mesh):
             result = function(variables, _whole(mesh, batch, size))
         if result.shape[1:3] != size:
             raise ValueError(
-                f"Images of {size} that devices share give maps of their size, got "
+                f"Images of {size} that devices share must give maps of their size, got "
                 f"{result.shape[1:3]}."
             )
         return jnp.pad(result, _missing(result.shape, mesh))
@@ -88,12 +88,11 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
 
 
 def placed(x: Array) -> Array:
-    """Returns a map b h w c, spread over the devices that share its image; `x` itself where
-    none do.
+    """Returns a map b h w c, spread over the devices that share its image; else `x` itself.
 
-    Operations say it of what they read and give. Left to itself, XLA may keep one map whole on
-    every device and its neighbour in parts; the kernel gradient of such a pair came out twice
-    too large (jax 0.10.2), and more of an image lies on each device than need be.
+    Operations apply it to their inputs and outputs. Otherwise XLA may keep one map complete on
+    every device and the next one in parts. The kernel gradient of such a pair was twice too
+    large (jax 0.10.2), and each device held more of an image than necessary.
     """
     mesh = _MESH.get()
     if mesh is None or x.shape[1] < mesh.shape["rows"] or x.shape[2] < mesh.shape["columns"]:
@@ -102,13 +101,13 @@ def placed(x: Array) -> Array:
 
 
 def is_splitting() -> bool:
-    """Returns whether what is traced now has its images shared by several devices."""
+    """Returns whether several devices share each image of the function being traced."""
     return _MESH.get() is not None
 
 
 _MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
 _PLANES = PartitionSpec("groups", "rows", "columns")
-"""How b h w … lies on a mesh: examples over groups of devices, an image over a group's."""
+"""The layout of b h w … on a mesh: examples over groups of devices, an image over a group."""
 
 
 @contextlib.contextmanager
@@ -121,7 +120,11 @@ def _placing(mesh: Mesh) -> Iterator[None]:
 
 
 def devices_per_image(split: tuple[int, int]) -> int:
-    """Returns the devices that share an image; every process has whole groups of them."""
+    """Returns the number of devices that share an image; a process has whole groups of them.
+
+    Raises:
+      InputError: the devices of a process cannot be grouped by `split`.
+    """
     parts, count = split[0] * split[1], jax.local_device_count()
     if min(split) < 1 or count % parts:
         raise InputError(
@@ -132,22 +135,20 @@ def devices_per_image(split: tuple[int, int]) -> int:
 
 
 def _mesh(devices: list, split: tuple[int, int]) -> Mesh:
-    """Groups of rows × columns devices, each of one process."""
+    """Returns a mesh of groups of rows × columns devices, each group of one process."""
     devices_per_image(split)
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(ordered).reshape(-1, *split), ("groups", "rows", "columns"))
 
 
 def _missing(shape: tuple[int, ...], mesh: Mesh) -> list[tuple[int, int]]:
-    """Returns what `pad` adds to b h w … so that every device of a group has as much."""
+    """Returns the padding of b h w … that gives every device of a group an equal part."""
     rows, columns = -shape[1] % mesh.shape["rows"], -shape[2] % mesh.shape["columns"]
     return [(0, 0), (0, rows), (0, columns), *[(0, 0)] * (len(shape) - 3)]
 
 
 def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
-    """Returns the process's examples on their devices; planes in equal parts, with zeros
-    beyond.
-    """
+    """Returns the process's examples on their devices; planes are padded to equal parts."""
     if not planes:
         examples = NamedSharding(mesh, PartitionSpec("groups"))
         return jax.make_array_from_process_local_data(examples, value)
@@ -156,7 +157,7 @@ def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
 
 
 def _whole(mesh: Mesh, value: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Returns a plane without what `_on_mesh` added, still in parts; others as they come."""
+    """Returns a plane without the padding of `_on_mesh`, still in parts; others unchanged."""
     if value.ndim < 3:
         return value
     plane = value[:, : size[0], : size[1]]

@@ -1,4 +1,4 @@
-"""Sums over the processes of a cluster, exact although JAX itself computes in 32 bits."""
+"""Sums over the processes of a cluster, exact although JAX computes in 32 bits."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,10 @@ MOST_AXES = 6
 
 
 def sum_over_processes(values: np.ndarray) -> np.ndarray:
-    """Returns NumPy arrays of one shape and dtype, one a process, added up in that dtype.
+    """Returns the sum over processes of NumPy arrays with equal shape and dtype, in that dtype.
 
-    Integers are exact. Floats are added in the order of the processes: the same bits on all.
+    Integers are exact. Floats are added in the order of the processes, so all processes get the
+    same bits.
     """
     if jax.process_count() == 1:
         return values
@@ -19,16 +20,16 @@ def sum_over_processes(values: np.ndarray) -> np.ndarray:
 
 
 def sum_where_there_are(values: np.ndarray | None) -> np.ndarray | None:
-    """As `sum_over_processes`, but processes may have nothing; None where none has anything.
+    """Returns the sum over the processes that have an array; None if no process has one.
 
-    Integers of some processes and floats of others are added up as floats.
+    Integers of some processes and floats of others are added as floats.
 
     Raises:
-      ValueError: the processes have arrays of different shapes, or of too many axes.
+      ValueError: the processes have arrays of different shapes, or with too many axes.
     """
     if jax.process_count() == 1:
         return values
-    # All must take part in a gathering with as many bytes: who has nothing, too.
+    # All processes must gather equally many bytes, also those without an array.
     about = np.full(2 + MOST_AXES, -1)
     if values is not None:
         if values.ndim > MOST_AXES:
@@ -47,9 +48,7 @@ def sum_where_there_are(values: np.ndarray | None) -> np.ndarray | None:
 
 
 def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float]:
-    """Returns all processes' numbers by index; between them they hold each of `length` indices
-    once.
-    """
+    """Returns all processes' numbers, by index; together they hold each index exactly once."""
     if jax.process_count() == 1:
         return dict(values)
     mine = np.zeros(length)
@@ -58,9 +57,7 @@ def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float
 
 
 def _gathered(values: np.ndarray) -> np.ndarray:
-    """Returns the arrays of all processes along a new first axis; as bytes, which JAX leaves
-    alone.
-    """
+    """Returns the arrays of all processes along a new first axis, sent as unchanged bytes."""
     from jax.experimental import multihost_utils
 
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)

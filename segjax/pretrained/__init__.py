@@ -1,1 +1,1 @@
-"""Weights files of others: where they lie, what is in them, and our names for it."""
+"""Pretrained weights files: finding them, reading them, and renaming their arrays."""

@@ -1,7 +1,7 @@
-"""What torchvision and timm call the parts of their backbones, and what we do.
+"""The names of backbone modules in torchvision and timm, and the paths in our backbones.
 
-Each function takes the modules of a checkpoint with the names of their tensors, and returns the
-path in our backbone for each module that it knows.
+Each function takes the modules of a checkpoint with the names of their tensors, and returns our
+path for each module that it knows.
 """
 
 import re
@@ -14,11 +14,11 @@ Modules = Mapping[str, set[str]]
 
 Rename = Callable[[Modules], dict[str, str]]
 Table = Sequence[tuple[str, str]]
-"""(regular expression of a module's whole name, path with its groups), the first that fits."""
+"""(regular expression of a module's full name, path with its groups); the first match wins."""
 
 
 def by_table(table: Table, modules: Modules) -> dict[str, str]:
-    """Returns the paths that a table has for modules.
+    """Returns the paths that a table gives to modules.
 
     >>> by_table(RESNET, {"layer1.0.downsample.1": set(), "fc": set()})
     {'layer1.0.downsample.1': 'layer1_0/downsample_bn'}
@@ -53,8 +53,7 @@ densenet: Rename = partial(by_table, DENSENET)
 
 
 def vgg(modules: Modules) -> dict[str, str]:
-    """Returns torchvision's indices of layers → Caffe's names: behind a pooling a new stage
-    begins.
+    """Returns Caffe's names for torchvision's layer indices; each pooling begins a stage.
 
     >>> names = [f"features.{i}" for i in (0, 2, 5, 7, 10)]
     >>> list(vgg(dict.fromkeys(names, set())).values())
@@ -82,9 +81,7 @@ _PARTS = ("expand", "depthwise", "project")
 
 
 def mobilenet_v3(modules: Modules) -> dict[str, str]:
-    """Returns torchvision's: a block's convolutions are numbered; their count says which is
-    which.
-    """
+    """Returns our paths for torchvision's modules, which are numbered within a block."""
     table = [
         (r"(?:features\.)?(\d+)\.0", r"features_\1/conv"),
         (r"(?:features\.)?(\d+)\.1", r"features_\1/norm"),
@@ -108,13 +105,11 @@ def mobilenet_v3(modules: Modules) -> dict[str, str]:
 
 
 def timm_mobilenet_v3(modules: Modules) -> dict[str, str]:
-    """Returns timm's: blocks are counted by stage, here through; the last is a convolution
-    alone.
-    """
+    """Returns our paths for timm's modules, whose blocks are numbered by stage."""
     table = [("conv_stem", "features_0/conv"), ("bn1", "features_0/norm")]
     for i, block in enumerate(_timm_blocks(modules), start=1):
         convs = [f"{block}.{name}" for name in ("conv_pw", "conv_dw", "conv_pwl", "conv")]
-        if convs[2] not in modules:  # Nothing expands: conv_pw is the one behind conv_dw.
+        if convs[2] not in modules:  # No expansion: conv_pw is the convolution after conv_dw.
             convs = [convs[1], convs[0], convs[3]]
         convs = [conv for conv in convs if conv in modules]
         parts = [f"{part}/" for part in _PARTS[-len(convs) :]] if len(convs) > 1 else [""]
@@ -138,9 +133,7 @@ def _timm_blocks(modules: Modules) -> list[str]:
 
 
 def timm_xception(modules: Modules) -> dict[str, str]:
-    """Returns timm's: blocks are counted through; entry blocks and the last but one have
-    shortcuts.
-    """
+    """Returns our paths for timm's modules; blocks with a shortcut are entry or exit blocks."""
     found = [re.match(r"blocks\.(\d+)\.", name) for name in modules]
     blocks = sorted({int(match[1]) for match in found if match})
     shortcut = [i for i in blocks if f"blocks.{i}.shortcut.conv" in modules]

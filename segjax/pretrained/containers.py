@@ -1,4 +1,4 @@
-"""Which of the state dicts in a weights file is meant."""
+"""The choice of one state dict among those in a weights file."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,18 @@ USUAL = (
     *("", "state_dict", "model", "model_state_dict", "model_state", "net", "network"),
     *("module", "weights"),
 )
-"""Where training scripts keep the state dict in what they save, the most likely first."""
+"""Keys under which training scripts save the state dict, the most likely first."""
 
 SHOWN = 6
-"""Keys that a message lists."""
+"""The number of keys that a message lists."""
 
 
 class Opened(NamedTuple):
-    """What a weights file holds.
+    """The content of a weights file.
 
     Attributes:
-      names: {key: names of its arrays} for each state dict, "" for that of the file itself.
-      read: the arrays of the state dict under a key.
+      names: {key: names of its arrays} for each state dict; "" is the file's top level.
+      read: a function from a key to the arrays of its state dict.
     """
 
     names: Mapping[str, Sequence[str]]
@@ -34,9 +34,9 @@ class Chosen(NamedTuple):
     """One state dict of a file.
 
     Attributes:
-      key: of the state dict.
-      prefix: the part of it that is taken: names that begin so.
-      notes: what a user should know of the choice, one line each.
+      key: the key of the state dict.
+      prefix: only names that begin with this prefix are taken.
+      notes: lines for the user about the choice.
     """
 
     key: str
@@ -50,18 +50,19 @@ def choose(
     key: str | None = None,
     is_known: Callable[[Sequence[str]], bool],
 ) -> Chosen:
-    """Returns the state dict under `key`, or else the one that a network's layout fits.
+    """Returns the state dict under `key`, or without a key the one with a known layout.
 
-    Of several, the one under the usual key is taken, and the others are named.
+    Of several, it takes the one under a usual key, and the notes name the others.
 
     Args:
-      names: of the arrays in each state dict of a file.
-      key: where the state dict lies, such as "model_ema" or "checkpoint.state_dict"; or the
+      names: the names of the arrays in each state dict of a file.
+      key: the key of the state dict, such as "model_ema" or "checkpoint.state_dict"; or the
         first part of the names to take, such as "teacher".
-      is_known: whether a network's layout fits these names.
+      is_known: returns whether these names have a known layout.
 
     Raises:
-      InputError: nothing lies under `key`; or several fit, and none has a usual key.
+      InputError: the file has nothing under `key`; or several state dicts have a known layout
+        and none is under a usual key.
     """
     if key:
         return _under(names, key, is_known)
@@ -74,7 +75,7 @@ def choose(
             f"holds {len(known)} networks, under {_listed(known)}; choose one with "
             f"key={best[0]!r}"
         )
-    # Of what no layout fits, the largest is what a message should show.
+    # If no layout is known, messages should show the largest.
     chosen = max(best, key=lambda place: len(names[place]))
     return Chosen(chosen, notes=tuple(_notes(chosen, known)))
 
@@ -89,7 +90,7 @@ def _notes(chosen: str, known: Sequence[str]):
     if others:
         yield (
             f"state dict taken from {chosen or 'the file itself'!r}; the file has others under "
-            f"{_listed(others)}: choose one with key={others[0]!r}"
+            f"{_listed(others)}: to choose one, set key={others[0]!r}"
         )
     elif chosen:
         yield f"state dict taken from {chosen!r}"
@@ -98,14 +99,14 @@ def _notes(chosen: str, known: Sequence[str]):
 def _under(
     names: Mapping[str, Sequence[str]], key: str, is_known: Callable[[Sequence[str]], bool]
 ) -> Chosen:
-    """Returns the state dict whose key is or ends with `key`, or the only one below such a key.
+    """Returns the state dict whose key equals or ends with `key`, or the only one below it.
 
-    Else the names that begin with it.
+    Without such a state dict it takes the names that begin with `key`.
     """
     exact = [key] if key in names else [place for place in names if place.endswith(f".{key}")]
     below = [place for place in names if f".{key}." in f".{place}"]
     networks = [place for place in below if is_known(names[place])]
-    # A container may count as a state dict by a tensor that it has beside the real one.
+    # A container may look like a state dict because it has a tensor beside the real one.
     if networks and not any(is_known(names[place]) for place in exact):
         return _from(_only(networks, key))
     if exact:
@@ -118,9 +119,7 @@ def _from(place: str) -> Chosen:
 
 
 def _with_prefix(names: Mapping[str, Sequence[str]], key: str, below: Sequence[str]) -> Chosen:
-    """Returns the names that begin with `key`, in any state dict; else the only place `below`
-    it.
-    """
+    """Returns the names that begin with `key` in a state dict, or the only state dict below."""
     pattern = re.compile(rf"((?:.+?\.)??{re.escape(key)}\.).+")
     prefixes = {
         (place, match[1])
@@ -146,14 +145,14 @@ def _with_prefix(names: Mapping[str, Sequence[str]], key: str, below: Sequence[s
     return Chosen(
         place,
         prefix,
-        (f"{taken} arrays taken from under {prefix!r}{where}; {left} others left out",),
+        (f"{taken} arrays taken from under {prefix!r}{where}; {left} others ignored",),
     )
 
 
 def _only(places: Sequence[str], key: str) -> str:
     if len(places) > 1:
         raise InputError(
-            f"holds {len(places)} state dicts under key={key!r}: choose among {_listed(places)}"
+            f"has {len(places)} state dicts under key={key!r}: choose one of {_listed(places)}"
         )
     return places[0]
 

@@ -9,18 +9,19 @@ from segjax.backbones.vgg import fc_kernel, subsampled_fc
 from segjax.errors import InputError
 
 LAYERS = (("classifier.0", "classifier.3"), ("pre_logits.fc1", "pre_logits.fc2"))
-"""What torchvision and timm call fc6 and fc7."""
+"""The names of fc6 and fc7 in torchvision and timm."""
 
 
 def fc_layers(
     arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Returns {our path: (their name, array)} for every `fc6` and `fc7` that a network has.
+    """Returns {our path: (their name, array)} for every `fc6` and `fc7` of a network.
 
-    Smaller layers are subsampled as in DeepLab v1 (section 3.1).
+    If the network's layers are smaller, the arrays are subsampled as in DeepLab v1 (section
+    3.1).
 
     Raises:
-      InputError: the network's layers are no sample of the checkpoint's.
+      InputError: the network's layers cannot be subsampled from the checkpoint's.
     """
     found = {}
     names = next((pair for pair in LAYERS if _tensors(pair) <= arrays.keys()), None)

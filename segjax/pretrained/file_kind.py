@@ -1,4 +1,4 @@
-"""What a file is by its bytes, whatever its name says."""
+"""The kind of a file, recognised by its bytes, not by its name."""
 
 import pathlib
 import re
@@ -7,7 +7,7 @@ import zipfile
 from segjax.errors import InputError
 
 HEAD = 1024
-"""Bytes that are looked at."""
+"""The number of leading bytes that are examined."""
 
 MAGICS = (
     (
@@ -63,17 +63,17 @@ MAGICS = (
     (rb"%PDF", "it is a PDF, not weights"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*", "it is an image, not weights"),
 )
-"""(regular expression of the first bytes, what the file is and what to do)."""
+"""(regular expression of the first bytes, a message: what the file is and what to do)."""
 
 TENSORFLOW_END = bytes.fromhex("57fb808b247547db")
-"""The last bytes of the tables in which TensorFlow keeps checkpoints."""
+"""The last bytes of TensorFlow's checkpoint tables."""
 
 
 def kind_of(path: pathlib.Path) -> str:
     """Returns the kind of a weights file: "safetensors", "npz", "torch zip" or "torch legacy".
 
     Raises:
-      InputError: it is empty, cut off, or another thing; the message says which.
+      InputError: the file is empty, cut off, or of another kind, which the message names.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Weights files of any kind → {name: array}."""
+"""Reading weights files of any kind to {name: array}."""
 
 import pathlib
 import zipfile
@@ -37,8 +37,8 @@ class Arrays(NamedTuple):
     """One state dict of a file, by the names that the file gives its arrays.
 
     Attributes:
-      arrays: by name, without the `prefix` that was asked for.
-      notes: what a user should know of where they lay, one line each.
+      arrays: arrays by name, without the chosen prefix.
+      notes: lines for the user about where the arrays were found.
     """
 
     arrays: dict[str, np.ndarray]
@@ -51,20 +51,19 @@ def read_arrays(
     key: str | None = None,
     is_known: Callable[[Sequence[str]], bool] = lambda names: False,
 ) -> Arrays:
-    """Returns the arrays of a weights file, whose bytes say of which kind it is; nothing in it
-    is run.
+    """Returns the arrays of a weights file, recognised by its bytes; never runs its content.
 
     Args:
-      path: of the file.
-      key: which of the state dicts in it; see `choose`.
-      is_known: whether a network's layout fits such names.
+      path: the file.
+      key: which of the state dicts in it to read; see `choose`.
+      is_known: returns whether names have a known layout.
 
     Raises:
       InputError: the file is truncated, damaged or of another kind, or has nothing under `key`.
     """
     try:
         opened = OPENERS[kind_of(path)](path)
-    # What a damaged file raises depends on where it is damaged.
+    # The exception depends on where the file is damaged.
     except Exception as error:
         raise _unreadable(path, error) from error
     try:
@@ -124,7 +123,7 @@ def _open_npz(path: pathlib.Path) -> Opened:
 
 
 def _from_npz(array: np.ndarray) -> np.ndarray:
-    # NumPy writes bfloat16 as two bytes of nothing in particular.
+    # NumPy writes bfloat16 as an untyped pair of bytes.
     return array.view(jnp.bfloat16) if array.dtype == np.dtype("V2") else array
 
 
@@ -134,4 +133,4 @@ OPENERS = {
     "torch zip": open_torch_zip,
     "torch legacy": open_torch_legacy,
 }
-"""What opens each kind of file."""
+"""The function that opens each kind of file."""

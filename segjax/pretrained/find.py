@@ -1,4 +1,4 @@
-"""Where a weights file lies: a path, our cache, or the Hugging Face hub."""
+"""Finding a weights file: at a path, in our cache, or on the Hugging Face hub."""
 
 import errno
 import pathlib
@@ -9,22 +9,22 @@ from segjax.data.cache import cache_root
 from segjax.errors import InputError
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What timm's repositories on the hub call their weights, the better first."""
+"""Names of the weights files in timm's repositories on the hub, the preferred first."""
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar")
-"""What names of weights files end in, in any case, the better first."""
+"""Suffixes of weights files, in upper or lower case, the preferred first."""
 
 OTHER_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx", ".msgpack", ".pkl", ".pb", ".mat", ".zip")
-"""What names of other files with weights end in; no name for the hub does."""
+"""Suffixes of other weights files; names for the hub do not end in them."""
 
 
 def find_weights(path_or_name: str) -> pathlib.Path:
     """Returns the file of a path, or of a name such as "timm/resnet50.tv_in1k".
 
-    A name is looked for in `<cache>/weights/`, then in the hub's own cache, then on the hub.
+    It looks for a name in `<cache>/weights/`, then in the hub's own cache, then on the hub.
 
     Raises:
-      InputError: there is none; the message says which file to place where.
+      InputError: there is no such file; the message says where to put it.
     """
     if "://" in path_or_name:
         raise InputError(f"{path_or_name} is an address; download the file and name its path.")
@@ -47,13 +47,13 @@ def find_weights(path_or_name: str) -> pathlib.Path:
 
 
 def _is_path(text: str) -> bool:
-    """Returns whether a text is meant as a file's path rather than as a name."""
+    """Returns whether a text is a path rather than a name."""
     begins = text.startswith(("/", "./", "../", "~"))
     return begins or text.casefold().endswith((*SUFFIXES, *OTHER_SUFFIXES))
 
 
 def _absent(path: pathlib.Path) -> str:
-    """Returns what to say of a path at which no file lies."""
+    """Returns the error message for a path without a file."""
     if path.with_name(f"{path.name}.index").is_file():
         return (
             f"{path} is a TensorFlow checkpoint, which segjax does not read; save its "
@@ -61,7 +61,7 @@ def _absent(path: pathlib.Path) -> str:
         )
     near = get_close_matches(path.name, [p.name for p in _weights_in(path.parent)], n=1)
     hint = f" (near: {near[0]})" if near else ""
-    return f"There is no weights file {path}{hint}; check the path, or set init=None."
+    return f"There is no weights file {path}{hint}; check the path."
 
 
 def _weights_in(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -84,17 +84,17 @@ def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
     try:
         cached = [hub.try_to_load_from_cache(name, file) for file in HUB_FILES]
     except ValueError as error:
-        raise InputError(f"{name!r} is no file and no name for the hub: {error}") from error
+        raise InputError(f"{name!r} is neither a file nor a hub name: {error}") from error
     for path in cached:
         if isinstance(path, str):
             return pathlib.Path(path)
     reason = f"has neither {' nor '.join(HUB_FILES)} for them"
     for file in HUB_FILES:
         try:
-            # A download that is not asked for first tries six times to reach the hub.
+            # A download without an earlier request tries six times to reach the hub.
             hub.get_hf_file_metadata(hub.hf_hub_url(name, file), timeout=10)
             return pathlib.Path(hub.hf_hub_download(name, file))
-        # Whatever the hub and the network refuse: the library's errors depend on its version.
+        # Any error of hub or network: the library's exceptions depend on its version.
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -111,7 +111,4 @@ def _from_hub(name: str, placed: pathlib.Path) -> pathlib.Path:
 
 def _place(placed: pathlib.Path) -> str:
     kinds = ", ".join(SUFFIXES[1:])
-    return (
-        f"place them as {placed}.safetensors (or {kinds}), "
-        "or train from scratch with --set init=None"
-    )
+    return f"place them as {placed}.safetensors (or {kinds})"

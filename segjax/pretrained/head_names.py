@@ -1,4 +1,4 @@
-"""What torchvision calls the parts of its segmentation heads, and what we do."""
+"""The names of segmentation heads' modules in torchvision, and our paths for them."""
 
 from segjax.pretrained.backbone_names import Table
 
@@ -9,7 +9,7 @@ AUXILIARY: Table = (
 )
 
 DEEPLAB_V3: Table = (
-    # The pooling branch's convolution stands behind its pool.
+    # In the pooling branch the convolution comes after the pool.
     (r"classifier\.0\.convs\.4\.1", "aspp/convs_4/conv"),
     (r"classifier\.0\.convs\.4\.2", "aspp/convs_4/norm"),
     (r"classifier\.0\.convs\.(\d)\.0", r"aspp/convs_\1/conv"),
@@ -41,4 +41,4 @@ HEADS = {
     "classifier.cbr.0": ("LR-ASPP", LRASPP),
     "classifier.4": ("FCN", FCN),
 }
-"""{a module that the head has and those above it do not: (its name, its table)}."""
+"""{a module that a head has and the heads above it lack: (the head's name, its table)}."""

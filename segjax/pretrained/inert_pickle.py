@@ -1,8 +1,8 @@
-"""What a pickle describes, as inert values: nothing that it names is imported, called or set.
+"""Reading pickles as inert values: nothing that a pickle names is imported, called or set.
 
-A pickle is a program for a stack machine. Python's own machine imports what the program names
-and calls it; the one below knows no module and no function. A name becomes `Named`, a call
-becomes `Made`, an external reference becomes `Referenced`, and a program has no way to more.
+A pickle is a program for a stack machine. Python's machine imports and calls what the program
+names. The machine below knows no module and no function: a name becomes `Named`, a call becomes
+`Made`, an external reference becomes `Referenced`. A program can do nothing else.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from segjax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """A class or function by its name; the thing itself is never looked up."""
+    """The name of a class or function, which is never imported."""
 
     module: str
     name: str
@@ -25,14 +25,14 @@ class Named:
 
 @dataclasses.dataclass(eq=False)
 class Made:
-    """An object that a pickle would make: by which call, and what it would put in afterwards.
+    """An object that a pickle would create: the call, and the content set afterwards.
 
     Attributes:
-      maker: what would be called, mostly a `Named`.
-      arguments: of the call.
-      state: what would be set on the object.
-      items: entries, of a mapping.
-      elements: of a list or a set.
+      maker: what the pickle would call, mostly a `Named`.
+      arguments: the arguments of the call.
+      state: the state that the pickle would set on the object.
+      items: the entries of a mapping.
+      elements: the elements of a list or a set.
     """
 
     maker: Any
@@ -44,7 +44,7 @@ class Made:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Referenced:
-    """Something outside the pickle, by the identifier that the pickle has for it."""
+    """An object outside the pickle, given by the pickle's identifier."""
 
     identifier: Any
 
@@ -58,19 +58,18 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def read_pickle(stream: BinaryIO, *, references: list[Referenced] | None = None) -> Any:
-    """Returns the value that the next pickle of a stream describes; the stream stands behind
-    it.
+    """Returns the value that the next pickle of a stream describes, and moves past it.
 
-    Numbers, texts, bytes, lists, tuples and dicts are themselves, sets are lists, and the rest
-    is `Named`, `Made` and `Referenced`.
+    Numbers, strings, bytes, lists, tuples and dicts are themselves, sets become lists, and all
+    else becomes `Named`, `Made` or `Referenced`.
 
     Args:
-      stream: at the beginning of a pickle.
-      references: takes every `Referenced` of the pickle.
+      stream: a stream at the beginning of a pickle.
+      references: a list to which every `Referenced` of the pickle is appended.
 
     Raises:
-      InputError: it wants memory from outside.
-      Exception: of any kind, where the pickle is truncated or damaged.
+      InputError: the pickle needs buffers from outside.
+      Exception: of any kind, if the pickle is truncated or damaged.
     """
     machine = _Machine([] if references is None else references)
     for opcode, argument, _ in pickletools.genops(stream):
@@ -81,7 +80,7 @@ def read_pickle(stream: BinaryIO, *, references: list[Referenced] | None = None)
 
 
 class _Machine:
-    """A stack, the stacks below its marks, and the values that were put aside."""
+    """The machine's state: a stack, the stacks below its marks, and the memo."""
 
     def __init__(self, references: list[Referenced]):
         self.stack: list = []
@@ -90,7 +89,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def take(self, name: str, argument: Any) -> None:
-        """Does what one instruction says."""
+        """Runs one instruction."""
         if name in _PLAIN:
             self.stack.append(argument)
         elif name in _CONSTANTS:
@@ -101,13 +100,13 @@ class _Machine:
             self._take_other(name, argument)
 
     def _take_other(self, name: str, argument: Any) -> None:
-        """Returns the table of all instructions that are not a value."""
+        """Runs an instruction that is not a plain value."""
         push, pop = self.stack.append, self.stack.pop
         match name:
             case "PROTO" | "FRAME":
                 pass
             case "STRING" | "BINSTRING" | "SHORT_BINSTRING":
-                # Python 2's bytes and texts in one; pickletools reads them as Latin-1.
+                # Python 2 has one type for bytes and text; pickletools reads it as Latin-1.
                 push(argument.encode("latin-1").decode("utf-8", "replace"))
             case "MARK":
                 self._below.append(self.stack)
@@ -169,7 +168,7 @@ class _Machine:
                 raise InputError(f"its pickle has {name}, which torch.save never writes")
 
     def _pop(self, count: int) -> list:
-        """Returns the last `count` values, taken from the stack."""
+        """Returns the last `count` values and removes them from the stack."""
         if count > len(self.stack):
             raise InputError("its pickle takes more values than it has; it is damaged")
         at = len(self.stack) - count
@@ -177,7 +176,7 @@ class _Machine:
         return found
 
     def _marked(self) -> list:
-        """Returns all values above the last mark, taken from the stack with it."""
+        """Returns all values above the last mark, and removes them and the mark."""
         found, self.stack = self.stack, self._below.pop()
         return found
 
@@ -198,7 +197,7 @@ def _extend(target: Any, values: list) -> None:
 
 def _update(target: Any, values: list) -> None:
     entries = target.items if isinstance(target, Made) else target
-    # A nest of tuples can take for ever to hash: such keys are described, and not hashed.
+    # Nested tuples can take forever to hash, so such keys are described instead.
     entries.update(
         (key if isinstance(key, str | int | float | bytes | Named | None) else Made(key, ()), v)
         for key, v in zip(values[::2], values[1::2], strict=True)

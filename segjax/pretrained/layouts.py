@@ -1,4 +1,4 @@
-"""A checkpoint of torchvision's, timm's or our own: recognised, renamed, its axes in order."""
+"""Recognising checkpoints of torchvision, timm and segjax, and renaming their arrays."""
 
 import collections
 import os
@@ -14,10 +14,10 @@ from segjax.pretrained.fc_layers import fc_layers
 from segjax.pretrained.head_names import HEADS
 
 BACKBONE = "backbone."
-"""Where torchvision's segmentation networks keep theirs."""
+"""The prefix of the backbone in torchvision's segmentation networks."""
 
 COUNTERS = r"(.*\.)?(num_batches_tracked|n_averaged)"
-"""What BatchNorm and averaged models count; no network computes with it."""
+"""Counters of BatchNorm and of averaged models, which no network uses."""
 
 
 WRAPPER = (
@@ -29,13 +29,13 @@ at any depth, and what DataParallel adds within it."""
 
 
 class Family(NamedTuple):
-    """A family of backbones as torchvision, timm or both publish it."""
+    """A family of backbones, in the layout of torchvision, timm or both."""
 
     name: str
     mark: str  # A regular expression of a module that no family above it has.
     rename: names.Rename
     classifier: str  # A regular expression of the modules that only classify.
-    remark: str = ""  # What whoever uses such a checkpoint should know.
+    remark: str = ""  # A line for users of such a checkpoint.
 
 
 FAMILIES = (
@@ -79,14 +79,14 @@ class Checkpoint(NamedTuple):
     """Arrays by our paths, such as `params/backbone/conv1/kernel`.
 
     Attributes:
-      layout: what it was recognised as.
-      arrays: with our order of axes.
-      names: what the file calls them.
-      unknown: names in the file that stand for nothing here.
-      classifies: a classification network, of which the backbone is of use.
-      left_out: the names in the file of what only classifies in it.
-      remarks: what its user should know, one line each.
-      prefix: what stands before each name in the file.
+      layout: the recognised layout.
+      arrays: the arrays, with our order of axes.
+      names: their names in the file.
+      unknown: names in the file that have no path here.
+      classifies: whether it is a classification network, whose backbone alone is used.
+      left_out: names in the file of layers that only classify.
+      remarks: lines for the user.
+      prefix: the prefix of each name in the file.
     """
 
     layout: str
@@ -100,7 +100,7 @@ class Checkpoint(NamedTuple):
 
 
 def is_known(tensors: Iterable[str]) -> bool:
-    """Returns whether `translate` knows the layout of such names."""
+    """Returns whether `translate` recognises the layout of these names."""
     tensors = [*tensors]
     known = any("/" in name for name in tensors)
     return known or _recognised(_by_plain_name(tensors)) is not None
@@ -109,11 +109,14 @@ def is_known(tensors: Iterable[str]) -> bool:
 def translate(
     arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint | None:
-    """Returns the checkpoint by the names of a network with such `shapes`; None for no known
-    layout.
+    """Returns the checkpoint with our names; None if its layout is not recognised.
 
-    What wrappers put before each name, such as `module.`, is left out, and the parts of
-    `WRAPPER` wherever they are, if no other name is then the same.
+    Prefixes that wrappers add to names, such as `module.`, are removed. So are the parts of
+    `WRAPPER` anywhere in a name, unless two names would become equal.
+
+    Args:
+      arrays: the arrays of one state dict, by name.
+      shapes: the shapes of the network's variables, by path; they decide where a backbone goes.
 
     Raises:
       InputError: the arrays are those of several networks.
@@ -149,18 +152,14 @@ def translate(
 
 
 def _by_plain_name(tensors: Iterable[str]) -> dict[str, str]:
-    """Returns {name without the parts of wrappers: name in the file}, where the former is
-    unique.
-    """
+    """Returns {name without the parts of wrappers: name in the file}, if names stay unique."""
     plain = {name: re.sub(WRAPPER, "", name) for name in tensors}
     times = collections.Counter(plain.values())
     return {short if times[short] == 1 else name: name for name, short in plain.items()}
 
 
 def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
-    """Returns the longest beginning of all names in the file that is `prefix` but for
-    wrappers.
-    """
+    """Returns the longest common prefix of the file's names that equals `prefix` unwrapped."""
     inside = [name for plain, name in theirs.items() if plain.startswith(prefix)]
     common = os.path.commonprefix(inside)
     heads = [common[: dot.end()] for dot in re.finditer(r"\.", common)]
@@ -169,23 +168,18 @@ def _with_wrappers(prefix: str, theirs: Mapping[str, str]) -> str:
 
 
 def _remarks(prefix: str, inside: Sequence[str], count: int) -> Iterator[str]:
-    """Returns what is left out of the names in the file of a network's arrays, of `count`
-    arrays.
-    """
+    """Returns lines about the prefixes and wrapper parts that are removed from the names."""
     if prefix:
         how_many = f"{len(inside)} of the {count}" if len(inside) < count else f"all {count}"
-        yield f"the prefix {prefix!r} is left out of {how_many} names"
+        yield f"the prefix {prefix!r} is removed from {how_many} names"
     found = {name: re.findall(WRAPPER, name.removeprefix(prefix)) for name in inside}
     if parts := sorted({part for each in found.values() for part in each}):
         wrapped = sum(map(bool, found.values()))
-        yield (
-            f"{', '.join(map(repr, parts))} of wrappers is left out of {wrapped} names, "
-            "wherever it stands"
-        )
+        yield f"the wrappers' {', '.join(map(repr, parts))} is removed from {wrapped} names"
 
 
 def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
-    """Returns the family of a network, and what stands before its modules' names.
+    """Returns the family of a network, and the prefix of its modules' names.
 
     Several networks have several prefixes; one without a prefix contains the others.
     """
@@ -201,7 +195,7 @@ def _recognised(tensors: Iterable[str]) -> tuple[Family, list[str]] | None:
 def _of_family(
     arrays: Mapping[str, np.ndarray], family: Family, shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint:
-    """Returns the checkpoint of arrays with nothing before their names."""
+    """Returns the checkpoint of arrays whose names have no prefix."""
     backbone = [n.removeprefix(BACKBONE) for n in arrays if n.startswith(BACKBONE)]
     modules = _modules(backbone or arrays)
     root = "backbone/" if any(path.startswith("params/backbone/") for path in shapes) else ""
@@ -264,9 +258,7 @@ _LEAVES = {
 def _renamed(
     arrays: Mapping[str, np.ndarray], paths: Mapping[str, str]
 ) -> tuple[dict[str, tuple[str, np.ndarray]], list[str]]:
-    """Returns {our path: (their name, array)}, and the names that have none, or one that is
-    taken.
-    """
+    """Returns {our path: (their name, array)}, and the names without a path of their own."""
     found, others = {}, []
     for name, array in arrays.items():
         module, _, leaf = name.rpartition(".")
@@ -281,7 +273,7 @@ def _renamed(
 
 
 def _our_axes(array: np.ndarray) -> np.ndarray:
-    """Returns PyTorch's o i h w → h w i o, and i o h w of transposed convolutions → h w o i."""
+    """Returns an array with our axes: PyTorch's o i h w (transposed: i o h w) → h w i o."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
@@ -289,4 +281,4 @@ LAYOUTS = (
     f"torchvision's segmentation networks, {', '.join(family.name for family in FAMILIES)}, "
     "and segjax's own"
 )
-"""What is recognised, in words."""
+"""The recognised layouts, in words."""

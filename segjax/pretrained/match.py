@@ -1,4 +1,4 @@
-"""Every array of a checkpoint against every variable of a network: what fits, what does not."""
+"""Matching the arrays of a checkpoint to the variables of a network."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +20,12 @@ Wanted = Mapping[str, Any]
 
 
 class Fitted(NamedTuple):
-    """What of a checkpoint a network takes.
+    """The part of a checkpoint that fits a network.
 
     Attributes:
-      arrays: by path, in the network's dtypes.
-      fresh: the paths that the network itself must initialise.
-      notes: what a user should know of it, one line each.
+      arrays: arrays by path, in the network's dtypes.
+      fresh: paths that must be initialised at random.
+      notes: lines for the user.
     """
 
     arrays: dict[str, np.ndarray]
@@ -42,22 +42,22 @@ def fit(
     allow: Sequence[str] = (),
     seed: int = 0,
 ) -> Fitted:
-    """Takes from a checkpoint what a network wants.
+    """Returns the arrays of a checkpoint that fit a network, and the paths that remain.
 
-    Classifiers with another number of classes, and all but the backbone where the checkpoint is
-    of a classification network, are left to the network; an auxiliary head that the network was
-    built without is left out. All else that does not fit must be allowed.
+    Classifiers with another number of classes remain to be initialised. So does everything but
+    the backbone if the checkpoint is a classification network. An auxiliary head that the
+    network does not have is ignored. Any other misfit must be allowed.
 
     Args:
-      checkpoint: what `translate` returned.
+      checkpoint: the result of `translate`.
       wanted: the network's variables.
-      classifiers: the paths of its layers whose shapes depend on its classes.
-      num_classes: of the network; for the notes.
+      classifiers: paths of layers whose shapes depend on the number of classes.
+      num_classes: the network's number of classes; for the notes.
       allow: regular expressions of names that may be missing, unexpected or of another shape.
-      seed: what is initialised starts from it; for the notes.
+      seed: the seed of the initialisation; for the notes.
 
     Raises:
-      InputError: names that are not allowed, or an expression that allows nothing.
+      InputError: a name does not fit and is not allowed, or an expression allows nothing.
     """
     found, heads = _without_auxiliary(checkpoint.arrays, wanted)
     other = [p for p in wanted if p in found and not _fits(found[p], wanted[p])]
@@ -94,8 +94,8 @@ def fit(
         (
             *_backbone_notes(checkpoint, new, seed),
             *_classifier_notes(resized, found, wanted, num_classes, seed),
-            *(f"{head} left out: the model is built without it" for head in heads),
-            *([f"allowed not to fit: {_named(sorted(allowed))}"] if allowed else []),
+            *(f"{head} ignored: the model is built without it" for head in heads),
+            *([f"differ, as allowed: {_named(sorted(allowed))}"] if allowed else []),
         ),
     )
 
@@ -103,9 +103,7 @@ def fit(
 def _without_auxiliary(
     arrays: Mapping[str, np.ndarray], wanted: Wanted
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Returns the arrays without auxiliary heads that the network has not, and these heads'
-    names.
-    """
+    """Returns the arrays without auxiliary heads that the network lacks, and those heads."""
     heads = {path: match[1] for path in arrays if (match := re.fullmatch(AUXILIARY, path))}
     ours = {match[1] for path in wanted if (match := re.fullmatch(AUXILIARY, path))}
     left_out = {path: head for path, head in heads.items() if head not in ours}
@@ -118,25 +116,22 @@ def _fits(array: np.ndarray, leaf: Any) -> bool:
 
 
 def _cast(array: np.ndarray, leaf: Any) -> np.ndarray:
-    # What is too large for the network's dtype becomes infinite, and is refused as such.
+    # Values too large for the network's dtype become infinite, which is then refused.
     with np.errstate(over="ignore"):
         return np.asarray(array, leaf.dtype, order="C")
 
 
 def _is_of(path: str, layers: Sequence[str]) -> bool:
-    """Returns whether a variable, such as params/head/classifier/bias, belongs to one of the
-    layers.
-    """
+    """Returns whether a variable, such as params/head/bias, belongs to one of the layers."""
     below = path.partition("/")[2]
     return any(below == layer or below.startswith(f"{layer}/") for layer in layers)
 
 
 def _only_classes_differ(array: np.ndarray, leaf: Any) -> bool:
-    """Returns whether a classifier's array has outputs for other classes, and is alike
-    otherwise.
+    """Returns whether a classifier's array differs only in its number of classes.
 
-    The inputs of one that reads scores, as in U²-Net's fusion, are in proportion to the classes
-    too.
+    If a classifier reads scores, as in U²-Net's fusion, its inputs are proportional to the
+    classes too.
     """
     if array.ndim != len(leaf.shape) or array.ndim == 0 or array.shape[-1] == leaf.shape[-1]:
         return False
@@ -159,10 +154,10 @@ def _allowed(misfits: Mapping[str, Sequence[str]], allow: Sequence[str]) -> set[
             fitting = {name for name in names if re.search(pattern, name)}
         except re.error as error:
             raise InputError(
-                f"allow: {pattern!r} is no regular expression: {error}."
+                f"allow: {pattern!r} is not a regular expression: {error}."
             ) from error
         if not fitting:
-            raise InputError(f"allow: {pattern!r} fits no name that needs it; leave it out.")
+            raise InputError(f"allow: {pattern!r} matches no name that misfits; remove it.")
         allowed |= fitting
     return allowed
 
@@ -173,13 +168,13 @@ def _complaint(
     found: Mapping[str, np.ndarray],
     wanted: Wanted,
 ) -> str:
-    """Returns one line with what is refused by name, and the remedy."""
+    """Returns one line that names what does not fit, and the remedy."""
 
     def described(path: str) -> str:
         array, name = found[path], checkpoint.names[path]
         there = path if name == path else f"{path} ({name})"
         dtype = "" if jnp.issubdtype(array.dtype, jnp.floating) else f"{array.dtype} "
-        return f"{there} is {dtype}{array.shape} there, {wanted[path].shape} in the model"
+        return f"{there} is {dtype}{array.shape} in the file, {wanted[path].shape} in the model"
 
     def counted(path: str) -> str:
         array, name = _cast(found[path], wanted[path]), checkpoint.names[path]
@@ -194,43 +189,41 @@ def _complaint(
     }
     if [*parts] == [NOT_FINITE]:
         return (
-            f"holds weights that are not finite (NaN or infinite). {parts[NOT_FINITE]}. Take "
-            "an earlier checkpoint, or name in allow=(...) what is to start from the seed."
+            f"holds weights that are not finite (NaN or infinite). {parts[NOT_FINITE]}. Use an "
+            "earlier checkpoint, or name in allow=(...) the layers to initialise from the seed."
         )
     prefix, outside = checkpoint.prefix, refused["unexpected"]
     hint = ""
     if any(not name.startswith(prefix) for name in outside):
         key = prefix.rstrip(".")
-        hint = f", or take what lies under {key!r} alone with key={key!r}"
+        hint = f", or set key={key!r} to use only the arrays under {key!r}"
     return (
         f"is for another network ({checkpoint.layout} layout). {'; '.join(parts.values())}. "
-        f"Build the model that it is for, name in allow=(...) what may differ{hint}."
+        f"Build the model it is for, name in allow=(...) the layers that may differ{hint}."
     )
 
 
 def _declare_hint(paths: Sequence[str], num_classes: int | None) -> str:
-    """Returns what to declare where layers differ in nothing but the number of classes,
-    or "".
-    """
+    """Returns a hint to declare classifiers, if layers differ only in the number of classes."""
     if not paths:
         return ""
     below = [path.partition("/")[2] for path in paths]
     layers = tuple(dict.fromkeys(path.rpartition("/")[0] or path for path in below))
     return (
-        f" If these layers tell the model's {num_classes} classes apart and may start from the "
-        f"seed, give the model classifiers = {layers!r}."
+        f" If these layers score the model's {num_classes} classes and may be initialised from "
+        f"the seed, give the model classifiers = {layers!r}."
     )
 
 
 def _backbone_notes(checkpoint: Checkpoint, new: Sequence[str], seed: int) -> Iterable[str]:
     yield from checkpoint.remarks
     if checkpoint.left_out:
-        yield f"{_named(checkpoint.left_out)} left out: the model does not classify images"
+        yield f"{_named(checkpoint.left_out)} ignored: the model does not classify images"
     if new:
         parts = sorted({path.split("/")[1] for path in new})
         yield (
             f"backbone from a classification checkpoint ({checkpoint.layout}); "
-            f"the rest is new, from seed {seed}: {_named(parts)}"
+            f"initialised from seed {seed}: {_named(parts)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The state dicts in whatever a training script saved: nested, beside others, or in a model."""
+"""The state dicts in a training script's file: nested, several, or in a saved model."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from segjax.pretrained.inert_pickle import Made, Named
 from segjax.pretrained.torch_tensors import Tensor, Unread, tensor_of
 
 DEPTH = 8
-"""Levels that are searched."""
+"""The number of nested levels that are searched."""
 
 StateDict = dict[str, Tensor | np.ndarray | Unread]
 
 
 def state_dicts(value: Any) -> dict[str, StateDict]:
-    """Returns {"checkpoint.state_dict": {name: tensor}} of all that holds tensors in a pickle.
+    """Returns {"checkpoint.state_dict": {name: tensor}} for all containers of tensors.
 
-    A model that was saved whole counts as its state dict.
+    A saved model object counts as its state dict.
 
     Raises:
-      InputError: nothing in it holds tensors.
+      InputError: no container has tensors.
     """
     found: dict[str, StateDict] = {}
     _search(value, (), found, {})
@@ -33,7 +33,7 @@ def state_dicts(value: Any) -> dict[str, StateDict]:
 def _search(
     value: Any, keys: tuple[str, ...], found: dict[str, StateDict], seen: dict[int, StateDict]
 ) -> None:
-    """Adds the state dicts in `value` under their keys; what was seen is not searched again."""
+    """Adds the state dicts in `value` to `found` by key; skips values in `seen`."""
     if len(keys) > DEPTH:
         return
     entries = {} if id(value) in seen else _entries(value)
@@ -49,7 +49,7 @@ def _search(
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """Returns what a mapping, a sequence or an object holds, by name."""
+    """Returns the entries of a mapping, a sequence or an object, by name."""
     if isinstance(value, Mapping):
         return {str(name): inner for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def _entries(value: Any) -> dict[str, Any]:
 
 
 def _pairs(value: Made) -> dict[str, Any]:
-    """Returns the entries that are handed to the constructor of a mapping or a set."""
+    """Returns the entries that are passed to the constructor of a mapping or a set."""
     match value.maker, value.arguments:
         case Named(_, "OrderedDict" | "dict"), (dict(entries),):
             return _entries(entries)
@@ -72,9 +72,7 @@ def _pairs(value: Made) -> dict[str, Any]:
 
 
 def _state(value: Made) -> dict[str, Any]:
-    """Returns the attributes of an object; a pair is of those in its dict and those in its
-    slots.
-    """
+    """Returns an object's attributes; its state may be a pair, of its dict and its slots."""
     parts = value.state if isinstance(value.state, tuple) else (value.state,)
     merged = {}
     for part in parts:
@@ -90,9 +88,7 @@ def _is_module(value: Any) -> bool:
 def _of_module(
     module: Any, prefix: str, above: tuple[int, ...]
 ) -> Iterable[tuple[str, Tensor | np.ndarray | Unread]]:
-    """Returns (name, tensor) of a module's parameters and buffers, and those of the modules in
-    it.
-    """
+    """Yields (name, tensor) of a module's parameters and buffers, submodules included."""
     if id(module) in above or not _is_module(module):
         return
     state = _state(module)
@@ -107,7 +103,7 @@ def _of_module(
 
 
 def _described(value: Any) -> str:
-    """Returns what a value is, for a person."""
+    """Returns a short description of a value for a message."""
     if isinstance(value, Made):
         if str(value.maker) not in ("collections.OrderedDict", "builtins.dict"):
             return f"an object of {value.maker}"

@@ -1,8 +1,8 @@
-"""PyTorch's files → {name: array}, without PyTorch and without running what they hold.
+"""Reading PyTorch's files to {name: array}, without PyTorch and without running their content.
 
-Two formats: a zip archive (PyTorch 1.6 and later), and before it pickles one after another with
-the storages' bytes behind them. The pickles are read as inert descriptions (`inert_pickle`), so
-what else lies beside a state dict (arguments, optimizers, objects of any class) is passed over.
+There are two formats: a zip archive (PyTorch 1.6 and later), and the older one, a series of
+pickles followed by the storages' bytes. The pickles are read as inert descriptions
+(`inert_pickle`), so other content (arguments, optimizers, objects of any class) is skipped.
 """
 
 import functools
@@ -28,8 +28,8 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
     """Returns the state dicts in a zip archive that `torch.save` wrote.
 
     Raises:
-      InputError: it is another archive, or holds no state dict.
-      Exception: of any kind, where the file is damaged.
+      InputError: it is another kind of archive, or holds no state dict.
+      Exception: of any kind, if the file is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -42,7 +42,7 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
     def read(key: str) -> dict[str, np.ndarray]:
         """Returns the arrays of one state dict."""
         with zipfile.ZipFile(path) as archive:
-            # Views share their storage: its bytes are read once.
+            # Views share their storage, so its bytes are read once.
             data = functools.cache(lambda storage: archive.read(f"{root}data/{storage}"))
             return {name: array_of(name, tensor, data) for name, tensor in found[key].items()}
 
@@ -50,7 +50,7 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
 
 
 def _root(names: list[str]) -> str:
-    """Returns the folder in the archive."""
+    """Returns the archive's top folder."""
     pickles = [name for name in names if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if any(re.fullmatch(r"([^/]+/)?constants\.pkl", name) for name in names):
         raise InputError(
@@ -66,12 +66,11 @@ def _root(names: list[str]) -> str:
 
 
 def open_torch_legacy(path: pathlib.Path) -> Opened:
-    """Returns the state dicts in a file of PyTorch before 1.6, or in a plain pickle of NumPy
-    arrays.
+    """Returns the state dicts in a file of PyTorch before 1.6, or in a pickle of NumPy arrays.
 
     Raises:
       InputError: it holds no state dict.
-      Exception: of any kind, where the file is truncated or damaged.
+      Exception: of any kind, if the file is truncated or damaged.
     """
     with path.open("rb") as file:
         first, places = read_pickle(file), {}
@@ -102,9 +101,7 @@ def open_torch_legacy(path: pathlib.Path) -> Opened:
 def _places(
     file: BinaryIO, *, keys: list[str], references: list[Referenced]
 ) -> dict[str, tuple[int, int]]:
-    """Returns {storage: (first byte, bytes)} of the storages that lie one after another in a
-    file.
-    """
+    """Returns {storage: (first byte, bytes)} of consecutive storages in a file."""
     storages = [storage for r in references if (storage := storage_of(r))]
     itemsizes = {storage.key: storage.itemsize for storage in storages}
     places = {}

@@ -1,4 +1,4 @@
-"""What a pickle says of a tensor of PyTorch's or an array of NumPy's → an array."""
+"""Arrays from a pickle's descriptions of PyTorch tensors and NumPy arrays."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ _STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
     "UntypedStorage": "uint8",
-    # Quantised: their bytes are counted, their values are not read.
+    # Quantised types: their bytes are counted, their values are not read.
     "QInt8Storage": "int8",
     "QUInt8Storage": "uint8",
     "QInt32Storage": "int32",
@@ -51,7 +51,7 @@ _STORAGES = {
 
 
 class Storage(NamedTuple):
-    """The elements that one or more tensors are views of."""
+    """A block of elements; one or more tensors are views of it."""
 
     key: str
     dtype: str
@@ -59,12 +59,12 @@ class Storage(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        """Bytes of an element."""
+        """The number of bytes of an element."""
         return _DTYPES[self.dtype].itemsize
 
 
 class Tensor(NamedTuple):
-    """A view of a storage; offset and strides count elements of `dtype`."""
+    """A view of a storage; offset and strides are in elements of `dtype`."""
 
     storage: Storage
     dtype: str
@@ -74,15 +74,13 @@ class Tensor(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """A tensor of a kind that is not read."""
+    """A tensor of a kind that segjax does not read."""
 
     reason: str
 
 
 def storage_of(reference: Referenced) -> Storage | None:
-    """Returns the storage that an external reference of PyTorch's stands for; None for
-    another.
-    """
+    """Returns the storage of an external reference of PyTorch; None for other references."""
     match reference.identifier:
         case ("storage", Named(_, kind), str(key), _, int(count), *view) if kind in _STORAGES:
             return None if any(view) else Storage(key, _STORAGES[kind], count)
@@ -90,7 +88,7 @@ def storage_of(reference: Referenced) -> Storage | None:
 
 
 def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
-    """Returns what a value of a pickle is as a tensor; None where it is something else."""
+    """Returns a pickle's value as a tensor; None if it is something else."""
     if not isinstance(value, Made):
         return None
     match value.maker, value.arguments:
@@ -131,7 +129,7 @@ def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
             return Unread(f"is a special tensor ({kind}), not a plain one")
         case Named(_, "_reconstruct"), (Named("numpy", "ndarray"), *_):
             return _numpy_array(value.state)
-        # Protocol 5; "K" is C with its axes in another order behind it.
+        # Protocol 5; "K" is C order followed by a permutation of axes.
         case Named(_, "_frombuffer"), (data, dtype, shape, "C" | "F" as order, *_):
             return _numpy_array((1, shape, dtype, order == "F", data))
         case Named(_, "_frombuffer"), (data, dtype, shape, "K", tuple(axes)):
@@ -161,7 +159,7 @@ def _bytes_of(data: Any) -> bytes | None:
     match data:
         case bytes() | bytearray():
             return bytes(data)
-        # How Python 3 writes bytes in a pickle that Python 2 can read.
+        # The form in which Python 3 pickles bytes for Python 2.
         case Made(Named("_codecs", "encode"), (str(text), *_)):
             return text.encode("latin-1")
     return None
@@ -170,15 +168,15 @@ def _bytes_of(data: Any) -> bytes | None:
 def array_of(
     name: str, tensor: Tensor | np.ndarray | Unread, data: Callable[[str], bytes]
 ) -> np.ndarray:
-    """Returns a tensor's elements, once shape and strides are known to stay within its storage.
+    """Returns a tensor's elements, after checking that its view lies within its storage.
 
     Args:
-      name: of the tensor, for what is raised.
-      tensor: what `tensor_of` returned.
-      data: a storage's bytes.
+      name: the tensor's name, for messages.
+      tensor: the result of `tensor_of`.
+      data: returns the bytes of a storage.
 
     Raises:
-      InputError: the storage has other elements, or the tensor is of a kind that is not read.
+      InputError: the storage is too short, or segjax does not read this kind of tensor.
     """
     if isinstance(tensor, np.ndarray):
         return tensor

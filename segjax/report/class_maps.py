@@ -1,15 +1,14 @@
 """A class map beside its truth, as the pictures of a report."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
 from segjax.contracts import IGNORE
-from segjax.drawing.overlay import as_rgb, panels
+from segjax.drawing.overlay import UNCOUNTED, WRONG, as_rgb, panels
 from segjax.labels import check_on_image
-from segjax.report.class_scores import swatch
 from segjax.report.examples import Panels, Picture, shrunk
+from segjax.report.legend import LegendItem, legend_item
 
 TITLES = ("Image", "Truth", "Prediction", "Errors")
 
@@ -23,10 +22,14 @@ def class_map_panels(
     palette: np.ndarray,
     longest: int,
 ) -> Panels:
-    """Returns image, truth, prediction and errors with sides up to `longest`, and the classes
-    in them.
+    """Returns image, truth, prediction and errors with sides up to `longest`, and a legend.
 
-    `image` is h w c, `label` and `prediction` h w with ids 0 … 254 or 255 (palette: 256 × 3).
+    Args:
+      image: h w c.
+      label, prediction: h w of class ids, and 255 for ignored pixels.
+      class_names: by class id.
+      palette: 256 × 3, colours by class id.
+      longest: pixels.
 
     Raises:
       ValueError: the three differ in size.
@@ -39,17 +42,18 @@ def class_map_panels(
     )
     pictures = panels(small, truth, answer, palette)
     shown = [Picture(*pair) for pair in zip(TITLES, pictures, strict=True)]
-    legend = _legend(label, prediction, class_names, palette)
-    return Panels(tuple(shown[:2]), (shown[2],), (shown[3],), legend)
-
-
-def _legend(
-    label: np.ndarray, prediction: np.ndarray, class_names: Sequence[str], palette: np.ndarray
-) -> str:
     counted = label != IGNORE
-    items = (
-        f"<li>{swatch(palette[i])}{escape(class_names[i])}</li>"
+    classes = tuple(
+        legend_item(class_names[i], palette[i])
         for i in map(int, np.union1d(label[counted], prediction[counted]))
         if 0 <= i < len(class_names)
     )
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    wrong = bool(((label != prediction) & counted).any())
+    marks = error_marks(wrong=wrong, ignored=not counted.all())
+    return Panels(tuple(shown[:2]), (shown[2],), (shown[3],), classes, marks)
+
+
+def error_marks(*, wrong: bool, ignored: bool) -> tuple[LegendItem, ...]:
+    """Returns what the colours of a picture of errors mean, of those that occur in it."""
+    marks = (wrong, "wrong pixels", WRONG), (ignored, "ignored pixels", UNCOUNTED)
+    return tuple(legend_item(name, colour) for occurs, name, colour in marks if occurs)

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 
 from segjax.report.curves import is_number
-from segjax.report.svg import LABELLED_CLASSES, confusion_matrix_svg, strength
+from segjax.report.legend import swatch
+from segjax.report.matrix import (
+    LABELLED_CLASSES,
+    confusion_matrix_svg,
+    least_width,
+    strength,
+)
+from segjax.report.scroll import scrolling
 
 LONGEST_COLUMN = 12
 MOST_CONFUSIONS = 10
 
 
-def swatch(colour: np.ndarray) -> str:
-    """Returns a small square of a palette's colour."""
-    red, green, blue = (int(value) for value in colour)
-    return f'<span class="swatch" style="background:#{red:02x}{green:02x}{blue:02x}"></span>'
-
-
 def numbered(class_names: Sequence[str]) -> Sequence[str]:
-    """Returns the names, each after its id where the confusion matrix has room for ids only."""
+    """Returns the names; for a matrix that shows ids only, each name after its id."""
     if len(class_names) <= LABELLED_CLASSES:
         return class_names
     return [f"{i} {name}" for i, name in enumerate(class_names)]
@@ -55,48 +56,63 @@ def class_tables(
 
 def _class_table(rows: Sequence[str], start: int) -> str:
     name = f"IoU by class, ranks {start + 1} to {start + len(rows)}"
-    return (
-        f'<div class="scroll"><table aria-label="{name}"><thead><tr><th scope="col">Class</th>'
-        '<td></td><th scope="col">IoU %</th>'
-        '<th scope="col">Recall %</th><th scope="col" class="optional">Precision %</th>'
-        '<th scope="col" class="optional">Pixels %</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    table = (
+        f'<table aria-label="{name}"><thead><tr><th scope="col">Class</th>'
+        '<td class="bar"></td><th scope="col">IoU %</th><th scope="col">Recall %</th>'
+        '<th scope="col">Precision %</th><th scope="col">Pixels %</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
+    return scrolling(table, name=name)
 
 
 def _class_row(name: str, iou: Any, confusion: np.ndarray, i: int, colour: np.ndarray) -> str:
     head = f'<tr><th scope="row">{swatch(colour)}{escape(name)}</th>'
     if not is_number(iou):
-        return head + '<td class="absent" colspan="5">absent</td></tr>'
+        # One cell a column: the bar's has no place on a narrow page.
+        return head + '<td class="bar"></td><td class="absent" colspan="4">absent</td></tr>'
     right = confusion[i, i]
     return (
         f'{head}<td class="bar"><span><span style="width:{100 * iou:.1f}%"></span></span></td>'
         f'<td class="value">{100 * iou:.1f}</td>'
         f"<td>{_per_cent(right, confusion[i].sum())}</td>"
-        f'<td class="optional">{_per_cent(right, confusion[:, i].sum())}</td>'
-        f'<td class="optional">{_per_cent(confusion[i].sum(), confusion.sum())}</td></tr>'
+        f"<td>{_per_cent(right, confusion[:, i].sum())}</td>"
+        f"<td>{_per_cent(confusion[i].sum(), confusion.sum())}</td></tr>"
     )
 
 
 def _per_cent(part: Any, whole: Any) -> str:
-    return f"{100 * part / whole:.1f}" if whole else "–"
+    """Returns a share as "12.3", "< 0.1" where it is not quite 0, "–" where it is of nothing.
+
+    >>> _per_cent(1, 8), _per_cent(1, 10_000), _per_cent(0, 8), _per_cent(0, 0)
+    ('12.5', '< 0.1', '0.0', '–')
+    """
+    if not whole:
+        return "–"
+    value = 100 * part / whole
+    return "< 0.1" if 0 < value < 0.05 else f"{value:.1f}"
 
 
 def confusions(confusion: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> str:
-    """Returns the matrix as a heat map, and beside it the most frequent confusions as a
-    table.
-    """
-    label = f"Confusion matrix of {len(class_names)} classes: row truth, column prediction"
+    """Returns the matrix as a heat map and a table of the most frequent confusions."""
+    label = f"Confusion matrix of {len(class_names)} classes: rows truth, columns prediction"
+    matrix = scrolling(
+        confusion_matrix_svg(confusion, class_names, label=label),
+        name="Confusion matrix",
+        needs=least_width(class_names),
+    )
     scale = "".join(_scale(style) for style in ("right", "wrong"))
     return (
-        '<div class="matrix"><figure>'
-        '<div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0">'
-        f"{confusion_matrix_svg(confusion, class_names, label=label)}</div>"
-        f'<ul class="lines">{scale}</ul><figcaption>A row is a true class, a column what was '
-        "predicted for it, a cell the share of the row in per cent. An empty row: no such "
-        "pixel in the truth.</figcaption></figure>"
+        f'<div class="matrix"><figure>{matrix}<ul class="lines">{scale}</ul>'
+        "<figcaption>Rows are true classes, columns are predicted classes. A cell is the "
+        f"percentage of the row's pixels. {_sides(class_names)}</figcaption></figure>"
         f"{_top(confusion, numbered(class_names), palette)}</div>"
     )
+
+
+def _sides(class_names: Sequence[str]) -> str:
+    if len(class_names) > LABELLED_CLASSES:
+        return "The sides show class ids. The row of a class without true pixels is empty."
+    return "The row of a class without true pixels is empty, and its name is in italics."
 
 
 def _scale(style: str) -> str:
@@ -113,18 +129,23 @@ def _top(confusion: np.ndarray, class_names: Sequence[str], palette: np.ndarray)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     pairs = [divmod(int(at), len(wrong)) for at in order if wrong.flat[at]]
     if not pairs:
-        return '<p class="note">No pixel is confused.</p>'
+        right = "Every pixel has its true class." if confusion.any() else "No pixel is counted."
+        return f'<p class="note">{right}</p>'
     rows = (
         f'<tr><th scope="row">{swatch(palette[i])}{escape(class_names[i])}</th>'
         f'<td class="name">{swatch(palette[j])}{escape(class_names[j])}</td>'
         f"<td>{_per_cent(wrong[i, j], wrong.sum())}</td></tr>"
         for i, j in pairs
     )
-    return (
-        '<figure><div class="scroll"><table aria-label="Most frequent confusions"><thead><tr>'
-        '<th scope="col">Truth</th><th scope="col" class="name">Taken for</th>'
+    name = "Most frequent confusions"
+    table = (
+        f'<table aria-label="{name}"><thead><tr>'
+        '<th scope="col">Truth</th><th scope="col" class="name">Predicted</th>'
         '<th scope="col">Errors %</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        "<figcaption>The confusions that cost the most pixels, as shares of all wrong "
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+    return (
+        f"<figure>{scrolling(table, name=name)}"
+        "<figcaption>The confusions with the most pixels, in per cent of all wrong "
         "pixels.</figcaption></figure>"
     )

@@ -1,4 +1,4 @@
-"""An ablation as one page: scores with their spread, curves, and predictions side by side."""
+"""An ablation as one page: scores with their spread, curves, predictions side by side."""
 
 import dataclasses
 import os
@@ -14,31 +14,33 @@ from segjax.report.curves import (
     FEWEST_TO_SMOOTH,
     Rows,
     chart,
+    how_drawn,
     is_number,
-    percent,
     running_median,
     series,
 )
 from segjax.report.examples import panel
+from segjax.report.legend import LegendItem, legend
 from segjax.report.run_page import page, section
 from segjax.report.score import Score
-from segjax.report.svg import Line, number
+from segjax.report.scroll import scrolling
+from segjax.report.svg import Line
 
 MOST_COLUMNS = 6
-"""Of pictures in a row."""
+"""Pictures in a row."""
 
 MOST_LINES = 5
 """More curves in one chart cannot be told apart."""
 
 SPREAD = (
-    "Mean ± standard deviation over the seeds (of the sample, n − 1); with one seed there is "
-    "none to give. The columns before the scores are the fields in which the variants differ."
+    "Scores are the mean ± the sample standard deviation over the seeds; a single seed has no "
+    "deviation. The columns before the scores are the fields in which the variants differ."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """A variant's values of a score: those of its finished runs, None where a run has none.
+    """A variant's values of a score, one for each finished run; None where it has no score.
 
     `remark` follows the mean in the table, such as " over 18 of 21 classes".
     """
@@ -48,13 +50,13 @@ class Values:
 
     @property
     def mean(self) -> float | None:
-        """Over the runs that have the score; None where no run has."""
+        """Mean over the runs that have the score; None where no run has it."""
         values = self._known()
         return statistics.fmean(values) if values else None
 
     @property
     def std(self) -> float | None:
-        """Of the sample, n − 1; None for fewer than two runs."""
+        """Standard deviation of the sample (n − 1); None for fewer than two runs."""
         values = self._known()
         return statistics.stdev(values) if len(values) > 1 else None
 
@@ -84,10 +86,17 @@ class Variant:
 
 
 class ComparedImage(NamedTuple):
-    """An image's name, and (title, picture h w 3 uint8) of all that is shown of it."""
+    """An image with the variants' predictions.
+
+    Attributes:
+      name: of the image.
+      pictures: (title, picture h w 3 uint8) of each.
+      classes: what their colours mean.
+    """
 
     name: str
     pictures: Sequence[tuple[str, np.ndarray]]
+    classes: Sequence[LegendItem] = ()
 
 
 def write_comparison(
@@ -98,15 +107,15 @@ def write_comparison(
     variants: Sequence[Variant],
     images: Sequence[ComparedImage],
 ) -> None:
-    """Writes the page whole or not at all, replacing an earlier one.
+    """Writes the page, or leaves an earlier one as it is if that fails.
 
-    `columns` are scores by name, with how people read them; the first ranks the variants.
+    `columns` is {key of a score: how people read it}; the first one ranks the variants.
     """
     runs = sum(len(variant.seeds) + len(variant.failed) for variant in variants)
     body = [
         section("Scores", SPREAD, _table(variants, columns)),
         section("Training", "", _curves(variants, columns)),
-        section("The same images", "Predictions of each variant's first run.", _grid(images)),
+        section("Images", "The prediction of each variant's first run.", _grid(images)),
     ]
     head = (
         f'<p class="kicker">Comparison of {len(variants)} variants, {runs} runs</p>'
@@ -116,9 +125,7 @@ def write_comparison(
 
 
 def _ranked(variants: Sequence[Variant], columns: Mapping[str, Score]) -> list[Variant]:
-    """Returns the variants from the best mean of the first column to the worst, unscored ones
-    last.
-    """
+    """Returns the variants by the mean of the first column: the best first, unscored last."""
     key, score = next(iter(columns.items()))
     sign = -1 if score.higher_is_better else 1
 
@@ -138,10 +145,12 @@ def _table(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
     names = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     best = _ranked(variants, columns)[0].scores[next(iter(columns))].mean
     rows = "".join(_row(variant, columns, best) for variant in variants)
-    return (
-        '<div class="scroll"><table aria-label="Scores by variant"><thead><tr>'
-        f"{names}</tr></thead><tbody>{rows}</tbody></table></div>"
+    title = "Scores by variant"
+    table = (
+        f'<table aria-label="{title}"><thead><tr>{names}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
+    return scrolling(table, name=title)
 
 
 def _row(variant: Variant, columns: Mapping[str, Score], best: float | None) -> str:
@@ -167,37 +176,36 @@ def _shown(values: Values, score: Score) -> str:
 
 
 def _curves(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
-    """Returns the evaluations and the loss over the steps, each variant's mean over its
-    seeds.
-    """
+    """Returns charts of the first score and of the loss: each variant's mean over its seeds."""
     key, score = next(iter(columns.items()))
     best = {variant.name for variant in _ranked(variants, columns)[:MOST_LINES]}
     drawn = [variant for variant in variants if variant.name in best]
     only = (
-        f" The {MOST_LINES} best variants of {len(variants)}."
+        f" Only the {MOST_LINES} best of {len(variants)} variants are drawn."
         if len(drawn) < len(variants)
         else ""
     )
     scores = list(_mean_lines(drawn, key, dots=True))
+    losses = list(_mean_lines(drawn, "loss"))
+    smooth = [len(line.y) >= FEWEST_TO_SMOOTH for line in losses]
     losses = [
-        dataclasses.replace(line, y=running_median(line.y))
-        if len(line.y) >= FEWEST_TO_SMOOTH
-        else line
-        for line in _mean_lines(drawn, "loss")
+        dataclasses.replace(line, y=running_median(line.y)) if is_long else line
+        for line, is_long in zip(losses, smooth, strict=True)
     ]
+    median = " Curves are running medians." if any(smooth) else ""
     charts = chart(
         f"{score.title} on the evaluation set",
         scores,
         f"{'Higher' if score.higher_is_better else 'Lower'} is better.{only}",
-        y_format=percent if score.is_share else number,
-    ) + chart("Loss", losses, f"Running median; lower is better.{only}")
+        **how_drawn(score),
+    ) + chart("Loss", losses, f"Lower is better.{median}{only}")
+    if not charts:
+        return '<p class="note">No finished run has a training history.</p>'
     return f'<div class="charts">{charts}</div>'
 
 
 def _mean_lines(variants: Sequence[Variant], key: str, *, dots: bool = False) -> Iterator[Line]:
-    """Returns one line a variant: at each step that all its seeds have, the mean of their
-    values.
-    """
+    """Returns a line for each variant: the mean of its seeds at every step that all have."""
     for i, variant in enumerate(variants):
         curves = [
             dict(zip(*series(history, key)[:2], strict=True)) for history in variant.histories
@@ -218,8 +226,8 @@ def _grid(images: Sequence[ComparedImage]) -> str:
 def _image(image: ComparedImage) -> str:
     name, columns = escape(image.name), min(len(image.pictures), MOST_COLUMNS)
     figures = "".join(panel(shown, escape(title), name) for title, shown in image.pictures)
-    style = f"grid-template-columns: repeat({columns}, minmax(0, 1fr))"
     return (
         f'<article class="example"><h3>{name}</h3>'
-        f'<div class="panels" style="{style}">{figures}</div></article>'
+        f'<div class="panels compared" style="--columns:{columns}">{figures}</div>'
+        f"{legend(image.classes)}</article>"
     )

@@ -2,53 +2,66 @@
 
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from segjax.report.score import Score
-from segjax.report.svg import Line, line_chart, number
+from segjax.report.svg import (
+    ANY,
+    SIZE,
+    Format,
+    Limits,
+    Line,
+    axis_range,
+    line_chart,
+    number,
+    percent,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 
 FEWEST_TO_SMOOTH = 20
 
 SMALL = {
-    "learning_rate": ("Learning rate", "The schedule, as the optimizer applied it."),
+    "learning_rate": ("Learning rate", "The learning rate that the optimizer used."),
     "gradient_norm": (
         "Gradient norm",
         "A rising trend warns of divergence; single peaks do not.",
     ),
     "images_per_second": (
         "Images per second",
-        "Dips are evaluations, checkpoints or a slow loader.",
+        "The speed drops during an evaluation or a checkpoint, or when the loader is slow.",
     ),
 }
 """Key of a row → title of its small chart, and how to read it."""
 
-SMALL_SIZE = (330, 170)
+SMALL_SIZE = (330, 188)
+
+SHARE: Limits = (0.0, 1.0)
 
 
 def curves(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
-    """Returns the charts that the rows allow; `step` marks the evaluated checkpoint in the
-    scores.
+    """Returns a chart for each kind of value in the rows.
 
-    `shown` says how the rows' scores are read, the most important first.
+    Args:
+      history: rows of `metrics.jsonl`.
+      step: of the evaluated checkpoint, which is marked among the scores.
+      shown: {key of a score: how people read it}, the most important first.
     """
     large = _loss(history) + _scores(history, step, shown)
     small = "".join(_small(history, key, *texts) for key, texts in SMALL.items())
     if not large + small:
-        return '<p class="note">No training history: this run was only evaluated.</p>'
+        return '<p class="note">This run has no training history: it was only evaluated.</p>'
     return f'<div class="charts">{large}</div><div class="charts small">{small}</div>'
 
 
 def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns steps, finite values, and how many values were not finite, of the rows that have
-    `key`.
+    """Returns the steps and finite values of `key`, and the number of its other values.
 
-    A resumed run repeats the steps after its checkpoint: of equal steps the last row counts.
+    A resumed run repeats the steps after its checkpoint: the last row of a step counts.
     """
     last = {}
     for row in history:
@@ -60,14 +73,14 @@ def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Returns whether the value is a finite number: a row's other values are left out."""
+    """Returns whether the value is a finite number."""
     return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def running_median(y: np.ndarray) -> np.ndarray:
-    """Returns the median of the values around each one: a twentieth of all, 5 to 101 of them.
+    """Returns for each value the median of a window around it.
 
-    At both ends the window shrinks to the values that exist.
+    The window has a twentieth of all values, from 5 to 101, and fewer at both ends.
     """
     half = min(max(len(y) // 40, 2), 50)
     padded = np.pad(y, half, constant_values=np.nan)
@@ -80,33 +93,35 @@ def _loss(history: Rows) -> str:
     terms = [(name, *series(history, name)[:2]) for name in names]
     if len(x) and len(terms) == 1:
         terms = []
-    remarks = ["Lower is better; its level depends on the loss, so compare its course."]
+    remarks = ["Lower is better. Different losses have different scales: compare the shapes."]
     lines = _smoothed(x, y)
     for i, (name, steps, values) in enumerate(terms):
         if len(steps):
             smooth = running_median(values) if len(steps) >= FEWEST_TO_SMOOTH else values
             lines.append(Line(name.removeprefix("loss/"), steps, smooth, f"line-{2 + i % 4}"))
     y_range = _without_spikes(lines)
-    if any(line.y.max() > y_range[1] for line in lines):
+    if any(line.y.max() > axis_range(*y_range)[1] for line in lines):
         remarks.append("Spikes above the frame are cut off.")
-    if lost:
-        remarks.append(f"Not finite and left out: {lost} of {lost + len(x)} values.")
+    remarks += _not_finite(lost, len(x))
     return chart("Loss", lines, " ".join(remarks), y_range=y_range)
 
 
+def _not_finite(lost: int, kept: int) -> list[str]:
+    """Returns a sentence where values are missing from a chart."""
+    if not lost:
+        return []
+    return [f"{lost} of {lost + kept} values are NaN or infinite and not drawn."]
+
+
 def _smoothed(x: np.ndarray, y: np.ndarray) -> list[Line]:
-    """Returns a faint line of all values under their running median; few values are shown
-    alone.
-    """
+    """Returns a faint line of all values and their running median; of few values, one line."""
     if len(x) >= FEWEST_TO_SMOOTH:
         return [Line("every row", x, y, "raw"), Line("running median", x, running_median(y))]
     return [Line("every row", x, y)] if len(x) else []
 
 
 def _without_spikes(lines: list[Line]) -> tuple[float, float]:
-    """Returns all smoothed values and 99 % of the raw ones: one spike must not flatten the
-    curve.
-    """
+    """Returns a range of all smoothed and 99 % of the raw values: a spike flattens no curve."""
     tops = [
         np.percentile(line.y, 99) if line.style == "raw" else line.y.max() for line in lines
     ]
@@ -117,7 +132,7 @@ def _without_spikes(lines: list[Line]) -> tuple[float, float]:
 def _scores(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str:
     """Returns one chart of the primary score, and of the others of its kind."""
     key, score = next(iter(shown.items()))
-    x, y, _ = series(history, key)
+    x, y, lost = series(history, key)
     if not len(x):
         return ""
     lines = [Line(score.name, x, y, dots=True)]
@@ -127,20 +142,23 @@ def _scores(history: Rows, step: float | None, shown: Mapping[str, Score]) -> st
             style = f"line-{1 + len(lines)}"
             lines.append(Line(how.name, steps, values, style, dots=True))
     best = y.argmax() if score.higher_is_better else y.argmin()
-    caption = (
-        f"{'Higher' if score.higher_is_better else 'Lower'} is better. "
-        f"Best {score.name}: {score.text(y[best])} at step {x[best]:,.0f}."
-    )
-    marker = (step, "this report") if is_number(step) else None
-    y_format = percent if score.is_share else number
+    remarks = [
+        f"{'Higher' if score.higher_is_better else 'Lower'} is better.",
+        f"Best {score.name}: {score.text(y[best])} at step {x[best]:,.0f}.",
+        *_not_finite(lost, len(x)),
+    ]
     return chart(
-        "Scores on the evaluation set", lines, caption, y_format=y_format, marker=marker
+        "Scores on the evaluation set",
+        lines,
+        " ".join(remarks),
+        marker=(step, "this report") if is_number(step) else None,
+        **how_drawn(score),
     )
 
 
-def percent(share: float) -> str:
-    """Returns a tick of an axis of shares."""
-    return f"{100 * share:.4g}%"
+def how_drawn(score: Score) -> dict[str, Any]:
+    """Returns the options of `chart` for an axis of this score: shares lie within 0 … 100 %."""
+    return {"y_limits": SHARE, "y_format": percent} if score.is_share else {}
 
 
 def _small(history: Rows, key: str, title: str, caption: str) -> str:
@@ -159,24 +177,28 @@ def chart(
     lines: list[Line],
     caption: str,
     *,
-    size: tuple[int, int] = (460, 260),
+    size: tuple[int, int] = SIZE,
     y_range: tuple[float, float] | None = None,
-    y_format: Callable[[float], str] = number,
+    y_limits: Limits = ANY,
+    y_format: Format = number,
     marker: tuple[float, str] | None = None,
     over: str = "step",
 ) -> str:
-    """Returns a chart with its title, its key and a caption; nothing where there are no lines.
+    """Returns a chart with title, key and caption; an empty string where there are no lines.
 
-    `over` says what the x axis is.
+    The options are those of `line_chart`.
     """
     if not lines:
         return ""
-    first, last = min(line.x[0] for line in lines), max(line.x[-1] for line in lines)
-    label = f"{title} from {over} {first:,.0f} to {last:,.0f}, at the end " + ", ".join(
-        f"{line.name} {y_format(line.y[-1])}" for line in lines if line.style != "raw"
-    )
     drawing = line_chart(
-        lines, label=label, size=size, y_range=y_range, y_format=y_format, marker=marker
+        lines,
+        label=_in_words(title, lines, y_format, over),
+        over=over,
+        size=size,
+        y_range=y_range,
+        y_limits=y_limits,
+        y_format=y_format,
+        marker=marker,
     )
     key = _key(lines) if len(lines) > 1 and size != SMALL_SIZE else ""
     return (
@@ -185,10 +207,23 @@ def chart(
     )
 
 
+def _in_words(title: str, lines: list[Line], y_format: Format, over: str) -> str:
+    """Returns what a chart shows: "Loss from step 1 to 20, at the end loss 0.5"."""
+    first, last = min(line.x[0] for line in lines), max(line.x[-1] for line in lines)
+    where = f"from {over} {first:,.10g} to {last:,.10g}, at the end "
+    if first == last:
+        where = f"at {over} {last:,.10g}: "
+    ends = (f"{line.name} {y_format(line.y[-1])}" for line in lines if line.style != "raw")
+    return f"{title} {where}{', '.join(ends)}"
+
+
 def _key(lines: list[Line]) -> str:
+    """Returns a sample of each line beside its name."""
+    dot = '<circle cx="11" cy="5" r="3"/>'
     items = (
         f'<li><svg viewBox="0 0 22 10" aria-hidden="true"><g class="{line.style}"><line x1="1" '
-        f'x2="21" y1="5" y2="5"/></g></svg>{escape(line.name)}</li>'
+        f'x2="21" y1="5" y2="5"/>{dot if line.dots or len(line.x) == 1 else ""}</g></svg>'
+        f"{escape(line.name)}</li>"
         for line in lines
     )
     return f'<ul class="lines">{"".join(items)}</ul>'

@@ -10,14 +10,15 @@ from PIL import Image
 
 from segjax.drawing.overlay import as_rgb
 from segjax.report.curves import is_number
+from segjax.report.legend import LegendItem, legend
 from segjax.report.svg import data_uri
 
 LONGEST_SIDE = 400
 LONGEST_WIDE_SIDE = 560
-"""Of pictures at least 1.75 times as wide as high, which stand two in a row, not four."""
+"""For pictures at least 1.75 times as wide as high: two of them fit in a row, not four."""
 
 TINY = 128
-"""Up to this side pictures are lossless, and enlarged in blocks."""
+"""Pictures with sides up to this are lossless, and enlarged as blocks."""
 
 
 class Picture(NamedTuple):
@@ -33,15 +34,17 @@ class Panels:
 
     Attributes:
       given: the image, and its truth where that can be drawn.
-      predicted: what the network makes of it, where that can be drawn.
-      more: what follows from both, such as the errors.
-      legend: what the colours mean, as HTML.
+      predicted: the prediction, where that can be drawn.
+      more: pictures made of both, such as the errors.
+      classes: legend of the truth and the prediction.
+      marks: legend of `more`.
     """
 
     given: tuple[Picture, ...]
     predicted: tuple[Picture, ...] = ()
     more: tuple[Picture, ...] = ()
-    legend: str = ""
+    classes: tuple[LegendItem, ...] = ()
+    marks: tuple[LegendItem, ...] = ()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -50,7 +53,7 @@ class Panels:
 
     @classmethod
     def of_image(cls, image: np.ndarray, *, longest: int) -> "Panels":
-        """Returns the image alone, with sides up to `longest`."""
+        """Returns the image alone, its sides at most `longest` pixels."""
         return cls((Picture("Image", shrunk(as_rgb(image), longest)),))
 
 
@@ -64,7 +67,7 @@ class ShownExample:
 
 
 def longest_side(height: int, width: int) -> int:
-    """Up to how many pixels a report shows an image of this size."""
+    """Returns the largest side in pixels at which a report shows an image of this size."""
     return LONGEST_WIDE_SIDE if _is_wide(height, width) else LONGEST_SIDE
 
 
@@ -73,7 +76,7 @@ def _is_wide(height: int, width: int) -> bool:
 
 
 def gallery(examples: Sequence[ShownExample], *, score: str) -> str:
-    """Returns one row of pictures an example; `score` names what their scores are."""
+    """Returns a row of pictures for each example; `score` is the name of their scores."""
     return "".join(_example(example, score) for example in examples)
 
 
@@ -86,7 +89,7 @@ def _example(example: ShownExample, score: str) -> str:
         f"<p>{escape(score)} <b>{example.score}</b></p></header>"
         f'<div class="panels{" wide" if _is_wide(height, width) else ""}">'
         + "".join(panel(picture.rgb, escape(picture.title), name) for picture in pictures)
-        + f"</div>{example.panels.legend}</article>"
+        + f"</div>{legend((*example.panels.classes, *example.panels.marks))}</article>"
     )
 
 
@@ -98,8 +101,9 @@ def score_text(value: float | None, *, is_share: bool) -> str:
 
 
 def shrunk(picture: np.ndarray, longest: int, *, nearest: bool = False) -> np.ndarray:
-    """Returns a picture h w or h w 3 of 8 bits, its sides at most `longest`; ids take the
-    `nearest`.
+    """Returns the picture with sides of at most `longest` pixels.
+
+    `picture` is h w or h w 3 of 8 bits. Class ids need `nearest`, which mixes no values.
     """
     height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))
@@ -111,7 +115,7 @@ def shrunk(picture: np.ndarray, longest: int, *, nearest: bool = False) -> np.nd
 
 
 def panel(picture: np.ndarray, title: str, name: str) -> str:
-    """Returns one captioned picture; `title` and `name` are escaped already."""
+    """Returns a picture with its caption; `title` and `name` must be escaped already."""
     height, width = picture.shape[:2]
     tiny = max(height, width) <= TINY
     address = data_uri(picture, "PNG" if tiny else "JPEG")

@@ -8,10 +8,12 @@ import numpy as np
 
 from segjax.contracts import IGNORE
 from segjax.drawing.overlay import LUMINANCE, UNCOUNTED, WRONG, as_rgb, planes_overlay
-from segjax.report.class_scores import swatch
-from segjax.report.curves import chart, is_number, percent
+from segjax.report.class_maps import error_marks
+from segjax.report.curves import SHARE, chart, is_number
 from segjax.report.examples import Panels, Picture, shrunk
-from segjax.report.svg import Line
+from segjax.report.legend import legend_item, swatch
+from segjax.report.scroll import scrolling
+from segjax.report.svg import Line, percent
 
 COLUMNS = {"dice": "Dice %", "iou": "IoU %", "precision": "Precision %", "recall": "Recall %"}
 MOST_LINES = 5
@@ -21,8 +23,9 @@ MOST_LINES = 5
 def plane_table(
     scores: Mapping[str, Mapping[str, Any]], colours: np.ndarray, *, title: str
 ) -> str:
-    """Returns scores by class as a table, the highest Dice first; `scores` is {score: {class:
-    …}}.
+    """Returns scores by class as a table, the highest Dice first.
+
+    `scores` is {score: {class: value}}, `colours` one a class.
     """
     names = list(scores["dice"])
     rank = [-value if is_number(value) else np.inf for value in scores["dice"].values()]
@@ -32,11 +35,11 @@ def plane_table(
         head = f'<th scope="row">{swatch(colours[i])}{escape(names[i])}</th>'
         rows.append(f"<tr>{head}{cells}</tr>")
     heads = "".join(f'<th scope="col">{text}</th>' for text in COLUMNS.values())
-    return (
-        f'<figure><h3>{escape(title)}</h3><div class="scroll">'
+    table = (
         f'<table aria-label="{escape(title)}"><thead><tr><th scope="col">Class</th>{heads}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div></figure>"
+        f"</thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    return f"<figure><h3>{escape(title)}</h3>{scrolling(table, name=title)}</figure>"
 
 
 def _per_cent(value: Any) -> str:
@@ -51,7 +54,10 @@ def threshold_chart(
     caption: str,
     marker: tuple[float, str],
 ) -> str:
-    """Returns scores between 0 and 1 over the threshold; values that are NaN are left out."""
+    """Returns a chart of shares over the threshold, without values that are NaN.
+
+    The options are those of `line_chart`.
+    """
     lines = []
     for name, values in list(curves.items())[:MOST_LINES]:
         there = ~np.isnan(values)
@@ -62,7 +68,8 @@ def threshold_chart(
         title,
         lines,
         caption,
-        y_range=(0.0, 1.0),
+        y_range=SHARE,
+        y_limits=SHARE,
         y_format=percent,
         marker=marker,
         over="threshold",
@@ -78,8 +85,7 @@ def plane_panels(
     colours: np.ndarray,
     longest: int,
 ) -> Panels:
-    """Returns image, truth, prediction and errors with sides up to `longest`, and the classes
-    in them.
+    """Returns image, truth, prediction and errors with sides up to `longest`, and a legend.
 
     Args:
       image: h w c.
@@ -102,24 +108,28 @@ def plane_panels(
     present = [
         k for k in range(len(names)) if (label[..., k] == 1).any() or prediction[..., k].any()
     ]
-    items = "".join(f"<li>{swatch(colours[k])}{escape(names[k])}</li>" for k in present)
+    wrong, ignored = _wrong_and_ignored(truth, answer)
     return Panels(
         (
             Picture("Image", small),
             Picture("Truth", planes_overlay(small, truth == 1, colours)),
         ),
         (Picture("Prediction", planes_overlay(small, answer == 1, colours)),),
-        (Picture("Errors", _errors(small, truth, answer)),),
-        f'<ul class="legend">{items}</ul>',
+        (Picture("Errors", _errors(small, wrong, ignored)),),
+        tuple(legend_item(names[k], colours[k]) for k in present),
+        error_marks(wrong=bool(wrong.any()), ignored=bool(ignored.any())),
     )
 
 
-def _errors(rgb: np.ndarray, truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """Returns the image dimmed, orange where a plane is wrong, flat grey where all are
-    ignored.
-    """
+def _wrong_and_ignored(truth: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where one of the planes is wrong, and where all of them are ignored."""
     counted = truth != IGNORE
+    return ((truth != answer) & counted).any(-1), ~counted.any(-1)
+
+
+def _errors(rgb: np.ndarray, wrong: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Returns the image in dark grey with wrong pixels orange and ignored ones flat grey."""
     picture = np.repeat((0.45 * (rgb @ LUMINANCE)).astype(np.uint8)[..., None], 3, axis=-1)
-    picture[((truth != answer) & counted).any(-1)] = WRONG
-    picture[~counted.any(-1)] = UNCOUNTED
+    picture[wrong] = WRONG
+    picture[ignored] = UNCOUNTED
     return picture

@@ -1,7 +1,7 @@
 """A run as one self-contained HTML page: scores, curves, confusions, worst and best images.
 
-The page asks the network for nothing: style, figures and pictures are inside, and a content
-security policy forbids the rest.
+The page loads nothing from the network: style, figures and pictures are inside the file, and a
+content security policy forbids everything else.
 """
 
 import os
@@ -53,11 +53,18 @@ def write_report(
     best: Sequence[ShownExample] = (),
     examples_note: str = "",
 ) -> None:
-    """Writes the page whole or not at all, replacing an earlier one.
+    """Writes the page, or leaves an earlier one as it is if that fails.
 
-    `history` is the rows of `metrics.jsonl`, training and evaluation mixed, in which keys may
-    miss and values may be None or not finite; `evaluation` is the content of `evaluation.json`;
-    `sections` stand between the curves and the images.
+    Args:
+      path: of the page.
+      title, description: texts.
+      history: rows of `metrics.jsonl`, of training and evaluation. Keys may be missing; values
+        may be None, NaN or infinite.
+      evaluation: content of `evaluation.json`.
+      scores: how its entries are shown.
+      sections: parts between the curves and the images.
+      worst, best: images.
+      examples_note: a remark on the images, as markup.
     """
     step, primary = evaluation.get("step"), next(iter(scores.shown.values())).name
     parts = [Section("Training", "", curves(history, step, scores.shown)), *sections]
@@ -65,14 +72,14 @@ def write_report(
         if examples:
             parts.append(Section(heading, examples_note, gallery(examples, score=primary)))
     parts.append(
-        Section("Description", "All that decides this run's numbers.", _pre(description))
+        Section("Description", "Every setting that affects this run.", _pre(description))
     )
     body = "".join(section(*part) for part in parts)
     write_text(path, page(title, _headline(title, evaluation, scores), body))
 
 
 def section(heading: str, note: str, inner: str) -> str:
-    """Returns a part of a page: heading, remark, content; all three are markup."""
+    """Returns a part of a page with heading, remark and content; all three are markup."""
     remark = f'<p class="note">{note}</p>' if note else ""
     return f"<section><h2>{heading}</h2>{remark}{inner}</section>"
 
@@ -109,8 +116,8 @@ def _trained_on(evaluation: Mapping[str, Any]) -> str:
     if not count:
         return ""
     return (
-        f'<p class="note"><strong>Training images too: {count:,} of these images; the scores '
-        "do not say how well the network does on new ones.</strong></p>"
+        f'<p class="note"><strong>The network was trained on {count:,} of these images, so the '
+        "scores do not show how well it does on new images.</strong></p>"
     )
 
 
@@ -129,9 +136,7 @@ def _count(name: str, value: Any) -> str:
 
 
 def page(title: str, headline: str, sections: str) -> str:
-    """Returns a whole page without anything from elsewhere; `title` is text, the rest
-    markup.
-    """
+    """Returns a complete page; `title` is text, `headline` and `sections` are markup."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -1,17 +1,17 @@
-"""How a score is shown, in a report, a table or a line."""
+"""How a score is shown in a report, a table or a line."""
 
 from typing import NamedTuple
 
 
 class Score(NamedTuple):
-    """A score for people.
+    """How a score is named and shown.
 
     Attributes:
-      title: as a heading has it, such as "Mean IoU".
-      is_share: whether it lies between 0 and 1 and is shown in per cent.
-      higher_is_better: whether the best checkpoint is the one that has most of it.
-      is_logged: whether it is in `metrics.jsonl`, tables and comparisons too.
-      is_optional: whether it is shown only where an evaluation has it.
+      title: in a heading, such as "Mean IoU".
+      is_share: whether it is within 0 … 1 and shown in per cent.
+      higher_is_better: whether the best checkpoint has the highest value.
+      is_logged: whether it is also in `metrics.jsonl`, tables and comparisons.
+      is_optional: whether it is left out where an evaluation does not have it.
     """
 
     title: str
@@ -22,7 +22,7 @@ class Score(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The title within a sentence: "mean IoU", but "IoU" and "Dice"."""
+        """The title inside a sentence: "mean IoU", but "IoU" and "Dice"."""
         if " " not in self.title:
             return self.title
         return self.title[:1].lower() + self.title[1:]

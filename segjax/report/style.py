@@ -4,12 +4,14 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --page: #fbfaf7; --raised: #ffffff; --text: #1e2126; --muted: #63666b; --hairline: #e2dfd8;
+  --edge: rgb(30 33 38 / 0.28);
   --grid: #e9e6df; --green: #0c7f78; --orange: #d1551b;
   --line-1: #0c7f78; --line-2: #b4501c; --line-3: #5a5fb0; --line-4: #8a6d00; --line-5: #a23b72;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #16181b; --raised: #1d2024; --text: #e7e5e0; --muted: #a09f9a; --hairline: #32363b;
+    --edge: rgb(231 229 224 / 0.38);
     --grid: #2a2d32; --green: #3fb8ae; --orange: #f0803f;
     --line-1: #4cc3b9; --line-2: #f09a63; --line-3: #a3a7f0; --line-4: #d6b94a;
     --line-5: #e58ab6;
@@ -42,9 +44,11 @@ figcaption b, .key { color: var(--text); font-weight: 600; }
 
 .headline { display: flex; flex-wrap: wrap; gap: 20px 36px; margin: 0 0 24px;
   align-items: end; }
+.headline div { flex: none; max-width: 100%; }
 .headline div:not(.main) { min-width: 90px; max-width: 170px; }
 .headline dt { color: var(--muted); font-size: 0.85rem; line-height: 1.3; }
-.headline dd { margin: 2px 0 0; font-size: 1.6rem; line-height: 1.1; font-weight: 500; }
+.headline dd { margin: 2px 0 0; font-size: 1.6rem; line-height: 1.1; font-weight: 500;
+  white-space: nowrap; }
 .headline .main dd { font-size: 3.6rem; font-weight: 600; letter-spacing: -0.03em;
   line-height: 0.95; }
 .unit { font-size: 0.55em; font-weight: 400; color: var(--muted); margin-left: 0.12em;
@@ -79,7 +83,21 @@ circle { stroke-width: 1.5; fill: var(--page); stroke-dasharray: none !important
 
 .classes { display: grid; gap: 20px 48px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); align-items: start; }
-.scroll { overflow-x: auto; }
+/* Shadows at the edges behind which there is more: the first two layers move with the content
+   and cover them at its ends. */
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--page) 35%, transparent) 0 0 / 44px 100% no-repeat local,
+  linear-gradient(to left, var(--page) 35%, transparent) 100% 0 / 44px 100% no-repeat local,
+  linear-gradient(to right, var(--edge), transparent) 0 0 / 20px 100% no-repeat,
+  linear-gradient(to left, var(--edge), transparent) 100% 0 / 20px 100% no-repeat; }
+.scroll:focus-visible { outline: 2px solid var(--green); outline-offset: 2px; }
+.scroll::-webkit-scrollbar { height: 9px; }
+.scroll::-webkit-scrollbar-thumb { background: var(--muted); border-radius: 5px;
+  border: 2px solid var(--page); }
+figure { container-type: inline-size; }
+/* Its height is 0 unless the figure is narrower than what it holds needs. */
+.hint { margin: 4px 0 0; font-size: 0.85rem; line-height: 1.3; color: var(--text);
+  overflow: hidden; max-height: clamp(0px, calc((var(--needs) - 100cqi) * 999), 3em); }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
 th, td { padding: 5px 0 5px 14px; text-align: right; font-weight: 400; white-space: nowrap; }
 th:first-child, td:first-child { padding-left: 0; text-align: left; }
@@ -93,6 +111,7 @@ tbody th:first-child { padding-left: 1.4em; }
 td.name { padding-left: calc(14px + 1.4em); }
 thead th.name { text-align: left; }
 td.bar { width: 28%; min-width: 56px; }
+td.bar:empty { padding: 0; }
 .bar > span { display: block; height: 9px; border-radius: 2px; background: var(--grid);
   overflow: hidden; }
 .bar > span > span { display: block; height: 100%; background: var(--green); }
@@ -105,10 +124,13 @@ td.value { font-weight: 600; }
 .matrix { display: grid; gap: 28px 48px; align-items: start;
   grid-template-columns: minmax(0, 1fr); }
 @media (min-width: 1000px) { .matrix { grid-template-columns: minmax(0, 1fr) 350px; } }
-svg text.cell { font-size: 10px; text-anchor: middle; fill: var(--text); }
-svg text.cell.all { fill: var(--page); }
-@media (prefers-color-scheme: dark) { svg text.cell.most { fill: var(--page); } }
-svg text.muted { fill-opacity: 0.55; }
+svg text.cell { font-size: 10px; text-anchor: middle; fill: #000; }
+svg text.cell.on-light { fill: #fff; }
+@media (prefers-color-scheme: dark) {
+  svg text.cell { fill: #fff; }
+  svg text.cell.on-dark { fill: #000; }
+}
+svg text.empty { font-style: italic; }
 svg .right { fill: var(--green); } svg .wrong { fill: var(--orange); }
 svg .frame { fill: none; stroke: var(--hairline); }
 
@@ -118,8 +140,10 @@ svg .frame { fill: none; stroke: var(--hairline); }
 .example header p { margin: 0; white-space: nowrap; }
 .panels { display: grid; gap: 12px; grid-template-columns: repeat(4, minmax(0, 1fr)); }
 .panels.wide { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-.panels img { display: block; width: 100%; height: auto; border-radius: 3px;
-  background: var(--grid); }
+.panels.compared { grid-template-columns: repeat(auto-fill, minmax(max(150px,
+  (100% - 12px * (var(--columns) - 1)) / var(--columns)), 1fr)); }
+.panels img { display: block; width: 100%; height: auto; max-height: 640px; border-radius: 3px;
+  object-fit: contain; object-position: left top; }
 .panels img.tiny { image-rendering: pixelated; }
 .panels figcaption { margin-top: 3px; font-size: 0.82rem; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 6px 0 0;
@@ -127,14 +151,27 @@ svg .frame { fill: none; stroke: var(--hairline); }
 @media (max-width: 700px) {
   main { padding: 32px 16px 56px; }
   section { margin-top: 44px; }
-  .panels { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px; }
-  .optional { display: none; }
-  th, td { padding-left: 10px; }
+  .panels, .panels.compared { gap: 8px; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .headline .main { flex: 1 0 100%; }
+  .charts:not(.small) svg text { font-size: 14px; }
+  td.bar { display: none; }
+  th, td { padding-left: 8px; }
+  thead tr > * { white-space: normal; }
+  .classes table { font-size: 0.86rem; }
+  .classes thead tr > * { font-size: 0.75rem; }
+  .classes tbody th { min-width: 7em; }
 }
 details { border: 1px solid var(--hairline); border-radius: 4px; background: var(--raised); }
 summary { padding: 10px 16px; cursor: pointer; font-weight: 600; }
 summary:focus-visible { outline: 2px solid var(--green); outline-offset: 2px; }
 pre { margin: 0; padding: 4px 16px 16px; overflow-x: auto;
   font: 0.84rem/1.5 ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; }
-@media print { main { max-width: none; padding: 0; } .example, figure { break-inside: avoid; } }
+@media print {
+  main { max-width: none; padding: 0; }
+  .example, figure { break-inside: avoid; }
+  .scroll { overflow: visible; background: none; }
+  .scroll > svg { min-width: 0 !important; }
+  .hint { display: none; }
+  * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+}
 """

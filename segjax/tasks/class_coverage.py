@@ -12,8 +12,7 @@ from segjax.errors import InputError, first_of
 
 
 def known_early(datasets: Mapping[str, LabelledDataset]) -> list[str]:
-    """Returns fields of datasets whose classes, and the training set's, are known without
-    files.
+    """Returns the fields of datasets whose classes are known before files are read.
 
     Raises:
       InputError: a dataset has no class names or palette.

@@ -45,6 +45,10 @@ class ConfusionMetric(Metric):
         self.confusion = np.zeros((k, k), np.int64)
         self._image_iou: dict[int, float] = {}
 
+    def __repr__(self) -> str:
+        k, pixels = len(self._class_names), int(self.confusion.sum())
+        return f"ConfusionMetric({k} classes, {pixels} pixels counted)"
+
     def add(self, index: int, example: Example, prediction: np.ndarray) -> None:
         """Counts the pixels of one image; `prediction` holds class ids h w."""
         k = len(self._class_names)
@@ -59,7 +63,7 @@ class ConfusionMetric(Metric):
         self._image_iou = gather_by_index(self._image_iou, total)
 
     def scores(self) -> dict[str, Any]:
-        """Returns the scores by name; classes that nowhere occur have IoU None.
+        """Returns the scores by name; IoU is None for classes that occur nowhere.
 
         `mean_iou` is over the classes that occur in truth or prediction, `mean_accuracy` and
         `mean_iou_over_true_classes` over those that occur in the truth; how many of all
@@ -86,8 +90,7 @@ class ConfusionMetric(Metric):
         return self._image_iou
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
-        """Returns " over 18 of 21 classes", " over 3 to 5 of 6 classes" where a mean leaves
-        some out.
+        """Returns over how many classes a mean is, such as " over 18 of 21 classes", or "".
 
         Evaluations without counts, of earlier versions, say nothing.
         """
@@ -100,7 +103,7 @@ class ConfusionMetric(Metric):
         return f" over {counted} of {classes} classes"
 
     def line(self, scores: Mapping[str, Any]) -> str:
-        """Returns mean IoU, pixel accuracy and mean accuracy, in one line."""
+        """Returns the main scores in one line, mean IoU first."""
         names = ["mean_iou", "pixel_accuracy", "mean_accuracy"]
         if scores["classes_with_truth"] != scores["classes_in_mean_iou"]:
             names.insert(1, "mean_iou_over_true_classes")

@@ -15,9 +15,7 @@ from segjax.losses import on_logits_grid
 def objective(
     model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
 ) -> Objective:
-    """Returns the terms of `loss` for the network's logits and for those of its auxiliary
-    heads.
-    """
+    """Returns the forward pass with its loss terms, those of auxiliary heads included."""
 
     def forward(variables, batch: Batch, key: Array):
         """Returns each loss term's total and weight on this device, and the new statistics."""
@@ -37,8 +35,7 @@ def objective(
 def loss_terms(
     model: nn.Module, loss: Loss, logits: Array, auxiliary: Mapping[str, Array], batch: Batch
 ) -> dict[str, tuple[Array, Array]]:
-    """Returns (total, weight) of the network's answer and, by `auxiliary/…`, of its auxiliary
-    heads.
+    """Returns (total, weight) of each loss term; those of heads as `auxiliary/HEAD/TERM`.
 
     Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
     """
@@ -51,9 +48,7 @@ def loss_terms(
 
 
 def batch_on_grid(model: nn.Module, batch: Batch, grid: tuple[int, int]) -> Batch:
-    """Returns the batch with its labels and weights where the network answers, h × w of its
-    logits.
-    """
+    """Returns the batch with labels and weights on the grid of the logits."""
     return on_logits_grid(batch, grid, stride=label_stride(model))
 
 

@@ -30,8 +30,8 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
 from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
-from segjax.outputs.lists import ImageList
-from segjax.outputs.planes import Colour, asked_plane_outputs
+from segjax.outputs.lists import Colour, ImageList
+from segjax.outputs.planes import asked_plane_lists, asked_plane_outputs
 from segjax.report.examples import Panels
 from segjax.report.plane_scores import plane_panels, plane_table, threshold_chart
 from segjax.report.run_page import Section
@@ -136,13 +136,13 @@ class Multilabel(Task):
         if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
             name = getattr(loss, "__name__", type(loss).__name__)
             raise InputError(
-                f"loss={name} is for classes that exclude one another; task=Multilabel() takes "
+                f"loss={name} is for mutually exclusive classes; with task=Multilabel() use "
                 "segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy."
             )
         if isinstance(model, CRFRNN):
             raise InputError(
-                "model=CRFRNN is for classes that exclude one another, which those of "
-                "task=Multilabel do not; give its network alone."
+                "model=CRFRNN is for mutually exclusive classes, but those of "
+                "task=Multilabel may overlap; use its network alone."
             )
         for field in known:
             self.check_data(model, datasets, field=field)
@@ -150,7 +150,7 @@ class Multilabel(Task):
     def check_data(
         self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
     ) -> None:
-        """Returns nothing where a dataset has the training set's planes and the network's.
+        """Raises InputError unless a dataset has the planes of training data and network.
 
         Raises:
           InputError: they differ, or it is not known which planes its labels have.
@@ -165,8 +165,9 @@ class Multilabel(Task):
             )
         if not planed and len(names) > 2:
             raise InputError(
-                f"{field} has {len(names)} classes in one mask of ids, so that each pixel has "
-                "one alone: use task=Semantic(), or give a mask a class, as Folder does with "
+                f"{field} has {len(names)} classes in one mask of ids, so each pixel has "
+                "exactly one class: use task=Semantic(), or one mask for each class, as "
+                "Folder does with "
                 'masks=("cup", "disc") or planes=True (a dataset of your own says '
                 "has_planes = True)."
             )
@@ -219,9 +220,7 @@ class Multilabel(Task):
     def sections(
         self, metric: Metric, scores: Mapping[str, Any], data: LabelledDataset
     ) -> Sequence[Section]:
-        """Returns scores by class at the threshold and at the best one, and curves over
-        thresholds.
-        """
+        """Returns scores by class at two thresholds, and curves over thresholds."""
         assert isinstance(metric, PlaneMetric)
         colours, best = np.array(plane_colours(data)), scores.get("best_threshold")
         tables = plane_table(scores, colours, title=f"At the threshold {self.threshold:g}")
@@ -283,20 +282,18 @@ class Multilabel(Task):
         return asked_plane_outputs(options, plane_names(data), plane_colours(data))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """Returns none: `outputs` refuses the options that ask for them."""
-        return []
+        """Returns the legend of overlays; `outputs` refuses the options of other lists."""
+        return asked_plane_lists(options, plane_names(data), plane_colours(data))
 
 
 def plane_names(data: LabelledDataset) -> tuple[str, ...]:
-    """Returns the names of the classes that have planes: of an index mask of two, the
-    second's.
-    """
+    """Returns the classes that have planes: of an index mask of two classes, the second."""
     names = tuple(data.class_names)
     return names if has_planes(data) or len(names) == 1 else names[1:]
 
 
 def plane_colours(data: LabelledDataset) -> list[Colour]:
-    """Returns Red, green, blue of each plane."""
+    """Returns red, green and blue of each plane."""
     first = 1 if not has_planes(data) and len(data.class_names) > 1 else 0
     rows = data.palette[first : first + len(plane_names(data))].tolist()
     return [(r, g, b) for r, g, b in rows]

@@ -73,6 +73,10 @@ class PlaneMetric(Metric):
                 "image's own, then the mean over images."
             )
 
+    def __repr__(self) -> str:
+        pixels = int(self.confusion.sum())
+        return f"PlaneMetric({', '.join(self._names)}; {pixels} pixels counted)"
+
     def add(self, index: int, example: Example, prediction: Float[np.ndarray, "h w k"]) -> None:
         """Counts the pixels of one image; `prediction` holds probabilities."""
         label = example["label"]
@@ -99,9 +103,7 @@ class PlaneMetric(Metric):
         self._ranking = gather_by_index(self._ranking, total)
 
     def scores(self) -> dict[str, Any]:
-        """Returns the scores by name, at the threshold and at the best one; None: not
-        defined.
-        """
+        """Returns the scores by name, at the set threshold and at the best; None: undefined."""
         best = planes.best_threshold(self.histogram)
         at_best = self._at(best)
         found = _by_class(self.confusion, self._names)
@@ -119,9 +121,7 @@ class PlaneMetric(Metric):
         return {**scores, **self._saliency_scores()} if self._saliency else scores
 
     def _at(self, threshold: float) -> np.ndarray:
-        """Returns the matrices k 2 2 at a threshold of the histogram's; zeros where it
-        is NaN.
-        """
+        """Returns the matrices k 2 2 at a threshold of the histogram; zeros for NaN."""
         if np.isnan(threshold):
             return np.zeros_like(self.confusion)
         place = int(round(threshold * planes.BINS))
@@ -143,9 +143,7 @@ class PlaneMetric(Metric):
         }
 
     def ranking(self) -> Mapping[int, float]:
-        """Returns {index: mean Dice of that image alone; of a saliency metric its
-        largest F}.
-        """
+        """Returns {index: mean Dice of the image}; of a saliency metric its largest F."""
         return self._ranking
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:

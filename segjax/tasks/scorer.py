@@ -1,20 +1,26 @@
 """Scores of a network on a dataset, at each image's own size."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import numpy as np
 
-from segjax.contracts import Dataset, Variables
+from segjax.conformity import check_dataset
+from segjax.contracts import Array, Dataset, Variables
 from segjax.data.loader import equal_size_batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
+from segjax.normalize import IMAGENET
+from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Metric, Task
 
 RESERVED = ("step", "images", "output_stride", "predictor", "images_trained_on")
 """Entries of `evaluation.json` that are not scores."""
+
+SEMANTIC = Semantic()
 
 
 class Scored(NamedTuple):
@@ -27,6 +33,10 @@ class Scored(NamedTuple):
     scores: dict[str, Any]
     standing: dict[str, float]
 
+    def __repr__(self) -> str:
+        shown = self.metric.line(self.scores).replace("  ", ", ")
+        return f"Scored({shown or 'no score is defined'})"
+
 
 class Scorer:
     """Scores variables on a dataset, whose images are not resized."""
@@ -38,7 +48,7 @@ class Scorer:
         self._dataset, self._batch_size = dataset, batch_size
 
     def predictions(self, variables: Variables, images: np.ndarray) -> Any:
-        """For each of the images b h w c of one size what the task's metric takes."""
+        """Returns for each image of b h w c what the task's metric takes."""
         return self._task.predict(self._predictor, variables, images)
 
     def __call__(
@@ -89,9 +99,53 @@ class Scorer:
         return scores
 
 
+def evaluate(
+    model: nn.Module,
+    variables: Variables,
+    dataset: Dataset,
+    *,
+    normalize: Callable[[Array], Array] = IMAGENET,
+    task: Task = SEMANTIC,
+    output_stride: int | None = None,
+    wrappers: Sequence[Callable] = (),
+    batch_size: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scored:
+    """Returns the scores of a network on a dataset, as a run's evaluation computes them.
+
+    In a notebook::
+
+        scored = evaluate(model, variables, VOC("val", directory="VOCdevkit"))
+        scored.scores["mean_iou"], scored.metric.confusion
+
+    Args:
+      model: the network.
+      variables: its variables, trained or loaded.
+      dataset: is prepared first; images keep their own size.
+      normalize: the normalisation that the network was trained with.
+      task: what the network is for; decides the metric.
+      output_stride: of the network while it is evaluated; None: its own.
+      wrappers: such as `evaluate.wrappers.Flip()`, the first is the nearest to the network.
+      batch_size: images of one size that are predicted together; changes no score.
+      progress: called with (images done, images of the dataset).
+
+    Raises:
+      InputError: the dataset cannot be read or is empty, or does not fit the network.
+    """
+    check_dataset(dataset, field="dataset")
+    dataset.prepare()
+    if len(dataset) == 0:
+        raise InputError("The dataset has no examples; check its split and directory.")
+    task.check_data(model, {"dataset": dataset, "train_data": dataset}, field="dataset")
+    predictor = task.predictor(
+        model, normalize=normalize, output_stride=output_stride, wrappers=wrappers
+    )
+    score = Scorer(task, predictor, dataset, batch_size=batch_size)
+    return score(variables, progress=progress)
+
+
 def plain(value: Any) -> Any:
-    """Returns a value as JSON can write it: NumPy's as Python's, and None for what is not
-    finite.
+    """Returns a value as JSON can hold it: NumPy's as Python's, None if it is not finite.
 
     >>> plain({"a": np.int64(3), "b": np.array([0.5, np.nan]), "c": float("inf")})
     {'a': 3, 'b': [0.5, None], 'c': None}

@@ -89,9 +89,7 @@ class Semantic(Task):
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns class ids h w, the argmax of probabilities h w k, which are given where asked
-        for.
-        """
+        """Returns class ids h w and, if `soft`, their probabilities h w k."""
         if not soft:
             return predictor.classes(variables, image[None])[0], None
         probabilities = predictor(variables, image[None])[0]
@@ -120,15 +118,15 @@ class Semantic(Task):
     def check_data(
         self, model: Model, datasets: Mapping[str, LabelledDataset], *, field: str
     ) -> None:
-        """Returns nothing where a dataset has the training set's classes and the network's.
+        """Raises InputError unless a dataset has the classes of training data and network.
 
         Raises:
           InputError: they differ, there is one class alone, or more than labels can hold.
         """
         if has_planes(datasets[field]):
             raise InputError(
-                f"{field} gives a plane a class, so that classes may overlap: use "
-                "task=segjax.tasks.multilabel.Multilabel(), or one mask of class ids."
+                f"the labels of {field} have a plane for each class, so classes may overlap: "
+                "use task=segjax.tasks.multilabel.Multilabel(), or one mask of class ids."
             )
         ours, theirs = datasets[field].class_names, datasets["train_data"].class_names
         if ours != theirs:
@@ -138,8 +136,8 @@ class Semantic(Task):
             )
         if len(ours) == 1:
             raise InputError(
-                f"{field} has one class, {ours[0]!r}, which every pixel would be; name the "
-                "background as a class too, such as class_names=('background', "
+                f"{field} has one class, {ours[0]!r}, so every pixel would be of this class; "
+                "add the background as a class, such as class_names=('background', "
                 f"{ours[0]!r}), and give its pixels the id 0."
             )
         if len(ours) > IGNORE:
@@ -164,12 +162,12 @@ class Semantic(Task):
         """Raises InputError unless the network tells as many classes apart as the data name."""
         if count > IGNORE:
             raise InputError(
-                f"{who} tells {count} classes apart, and label images of 8 bits hold {IGNORE}: "
-                f"{IGNORE} itself stands for ignored pixels; merge some classes."
+                f"{who} predicts {count} classes, but 8-bit label images hold {IGNORE}, "
+                f"because {IGNORE} marks ignored pixels; merge some classes."
             )
         if count != len(data.class_names):
             raise InputError(
-                f"{who} tells {count} classes apart, but eval_data has "
+                f"{who} predicts {count} classes, but eval_data has "
                 f"{len(data.class_names)}; the numbers must agree."
             )
 
@@ -221,8 +219,9 @@ class Semantic(Task):
         return asked_outputs(options, tuple(data.class_names))
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
-        """Returns areas by class, and COCO's annotations."""
-        return asked_lists(options, tuple(data.class_names))
+        """Returns the legend of overlays, areas by class, and COCO's annotations."""
+        names, colours = self.legend(data)
+        return asked_lists(options, names, tuple((r, g, b) for r, g, b in colours.tolist()))
 
 
 def _difference(ours: Sequence[str], theirs: Sequence[str]) -> str:

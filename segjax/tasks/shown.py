@@ -58,8 +58,8 @@ def combinations(
     k = len(names)
     if k > MOST_PLANES:
         raise InputError(
-            f"serve paints up to {MOST_PLANES} classes that may overlap, and this run has {k}: "
-            "use segjax.predict."
+            f"serve draws up to {MOST_PLANES} overlapping classes, but this run has {k}: use "
+            "segjax.predict."
         )
     sets = [[i for i in range(k) if number >> i & 1] for number in range(2**k)]
     joined = [" + ".join(names[i] for i in members) or background for members in sets]

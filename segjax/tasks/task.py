@@ -49,7 +49,7 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def merge(self, total: int) -> None:
-        """Makes it the metric of all processes' images; between them they have added each once.
+        """Adds up what all processes counted; between them they counted each image once.
 
         Args:
           total: images of the evaluation data.
@@ -57,18 +57,14 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def scores(self) -> dict[str, Any]:
-        """Returns the entries of `evaluation.json`, all of `shown` among them; None: not
-        defined.
-        """
+        """Returns the entries of `evaluation.json`, with all of `shown`; None: undefined."""
 
     @abc.abstractmethod
     def ranking(self) -> Mapping[int, float]:
         """Returns {index: primary score of this image alone}, NaN where it has none."""
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
-        """Returns what is said behind a score, of one run or several: " over 18 of 21
-        classes".
-        """
+        """Returns what is printed after a score, such as " over 18 of 21 classes"."""
         return ""
 
     def line(self, scores: Mapping[str, Any]) -> str:
@@ -120,8 +116,7 @@ class Task(abc.ABC):
         """Returns a metric that has counted nothing yet."""
 
     def activation(self, logits: Array) -> Array:
-        """Returns the maps that the network's output at every pixel stands for, such as
-        probabilities.
+        """Returns the maps that logits stand for, such as probabilities.
 
         Raises:
           InputError: it stands for nothing, and says the remedy.
@@ -142,8 +137,7 @@ class Task(abc.ABC):
         *,
         normalize: Callable[[Array], Array],
     ) -> Traced:
-        """Returns the network's shapes, once normalisation, network and loss have taken an
-        example.
+        """Returns the network's shapes, after network and loss were tried on an example.
 
         Nothing is computed.
 
@@ -176,8 +170,7 @@ class Task(abc.ABC):
         wrappers: Sequence[Callable] = (),
         split: tuple[int, int] = (1, 1),
     ) -> HostPredictor:
-        """Returns the network at work on NumPy images, in its wrappers: the first is the
-        nearest to it.
+        """Returns the network in its wrappers, on NumPy images; the first wrapper is innermost.
 
         Raises:
           InputError: the network has no such output stride, the task cannot use a wrapper, a
@@ -189,7 +182,7 @@ class Task(abc.ABC):
         return wrapped(network, wrappers, split=split)
 
     def check_wrapper(self, wrapper: Callable) -> None:
-        """Returns nothing where the task's maps can go through a wrapper of its predictor.
+        """Raises InputError unless a wrapper can work on the task's maps.
 
         Raises:
           InputError: the wrapper is for probabilities of classes that exclude one another, and
@@ -198,13 +191,12 @@ class Task(abc.ABC):
         is_maximum = isinstance(wrapper, MultiScale) and wrapper.combine == "max"
         if isinstance(wrapper, CRF) or is_maximum:
             raise InputError(
-                f"evaluation.predictor: {wrapper!r} is for classes that exclude one another, "
-                f"which those of task={type(self).__name__} do not; leave it out."
+                f"evaluation.predictor: {wrapper!r} is for mutually exclusive classes, which "
+                f"task={type(self).__name__} does not have; leave it out."
             )
 
     def classes(self, maps: Array) -> Array:
-        """Returns what a network's maps b h w k say, as uint8: what exports give where it is
-        asked for.
+        """Returns class ids from maps b h w k, as uint8, for exports that ask for classes.
 
         Raises:
           InputError: they are not of classes.
@@ -214,7 +206,7 @@ class Task(abc.ABC):
         )
 
     def legend(self, data: Any) -> tuple[tuple[str, ...], np.ndarray]:
-        """Returns what the channels of the network's maps are called, and their colours, k × 3.
+        """Returns the names and colours (k × 3) of the channels of the network's maps.
 
         Nothing where it is not known; exports and `predict` hand it on.
         """
@@ -227,29 +219,27 @@ class Task(abc.ABC):
           InputError: they are not of classes.
         """
         raise InputError(
-            f"serve paints classes, and task={type(self).__name__} has none: give the task "
-            "`shown`."
+            f"serve draws classes, but task={type(self).__name__} has none: define `shown` "
+            "in the task."
         )
 
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> Sequence[Any]:
-        """For each of the images b h w c what the metric takes; here the maps themselves.
+        """Returns for each image of b h w c what the metric takes; here the maps themselves.
 
         They must be NumPy arrays to be compared on the page of an ablation, which keeps them.
         """
         return [*predictor(variables, images)]
 
     def scored(self, data: Dataset) -> str:
-        """Returns what the scores are of, in words, such as the classes: equal where runs
-        compare.
-        """
+        """Returns in words what the scores are of; runs compare only if it is equal."""
         return ", ".join(self.metric(data).shown)
 
     def check_settings(
         self, model: nn.Module, loss: Loss, datasets: Mapping[str, Dataset]
     ) -> None:
-        """Returns nothing where the parts fit, as far as it is known before files are read.
+        """Raises InputError unless the parts fit, as far as is known before files are read.
 
         Args:
           model, loss: the experiment's.
@@ -263,7 +253,7 @@ class Task(abc.ABC):
     def check_data(
         self, model: nn.Module, datasets: Mapping[str, Dataset], *, field: str
     ) -> None:
-        """Returns nothing where the prepared dataset `field` fits the network and the others.
+        """Raises InputError unless the prepared dataset `field` fits network and other data.
 
         Raises:
           InputError: it does not.
@@ -273,7 +263,7 @@ class Task(abc.ABC):
     def check_example(
         self, example: Example, data: Dataset, *, transformed: bool = False
     ) -> None:
-        """Returns nothing where an example can be trained on and scored; at least its image.
+        """Raises InputError unless an example can be trained on and scored.
 
         Raises:
           InputError: it cannot; names the example.
@@ -281,7 +271,7 @@ class Task(abc.ABC):
         check_finite_image(example, transformed=transformed)
 
     def check_outputs(self, count: int, data: Dataset, *, who: str) -> None:
-        """Returns nothing where maps of so many channels fit the data; `who` gives them.
+        """Raises InputError unless maps of `count` channels fit the data; `who` gives them.
 
         Raises:
           InputError: they do not.
@@ -291,8 +281,7 @@ class Task(abc.ABC):
     def coverage(
         self, data: Dataset, found: Survey, *, field: str, transformed: bool
     ) -> Sequence[str]:
-        """Returns lines about what a dataset's labels leave out, for a user to read before
-        training.
+        """Returns lines about what a dataset's labels lack, printed before training.
 
         Args:
           found: what was seen of the dataset.
@@ -309,8 +298,7 @@ class Task(abc.ABC):
         return True
 
     def stand_in(self, shape: tuple[int, int, int], data: Dataset) -> Example | None:
-        """Returns an example of this shape like the dataset's, made up; None: its files must be
-        read.
+        """Returns a made-up example of this shape, or None if files must be read.
 
         Transforms, network and loss are tried on it before any file is looked for.
         """
@@ -335,7 +323,7 @@ class Task(abc.ABC):
           InputError: the task has no such files.
         """
         raise InputError(
-            f"predict writes no files for {type(self).__name__}: give the task `outputs`."
+            f"predict writes no files for {type(self).__name__}: define `outputs` in the task."
         )
 
     def lists(self, options: argparse.Namespace, data: Dataset) -> list[ImageList]:
@@ -349,8 +337,7 @@ class Task(abc.ABC):
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[Any, np.ndarray | None]:
-        """Returns (what is saved of an image h w c, its probabilities where `soft` asks for
-        them).
+        """Returns what is saved of an image h w c and, if `soft`, its probabilities.
 
         Raises:
           ValueError, RunError: the network or a wrapper cannot take it.

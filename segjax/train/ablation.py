@@ -86,11 +86,11 @@ def _carry_out(
     work: Callable[[Run], None],
     note: Callable[[str], None],
 ) -> None:
-    """Does the work on every pending run, then writes the comparison of all runs."""
+    """Runs `work` on every pending run, then writes the comparison of all runs."""
     root, failed = runs[0].workdir.parents[1], []
     for run, is_pending in zip(runs, pending, strict=True):
         if not is_pending:
-            note(f"{run.workdir}: done before")
+            note(f"{run.workdir}: already complete")
         elif not _attempt(run, work, note):
             failed.append(str(run.workdir))
     if cluster.is_main():
@@ -98,14 +98,12 @@ def _carry_out(
     note(f"comparison: {root / COMPARISON}")
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(runs)} runs failed, as said above: {', '.join(failed)}."
+            f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}."
         )
 
 
 def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None]) -> bool:
-    """Returns whether the work on a run ended well; what failed is said, so that the others go
-    on.
-    """
+    """Returns whether `work` succeeded; prints an error instead of raising it."""
     try:
         work(run)
     except Exception as error:

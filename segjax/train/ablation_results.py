@@ -9,6 +9,7 @@ import numpy as np
 
 from segjax.atomic import write_text
 from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.report.legend import LegendItem
 from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.predictions import has_predictions, prediction_of, shown_images
@@ -90,9 +91,7 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
 
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
-    """Returns each shown image with its truth and the prediction of each variant's
-    first run.
-    """
+    """Returns each shown image with its truth and one prediction of each variant."""
     firsts = [group[0] for group in _by_variant(runs)]
     return (
         [_image(index, firsts) for index in shown_images(firsts[0].experiment)]
@@ -105,10 +104,12 @@ def _image(index: int, runs: Sequence[Run]) -> ComparedImage:
     data = runs[0].experiment.eval_data
     example = data[index]
     pictures: list[tuple[str, np.ndarray]] = []
+    classes: list[LegendItem] = []
     for run in runs:
         prediction = prediction_of(run.workdir, index)
         task = run.experiment.task
         panels = task.panels(example, prediction, data, longest=LONGEST_SIDE)
         pictures = pictures or [*panels.given]
         pictures += [(run.experiment.name, picture.rgb) for picture in panels.predicted]
-    return ComparedImage(example["name"], pictures)
+        classes += panels.classes
+    return ComparedImage(example["name"], pictures, classes)

@@ -1,10 +1,12 @@
 """Checkpoints of a run: written atomically and in the background; the latest and best stay."""
 
+import contextlib
 import json
+import logging
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +23,18 @@ METRICS, COMPLETE = "metrics", "commit_success.txt"
 """Orbax's names in a step's folder: the scores' folder and file; the mark of a whole folder."""
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silences Orbax while a manager is made: it warns of `read_only`, which was asked for."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class Checkpoints:
     """The checkpoints in a workdir; use it in a `with` block, which waits for the last save.
 
@@ -35,20 +49,21 @@ class Checkpoints:
             get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
         )
         self._folder = workdir.resolve() / FOLDER
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            # best_fn as well as BestN: without it the scores are not written beside the state.
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep_policy.AnyPreservationPolicy(
-                    [keep_policy.LatestN(keep), best]
+        with _without_warnings():
+            self._manager = ocp.CheckpointManager(
+                self._folder,
+                # best_fn as well as BestN: otherwise no scores are written beside the state.
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=keep_policy.AnyPreservationPolicy(
+                        [keep_policy.LatestN(keep), best]
+                    ),
+                    best_fn=score,
+                    best_mode="max",
+                    read_only=read_only,
+                    create=not read_only,
                 ),
-                best_fn=score,
-                best_mode="max",
-                read_only=read_only,
-                create=not read_only,
-            ),
-            item_handlers={"state": ocp.StandardCheckpointHandler()},
-        )
+                item_handlers={"state": ocp.StandardCheckpointHandler()},
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -88,9 +103,7 @@ class Checkpoints:
             raise self._failed(failure) from failure
 
     def is_scored(self, step: int) -> bool:
-        """Returns whether the checkpoint of a step was saved with the score of its
-        evaluation.
-        """
+        """Returns whether the checkpoint of a step has an evaluation's score."""
         return self._manager.metrics(step) is not None
 
     def add_score(self, state: TrainState, *, score: Mapping[str, float]) -> None:
@@ -126,11 +139,11 @@ class Checkpoints:
         whole = ", ".join(map(str, self.steps)) or "none"
         return RunError(
             f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. Make room there "
-            f"and run the same command again; it goes on from what was saved whole ({whole})."
+            f"and run the same command again to resume. Complete checkpoints: {whole}."
         )
 
     def check(self, template: TrainState) -> None:
-        """Returns nothing when the latest state, if there is one, has the shapes of `template`.
+        """Raises InputError unless the latest state has the shapes of `template`.
 
         Raises:
           InputError: it has other parameters or shapes; the first is named.
@@ -140,9 +153,7 @@ class Checkpoints:
             check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
 
     def restore(self, template: TrainState) -> TrainState | None:
-        """Returns the latest state, in the shape of `template`; None where there is
-        none yet.
-        """
+        """Returns the latest state, in the shape of `template`, or None."""
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -206,14 +217,12 @@ def _key(key: Any) -> str:
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
-    """Returns whether a run can go on in this folder."""
+    """Returns whether a run can resume in this folder."""
     return last_step(workdir) is not None
 
 
 def last_step(workdir: pathlib.Path) -> int | None:
-    """Returns the step of the latest whole checkpoint in a run's folder; None where there is
-    none.
-    """
+    """Returns the step of the latest complete checkpoint in a run's folder, or None."""
     names = [path.name for path in (workdir / FOLDER).glob("*") if path.name.isdigit()]
     return max(map(int, names), default=None)
 
@@ -221,7 +230,7 @@ def last_step(workdir: pathlib.Path) -> int | None:
 def check_same_shapes(
     saved: Mapping[str, tuple], wanted: Mapping[str, tuple], where: str
 ) -> None:
-    """Returns nothing when both have the same arrays.
+    """Raises InputError unless both have the same arrays.
 
     Raises:
       InputError: names the first array that is missing, unexpected or of another shape.

@@ -13,8 +13,7 @@ from segjax.train.plan import Plan
 
 
 def fault_in_batch(plan: Plan, step: int) -> str | None:
-    """Returns what is wrong with an example of the batch of `step`, in one line; None if
-    nothing is.
+    """Returns one line about a faulty example in the batch of `step`, or None.
 
     The batch is made anew, which always gives the same examples, since it has no names any
     more. Labels, weights and images as they come were checked when it was made first.

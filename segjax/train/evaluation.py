@@ -1,6 +1,7 @@
 """Evaluates a run: restores a checkpoint, scores it and writes what a run leaves behind."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 from segjax.contracts import Variables
@@ -29,7 +30,7 @@ def evaluate_run(
     table: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
-    """Returns scores a checkpoint of a run and writes its results again; nothing is trained.
+    """Evaluates a checkpoint of a run and writes its results again; trains nothing.
 
     Args:
       run: the run.
@@ -56,7 +57,7 @@ def evaluate_run(
 
 
 def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:
-    """Returns how many images of the evaluation data are training images; None if not known.
+    """Returns how many evaluation images are training images; None if not known.
 
     `note` takes the lines about the data.
     """
@@ -92,7 +93,7 @@ def save_evaluation(
     scored: Scored | None = None,
     stages: Sequence[tuple[str, Experiment]] = (),
 ) -> None:
-    """Returns scores the variables of a step and writes the run's results.
+    """Evaluates the variables of a step and writes the run's results.
 
     Args:
       run: the run.
@@ -140,5 +141,10 @@ def _write_table(run: Run, rows: Sequence) -> None:
 
 
 def _score(experiment: Experiment, score: Scorer, variables: Variables) -> Scored:
-    progress = Progress(experiment.name, first=0, total=0, quiet=not cluster.is_main())
-    return score(variables, share=cluster.process_share(), progress=progress.evaluating)
+    i, n = share = cluster.process_share()
+    total = len(range(i, len(experiment.eval_data), n))
+    quiet = not cluster.is_main()
+    with closing(
+        Progress(experiment.name, first=0, total=total, unit="image", quiet=quiet)
+    ) as progress:
+        return score(variables, share=share, progress=lambda done, _: progress.update(done))

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from segjax.parallel.cluster import is_alone
 from segjax.train.checkpoint import last_step
 
-SAVING = "Ctrl-C: the state is saved after this step; press it once more to stop at once."
-STOPPING = "Ctrl-C: the run stops; press it once more to stop at once."
+SAVING = "Ctrl-C: saving after this step. Press Ctrl-C again to stop at once."
+STOPPING = "Ctrl-C: stopping. Press Ctrl-C again to stop at once."
 STATUS = 130
 STOP = 0
 """What ends the listener; no signal has this number."""
@@ -29,15 +29,13 @@ _pipes: set[int] = set()
 
 
 def what_is_left(workdir: pathlib.Path, steps: int) -> str:
-    """Returns what a run of so many steps has on the disk, and what its command does
-    with it.
-    """
+    """Returns what an interrupted run has saved and what its command does next."""
     step = last_step(workdir)
     if step is None:
-        return "nothing was saved yet; the same command begins anew."
+        return "nothing is saved yet; the same command starts again."
     if step >= steps:
         return f"all {step} steps are trained; the same command evaluates them."
-    return f"step {step} is saved; the same command goes on from there."
+    return f"step {step} is saved; the same command resumes from there."
 
 
 class CtrlC:
@@ -94,7 +92,7 @@ class CtrlC:
 
     @contextlib.contextmanager
     def stops_work(self) -> Iterator[None]:
-        """Within the block the first Ctrl-C raises KeyboardInterrupt: no state is at stake."""
+        """Makes the first Ctrl-C in the block raise KeyboardInterrupt at once."""
         if self.came:
             raise KeyboardInterrupt
         self._stops_work = True
@@ -125,8 +123,9 @@ def _kill_workers() -> None:
 
 
 def _leave_pipes_to_the_parent() -> None:
-    """Returns a Ctrl-C reaches forked processes too; through the pipe it would count
-    once more.
+    """Closes the signal pipes in a forked process.
+
+    Ctrl-C reaches forked processes too; through the pipe it would count once more.
     """
     if _pipes:
         signal.set_wakeup_fd(-1)

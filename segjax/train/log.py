@@ -13,10 +13,10 @@ from typing import Any
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore (made at import)
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore (made at import)
 from tensorboardX.record_writer import RecordWriter
-from tqdm import tqdm
 
 from segjax.atomic import write_text
 from segjax.errors import RunError
+from segjax.train.progress_bar import ProgressBar, measured
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -35,7 +35,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 class RunLog:
-    """Writes rows of numbers by step; use it in a `with` block.
+    """A writer of rows of numbers by step, for a `with` block.
 
     Rows beyond the step where a run goes on are dropped, from the events too: these are
     written anew from the rows.
@@ -65,7 +65,7 @@ class RunLog:
                 file.close()
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Appends one row; it is on its way to the disk when this returns.
+        """Appends one row and flushes it.
 
         Raises:
           RunError: there is no room for it.
@@ -78,7 +78,7 @@ class RunLog:
         except OSError as error:
             raise RunError(
                 f"Writing {self._file.name} failed: {error.strerror}. Make room there and run "
-                "the same command again; it goes on from the last checkpoint."
+                "the same command again; it resumes from the last checkpoint."
             ) from error
 
     def _add_event(self, event: Event) -> None:
@@ -97,27 +97,31 @@ def _event(row: Mapping[str, Any]) -> Event:
 
 
 class Progress:
-    """Steps done: a bar on a terminal, elsewhere a plain line every few seconds."""
+    """Progress of a command: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    In a narrow terminal the line leaves out its least important parts and cuts no number.
+    """
 
     def __init__(self, name: str, *, first: int, total: int, unit: str = "step", quiet=False):
         self._name, self._total, self._unit = name, total, unit
         self._bar = None
         self._quiet = quiet
         if sys.stderr.isatty() and not quiet:
-            self._bar = tqdm(desc=name, initial=first, total=total, unit=unit)
+            self._bar = ProgressBar(desc=name, initial=first, total=total, unit=unit)
         self._last_line = time.monotonic()
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
         """Shows that `done` of the total are done, and the latest values if given."""
         if self._bar is not None:
-            self._bar.update(done - self._bar.n)
             if values:
-                self._bar.set_postfix_str(_text(values))
+                self._bar.values = measured(values)
+            self._bar.update(done - self._bar.n)
         elif time.monotonic() - self._last_line > 5 or (values and done == self._total):
-            self.line(f"{self._unit} {done}/{self._total} {_text(values or {})}".rstrip())
+            shown = ", ".join(measured(values or {}))
+            self.line(f"{self._unit} {done}/{self._total} {shown}".rstrip())
 
     def line(self, text: str) -> None:
-        """Prints a line above the bar, or as it is."""
+        """Prints a line, above the bar where there is one."""
         self._last_line = time.monotonic()
         if self._quiet:
             return
@@ -127,7 +131,7 @@ class Progress:
             print(f"{self._name}: {text}", file=sys.stderr, flush=True)
 
     def evaluating(self, done: int, total: int) -> None:
-        """Says every few seconds how far an evaluation is."""
+        """Prints every few seconds how far an evaluation is."""
         if time.monotonic() - self._last_line > 5:
             self.line(f"evaluated {done}/{total} images")
 
@@ -135,8 +139,3 @@ class Progress:
         """Leaves the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
-
-
-def _text(values: Mapping[str, float]) -> str:
-    shown = ("loss", "learning_rate", "images_per_second")
-    return " ".join(f"{name} {values[name]:.4g}" for name in shown if name in values)

@@ -148,18 +148,14 @@ def _next(
     checkpoints: Checkpoints,
     state: TrainState,
 ) -> Mapping[str, np.ndarray]:
-    """Returns the next batch; what is wrong with an example costs none of the steps
-    before it.
-    """
+    """Returns the next batch; saves the state before it raises for a faulty example."""
     try:
         return next(batches)
     except InputError as error:
         rows.flush()
         # The other processes know nothing of it, and saving would wait for them.
         kept = _keep(checkpoints, state) if is_alone() else ""
-        remedy = (
-            f" {kept} Once it is mended, the same command goes on from there." if kept else ""
-        )
+        remedy = f" {kept} Fix it, and the same command resumes from there." if kept else ""
         raise RunError(f"{error}{remedy}") from error
     except Exception:
         # The dataset's or a transform's own error is the user's to see, traceback and all.

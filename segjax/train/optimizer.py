@@ -274,9 +274,7 @@ class AdamW:
 
 
 def paths(params: Mapping[str, Any]) -> Any:
-    """Returns the tree of `params` with each leaf replaced by its path,
-    `backbone/conv1/kernel`.
-    """
+    """Returns `params` with each leaf replaced by its path, `backbone/conv1/kernel`."""
     named = lambda keys, _: "/".join(str(key.key) for key in keys)
     return jax.tree_util.tree_map_with_path(named, params)
 

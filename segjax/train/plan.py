@@ -50,10 +50,11 @@ class Plan:
     optimizer: optax.GradientTransformation
     trained_on: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Plan({self.experiment.name}, {self.parameters:,} parameters)"
+
     def initial_state(self) -> TrainState:
-        """Returns the state before step 0: the network's own initialisation, or `init`'s
-        variables.
-        """
+        """Returns the state before step 0, random or from `init`."""
         experiment = self.experiment
         variables = (
             _initial(experiment, self.channels, note=lambda _: None)
@@ -80,11 +81,11 @@ class Plan:
         return jax.eval_shape(build, self.shapes)
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
-        """This process's share of every batch from `first_step` on."""
+        """Yields this process's share of every batch from `first_step` on."""
         return _batches(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
-        """Returns scores on the evaluation data, as `evaluation` says."""
+        """Returns the scorer for the evaluation data, as `evaluation` describes it."""
         return scorer(self.experiment)
 
     @property
@@ -94,7 +95,7 @@ class Plan:
 
 
 def scorer(experiment: Experiment) -> Scorer:
-    """Returns scores an experiment's network on its evaluation data, as `evaluation` says."""
+    """Returns the scorer of an experiment's network on its evaluation data."""
     return Scorer(
         experiment.task,
         evaluated(experiment),
@@ -104,7 +105,7 @@ def scorer(experiment: Experiment) -> Scorer:
 
 
 def evaluated(experiment: Experiment) -> HostPredictor:
-    """Returns what an experiment predicts with: its network, as `evaluation` says.
+    """Returns the predictor of an experiment: its network, as `evaluation` describes it.
 
     Raises:
       InputError: the network has no such output stride, or a wrapper cannot stand where it is.
@@ -122,8 +123,9 @@ def evaluated(experiment: Experiment) -> HostPredictor:
 def make_plan(
     experiment: Experiment, *, resume: bool = False, note: Callable[[str], None] = print
 ) -> Plan:
-    """Returns the plan of an experiment that can be trained here; to `resume` it needs no
-    `init`.
+    """Returns the plan of an experiment that can be trained here.
+
+    To `resume`, a run does not need `init`.
 
     What the experiment alone shows to be wrong is found before data are touched. `note` takes
     the lines about the data, and about what `init` does not give.
@@ -155,8 +157,7 @@ def make_plan(
 
 
 def check_settings(experiment: Experiment) -> dict[str, Traced]:
-    """Returns what the network was found to be on a stand-in for the data, by the stand-in's
-    shapes.
+    """Checks the experiment without data; returns traced networks by the stand-in's shapes.
 
     Raises:
       InputError: devices, classes, network, loss, optimizer or evaluation do not fit, as far as
@@ -185,7 +186,7 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
 
 
 def check_parts(experiment: Experiment) -> None:
-    """Returns nothing where datasets, network and loss have what is read of them, and fit.
+    """Raises InputError unless datasets, network and loss are complete and fit each other.
 
     Raises:
       InputError: they do not; no device is asked for, no file is read, nothing is traced.
@@ -204,8 +205,7 @@ def _key(batch: Mapping[str, np.ndarray]) -> str:
 def initial_variables(
     experiment: Experiment, *, note: Callable[[str], None] = print
 ) -> Variables:
-    """Returns what `init` gives, before any step, for images as in the prepared evaluation
-    data.
+    """Returns the variables that `init` gives before any step.
 
     Raises:
       InputError: the experiment has no `init`, or its weights do not fit.
@@ -229,7 +229,7 @@ def _initial(
 
 
 def check_data(experiment: Experiment, *fields: str) -> None:
-    """Prepares datasets and holds them against one another and the network.
+    """Prepares datasets and checks them against each other and the network.
 
     Raises:
       InputError: what a dataset finds, or they do not fit.
@@ -249,7 +249,7 @@ def _check_channels(data: Dataset, *, field: str) -> None:
     if image.ndim == 3 and image.shape[-1] != data.channels:
         raise InputError(
             f"{field}.channels={data.channels}, but its first image has {image.shape[-1]}; "
-            f"let {type(data).__name__} say channels = {image.shape[-1]}."
+            f"set channels = {image.shape[-1]} in {type(data).__name__}."
         )
 
 
@@ -279,7 +279,7 @@ def _batches(
 
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
-    """Returns the network's shapes, once the task has tried an example on it."""
+    """Returns the network's shapes, after the task has tried an example on it."""
     with announced("Checking network and loss", after=1), _one_line():
         return experiment.task.trace(
             experiment.model, experiment.loss, sample, normalize=experiment.normalize
@@ -287,7 +287,7 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
 
 
 def check_evaluation(experiment: Experiment, variables: Any) -> None:
-    """Returns nothing when what is evaluated takes an image of its data; nothing is computed.
+    """Raises InputError unless the evaluated network accepts an image of its data.
 
     Raises:
       InputError: the network, the normalisation or a wrapper refuses it, or a network that
@@ -316,9 +316,7 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Returns what a network or a normalisation refuses becomes the one line of an
-    InputError.
-    """
+    """Turns what a network or a normalisation raises in the block into an InputError."""
     try:
         yield
     except (ValueError, ZeroDivisionError) as error:

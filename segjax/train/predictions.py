@@ -22,9 +22,7 @@ DESCRIBED = "description"
 
 
 def shown_images(experiment: Experiment) -> list[int]:
-    """Returns indices of the images that a comparison shows, spread over the evaluation
-    data.
-    """
+    """Returns indices of the images in a comparison, spread over the evaluation data."""
     total, count = len(experiment.eval_data), experiment.evaluation.examples
     return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
 
@@ -48,8 +46,8 @@ def _array(prediction: Any) -> np.ndarray:
     array = np.asarray(prediction)
     if array.dtype == object:
         raise InputError(
-            f"Task.predict gave a {type(prediction).__name__}; an ablation compares NumPy "
-            "arrays only: let it return one array for each image."
+            f"Task.predict returned a {type(prediction).__name__}, but an ablation compares "
+            "NumPy arrays: return one array for each image."
         )
     return array
 
@@ -75,9 +73,7 @@ def forget_predictions(workdir: pathlib.Path) -> None:
 
 
 def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
-    """Returns whether the folder has the best scores of this very experiment after its last
-    step.
-    """
+    """Returns whether the folder has this experiment's best scores after its last step."""
     if not has_predictions(workdir):
         return False
     with np.load(workdir / PREDICTIONS) as saved:
@@ -89,8 +85,6 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
 
 
 def _said(description: str) -> list[str]:
-    """Returns the lines of a description but for what goes without saying, as in an
-    older one.
-    """
+    """Returns the lines of a description without those that older ones leave out."""
     silent = {f"{path} = {value}" for path, value in UNSAID.items()}
     return [line for line in description.splitlines() if line not in silent]

@@ -23,7 +23,7 @@ def below_one(value: float) -> bool:
 
 
 def check(part: Any, needs: str, fits: Callable[[float], bool], *names: str) -> None:
-    """Returns nothing when the named fields of `part` fit, or are not numbers.
+    """Raises InputError unless each named field of `part` fits or is not a number.
 
     Types are checked once the whole experiment is known. `needs` says in words what fits.
 

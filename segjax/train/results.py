@@ -80,9 +80,7 @@ def how_evaluated(experiment: Experiment) -> dict[str, Any]:
 
 
 def _extremes(metric: Metric, count: int) -> tuple[list[int], list[int]]:
-    """Returns indices of the worst images, worst first, and of the best, best first; none is
-    twice.
-    """
+    """Returns indices of the worst images and of the best; no image is in both."""
     sign = 1 if metric.shown[metric.primary].higher_is_better else -1
     scored = {i: sign * value for i, value in metric.ranking().items() if not np.isnan(value)}
     order = sorted(scored, key=lambda i: (scored[i], i))

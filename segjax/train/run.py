@@ -33,6 +33,9 @@ class Run(NamedTuple):
     settings: tuple[str, ...] = ()
     place: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Run({self.experiment.name} in {self.workdir})"
+
 
 def runs_of_file(
     path: pathlib.Path,
@@ -84,8 +87,8 @@ def _check_settings_of_list(settings: Sequence[str], path: pathlib.Path) -> None
     for setting in settings:
         if setting.partition("=")[0].strip() in ("seed", "name"):
             raise InputError(
-                f"--set {setting}: a list of experiments tells its runs apart by name and "
-                f"seed; change them in {path}."
+                f"--set {setting}: the runs of a list are identified by name and seed; "
+                f"change them in {path}."
             )
 
 

@@ -52,8 +52,7 @@ def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
 def _about_channels(
     experiment: Experiment, found: Sequence[Arrays | Exception], channels: int
 ) -> InputError | None:
-    """Returns the refusal of both sizes, in one line, by transforms that would take other
-    channels.
+    """Returns the error of transforms that need another number of channels, or None.
 
     Whatever else they refuse, images without an object say, the data themselves may not have.
     """

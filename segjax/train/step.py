@@ -1,5 +1,6 @@
 """The train step: pure, the same on one device and on many."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,10 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     averaged: Any = None
+
+    def __repr__(self) -> str:
+        count = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(self.params))
+        return f"TrainState(step {self.step}, {count:,} parameters)"
 
     @property
     def variables(self) -> Variables:
@@ -48,7 +53,7 @@ def make_train_step(
     ema: float | None = None,
     seed: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """`step(state, batch) → (state, metrics)`, to be run by `over_devices`.
+    """Returns `step(state, batch) → (state, metrics)`, to be run by `over_devices`.
 
     Each loss term is psum(total) / psum(weight). The weights do not depend on the parameters:
     they are added up first, and the pull-back of the local totals is called with 1 / weight, so

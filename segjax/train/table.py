@@ -15,8 +15,7 @@ EVALUATIONS = "evaluations.json"
 
 
 def evaluation_stages(experiment: Experiment) -> list[tuple[str, Experiment]]:
-    """Returns (name, experiment) from the plain network on whole images to the evaluation as it
-    is.
+    """Returns (name, experiment) from the plain network to the full evaluation.
 
     Each changes one thing more: the output stride where `evaluation` has another one than the
     network, then the wrappers, the nearest to the network first.

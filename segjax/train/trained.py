@@ -1,22 +1,30 @@
-"""A run's trained network with all that it takes to answer, for predict, serve and export.
+"""Trained networks with all that it takes to answer, for predict, serve, export and notebooks.
 
-One function opens it for all of them, so that they answer alike.
+One function opens them for all of these, so that they answer alike.
 """
 
 import dataclasses
+import hashlib
 import pathlib
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import jax
 import numpy as np
 from flax.errors import FlaxError
 
+from segjax import experiment as experiments
 from segjax.contracts import Variables
+from segjax.description import describe_lines
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
-from segjax.train.checkpoint import Checkpoints
+from segjax.pretrained.find import find_weights
+from segjax.train.checkpoint import FOLDER, Checkpoints
 from segjax.train.plan import evaluated
+from segjax.train.workdir import open_run
+from segjax.weights import load as load_weights
 
 SIDE = 64
 """Pixels of the image that a network is tried on; nothing is computed."""
@@ -24,66 +32,175 @@ SIDE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A checkpoint with its experiment.
+    """A trained network with its experiment.
 
     Attributes:
       experiment: as it is to be evaluated.
-      step: of the checkpoint.
-      variables: the checkpoint's.
+      variables: parameters and statistics.
       predict: the experiment's network, as its `evaluation` says.
+      step: of the checkpoint; None for weights that no run has trained.
+      weights: what the variables are called in a printed line, "step 300" or a file's name.
+      made_by: what decides every answer but the predictor, for records; JSON.
     """
 
     experiment: Experiment
-    step: int
     variables: Variables
     predict: HostPredictor
+    step: int | None
+    weights: str
+    made_by: Mapping[str, Any]
 
     def answer(self, image: np.ndarray, soft: bool) -> tuple[Any, np.ndarray | None]:
-        """Returns (what is saved of an image h w c, its probabilities where `soft` asks for
-        them).
-        """
+        """Returns (what is saved of an image h w c, its probabilities where `soft` asks)."""
         task = self.experiment.task
         return task.answer(self.predict, self.variables, image, soft=soft)
 
     @property
     def channels(self) -> int:
         """Of the network's images: 3 are RGB, 1 is grey."""
-        return channels(self.experiment)
+        return self.experiment.eval_data.channels
 
 
-def channels(experiment: Experiment) -> int:
-    """Returns the channels of an experiment's images."""
-    return experiment.eval_data.channels
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a trained network comes from: a run's folder, or an experiment file and weights.
 
-
-def load_trained(workdir: pathlib.Path, experiment: Experiment, *, checkpoint: str) -> Trained:
-    """Returns the checkpoint "best", "last" or of a step, for a run's experiment or a variant
-    of it.
+    Attributes:
+      place: the folder of a run, or EXPERIMENT.py.
+      checkpoint: of a run: "best", "last" or a step. None: "best".
+      weights: for an experiment file: a path, or a name as `segjax.weights.load` takes it.
+      key: which state dict in the weights file; see `segjax.weights.load`.
+      settings: changes to the experiment file's fields, such as "model.num_classes=5".
 
     Raises:
-      InputError: there is no such checkpoint, it is of another network, or the network tells
-        another number of classes apart than the data name.
+      InputError: there is no such place, or an option does not go with it.
     """
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        step, variables = checkpoints.restore_variables(checkpoint)
-    trained = Trained(experiment, step, variables, evaluated(experiment))
-    _check(trained, workdir)
-    return trained
+
+    place: pathlib.Path
+    checkpoint: str | None = None
+    weights: str | None = None
+    key: str | None = None
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.place.exists():
+            raise InputError(
+                f"There is no {self.place}; name a run's folder, such as runs/quickstart, "
+                "or an experiment file and its --weights."
+            )
+        if self.is_file and self.weights is None:
+            raise InputError(
+                f"{self.place} is an experiment file, which has no trained weights: add "
+                "--weights FILE_OR_NAME, or name the folder of its run."
+            )
+        if self.is_file and self.checkpoint is not None:
+            raise InputError(
+                f"--checkpoint {self.checkpoint} is for the folder of a run; {self.place} "
+                "takes its variables from --weights."
+            )
+        given = {"--weights": self.weights, "--key": self.key, "--set": self.settings}
+        for option, value in given.items():
+            if value and not self.is_file:
+                raise InputError(
+                    f"{option} is for an experiment file, but {self.place} is a folder: leave "
+                    f"{option} out, or name {self.place / 'experiment.py'}."
+                )
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is an experiment file, not the folder of a run."""
+        return self.place.is_file()
+
+    @property
+    def name(self) -> str:
+        """A short name: of the run's folder, or of the experiment's file."""
+        return self.place.stem if self.is_file else self.place.resolve().name
+
+    def experiment(self) -> Experiment:
+        """Returns the experiment, to be predicted with on one device.
+
+        How training shared its images says nothing of this machine's devices.
+
+        Raises:
+          InputError: the folder is no run's, or the file or a setting is wrong.
+          UserCodeError: the file itself raised.
+        """
+        if not self.is_file:
+            return dataclasses.replace(open_run(self.place), split=(1, 1))
+        experiment = experiments.load(self.place)
+        for setting in self.settings:
+            experiment = experiments.override(experiment, setting)
+        return dataclasses.replace(experiments.checked(experiment, "--set"), split=(1, 1))
+
+    def load(self, experiment: Experiment) -> Trained:
+        """Returns the network of the opened experiment, or of a variant of it, with variables.
+
+        Raises:
+          InputError: there is no such checkpoint or weights file, it does not give every
+            variable of the network, or network and data differ in the number of classes.
+        """
+        trained = self._of_file(experiment) if self.is_file else self._of_run(experiment)
+        _check(trained, f"{self.place}")
+        return trained
+
+    def _of_run(self, experiment: Experiment) -> Trained:
+        with Checkpoints(self.place, read_only=True) as checkpoints:
+            step, variables = checkpoints.restore_variables(self.checkpoint or "best")
+        folder = self.place.resolve()
+        made_by = {
+            "run": str(folder),
+            "step": step,
+            "checkpoint": f"saved at {_time(folder / FOLDER / str(step))}",
+        }
+        return Trained(
+            experiment, variables, evaluated(experiment), step, f"step {step}", made_by
+        )
+
+    def _of_file(self, experiment: Experiment) -> Trained:
+        path = find_weights(str(self.weights))
+        variables = load_weights(
+            path,
+            experiment.model,
+            channels=experiment.eval_data.channels,
+            key=self.key,
+            complete=True,
+        )
+        key = f" ({self.key})" if self.key else ""
+        made_by = {
+            "run": str(self.place.resolve()),
+            "network": _digest(experiment),
+            "step": None,
+            "checkpoint": f"{path.resolve()}{key}, changed at {_time(path)}",
+        }
+        return Trained(
+            experiment, variables, evaluated(experiment), None, f"weights {path.name}", made_by
+        )
 
 
-def _check(trained: Trained, workdir: pathlib.Path) -> None:
+def _time(path: pathlib.Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).isoformat()
+
+
+def _digest(experiment: Experiment) -> str:
+    """Returns a digest of the fields that decide what weights answer."""
+    fields = (experiment.model, experiment.normalize, experiment.task)
+    lines = [line for field in fields for line in describe_lines(field, path="")]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _check(trained: Trained, where: str) -> None:
     image = jax.ShapeDtypeStruct((1, SIDE, SIDE, trained.channels), np.uint8)
     try:
         found = trained.predict.check(trained.variables, image)
     except FlaxError as error:
         reason = str(error).split(" (http")[0]
         raise InputError(
-            f"{workdir}: its checkpoint is of another network than its experiment.py: {reason}"
+            f"{where}: its checkpoint is of another network than its experiment.py: {reason}"
         ) from error
     except InputError as error:
-        raise InputError(f"{workdir}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     except ValueError:
         return  # It takes no image of this size; of others it will be told one by one.
     experiment = trained.experiment
-    who = f"{workdir}: {type(experiment.model).__name__}"
+    who = f"{where}: {type(experiment.model).__name__}"
     experiment.task.check_outputs(found, experiment.eval_data, who=who)

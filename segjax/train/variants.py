@@ -14,7 +14,7 @@ COMPARISON, TABLE = "comparison.html", "comparison.json"
 
 
 def check_variants(experiments: Sequence[Experiment], where: str) -> None:
-    """Returns nothing when the experiments can be compared; `where` begins each error.
+    """Raises InputError unless the experiments can be compared; `where` begins each error.
 
     Raises:
       InputError: two have one name and one seed, or one name and differ in more than the seed;
@@ -28,7 +28,8 @@ def check_variants(experiments: Sequence[Experiment], where: str) -> None:
         if experiment.seed in others:
             raise InputError(
                 f"{where}: two experiments are named {experiment.name!r} with seed "
-                f"{experiment.seed}; give each variant a name, and its repetitions other seeds."
+                f"{experiment.seed}; give each variant its own name and each repetition its "
+                "own seed."
             )
         if others and lines != (first := next(iter(others.values()))):
             differ = next(
@@ -36,7 +37,7 @@ def check_variants(experiments: Sequence[Experiment], where: str) -> None:
             )
             raise InputError(
                 f"{where}: the experiments named {experiment.name!r} differ in more than the "
-                f"seed ({differ}); give each variant a name of its own."
+                f"seed ({differ}); give each variant its own name."
             )
         others[experiment.seed] = lines
 
@@ -45,21 +46,22 @@ def _check_comparable(experiment: Experiment, first: Experiment, where: str) -> 
     name = experiment.name
     if not re.fullmatch(r"\w[\w .+-]*", name) or name in (COMPARISON, TABLE):
         raise InputError(
-            f"{where}: the name {experiment.name!r} cannot be a folder's; take letters, digits "
-            "and _ . + - only."
+            f"{where}: the name {experiment.name!r} cannot be a folder name; use letters, "
+            "digits and _ . + - only."
         )
     ours, theirs = (each.task.scored(each.eval_data) for each in (experiment, first))
     if ours != theirs:
         raise InputError(
-            f"{where}: the scores of {name!r} are of {ours}, those of {first.name!r} of "
-            f"{theirs}; one comparison needs scores of the same, in the same order."
+            f"{where}: the scores of {name!r} are of {ours}, but those of {first.name!r} are "
+            f"of {theirs}; all experiments of a comparison need the same, in the same order."
         )
     same = _evaluated(first)
     differ = [line for line in _evaluated(experiment) if line not in same]
     if differ:
         raise InputError(
             f"{where}: {experiment.name!r} is evaluated on other images than {first.name!r} "
-            f"({differ[0]}); one comparison needs one evaluation set and as many examples."
+            f"({differ[0]}); all experiments of a comparison need the same eval_data and "
+            "evaluation.examples."
         )
 
 
@@ -69,7 +71,7 @@ def _evaluated(experiment: Experiment) -> list[str]:
 
 
 def differing_fields(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
-    """For each experiment {path: value} of the fields that are not equal in all of them."""
+    """Returns for each experiment {path: value} of the fields that are not equal in all."""
     described = [
         dict(line.split(" = ", 1) for line in _lines(e) if " = " in line) for e in experiments
     ]

@@ -30,7 +30,7 @@ def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
 
 
 def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
-    """Returns nothing when the folder is new, holds no results, or is this experiment's.
+    """Raises InputError unless the folder is new, has no results or is this experiment's.
 
     Raises:
       InputError: it belongs to another experiment (the fields that differ are named), or its
@@ -63,7 +63,7 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
 def _difference(path: str, theirs: str, ours: str) -> str:
     if len(theirs) + len(ours) > LONGEST:
         return f"{path} differs"
-    return f"{path} is {theirs} there and {ours} here"
+    return f"{path} was {theirs} and is now {ours}"
 
 
 def claim(
@@ -97,7 +97,7 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     """
     recorded = workdir / DESCRIPTION
     if not recorded.is_file():
-        raise InputError(f"{workdir} is no run's folder: it has no {DESCRIPTION}.")
+        raise InputError(f"{workdir} is not the folder of a run: it has no {DESCRIPTION}.")
     lines = _recorded(workdir).splitlines()
     origin = json.loads(_after(lines, _FILE, '""'))
     # The file may import its neighbours, which the copy left behind.
@@ -106,7 +106,9 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     listed, _ = experiments.load_all(workdir / SOURCE)
     place = int(_after(lines, _PLACE, "0"))
     if place >= len(listed):
-        raise InputError(f"{workdir / SOURCE} no longer has the experiment of {recorded}.")
+        raise InputError(
+            f"{workdir / SOURCE} no longer defines the experiment that {recorded} describes."
+        )
     experiment = listed[place]
     for setting in json.loads(_after(lines, _SETTINGS, "[]")):
         experiment = experiments.override(experiment, setting)

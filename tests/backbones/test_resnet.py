@@ -68,7 +68,7 @@ def test_frozen_normalisation_trains_with_the_running_statistics_and_keeps_them(
         ({"output_stride": 12}, "got 12"),
         ({"multi_grid": (1, 2)}, "each of 3 units"),
         ({"rates": ((3, (1, 2)),)}, r"rates=\(1, 2\) must have .* each of 6 units"),
-        ({"rates": ((4, (1, 0, 2)),)}, "at least 1 for each of 3 units"),
+        ({"rates": ((4, (1, 0, 2)),)}, "at least 1, for each of 3 units"),
         ({"rates": ((5, (1, 2)),)}, "must name stages 1 to 4"),
         ({"rates": ((4, (1, 1, 1)),), "multi_grid": (1, 2, 4)}, "not beside multi_grid"),
     ],

@@ -108,7 +108,7 @@ def test_a_fully_connected_layer_is_a_convolution_of_its_maps_size():
     found = conv2d(jnp.asarray(x), jnp.asarray(fc_kernel(weight, 7)))
     by_channel = x.transpose(0, 3, 1, 2).reshape(2, -1)
     np.testing.assert_allclose(found[:, 0, 0], by_channel @ weight.T, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match="245 inputs are no channels of 6×6"):
+    with pytest.raises(ValueError, match="245 inputs are not a whole number of 6×6 maps"):
         fc_kernel(weight, 6)
 
 

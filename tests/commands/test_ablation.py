@@ -98,7 +98,7 @@ def test_a_second_launch_trains_nothing_and_completes_what_is_missing(
     capsys.readouterr()
     assert launch.main([str(listed), "--workdir", str(root)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("done before") == 2
+    assert printed.count("already complete") == 2
     assert "wide: " in printed and "parameters" in printed
     assert _scores(root, "wide/seed0") == _scores(compared, "wide/seed0")
 
@@ -180,7 +180,7 @@ def test_a_checkpoint_that_no_run_has_changes_nothing(compared, listed, tmp_path
 def test_seeds_are_not_set_from_outside(listed, tmp_path, capsys):
     options = ["--workdir", str(tmp_path / "runs"), "--set", "seed=3"]
     assert launch.main([str(listed), *options]) == 2
-    assert "tells its runs apart by name and seed" in capsys.readouterr().err
+    assert "are identified by name and seed" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -191,7 +191,7 @@ def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them(listed)
     clash = dataclasses.replace(wide, name="narrow", seed=3)
     with pytest.raises(InputError, match="differ in more than the seed .model.features = 5"):
         check_variants([first, clash], "x.py")
-    with pytest.raises(InputError, match="the name '../y' cannot be a folder's"):
+    with pytest.raises(InputError, match="the name '../y' cannot be a folder name"):
         check_variants([first, dataclasses.replace(wide, name="../y")], "x.py")
     larger = dataclasses.replace(wide.eval_data, size=48)
     with pytest.raises(InputError, match="other images than 'narrow' .eval_data.size = 48"):
@@ -226,5 +226,7 @@ def test_variants_of_other_classes_or_in_another_order_are_not_compared(names, l
     first, *_, wide = experiments.load_all(listed)[0]
     first = dataclasses.replace(first, eval_data=Named("val", size=32, count=3))
     wide = dataclasses.replace(wide, eval_data=Other("val", size=32, count=3))
-    with pytest.raises(InputError, match="'wide' are of the classes .*'narrow' of .* backg"):
+    with pytest.raises(
+        InputError, match="'wide' are of the classes .*'narrow' are of .* backg"
+    ):
         check_variants([first, wide], "x.py")

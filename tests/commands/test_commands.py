@@ -32,6 +32,17 @@ def test_the_list_appears_without_loading_jax():
     )
 
 
+@pytest.mark.parametrize("name", ["launch", "score"])
+def test_help_appears_without_loading_jax(name):
+    code = (
+        "import contextlib, sys; from segjax.__main__ import main\n"
+        f"with contextlib.suppress(SystemExit): main([{name!r}, '--help'])\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout.startswith("usage: ")
+
+
 @pytest.mark.parametrize(
     ("given", "near"), [("lunch", "'launch'"), ("predict.py", "'predict'"), ("qqq", None)]
 )
@@ -39,7 +50,7 @@ def test_an_unknown_command_is_one_line_and_status_2(given, near, capsys):
     assert main([given]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: There is no command {given!r}; ")
-    assert error.count("\n") == 1 and "launch, predict, serve, export, explain" in error
+    assert error.count("\n") == 1 and "launch, predict, score, serve, export, explain" in error
     assert ("did you mean" in error) == (near is not None) and (near or "") in error
 
 

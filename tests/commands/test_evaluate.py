@@ -118,8 +118,8 @@ def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(finished, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--table"], "--table is for evaluating alone: give it with --evaluate"),
-        (["--checkpoint", "init"], "--checkpoint init is for evaluating alone"),
+        (["--table"], "--table needs --evaluate"),
+        (["--checkpoint", "init"], "--checkpoint init needs --evaluate"),
         (["--evaluate", "--checkpoint", "init"], "tiny has init=None"),
         (["--set", f"evaluation.predictor={WRAPPERS}.Flip"], "Flip is a class; write Flip()"),
         (["--set", f"evaluation.predictor={WRAPPERS}.Flipp()"], "near: Flip"),
@@ -129,11 +129,17 @@ def test_weights_that_no_run_has_trained_are_evaluated_if_one_says_so(finished, 
             "stride=30 leaves gaps between windows of size=20",
         ),
         (["--set", f"evaluation.predictor={WRAPPERS}.MultiScale(())"], "scales=() must be"),
-        (["--set", f"evaluation.predictor={FLIP},{CANVASES}.OverlapTile(8)"], "name it first"),
-        (["--set", f"evaluation.predictor={CANVASES}.OverlapTile(8)"], "take SlidingWindow"),
+        (
+            ["--set", f"evaluation.predictor={FLIP},{CANVASES}.OverlapTile(8)"],
+            "make it the first wrapper",
+        ),
+        (
+            ["--set", f"evaluation.predictor={CANVASES}.OverlapTile(8)"],
+            "use SlidingWindow instead",
+        ),
         (
             ["--set", f"evaluation.predictor={CANVASES}.SlidingWindow(400, memory=3)"],
-            "memory=3 MiB do not hold one window of 400² pixels and 6 classes; set memory=4",
+            "memory=3 MiB cannot hold one window of 400² pixels and 6 classes; set memory=4",
         ),
     ],
 )
@@ -149,8 +155,8 @@ def test_what_cannot_be_evaluated_is_refused_before_work_in_one_line(
 @pytest.mark.parametrize(
     ("wrappers", "message"),
     [
-        (f"{FLIP},{CANVASES}.SlidingWindow(400,memory=3)", "memory=3 MiB do not hold"),
-        (f"{FLIP},{CANVASES}.OverlapTile(8)", "name it first"),
+        (f"{FLIP},{CANVASES}.SlidingWindow(400,memory=3)", "memory=3 MiB cannot hold"),
+        (f"{FLIP},{CANVASES}.OverlapTile(8)", "make it the first wrapper"),
     ],
 )
 def test_a_table_whose_last_row_cannot_be_scored_costs_nothing(

@@ -261,7 +261,7 @@ def test_images_of_another_type_than_the_files_are_refused(
 
 def test_a_folder_without_a_run_or_a_checkpoint_is_refused(finished, capsys):
     status, _, error = run(capsys, ".", "--out", "m.stablehlo")
-    assert status == 2 and "is no run's folder" in error
+    assert status == 2 and "is not the folder of a run" in error
     empty = pathlib.Path("empty")
     empty.mkdir()
     for name in ("experiment.py", "experiment.txt"):

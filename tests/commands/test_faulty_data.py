@@ -55,7 +55,7 @@ def test_a_fault_of_the_first_examples_is_found_before_work_starts(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("model.outputs=5", "Pixels tells 5 classes apart, but eval_data has 3"),
+        ("model.outputs=5", "Pixels predicts 5 classes, but eval_data has 3"),
         ("model.outputs=1", "1 class; the softmax over one class is always 1"),
         (
             "loss=segjax.losses.ClassWeightedCrossEntropy((1.0, -1.0, 1.0))",
@@ -74,7 +74,9 @@ def test_numbers_of_classes_that_disagree_are_found_before_work_starts(
 def test_a_single_class_is_refused_with_the_remedy(tmp_path, capsys):
     one = [f"{field}.class_names=('road',)" for field in ("train_data", "eval_data")]
     status, error = run(capsys, tmp_path / "run", *one)
-    assert status == 2 and "has one class, 'road', which every pixel would be" in error
+    assert (
+        status == 2 and "has one class, 'road', so every pixel would be of this class" in error
+    )
     assert "('background', 'road')" in error
 
 
@@ -88,7 +90,7 @@ def test_a_later_example_stops_the_run_by_its_name_and_costs_no_step(tmp_path, c
         assert "learning rate" not in error and "--workdir" not in error
         assert saved_steps(workdir / fault) == ["1"]
         assert error.endswith(
-            "step 1 is saved. Once it is mended, the same command goes on from there."
+            "step 1 is saved. Fix it, and the same command resumes from there."
         )
 
 

@@ -208,7 +208,7 @@ def test_how_a_run_is_watched_may_change_what_it_is_may_not(own, run):
     )
     assert status == 2
     assert "belongs to another experiment" in error
-    assert "model.features is 4 there and 8 here" in error and "seed is 0 there and 4" in error
+    assert "model.features was 4 and is now 8" in error and "seed was 0 and is now 4" in error
 
 
 def test_a_checkpoint_of_other_shapes_is_named(finished, tmp_path, run):

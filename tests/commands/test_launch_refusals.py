@@ -121,8 +121,8 @@ def test_describe_says_what_a_backbone_lacks(tmp_path, run):
     path.write_text(own + text[:start] + "FCN(Own(), 6),\n" + text[end:], encoding="utf-8")
     status, out, error = run(path, "--describe")
     assert (status, out) == (2, "") and error == (
-        "error: model.backbone: Own has no dtype, __call__; write what it computes in, as a "
-        "field dtype: Any = jnp.float32; def __call__(self, image, *, train)."
+        "error: model.backbone: Own has no dtype, __call__; write the dtype it computes in, as "
+        "a field dtype: Any = jnp.float32; def __call__(self, image, *, train)."
     )
 
 

@@ -75,6 +75,7 @@ def test_a_file_gives_its_stem_and_overlays_stand_beside_the_masks(finished, pho
     assert sorted(p.name for p in out.iterdir()) == [
         "a.png",
         "a_overlay.png",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     ]
@@ -117,7 +118,7 @@ def test_an_image_above_the_limit_is_named_with_the_option_that_allows_it(
     [
         (["photos", "photos/a.jpg"], "out", "would both be written to"),
         (["photos/none.jpg"], "out", "There is no file or folder"),
-        (["photos/notes.txt"], "out", "is no image; known suffixes are .jpg"),
+        (["photos/notes.txt"], "out", "is not an image or a video; known suffixes are .jpg"),
         (["empty"], "out", "holds no image"),
         (["photos"], "photos/out", "its masks would become inputs"),
         (["photos"], "photos/notes.txt", "is a file; name a folder"),
@@ -137,7 +138,7 @@ def test_wrong_inputs_are_refused_before_anything_is_written(
 
 def test_a_folder_that_is_no_run_is_refused(photos, capsys):
     status, error = run(capsys, photos, photos / "a.jpg", "--out", photos.parent / "out")
-    assert status == 2 and "is no run's folder: it has no experiment.txt" in error
+    assert status == 2 and "is not the folder of a run: it has no experiment.txt" in error
 
 
 def test_a_checkpoint_of_other_classes_than_the_data_name_is_refused(
@@ -153,7 +154,7 @@ def test_a_checkpoint_of_other_classes_than_the_data_name_is_refused(
     out = tmp_path / "out"
     status, error = run(capsys, copy, photos, "--out", out)
     assert (status, error.count("\n"), out.exists()) == (2, 1, False), error
-    assert "UNet tells 6 classes apart, but eval_data has 2" in error
+    assert "UNet predicts 6 classes, but eval_data has 2" in error
 
 
 def test_what_is_asked_for_beside_the_mask_changes_no_pixel_of_it(finished, photos, capsys):
@@ -216,11 +217,11 @@ def test_options_wrap_the_network_as_evaluation_would(
         (("--side", "4"), "--side 4 must be 16 to 100000 pixels; 0 leaves every image at its"),
         (("--pad-to-multiple", "-2"), "multiple=-2 must be"),
         (("--split", "3x1"), "3 x 1 devices share an image, but there are 4"),
-        (("--split", "2"), "'2' is no such pair as 2x2"),
+        (("--split", "2"), "'2' is not ROWSxCOLUMNS"),
         (("--blur", "0"), "--blur 0: give a number of pixels above 0"),
         (("--cut-out", "--keep", "disc"), "there is no such class; near: disk."),
-        (("--keep", "disk"), "give one"),
-        (("--background", "nocolour"), "is no file, and no colour"),
+        (("--keep", "disk"), "add one"),
+        (("--background", "nocolour"), "is neither a file nor a colour"),
         (("--coco", "--tolerance", "-1"), "a number of pixels, 0 or more"),
     ],
 )
@@ -269,6 +270,7 @@ def test_everything_at_once_is_told_as_json_alone_and_skipped_the_second_time(
     assert {p.name for p in out.iterdir()} == expected | {
         "annotations.json",
         "areas.csv",
+        "legend.svg",
         "predictions.json",
         "predictions.jsonl",
     }
@@ -301,10 +303,10 @@ def test_an_interrupted_command_goes_on_where_it_stopped(finished, photos, capsy
 
 def test_another_step_or_way_of_predicting_makes_all_anew_and_says_so(finished, photos, capsys):
     words = (finished, photos / "below", "--out", photos.parent / "out")
-    assert "made anew" not in run(capsys, *words)[1]
-    assert "made anew" not in run(capsys, *words, "--overlay")[1]
+    assert "made again" not in run(capsys, *words)[1]
+    assert "made again" not in run(capsys, *words, "--overlay")[1]
     status, error = run(capsys, *words, "--window", "32")
-    assert status == 0 and "SlidingWindow" in error and "all is made anew" in error
+    assert status == 0 and "SlidingWindow" in error and "all files are made again" in error
 
 
 @pytest.mark.parametrize("there", ["a.png", "below/b_overlay.png", "areas.csv"])
@@ -316,7 +318,7 @@ def test_what_others_wrote_into_the_output_folder_is_refused_and_left(
     path.write_bytes(b"by hand")
     words = (finished, photos, "--out", photos.parent / "out", "--overlay", "--areas")
     status, error = run(capsys, *words)
-    assert status == 2 and f"{there} is there already" in error and error.count("\n") == 1
+    assert status == 2 and f"{there} exists already" in error and error.count("\n") == 1
     written = [p for p in (photos.parent / "out").rglob("*") if p.is_file()]
     assert written == [path] and path.read_bytes() == b"by hand"
     path.unlink()

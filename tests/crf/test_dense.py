@@ -181,22 +181,26 @@ def test_rooms_are_two_an_octave_and_suffice():
 
 def test_a_lattice_with_lost_corners_is_an_error_and_no_result(monkeypatch):
     monkeypatch.setattr(hash_table, "_ROUNDS", 1)
-    with pytest.raises(ValueError, match="incomplete: corners did not find their points"):
+    with pytest.raises(
+        ValueError, match="incomplete: its hash table did not resolve all points"
+    ):
         run(PROBABILITIES[:13, :9], IMAGE[:13, :9], iterations=1)
 
 
 REFUSED = {
-    "srgb is one width or 3, got .5, 5.": {"appearance": Appearance(srgb=(5, 5))},
-    "srgb=1e-05 is too small: .* 255 apart; give 0.00255": {
+    "srgb must be one width or 3, got .5, 5.": {"appearance": Appearance(srgb=(5, 5))},
+    "srgb=1e-05 is too small: .* 255 apart; give at least 0.00255": {
         "appearance": Appearance(srgb=1e-5)
     },
     "sxy=0.0001 is too small: .* 41 apart": {"appearance": Appearance(sxy=(1e-4, 9))},
-    "normalization is one of .* got 'both'": {"normalization": "both"},
-    "of shape .36, 42, 3. do not lie on an image of shape .30, 42, 3.": {"image": IMAGE[:30]},
+    "normalization must be one of .* got 'both'": {"normalization": "both"},
+    "of shape .36, 42, 3. do not fit an image of shape .30, 42, 3.": {"image": IMAGE[:30]},
     "must be uint8 .* got float64": {"image": IMAGE / 255},
     "must be uint8 .* of shape .36, 42.": {"image": IMAGE[..., 0]},
     "lie in 0 … 1, got -": {"probabilities": PROBABILITIES - 0.5},
-    "0 … 1, got .* to 9.*; a network's logits go": {"probabilities": PROBABILITIES * 100},
+    "0 … 1, got .* to 9.*; apply a softmax to a network's logits": {
+        "probabilities": PROBABILITIES * 100
+    },
     "finite and lie in 0 … 1, got nan": {"probabilities": PROBABILITIES * np.nan},
     "no rows: .* shape .0, 42, 3.": {"probabilities": PROBABILITIES[:0], "image": IMAGE[:0]},
     "no images": {"probabilities": PROBABILITIES[None][:0], "image": IMAGE[None][:0]},
@@ -204,15 +208,13 @@ REFUSED = {
     "one class, which would be 1 everywhere; .* give two channels, .1 − p, p.": {
         "probabilities": PROBABILITIES[..., :1]
     },
-    "must sum to 1 over the classes, got 2; divide by the sum": {
+    "must sum to 1 over the classes, got 2; divide them by their sum": {
         "probabilities": np.ones((*IMAGE.shape[:2], 2), np.float32)
     },
     "must sum to 1 over the classes, got 0.5": {"probabilities": PROBABILITIES / 2},
     "must sum to 1 over the classes, got 0;": {"probabilities": PROBABILITIES * 0},
     "3 x 3 energies, got 4 x 4": {"compatibility": np.eye(4, dtype=np.float32)},
-    "3 x 3 energies, got 3; .* are Smoothness.compat": {
-        "compatibility": np.ones(3, np.float32)
-    },
+    "3 x 3 energies, got 3; .* as Smoothness.compat": {"compatibility": np.ones(3, np.float32)},
     "compatibility must be below 1e20 in size, got inf": {
         "compatibility": np.full((3, 3), np.inf)
     },
@@ -220,7 +222,7 @@ REFUSED = {
         "compatibility": np.full((3, 3), 9e19)
     },
     "3 x 3; got 2": {"smoothness": Smoothness(compat=(1.0, 2.0))},
-    "give either of the two": {
+    "give one of the two": {
         "smoothness": Smoothness(compat=(1.0, 2.0, 3.0)),
         "compatibility": np.eye(3, dtype=np.float32),
     },
@@ -255,12 +257,12 @@ def test_a_pair_of_channels_is_what_a_binary_task_gives():
     "message, kernel, fields",
     [
         ("Smoothness.sxy must be a number above 0 .*, got -3", Smoothness, {"sxy": -3}),
-        ("Smoothness.sxy is one width or 2, got .1, 2, 3", Smoothness, {"sxy": (1, 2, 3)}),
+        ("Smoothness.sxy must be one width or 2, got .1, 2, 3", Smoothness, {"sxy": (1, 2, 3)}),
         ("Smoothness.compat must be below .* got nan", Smoothness, {"compat": (1.0, np.nan)}),
         ("Appearance.compat must be below .* got 1e.38", Appearance, {"compat": 1e38}),
         ("Appearance.srgb must be a number .* got 0", Appearance, {"srgb": 0}),
         ("Appearance.srgb must be a number .* got 1e-08", Appearance, {"srgb": 1e-8}),
-        ("Appearance.srgb is one width or one a channel", Appearance, {"srgb": ()}),
+        ("Appearance.srgb must be one width or one for each channel", Appearance, {"srgb": ()}),
         ("Appearance.sxy must be a number .* got True", Appearance, {"sxy": (5, True)}),
     ],
 )

@@ -72,9 +72,9 @@ def test_at_first_it_is_the_dense_crf_and_rounds_are_not_parameters():
     "message, fields, shape, dtype",
     [
         ("must be uint8 .* got float32", {}, (1, 14, 12, 3), np.float32),
-        ("Scores of shape .1, 14, 12, 3. do not lie on", {}, (1, 12, 14, 3), np.uint8),
-        ("Scores of shape .* do not lie on", {}, (2, 14, 12, 3), np.uint8),
-        ("do not lie on an image of shape .14, 12, 3.", {}, (14, 12, 3), np.uint8),
+        ("Scores of shape .1, 14, 12, 3. do not fit", {}, (1, 12, 14, 3), np.uint8),
+        ("Scores of shape .* do not fit", {}, (2, 14, 12, 3), np.uint8),
+        ("do not fit an image of shape .14, 12, 3.", {}, (14, 12, 3), np.uint8),
         ("appearance_sxy must be .* above 0", {"appearance_sxy": -8.0}, None, None),
         ("smoothness_sxy must be .* above 0", {"smoothness_sxy": 0.0}, None, None),
         ("appearance_srgb=1e-05 is too small", {"appearance_srgb": 1e-5}, None, None),

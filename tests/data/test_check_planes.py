@@ -24,7 +24,7 @@ FAULTS = [
     ("label", MISSING, "'label' must be a NumPy array, got NoneType"),
     ("label", EXAMPLE["label"][:3], r"the label has shape \(3, 5, 2\), the image"),
     ("label", EXAMPLE["label"][..., 0], r"it must be h w k, here \(4, 5, 2\)"),
-    ("label", EXAMPLE["label"].transpose(2, 0, 1), r"of planes k h w give label.transpose\(1"),
+    ("label", EXAMPLE["label"].transpose(2, 0, 1), r"for planes k h w give label.transpose\(1"),
     ("label", EXAMPLE["label"].astype(float), "the planes of its label are float64"),
     ("label", EXAMPLE["label"] * 7, r"the values \[7, 249\] in its label's planes"),
     ("weight", np.ones((4, 5)).tolist(), "'weight' must be a NumPy array of real .* got list"),

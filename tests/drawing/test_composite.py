@@ -28,7 +28,7 @@ def test_foreground_sums_the_chosen_probabilities_once_each():
 
 @pytest.mark.parametrize("index", [-1, 4])
 def test_a_class_that_is_not_there_is_named(index):
-    with pytest.raises(ValueError, match=f"Classes are 0 to 3 here, got {index}"):
+    with pytest.raises(ValueError, match=f"Classes must be 0 to 3, got {index}"):
         composite.foreground(np.zeros((2, 2, 4), np.float32), [0, index])
 
 

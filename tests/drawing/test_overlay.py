@@ -153,6 +153,17 @@ def test_side_by_side_holds_four_pictures_of_equal_height(channels):
     assert (row[:, 7:9] == 255).all()
 
 
+def test_pictures_for_a_notebook_have_the_pixels_of_the_arrays():
+    image = np.random.default_rng(1).integers(0, 256, (2, 3, 3)).astype(np.uint8)
+    other = LABEL[:, ::-1]
+    shown = drawing.overlay_image(image, LABEL, PALETTE, opacity=0.3)
+    np.testing.assert_array_equal(shown, drawing.overlay(image, LABEL, PALETTE, opacity=0.3))
+    shown = drawing.side_by_side_image(image, LABEL, other, PALETTE, gap=2)
+    row = drawing.side_by_side(image, LABEL, other, PALETTE, gap=2)
+    assert isinstance(shown, Image.Image) and shown.mode == "RGB"
+    np.testing.assert_array_equal(shown, row)
+
+
 @pytest.mark.parametrize("shape", [(6, 7, 1), (1, 6, 7), (7,), (1, 7), (6, 1), (3, 7)])
 def test_maps_of_another_size_than_the_image_are_refused_with_both_shapes(shape):
     image, good, other = np.zeros((6, 7, 3), np.uint8), uniform(0), uniform(0, shape)
@@ -176,7 +187,7 @@ def test_a_label_that_8_bits_do_not_hold_has_no_colour(wrong):
         lambda: drawing.palette_png(label, PALETTE),
         lambda: drawing.overlay(np.zeros((1, 2, 3), np.uint8), label, PALETTE),
     ):
-        with pytest.raises(ValueError, match="is h w with ids 0 to 255"):
+        with pytest.raises(ValueError, match="must be h w with ids 0 to 255"):
             draws()
     with pytest.raises(ValueError, match="label must be class ids .integers., got float64"):
         drawing.colour(np.full((1, 2), 0.5), PALETTE)

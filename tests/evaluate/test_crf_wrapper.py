@@ -39,8 +39,12 @@ def test_the_crf_refines_what_is_inside_it_and_none_of_its_rounds_change_nothing
     "message, crf, channels",
     [
         ("Compatibilities of 2 classes .* got 4", CRF(appearance=Appearance((1, 2, 3, 4))), 3),
-        ("srgb is one width or 3, got .1, 2.", CRF(appearance=Appearance(srgb=(1, 2))), 3),
-        ("srgb is one width or 1, got .5, 5, 5.", CRF(appearance=Appearance(srgb=(5,) * 3)), 1),
+        ("srgb must be one width or 3, got .1, 2.", CRF(appearance=Appearance(srgb=(1, 2))), 3),
+        (
+            "srgb must be one width or 1, got .5, 5, 5.",
+            CRF(appearance=Appearance(srgb=(5,) * 3)),
+            1,
+        ),
         ("srgb=1e-05 is too small", CRF(appearance=Appearance(srgb=1e-5)), 3),
         ("Compatibilities of 2 classes", CRF(smoothness=Smoothness(np.eye(3))), 3),
     ],

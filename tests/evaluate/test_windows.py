@@ -193,10 +193,10 @@ def test_tiles_of_the_papers_size_are_whole_pooling_windows_apart():
 
 def test_overlap_tile_stands_first_and_is_for_valid_convolutions():
     model, _ = made_valid()
-    with pytest.raises(InputError, match="OverlapTile .* name it first"):
+    with pytest.raises(InputError, match="OverlapTile .* make it the first wrapper"):
         predictor(model, UNIT, wrappers=(Flip(), OverlapTile(8)))
     padded = model.clone(valid=False)
-    with pytest.raises(InputError, match="UNet answers for all that it sees: take Sliding"):
+    with pytest.raises(InputError, match="UNet returns scores of its whole input: use Sliding"):
         predictor(padded, UNIT, wrappers=(OverlapTile(8),))
 
 

@@ -79,10 +79,10 @@ def test_a_figure_is_named_below_the_text(capsys, tmp_path):
     [
         (["rates", "0"], "each at least 1"),
         (["rates", "1", "--kernel", "4"], "must be odd and at least 3, got 4"),
-        (["conv", "--size", "-2"], "must be from 1 to 10000, got -2"),
+        (["conv", "--size", "-2"], "size must be from 1 to 10000, got -2"),
         (["conv", "--padding", "-1"], "Padding must be"),
-        (["conv", "--out", "conv.pdf"], "--out conv.pdf is no PNG; name a file that ends"),
-        (["conv", "--out", "folder.png"], "--out folder.png is a folder; name a file in it"),
+        (["conv", "--out", "conv.pdf"], "--out conv.pdf must end in .png."),
+        (["conv", "--out", "folder.png"], "--out folder.png is a folder; choose a file in it"),
         (["rates", "1", "--out", "file/a.png"], "file/a.png cannot be written"),
         (["rates", "1", "--out", "file/b/a.png"], "file/b/a.png cannot be written"),
     ],

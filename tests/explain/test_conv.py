@@ -9,12 +9,14 @@ from PIL import Image
 
 from segjax.errors import InputError
 from segjax.explain import conv
+from segjax.explain.explained import Explained
+from segjax.explain.figure import save
 
 NOTES = ("--input", "2 3; 1 3", "--kernel-values", "0 1 1; 0 1 0; 1 0 1")
 """The course notes' numbers, recipes 0.3."""
 
 
-def explained(*arguments: str) -> dict:
+def explained(*arguments: str) -> Explained:
     parser = argparse.ArgumentParser()
     conv.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["conv", *arguments])
@@ -43,7 +45,7 @@ def test_the_matrix_holds_the_kernel_once_a_row_at_the_outputs_place():
         assert row == place.ravel().tolist()
     text = conv.text(result)
     assert "out 0,1     . a b c | . d e f | . g h i | . . . .\n" in text
-    assert "36 of its 64 entries come from the kernel (56.2 %)" in text
+    assert "36 of its 64 entries (56.2 %) come from the kernel" in text
 
 
 def test_of_a_transposed_convolution_the_transpose_is_printed():
@@ -56,7 +58,7 @@ def test_the_formula_is_worked_with_the_numbers_and_a_remainder_is_explained():
     text = said("--size", "6", "--stride", "2", "--padding", "1")
     assert "floor((n + 2p - e) / s) + 1 = floor((6 + 2 * 1 - 3) / 2) + 1 = 3\n" in text
     assert "no output reads the last 1 of the 8 padded pixels" in text
-    assert "returns to 6 with output padding 1" in text
+    assert "gives 6 again with output padding 1" in text
     back = ("--transposed", "--size", "3", "--stride", "2", "--padding", "1")
     assert "(3 - 1) * 2 - 2 * 1 + 3 + 1 = 6\n" in said(*back, "--output-padding", "1")
 
@@ -93,27 +95,27 @@ def test_entries_are_counted_without_building_the_matrix():
     large = explained("--size", "1000", "--padding", "1")
     assert large["matrix"]["kernel_entries"] == 2998**2
     assert large["matrix"]["taps"] is None and large["numbers"] is None
-    assert "(Printed up to 16 rows, 36 columns" in conv.text(large)
-    assert "(Worked up to 16 x 16 values" in conv.text(large)
+    assert "(Not printed: it has more than 16 rows or 36 columns" in conv.text(large)
+    assert "(No example: an array has more than 16 x 16 values" in conv.text(large)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "0"], "--size must be from 1 to 10000, got 0"),
-        (["--kernel", "-3"], "--kernel must be from 1 to 10000, got -3"),
+        (["--size", "0"], "size must be from 1 to 10000, got 0"),
+        (["--kernel", "-3"], "kernel must be from 1 to 10000, got -3"),
         (["--size", "3", "--kernel", "5"], "spans 5 pixels, more than the padded input's 3"),
         (["--stride", "0"], "must be at least 1, got 4, 3, 0 and 1"),
         (["--padding", "-1"], "Padding must be .* got -1"),
         (["--dilation", "20000"], "may be at most 10000"),
-        (["--output-padding", "1"], "belongs to --transposed"),
+        (["--output-padding", "1"], "is for a transposed convolution only; add --transposed"),
         (["--transposed", "--output-padding", "1"], "must be below the stride 1"),
         (["--transposed", "--padding", "9"], "cuts away the whole result"),
-        (["--input", "1 2; 3"], "is no table of numbers"),
-        (["--input", "[[1, 2"], "is no table of numbers"),
-        (["--input", "nan"], "is no table of numbers"),
-        (["--kernel-values", "", "--size", "4"], "is no table of numbers"),
-        (["--input", "1 2; 3 4", "--size", "3"], "does not fit the 2 x 2 values"),
+        (["--input", "1 2; 3"], "must be rows of equal length"),
+        (["--input", "[[1, 2"], "must be rows of equal length"),
+        (["--input", "nan"], "must be rows of equal length"),
+        (["--kernel-values", "", "--size", "4"], "must be rows of equal length"),
+        (["--input", "1 2; 3 4", "--size", "3"], "size 3 does not fit the 2 x 2 values"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message):
@@ -137,14 +139,13 @@ def test_lines_are_short_and_the_facts_are_json(arguments):
 
 @pytest.mark.parametrize("arguments", [*CASES, ("--size", "22")], ids=" ".join)
 def test_the_figure_is_an_opaque_png_of_a_readable_size(arguments, tmp_path):
-    conv.draw(explained(*arguments), tmp_path / "new" / "conv.png")
+    save(explained(*arguments).figure(), tmp_path / "new" / "conv.png")
     with Image.open(tmp_path / "new" / "conv.png") as image:
         assert image.format == "PNG" and 600 < image.width < 2800 and image.height < 2400
         assert np.array(image.convert("RGBA"))[..., 3].min() == 255
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["conv.png"]
 
 
-def test_what_would_be_too_small_to_read_is_not_drawn(tmp_path):
-    with pytest.raises(InputError, match="has a side of 32; give a smaller --size"):
-        conv.draw(explained("--size", "30", "--padding", "1"), tmp_path / "conv.png")
-    assert not list(tmp_path.iterdir())
+def test_what_would_be_too_small_to_read_is_not_drawn():
+    with pytest.raises(InputError, match="has a side of 32; choose a smaller size"):
+        explained("--size", "30", "--padding", "1").figure()

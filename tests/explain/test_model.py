@@ -13,6 +13,9 @@ from PIL import Image
 
 from segjax.explain import model
 from segjax.explain.effective_receptive_field import effective_fields, picture
+from segjax.explain.effective_receptive_field_figure import fields_figure
+from segjax.explain.explained import Explained
+from segjax.explain.figure import save
 from segjax.explain.trace import trace
 from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
@@ -57,7 +60,7 @@ def tiny(tmp_path) -> str:
     return str(path)
 
 
-def explained(*arguments: str) -> dict:
+def explained(*arguments: str) -> Explained:
     parser = argparse.ArgumentParser()
     topics = parser.add_subparsers()
     model.add_parser(topics)
@@ -81,7 +84,7 @@ def test_text_and_json_say_the_same_below_110_columns(tiny):
     counted = sum(layer["parameters"] for layer in result["layers"])
     unused = sum(result["unused_parameters"].values())
     assert result["parameters"] == counted + unused
-    assert f"{result['parameters']:,}, {unused:,} of them used in training only" in text
+    assert f"{result['parameters']:,}, of which {unused:,} are used in training only" in text
     assert f"{result['multiply_adds']:,}" in text
     assert result["logits"]["path"] == "classifier" and result["logits"]["stride"] == [16, 16]
     assert result["logits"]["image"] and "and the pooled image, stride 16" in text
@@ -143,7 +146,7 @@ def test_the_figure_shows_backbone_and_answer(tiny, tmp_path):
     last = [layer for layer in result["layers"] if layer["path"] == "backbone/layer4_0/conv2"]
     assert backbone["box"][2:] == last[0]["field"]
     assert answer["region"] == [0, 0, 33, 49] and np.max(answer["map"]) == 1
-    model.draw(result, path)
+    save(result.figure(), path)
     with Image.open(path) as figure:
         assert figure.size[0] > 600
     assert "95 % within" in model.text(result)
@@ -162,6 +165,74 @@ def test_the_effective_field_lies_in_the_theoretical_and_is_smaller():
     )
 
 
+def field(*, box=(-22, -22, 108, 108), largest=(116, 116), most=58) -> dict:
+    """A field of a network's output on an image of 64 x 64."""
+    return {
+        "of": "answer",
+        "size": [64, 64],
+        "box": box and list(box),
+        "largest": list(largest),
+        "image": False,
+        "half": 28,
+        "most": most,
+        "region": [0, 0, 64, 64],
+        "map": np.eye(64).tolist(),
+    }
+
+
+def drawn(*fields: dict):
+    effective = {"image": None, "networks": 3, "fields": list(fields)}
+    return fields_figure(
+        {"name": "tiny", "channels": 3, "size": [64, 64], "effective": effective}
+    )
+
+
+def test_a_centre_that_reads_less_than_other_positions_says_how_much_these_read():
+    words = [text.get_text() for text in drawn(field()).texts]
+    assert "theoretical: 108 x 108, outside the picture" in words
+    assert "other positions read up to 116 x 116" in words
+    words = [text.get_text() for text in drawn(field(largest=(108, 108))).texts]
+    assert not any("other positions" in text for text in words)
+    words = [text.get_text() for text in drawn(field(box=None)).texts]
+    assert "theoretical: not known" in words
+
+
+@pytest.mark.parametrize("most", [58, 64, 65, 101])
+def test_the_effective_square_lies_inside_the_picture_however_small_the_image(most):
+    figure = drawn(field(most=most), field(most=3))
+    for axes in figure.axes:
+        (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert low <= -0.5 and high >= 63.5 and top <= -0.5 and bottom >= 63.5
+        square = axes.patches[-1].get_bbox()
+        assert low <= square.x0 and square.x1 <= high
+        assert top <= square.y0 and square.y1 <= bottom
+
+
+@pytest.mark.parametrize("size", [(64, 64), (512, 40), (40, 512)])
+def test_no_words_of_a_figure_cover_others_or_leave_it(size):
+    height, width = size
+    facts = {**field(), "size": [height, width], "region": [0, 0, height, width]}
+    effective = {"image": None, "networks": 3, "fields": [facts, facts]}
+    figure = fields_figure(
+        {"name": "tiny", "channels": 3, "size": [height, width], "effective": effective}
+    )
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    for i, box in enumerate(boxes):
+        assert 0 < box.x0 and box.x1 < figure.bbox.width
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_compiling_says_first_that_it_may_be_left_out(tiny, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise ValueError("stopped")
+
+    monkeypatch.setattr(model, "training_step", stop)
+    with pytest.raises(ValueError, match="stopped"):
+        explained(tiny)
+    assert "may take minutes (--no-compile skips it)" in capsys.readouterr().err
+
+
 def test_without_an_image_shapes_are_drawn():
     assert picture(None, (20, 30), channels=3).shape == (20, 30, 3)
     assert picture(None, (20, 30), channels=1).shape == (20, 30, 1)
@@ -172,9 +243,9 @@ def test_without_an_image_shapes_are_drawn():
     [
         (["nowhere.py"], "There is no experiment file nowhere.py"),
         (["quickstart.py", "--set", "model.depht=2"], "near: depth"),
-        (["quickstart.py", "--size", "0"], "--size 0 is no size"),
-        (["quickstart.py", "--size", "1x2x3"], "--size 1x2x3 is no size"),
-        (["quickstart.py", "--batch", "0"], "--batch 0 must be at least 1"),
+        (["quickstart.py", "--size", "0"], "--size 0 must be a side"),
+        (["quickstart.py", "--size", "1x2x3"], "--size 1x2x3 must be a side"),
+        (["quickstart.py", "--batch", "0"], "must have at least 1 image, got 0"),
         (["quickstart.py", "--batch", "6"], "batch_size=6 is not divisible by the 4 devices"),
         (["unet_isbi.py", "--size", "100"], "Valid convolutions cannot take 100×100"),
         (["quickstart.py", "--image", "x.png"], "add --out FILE.png"),

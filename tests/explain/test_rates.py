@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from segjax.explain import rates
+from segjax.explain.explained import Explained
+from segjax.explain.figure import save
 
 
-def explained(*arguments: str) -> dict:
+def explained(*arguments: str) -> Explained:
     parser = argparse.ArgumentParser()
     rates.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["rates", *arguments])
@@ -25,7 +27,7 @@ def test_rates_1_2_5_read_all_of_their_field():
     assert result["suggestions"] == []
     text = rates.text(result)
     assert "an output reads every pixel of its field" in text and "Better" not in text
-    assert "17 x 17, a side 1 + (3 - 1) * (1 + 2 + 5) = 17\n" in text
+    assert "17 x 17, where 1 + (3 - 1) * (1 + 2 + 5) = 17\n" in text
     assert "HDC rule     yes: M_2 = 2 <= 3, and the rates have no common factor." in text
 
 
@@ -35,16 +37,14 @@ def test_rates_2_2_2_read_a_lattice_and_the_common_factor_is_the_reason():
     assert result["suggestions"] == [[1, 2, 2]]
     text = rates.text(result)
     assert "reads 29 % of its field" in text
-    assert "no: M_2 = 2 <= 3, but 2 divides all rates: it reads a lattice." in text
+    assert "no: M_2 = 2 <= 3, but 2 divides all rates, so only a lattice is read." in text
     assert "Better: 1 2 2, the largest field without holes" in text
 
 
 def test_rates_1_2_9_jump_over_pixels():
     text = rates.text(explained("1", "2", "9"))
-    assert (
-        "dense        no: rate 9 jumps over pixels: the smaller ones together see only 7."
-        in text
-    )
+    reason = "no: rate 9 skips pixels, because the smaller rates have a field of only 7."
+    assert f"dense        {reason}" in text
     assert "HDC rule     no: M_2 = 5 is larger than the kernel's 3." in text
     assert "1 1 2 1 2 1 1 0 0 1 1 2 1 2 1 1 0 0 1 1 2 1 2 1 1\n" in text
     assert "Better: 1 3 9," in text
@@ -56,7 +56,8 @@ def test_rates_1_2_9_jump_over_pixels():
 def test_where_the_rule_and_the_truth_differ_the_text_says_so(given, verdicts):
     result = explained(*given.split())
     assert (result["is_hdc"], result["is_dense"]) == verdicts
-    assert "The two differ: the rule is meant for rates that rise from 1." in rates.text(result)
+    differ = "The two differ, because the HDC rule is meant for rates that increase from 1."
+    assert differ in rates.text(result)
 
 
 def test_a_single_layer_has_no_gap_to_judge():
@@ -90,10 +91,10 @@ def test_a_field_is_called_full_only_if_it_is():
         (["0", "1"], r"each at least 1, got \(0, 1\)|each at least 1, got \[0, 1\]"),
         (["1", "-2"], "each at least 1"),
         (["1", "--kernel", "2"], "must be odd and at least 3, got 2"),
-        (["1", "--versus", "2 x"], "'2 x' holds no rates"),
-        (["1", "--versus", " "], "holds no rates"),
-        (["1", "--versus", "3000"], "have a field of 6001 pixels a side"),
-        (["1000000000"], "have a field of 2000000001 pixels"),
+        (["1", "--versus", "2 x"], "'2 x' must be whole numbers"),
+        (["1", "--versus", " "], "must be whole numbers"),
+        (["1", "--versus", "3000"], "have a field of 6001 x 6001 pixels"),
+        (["1000000000"], "have a field of 2000000001 x 2000000001 pixels"),
         (["1"] * 40, r"40 layers have more than 2\*\*63 paths"),
     ],
 )
@@ -120,14 +121,14 @@ def test_a_default_comparison_never_makes_a_good_list_fail():
 
 @pytest.mark.parametrize("arguments", [["1", "2", "5"], BIGGER, ["1", "--versus", "2 2 2"]])
 def test_the_figure_is_a_png(arguments, tmp_path):
-    rates.draw(explained(*arguments), tmp_path / "rates.png")
+    save(explained(*arguments).figure(), tmp_path / "rates.png")
     with Image.open(tmp_path / "rates.png") as image:
         assert image.format == "PNG" and image.width > 900
 
 
 def test_pixels_that_are_never_read_are_white_and_all_others_are_not(tmp_path):
     result = explained("2", "2", "2")
-    rates.draw({**result, "compared": []}, tmp_path / "rates.png")
+    save(rates.rates_figure({**result, "compared": []}), tmp_path / "rates.png")
     with Image.open(tmp_path / "rates.png") as image:
         pixels = np.array(image.convert("RGB")).astype(int)
     # One field of 2.9 inches at 150 dots an inch, 0.4 inches from the left and the bottom.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from segjax.errors import InputError
 from segjax.explain import skips
+from segjax.explain.figure import save
 from segjax.ops.conv import conv2d
 
 
@@ -79,7 +80,7 @@ def test_the_text_shows_the_lengths_and_the_derivatives(result):
     rows = [line.split() for line in text.splitlines()]
     first = [f"{stack['gradient'][0]:.2e}" for stack in result["stacks"].values()]
     assert ["0", *first] in rows
-    for words in ("dL/dx = g (I + f') = g + g f'", "dy/dx = [I; f']", "g f'3 ... f'2 f'1"):
+    for words in ("dL/dx = g (I + f') = g + g f'", "dy/dx = [I; f']", "g f'3 f'2 f'1"):
         assert words in text
     assert max(map(len, text.splitlines())) <= 96 and text.isascii()
 
@@ -93,7 +94,7 @@ def test_a_long_table_is_thinned_and_keeps_both_ends():
 def test_the_result_is_json_and_its_figure_shows_three_lines(result, tmp_path):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     path = tmp_path / "new" / "skips.png"
-    skips.draw(result, path)
+    save(result.figure(), path)
     with Image.open(path) as figure:
         colours = {colour for _, colour in figure.convert("RGB").getcolors(1 << 20)}
     assert {(213, 94, 0), (0, 114, 178), (0, 158, 115)} <= colours
@@ -102,10 +103,10 @@ def test_the_result_is_json_and_its_figure_shows_three_lines(result, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(depth=0), "--depth must be from 1 to 100, got 0"),
-        (dict(channels=65), "--channels must be from 1 to 64, got 65"),
-        (dict(gain=float("nan")), "--gain must be from 0.01 to 3, got nan"),
-        (dict(seed=-1), "--seed must be from 0 to 2147483647, got -1"),
+        (dict(depth=0), "depth must be from 1 to 100, got 0"),
+        (dict(channels=65), "channels must be from 1 to 64, got 65"),
+        (dict(gain=float("nan")), "gain must be from 0.01 to 3, got nan"),
+        (dict(seed=-1), "seed must be from 0 to 2147483647, got -1"),
     ],
 )
 def test_a_number_out_of_range_is_an_error(options, message):
@@ -118,4 +119,4 @@ def test_the_command_has_defaults_that_run_accepts():
     skips.add_parser(parser.add_subparsers())
     arguments = parser.parse_args(["skips", "--depth", "2"])
     assert arguments.run is skips.run
-    skips._check(arguments)
+    assert arguments.run(arguments)["depth"] == 2

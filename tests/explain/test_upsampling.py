@@ -11,6 +11,7 @@ from PIL import Image
 
 from segjax.errors import InputError
 from segjax.explain import upsampling
+from segjax.explain.figure import save
 from segjax.layers.conv import Conv, ConvTranspose
 
 
@@ -94,9 +95,12 @@ def test_multiply_adds_are_outputs_times_what_each_reads(result):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({}, "2 does not divide 3): a checkerboard.\nUse kernel 2 or 4"),
-        (dict(kernel=2, stride=3), "3 does not divide 2): a checkerboard.\nUse kernel 3 "),
-        (dict(kernel=6), "2 divides 6): no checkerboard"),
+        ({}, "2 does not divide 3), which makes a checkerboard.\nUse kernel 2 or 4"),
+        (
+            dict(kernel=2, stride=3),
+            "3 does not divide 2), which makes a checkerboard.\nUse kernel 3 ",
+        ),
+        (dict(kernel=6), "2 divides 6), so overlap makes no checkerboard"),
     ],
     ids=str,
 )
@@ -108,7 +112,7 @@ def test_the_text_gives_the_verdict_and_its_remedy(options, words):
 
 def test_the_result_is_json_and_its_figure_shows_the_checkerboard(result, tmp_path):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    upsampling.draw(result, tmp_path / "up.png")
+    save(result.figure(), tmp_path / "up.png")
     with Image.open(tmp_path / "up.png") as figure:
         pixels = np.asarray(figure.convert("L"), float)
     height, width = pixels.shape
@@ -118,7 +122,7 @@ def test_the_result_is_json_and_its_figure_shows_the_checkerboard(result, tmp_pa
 
 
 def _columns(index, width):
-    """Returns the middle of a panel's columns, as `draw` places it."""
+    """Returns the middle of a panel's columns, as the figure places it."""
     inches = 0.4 + index * 1.91
     return slice(int((inches + 0.3) * 150), int((inches + 1.4) * 150))
 
@@ -126,10 +130,10 @@ def _columns(index, width):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(factor=1), "--factor must be from 2 to 8, got 1"),
-        (dict(stride=0), "--stride must be from 1 to 8, got 0"),
-        (dict(kernel=0), "--kernel must be from 1 to 32, got 0"),
-        (dict(seed=-1), "--seed must be from 0"),
+        (dict(factor=1), "factor must be from 2 to 8, got 1"),
+        (dict(stride=0), "stride must be from 1 to 8, got 0"),
+        (dict(kernel=0), "kernel must be from 1 to 32, got 0"),
+        (dict(seed=-1), "seed must be from 0"),
     ],
 )
 def test_a_number_out_of_range_is_an_error(options, message):

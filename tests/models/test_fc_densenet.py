@@ -79,5 +79,5 @@ def test_dropout_acts_in_training_alone():
 
 @pytest.mark.parametrize("layers", [(1, 1), (1, 0, 1)])
 def test_layers_without_a_middle_or_without_a_layer_are_an_error(layers):
-    with pytest.raises(ValueError, match="odd number of blocks .* at least 1, got"):
+    with pytest.raises(ValueError, match="odd number of blocks' .* at least 1, got"):
         _shapes(SMALL.clone(layers=layers))

@@ -84,5 +84,5 @@ def test_training_sows_the_side_outputs_that_the_logits_fuse():
 
 
 def test_a_decoder_that_does_not_fit_the_encoder_is_an_error():
-    with pytest.raises(ValueError, match="2 stages needs a decoder of one less, got 2"):
+    with pytest.raises(ValueError, match="2 stages needs a decoder of one stage fewer, got 2"):
         _shapes(SMALL.clone(decoder=((3, 2, 4), (3, 2, 4))))

@@ -273,7 +273,7 @@ def test_a_bilinear_function_uses_the_gradients_that_it_is_given():
 @pytest.mark.parametrize("operation", [conv2d, conv_transpose2d])
 def test_two_dtypes_are_an_error_that_names_them(operation):
     x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((2, 2, 2, 2), jnp.float32)
-    with pytest.raises(ValueError, match="one dtype, got bfloat16 and float32; convert"):
+    with pytest.raises(ValueError, match="same dtype, got bfloat16 and float32; convert"):
         operation(x, kernel, stride=2)
 
 

@@ -224,7 +224,7 @@ BAD = {
     "at least 1, got 0, 1 and 1": lambda: receptive_field([Layer(0)]),
     "at least 1, got 3, -1 and 1": lambda: after(IMAGE, Layer(3, stride=-1)),
     "at least 1, got 3, 1 and 0": lambda: receptive_field([Layer(3, dilation=0)]),
-    "strides 2 and 1 do not meet": lambda: union(Field(2, 2, 0), IMAGE),
+    "strides 2 and 1 do not lie on one grid": lambda: union(Field(2, 2, 0), IMAGE),
     "1/2 needs 2 windows, got 1": lambda: after(Field(3, Fraction(1, 2), 0), Layer()),
     r"one or more, each at least 1, got \[\]": lambda: coverage([]),
     r"each at least 1, got \[1, 0\]": lambda: is_hdc([1, 0]),

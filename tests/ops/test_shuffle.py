@@ -57,7 +57,7 @@ def test_derivatives_of_two_orders_are_finite_differences():
 @pytest.mark.parametrize(
     "shape, factor, order, message",
     [
-        ((1, 2, 2, 6), 2, "torch", "6 channels do not .* a multiple of 4"),
+        ((1, 2, 2, 6), 2, "torch", "6 channels cannot .* a multiple of 4"),
         ((1, 2, 2, 4), 2, "caffe", "got 'caffe'"),
         ((1, 2, 2, 4), 0, "torch", "at least 1, got 0"),
     ],

@@ -141,7 +141,7 @@ def test_a_picture_of_several_frames_is_numbered_and_one_of_a_single_frame_is_no
     [
         (["in/none.jpg"], "out", "There is no file or folder in/none.jpg"),
         (["in/*.bmp"], "out", "No image or video matches 'in/*.bmp'"),
-        (["in/notes.txt"], "out", "is no image; known suffixes are .jpg"),
+        (["in/notes.txt"], "out", "is not an image or a video; known suffixes are .jpg"),
         (["in"], "in/out", "its masks would become inputs"),
         (["in/**/*.png"], "in/out", "its masks would become inputs"),
         (["in/*/*.png"], "in/below", "its masks would become inputs"),
@@ -227,7 +227,7 @@ def test_a_file_that_was_there_is_refused_unless_this_command_wrote_it(here, sou
     path = here / there
     path.parent.mkdir(parents=True)
     path.write_bytes(b"by hand")
-    with pytest.raises(InputError, match=f"{there} is there already, .* did not write it"):
+    with pytest.raises(InputError, match=f"{there} exists already, .* did not write it"):
         check([source], suffixes=(".png", "_overlay.png"))
     check([source], suffixes=(".png", "_overlay.png"), ours=lambda path: True)
 
@@ -237,7 +237,7 @@ def test_files_of_a_folder_that_would_not_be_written_are_no_trouble(here):
     for name in ("c/notes.png", "c/000001.txt", "c_overlay.mp4", "b.png"):
         (here / "out" / name).write_bytes(b"by hand")
     assert check([moving("c.gif"), still("a.jpg")]) is None
-    with pytest.raises(InputError, match="out/b.png is there already"):
+    with pytest.raises(InputError, match="out/b.png exists already"):
         check([moving("c.gif"), still("b.jpg")])
 
 

@@ -16,6 +16,7 @@ from segjax.outputs.options import asked_lists, asked_outputs
 from segjax.predict import _parser
 
 NAMES = ("background", "cat", "dog")
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (11, 8, 3)).astype(np.uint8)
 PROBABILITIES = RNG.dirichlet(np.full(3, 0.3), (11, 8)).astype(np.float32)
@@ -132,11 +133,11 @@ def test_labelmes_file_has_the_keys_of_one_that_labelme_wrote(tmp_path, real_dat
         (("--blur", "-3"), "--blur -3: give a number of pixels above 0"),
         (("--blur", "wide"), "--blur wide: give a number of pixels above 0, such as 8"),
         (("--blur", "nan"), "--blur nan: give a number"),
-        (("--background", "blurple"), "blurple is no file, and no colour such as white"),
+        (("--background", "blurple"), "blurple is neither a file nor a colour such as white"),
         (("--cut-out", "--keep", "dgo"), "--keep dgo: there is no such class; near: dog."),
         (("--cut-out", "--keep", "qqq"), "near: background, cat, dog."),
-        (("--keep", "dog"), "--keep names what --blur, --background or --cut-out keep"),
-        (("--tolerance", "2"), "simplifies the polygons of --coco or --labelme; give one"),
+        (("--keep", "dog"), "--keep needs --blur, --background or --cut-out; add one"),
+        (("--tolerance", "2"), "is for the polygons of --coco or --labelme; add one"),
         (("--labelme", "--tolerance", "-1"), "--tolerance -1: give a number of pixels, 0 or"),
         (("--coco", "--tolerance", "few"), "--tolerance few: give a number of pixels, 0 or"),
     ],
@@ -145,7 +146,7 @@ def test_a_wrong_option_is_one_line_that_names_it(words, said):
     with pytest.raises(InputError) as caught:
         asked = options(*words)
         asked_outputs(asked, NAMES)
-        asked_lists(asked, NAMES)
+        asked_lists(asked, NAMES, COLOURS)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -156,7 +157,7 @@ def test_a_background_file_that_is_no_image_is_named(tmp_path):
 
 
 def test_where_no_class_is_called_background_the_names_are_listed():
-    with pytest.raises(InputError, match="of sky, road.$"):
+    with pytest.raises(InputError, match="from sky, road.$"):
         asked_outputs(options("--cut-out"), ("sky", "road"))
 
 
@@ -200,11 +201,13 @@ def test_a_name_that_no_class_has_is_refused_with_names_as_they_can_be_given(kee
 
 
 def test_coco_leaves_the_background_out_and_has_all_classes_where_there_is_none():
-    assert asked_lists(options("--areas", "--coco"), NAMES) == [
-        Areas(NAMES),
+    assert asked_lists(options("--areas", "--coco"), NAMES, COLOURS) == [
+        Areas(NAMES, COLOURS),
         Coco(NAMES, (1, 2), 1.0),
     ]
-    assert asked_lists(options("--coco"), ("a", "b")) == [Coco(("a", "b"), (0, 1), 1.0)]
+    assert asked_lists(options("--coco"), ("a", "b"), COLOURS[:2]) == [
+        Coco(("a", "b"), (0, 1), 1.0)
+    ]
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_there(tmp_path):

@@ -74,8 +74,8 @@ def test_a_source_may_be_named_by_another_path_and_the_folder_moved(job, monkeyp
 @pytest.mark.parametrize(
     "step, kind, said",
     [
-        (9, Blur((1,), 2.0), "step is 8 there and 9 here: all is made"),
-        (8, Blur((1,), 3.0), "and Blur(kept=(1,), sigma=3.0) here: these files are"),
+        (9, Blur((1,), 2.0), "step was 8 and is now 9: all files are made"),
+        (8, Blur((1,), 3.0), "and is now Blur(kept=(1,), sigma=3.0): these files are"),
     ],
 )
 def test_another_step_makes_all_anew_another_setting_its_own_files(job, step, kind, said):
@@ -112,7 +112,7 @@ def test_polygons_that_were_edited_are_kept_whatever_is_asked_and_others_are_not
     assert [entry.kept for entry in entries] == [(job.out / "a.json",), ()]
     assert (job.out / "a.json").read_text() == "edited"
     assert (job.out / "b.json").stat().st_ino != unedited
-    report(entries, job.made_by(9), out=job.out, as_json=True)
+    report(entries, job.made_by(9), weights="step 9", out=job.out, as_json=True)
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert told["counts"]["kept"] == 1 and told["images"][0]["kept"] == [f"{job.out}/a.json"]
@@ -130,7 +130,7 @@ def test_of_many_edited_files_three_are_named(job, capsys):
         if path.name != RECORD:
             path.write_text("edited")
     entries, _ = job.run(Labelme(0, 2.0))
-    report(entries, job.made_by(8), out=job.out, as_json=False)
+    report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
     assert "c.json and 2 more; move them away" in capsys.readouterr().err
 
 
@@ -180,7 +180,7 @@ def test_a_line_that_was_cut_short_costs_its_image_alone(job, cut):
 @pytest.mark.parametrize("name", [RECORD, LINES])
 def test_a_file_named_as_a_record_that_is_none_is_refused(tmp_path, name):
     (tmp_path / name).write_text("[1, 2]\n")
-    with pytest.raises(InputError, match=f"{name} is there already, not as this command"):
+    with pytest.raises(InputError, match=f"{name} exists already, but is not as this command"):
         Record(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -18,6 +18,8 @@ from segjax.outputs.summary import report
 from segjax.outputs.video import write_video
 from segjax.outputs.writer import write_videos
 
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+
 
 def files(entries) -> list[str]:
     return [path.name for entry in entries for path in entry.files]
@@ -57,7 +59,7 @@ def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
     entries, _ = job.run()
     assert [entry.error is None for entry in entries] == [True, False, False, True, False, True]
     with pytest.raises(RunError, match="3 of 6 images have no mask: .*b.png: 13 is refused"):
-        report(entries, job.made_by(8), out=job.out, as_json=False)
+        report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
     out, err = capsys.readouterr()
     assert out == f"3 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
 
@@ -68,7 +70,7 @@ def test_json_is_one_object_with_an_entry_for_each_image(job, capsys):
     (job.folder / "b.png").write_bytes(b"")
     entries, _ = job.run()
     with pytest.raises(RunError):
-        report(entries, job.made_by(8), out=job.out, as_json=True)
+        report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["step"] == 8
     assert told["counts"] == {"images": 2, "made": 0, "skipped": 1, "failed": 1, "kept": 0}
@@ -85,7 +87,10 @@ def test_lists_hold_all_images_with_a_mask_skipped_ones_included(job):
     entries, _ = job.run()
     assert [entry.skipped for entry in entries] == [True, False, False]
     written = write_lists(
-        (Areas(job.names), Coco(job.names, (1, 2), 0.0)), job.out, entries, record=job.record
+        (Areas(job.names, COLOURS), Coco(job.names, (1, 2), 0.0)),
+        job.out,
+        entries,
+        record=job.record,
     )
     assert [pathlib.Path(path).name for path in written] == ["areas.csv", "annotations.json"]
     assert all(Record(job.out).accounts(pathlib.Path(path)) for path in written)
@@ -95,6 +100,7 @@ def test_lists_hold_all_images_with_a_mask_skipped_ones_included(job):
     assert [row["pixels"] for row in rows] == ["24", "6", "0", "30", "0", "0"]
     assert [row["fraction"] for row in rows[:3]] == ["0.800000", "0.200000", "0.000000"]
     assert [row["class"] for row in rows[:3]] == list(job.names)
+    assert [row["colour"] for row in rows[:3]] == ["#000000", "#800000", "#008000"]
 
 
 def test_lists_name_frames_by_their_numbers_and_coco_by_their_files(job):
@@ -102,7 +108,10 @@ def test_lists_name_frames_by_their_numbers_and_coco_by_their_files(job):
     frames[0].save(job.folder / "m.gif", save_all=True, append_images=frames[1:])
     entries, _ = job.run(Labelme(0, 1.0))
     write_lists(
-        (Areas(job.names), Coco(job.names, (1,), 0.0)), job.out, entries, record=job.record
+        (Areas(job.names, COLOURS), Coco(job.names, (1,), 0.0)),
+        job.out,
+        entries,
+        record=job.record,
     )
     images = json.loads((job.out / "annotations.json").read_text())["images"]
     assert [image["file_name"] for image in images] == [f"m/00000{n}_frame.png" for n in "12"]
@@ -128,7 +137,7 @@ def test_pycocotools_loads_the_annotations_and_paints_the_mask(job, capsys):
 def test_lists_without_any_mask_are_not_written(job):
     (job.folder / "c.png").write_bytes(b"")
     entries, _ = job.run()
-    assert write_lists((Areas(job.names),), job.out, entries, record=job.record) == []
+    assert write_lists((Areas(job.names, COLOURS),), job.out, entries, record=job.record) == []
     assert {path.name for path in job.out.iterdir()} == {RECORD, LINES}
 
 

@@ -43,7 +43,7 @@ def brightest(
 ) -> ServedRun:
     predict = Brightest() if predict is None else predict
     shown = Shown(class_names, palette_of(COLOURS), argmax_labels, foreground)
-    return ServedRun(name, 7, 3, shown, predict, {})
+    return ServedRun(name, "step 7", 3, shown, predict, {})
 
 
 @contextlib.contextmanager

@@ -173,7 +173,7 @@ def test_two_runs_stand_side_by_side_with_what_they_agree_on(browser, two, image
     browser.choose(image)
     assert browser.text("h1") == "one and two"
     assert browser.text("#agreement") == (
-        "The runs have different classes (only one: background; only two: sea). "
+        "The runs have different classes (only in one: background; only in two: sea). "
         "By name, both runs agree on 48.3 % of the pixels."
     )
     left, right = browser.evaluate(
@@ -185,12 +185,16 @@ def test_two_runs_stand_side_by_side_with_what_they_agree_on(browser, two, image
     assert browser.pixel(3, 20, run=0) == browser.pixel(3, 20, run=1) == LEAF
     assert len(set(browser.pixel(30, 20, run=0))) == 1
     assert browser.pixel(39, 0, run=1) == [0, 0, 0]
+    assert "the image is pale grey" in browser.text("#colours")
+    browser.evaluate("document.querySelector('input[value=mask]').click()")
+    browser.painted()
+    assert browser.evaluate("$('colours').hidden")
 
 
 @pytest.mark.parametrize(
     "name, data, said",
     [
-        ("notes.txt", b"text", "is no image that can be read: send JPEG"),
+        ("notes.txt", b"text", "cannot be read as an image: send JPEG"),
         ("empty.png", b"", "The file is empty"),
         ("cut.png", encoded(photo())[:-40], "truncated or broken"),
         ("large.png", bytes(20_001), "large.png is larger than 0.0191 MiB"),
@@ -269,6 +273,18 @@ def test_nothing_is_wider_than_a_narrow_screen_and_dark_is_dark(view, browser, t
     assert browser.evaluate(f"{style}.color") == "rgb(231, 229, 224)"
 
 
+def test_long_names_stay_on_a_narrow_screen(browser, image):
+    names = tuple(f"class_{i}_" + "with_a_long_name_without_spaces" * 2 for i in range(3))
+    browser.resize(320, 640)
+    with serving(brightest("run_" * 20, names)) as server:
+        browser.open(server.url)
+        browser.choose(image)
+        for view in ("overlay", "blur"):
+            browser.evaluate(f"document.querySelector('input[value={view}]').click()")
+            browser.painted()
+            assert browser.evaluate("document.documentElement.scrollWidth") == 320
+
+
 def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(browser, image):
     gate = threading.Event()
 
@@ -301,9 +317,9 @@ def test_the_page_is_busy_until_its_image_is_predicted_or_the_next_one_refused(b
         ([("a", "b", "c")], "The runs have no class in common, so they are not compared."),
         (
             [("background", "leaf", "sea"), ("background", "leaf", "sky")],
-            "The runs have different classes (not all have, of one: sky; not all have, of two: "
-            "sea; not all have, of three: sky). By name, all 3 runs agree on 51.7 % of the "
-            "pixels.",
+            "The runs have different classes (in one but not in all: sky; in two but not in "
+            "all: sea; in three but not in all: sky). By name, all 3 runs agree on 51.7 % of "
+            "the pixels.",
         ),
     ],
     ids=["another order", "nothing in common", "three"],
@@ -336,8 +352,8 @@ def test_an_image_that_is_longer_than_the_side_is_told_with_predicts_option(brow
         browser.open(server.url)
         browser.choose(image)
         told = browser.text("#facts")
-    assert "a photo.png: 40 × 24 pixels, made smaller to 20 × 12 by --side 20" in told
-    assert "segjax.predict gives them with --side 20" in told
+    assert "a photo.png: 40 × 24 pixels, reduced to 20 × 12 by --side 20" in told
+    assert "segjax.predict gives the same masks with --side 20" in told
 
 
 def test_options_that_change_the_masks_are_shown(browser, image):

@@ -114,7 +114,7 @@ def test_a_file_name_in_a_form_is_no_path_and_the_form_no_image(name, server, tm
     )
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     status, answer = predict(server, form, headers)
-    assert status == 415 and "is no image" in answer["error"]
+    assert status == 415 and "cannot be read as an image" in answer["error"]
 
 
 @pytest.mark.parametrize("data, status", [(b"", 400), (b"text", 415)])
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_early_is_refused_and_others_are_served(server):
         connection.sendall(post("Content-Length: 100") + b"x")
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(2**16), b""))
-    assert refusal(answer) == (400, "The image did not arrive whole: send it again.")
+    assert refusal(answer) == (400, "The image is incomplete: send it again.")
     assert ask(server, "GET", "/about")[0] == 200
 
 

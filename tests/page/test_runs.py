@@ -12,7 +12,8 @@ from segjax.errors import InputError
 from segjax.evaluate.windows import PadToMultiple, SlidingWindow
 from segjax.evaluate.wrappers import Flip
 from segjax.page import runs
-from segjax.train.workdir import claim, open_run
+from segjax.train.trained import Source
+from segjax.train.workdir import claim
 
 RUN = runpy.run_path(str(pathlib.Path(__file__).with_name("untrained_run.py")))
 TINY, untrained = RUN["TINY"], RUN["untrained"]
@@ -24,13 +25,13 @@ def workdir(tmp_path_factory):
 
 
 def load_runs(workdirs, *, checkpoint):
-    opened = [(workdir, open_run(workdir)) for workdir in workdirs]
-    return runs.load_runs(opened, checkpoint=checkpoint)
+    sources = [Source(workdir, checkpoint=checkpoint) for workdir in workdirs]
+    return runs.load_runs([(source, source.experiment()) for source in sources])
 
 
 def test_a_run_predicts_what_its_network_says_of_the_image_alone(workdir):
     (run,) = load_runs([workdir], checkpoint="best")
-    assert (run.name, run.step, len(run.class_names)) == ("first", 0, 6)
+    assert (run.name, run.weights, len(run.class_names)) == ("first", "step 0", 6)
     image = np.random.default_rng(0).integers(0, 256, (21, 50, 3), np.uint8)
     experiment = experiments.load(TINY)
     apply = jax.jit(

@@ -19,10 +19,9 @@ from segjax.page import routes
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.service import Service
-from segjax.predictor_options import asked_side, asked_way
+from segjax.predictor_options import asked_side, asked_sources, asked_way
 from segjax.train.plan import scorer
-from segjax.train.trained import load_trained
-from segjax.train.workdir import open_run
+from segjax.train.trained import Source, Trained
 
 RUN = runpy.run_path(str(pathlib.Path(__file__).with_name("untrained_run.py")))
 untrained = RUN["untrained"]
@@ -63,11 +62,17 @@ IMAGES = {
 }
 
 
+def trained_by(workdir: pathlib.Path) -> Trained:
+    source = Source(workdir)
+    return source.load(source.experiment())
+
+
 def page(workdir: pathlib.Path, *options: str) -> Service:
     """What `serve` answers with."""
     asked = serve._parser().parse_args([str(workdir), *options])
-    runs = [(workdir, asked_way(open_run(workdir), asked))]
-    return Service(load_runs(runs, checkpoint=asked.checkpoint), Limits(side=asked_side(asked)))
+    (source,) = asked_sources(asked)
+    runs = [(source, asked_way(source.experiment(), asked))]
+    return Service(load_runs(runs), Limits(side=asked_side(asked)))
 
 
 def mask_and_blur(service: Service, path: pathlib.Path) -> tuple[bytes, np.ndarray]:
@@ -131,7 +136,7 @@ def test_a_run_that_is_evaluated_in_its_own_way_is_predicted_so_by_all(tmp_path)
     mask, _ = mask_and_blur(page(workdir), path)
     assert mask == (out / "grey.png").read_bytes()
     image = read_image(path, channels=3)[None]
-    trained = load_trained(workdir, open_run(workdir), checkpoint="best")
+    trained = trained_by(workdir)
     (evaluated,) = scorer(trained.experiment).predictions(trained.variables, image)
     np.testing.assert_array_equal(evaluated, read(out / "grey.png"))
 
@@ -141,7 +146,7 @@ def test_a_run_that_is_evaluated_in_its_own_way_is_predicted_so_by_all(tmp_path)
 def test_evaluation_of_one_image_at_a_time_has_predicts_mask_and_more_are_within_a_bound(
     probabilities, workdir, tmp_path
 ):
-    trained = load_trained(workdir, open_run(workdir), checkpoint="best")
+    trained = trained_by(workdir)
     data = trained.experiment.eval_data
     data.prepare()
     images = np.stack([data[index]["image"] for index in range(3)])
@@ -181,7 +186,7 @@ def test_the_exported_program_has_predicts_probabilities_within_a_bound(
     run = jax_export.deserialize(bytearray(file.read_bytes())).call
     image = read_image(path, channels=3)[None]
     found = np.asarray(jax.jit(run)(image))[0]
-    trained = load_trained(workdir, open_run(workdir), checkpoint="best")
+    trained = trained_by(workdir)
     expected = trained.predict(trained.variables, image)[0]
     np.testing.assert_allclose(found, expected, atol=BOUND)
     out = tmp_path / "out"

@@ -40,7 +40,10 @@ def test_the_page_is_one_document_that_may_load_nothing_but_its_own_parts(server
 
 def test_it_says_which_runs_it_has_and_what_it_accepts(server):
     about = json.loads(ask(server, "GET", "/about")[2])
-    assert [(run["name"], run["step"]) for run in about["runs"]] == [("one", 7), ("two", 7)]
+    assert [(run["name"], run["weights"]) for run in about["runs"]] == [
+        ("one", "step 7"),
+        ("two", "step 7"),
+    ]
     assert about["runs"][0]["classes"][1] == {"name": "leaf", "colour": [200, 30, 30]}
     assert about["limits"] == {"upload": 20 * 2**20, "side": 1024}
 
@@ -127,7 +130,7 @@ def test_what_fails_on_the_server_is_told_there_and_not_to_the_client(capsys):
     with serving(brightest(predict=Broken())) as server:
         status, answer = predict(server, encoded(photo()))
     assert status == 500 and "secret" not in answer["error"]
-    assert "terminal of segjax.serve says why" in answer["error"]
+    assert "see the terminal of segjax.serve" in answer["error"]
     assert "RuntimeError: /secret/path ran out of memory" in capsys.readouterr().err
 
 

@@ -74,7 +74,7 @@ def test_predictions_wait_for_one_another_and_those_beyond_the_queue_are_sent_aw
     while service._places._value:  # Until all three are in the queue.
         assert time.monotonic() < end
         time.sleep(0.005)
-    with pytest.raises(Refused, match="3 other images come first") as refused:
+    with pytest.raises(Refused, match="3 other images are waiting") as refused:
         service.predict(encoded(photo()))
     assert (refused.value.status, refused.value.retry_after) == (503, 5)
     gate.open.set()
@@ -99,7 +99,7 @@ def test_the_oldest_results_go_when_those_held_exceed_the_bytes():
     service = Service([brightest()], Limits(held=2 * size))
     keys = [service.predict(encoded(photo())).key for _ in range(3)]
     assert [service.find(key).key for key in keys[1:]] == keys[1:]
-    with pytest.raises(Refused, match="no longer held: predict the image again"):
+    with pytest.raises(Refused, match="no longer in memory: predict the image again"):
         service.find(keys[0])
 
 

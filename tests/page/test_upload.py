@@ -77,10 +77,18 @@ def test_an_upload_is_read_as_predict_reads_the_file(kind, channels, mode, tmp_p
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
 BAD = {
     "nothing": (b"", 400, "The file is empty"),
-    "text": (b"/etc/passwd", 415, "is no image that can be read: send JPEG"),
-    "SVG": (SVG, 415, "is no image that can be read"),
-    "a format of no known decoder": (file(pattern("P"), "GIF"), 415, "is no image"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "is no image"),
+    "text": (b"/etc/passwd", 415, "cannot be read as an image: send JPEG"),
+    "SVG": (SVG, 415, "cannot be read as an image"),
+    "a format of no known decoder": (
+        file(pattern("P"), "GIF"),
+        415,
+        "cannot be read as an image",
+    ),
+    "PostScript": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        415,
+        "cannot be read as an image",
+    ),
     "a bomb": (png(30_000, 30_000), 413, "more than 0.01 megapixels"),
     "half a bomb": (png(10_000, 10_000), 413, "more than 0.01 megapixels"),
     "too many pixels": (file(Image.new("L", (101, 100)), "PNG"), 413, "more than 0.01 mega"),
@@ -88,9 +96,9 @@ BAD = {
     "16 bits in colour": (png(9, 9, bits=16), 415, "more than 8 bits a channel (16, mode RGB"),
     "floats": (file(Image.new("F", (9, 9)), "TIFF"), 415, "more than 8 bits a channel"),
     "CIELAB": (file(Image.new("LAB", (9, 9)), "TIFF"), 415, "colours in CIELAB"),
-    "pages": (moving("TIFF"), 415, "holds 2 images: send one, or use segjax.predict"),
-    "a moving WebP": (moving("WEBP"), 415, "holds 2 images"),
-    "a moving PNG": (moving("PNG"), 415, "holds 2 images"),
+    "pages": (moving("TIFF"), 415, "contains 2 images: send one image, or use segjax.predict"),
+    "a moving WebP": (moving("WEBP"), 415, "contains 2 images"),
+    "a moving PNG": (moving("PNG"), 415, "contains 2 images"),
 }
 
 

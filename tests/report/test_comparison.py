@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
+from segjax.report.legend import legend_item
 from segjax.report.score import Score
 
 IOU = {"mean_iou": Score("Mean IoU")}
@@ -84,17 +85,41 @@ def test_a_remark_follows_its_score_as_text(drawn):
 
 def test_curves_are_means_over_the_seeds_of_the_five_best_variants(drawn):
     page = drawn(variant("a", 0.5, 0.7))
-    assert "from step 10 to 10, at the end a 60%" in page
+    assert "at step 10: a 60 %" in page
     many = [variant(f"v{i}", 0.1 * i) for i in range(7)]
     page = drawn(*many)
-    assert "The 5 best variants of 7." in page
-    label = re.search(r"Mean IoU on the evaluation set from step[^\"]*", page)[0]
+    assert "Only the 5 best of 7 variants are drawn." in page
+    label = re.search(r"Mean IoU on the evaluation set at step[^\"]*", page)[0]
     assert [name for name in re.findall(r"v\d", label)] == ["v2", "v3", "v4", "v5", "v6"]
 
 
 def test_every_picture_of_an_image_is_shown_with_its_title(drawn):
-    image = ComparedImage("x<1>", [("Image", PICTURE), ("Truth", PICTURE), ("b & c", PICTURE)])
+    titles = ("Image", "Truth", "b & c")
+    image = ComparedImage("x<1>", [(title, PICTURE) for title in titles])
     page = drawn(variant("a", 0.5), images=[image])
     assert page.count("<img") == 3 and 'alt="b &amp; c of x&lt;1&gt;"' in page
-    assert "repeat(3, minmax(0, 1fr))" in page
+    assert "--columns:3" in page
     assert "No run has finished." in drawn(variant("a", failed=(0,)))
+
+
+def test_an_image_has_each_class_of_any_variant_once_in_its_legend(drawn):
+    items = [legend_item(name, (i, 0, 255)) for i, name in enumerate(("sky", "a & b", "sky"))]
+    image = ComparedImage("x", [("Image", PICTURE)], [items[0], items[1], items[0]])
+    page = drawn(variant("a", 0.5), images=[image])
+    legend = re.findall(r'<ul class="legend">(.*?)</ul>', page)
+    assert len(legend) == 1
+    assert re.findall(r"#(\w+)\"></span>([^<]*)", legend[0]) == [
+        ("0000ff", "sky"),
+        ("0100ff", "a &amp; b"),
+    ]
+
+
+def test_only_smoothed_curves_are_called_medians(drawn):
+    long = [[{"step": step, "loss": 1.0} for step in range(1, 31)]]
+    assert "running medians" in drawn(variant("a", 0.5, histories=long))
+    assert "running median" not in drawn(variant("a", 0.5))
+
+
+def test_runs_without_history_are_said_to_have_none(drawn):
+    page = drawn(variant("a", 0.5, histories=[[]]))
+    assert "No finished run has a training history." in page and "<polyline" not in page

@@ -11,15 +11,9 @@ from PIL import Image
 from segjax.report.class_maps import class_map_panels
 from segjax.report.curves import running_median, series
 from segjax.report.examples import ShownExample, longest_side, score_text
+from segjax.report.matrix import confusion_matrix_svg
 from segjax.report.run_page import Scores, write_report
-from segjax.report.svg import (
-    Line,
-    confusion_matrix_svg,
-    line_chart,
-    number,
-    round_ticks,
-    thin,
-)
+from segjax.report.svg import thin
 from segjax.tasks.confusion import ConfusionMetric
 from segjax.tasks.semantic import Semantic
 
@@ -196,8 +190,8 @@ def test_an_example_whose_maps_differ_in_size_is_refused():
 @pytest.mark.parametrize(("count", "said"), [(4, True), (1, True), (0, False), (None, False)])
 def test_training_images_among_the_evaluated_ones_are_said(report, count, said):
     text = report(evaluation={**EVALUATION, "images_trained_on": count}).text
-    assert (f"{count} of these images" in text) == said
-    assert ("Training images too" in text) == said
+    assert (f"trained on {count} of these images" in text) == said
+    assert ("do not show how well it does on new images" in text) == said
 
 
 def test_missing_and_non_finite_scores_are_dashes(report):
@@ -211,6 +205,20 @@ def test_a_class_without_iou_is_absent_and_stands_last(report):
     assert re.search(
         r"sky 87\.3 90\.0 96\.8 90\.9 .*35\.0 70\.0 41\.2 9\.1 tree & bush absent", text
     )
+
+
+def test_without_counted_pixels_nothing_is_said_to_be_right(report):
+    page = report(confusion=np.zeros((3, 3), np.int64), evaluation={"iou": {}})
+    assert "No pixel is counted." in page.text and "true class." not in page.text
+
+
+def test_every_table_has_headers_with_scope_and_scrolls_by_keyboard(report):
+    page = report()
+    assert {a["scope"] for a in page.all("th")} == {"row", "col"}
+    boxes = [a for a in page.all("div") if a.get("class") == "scroll"]
+    assert len(boxes) == len(page.all("table")) + 1  # The matrix too.
+    assert all(a["tabindex"] == "0" and a["role"] == "region" for a in boxes)
+    assert all(a["aria-label"] for a in boxes)
 
 
 def test_every_class_row_has_its_own_colour_and_a_row_header(report):
@@ -232,12 +240,12 @@ def test_more_than_twelve_classes_stand_in_two_tables_with_all_rows(report):
         "IoU by class, ranks 8 to 13",
     ]
     assert all(page.texts.count(name) >= 2 for name in names)
-    assert "No pixel is confused." in page.text
+    assert "Every pixel has its true class." in page.text
 
 
 def test_a_run_without_history_says_so_and_shows_its_scores(report):
     page = report(history=[])
-    assert "this run was only evaluated" in page.text
+    assert "it was only evaluated" in page.text
     assert not page.all("polyline")
     assert "61.23" in page.text
 
@@ -250,14 +258,18 @@ def test_a_history_of_unusable_values_draws_nothing(report):
 def test_losses_that_are_not_finite_are_counted_and_left_out(report):
     rows = HISTORY + [{"step": 50, "loss": float("inf")}, {"step": 51, "loss": float("nan")}]
     page = report(history=rows)
-    assert "Not finite and left out: 2 of 42 values." in page.text
+    assert "2 of 42 values are NaN or infinite and not drawn." in page.text
     assert not any("nan" in a.get("points", "") for a in page.all("polyline"))
 
 
-def test_one_evaluation_is_a_dot(report):
-    page = report(history=[{"step": 300, "mean_iou": 0.5}])
+def test_one_evaluation_is_a_dot_on_an_axis_of_all_possible_scores(report):
+    page = report(history=[{"step": 20, "mean_iou": 1.0}], evaluation={"step": 20, "iou": {}})
     assert len(page.all("circle")) == 1
-    assert "Best mean IoU: 50.00 % at step 300." in page.text
+    assert "Best mean IoU: 100.00 % at step 20." in page.text
+    (chart,) = [a["aria-label"] for a in page.all("svg") if "Scores" in a.get("aria-label", "")]
+    assert chart == "Scores on the evaluation set at step 20: mean IoU 100 %"
+    assert {"0 %", "20 %", "100 %", "0", "15", "20", "step"} <= set(page.texts)
+    assert not {"50 %", "150 %", "25"} & set(page.texts)
 
 
 def test_a_repeated_step_counts_once_with_its_last_value():
@@ -287,37 +299,6 @@ def test_one_spike_does_not_flatten_the_loss(report):
     page = report(history=rows)
     assert "Spikes above the frame are cut off." in page.text
     assert "1M" not in page.texts and "1.4" in page.texts
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (900, 20_000, [5000, 10_000, 15_000, 20_000])],
-)
-def test_ticks_are_round_numbers_within_the_range(low, high, ticks):
-    assert round_ticks(low, high) == ticks
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(1500, "1.5k"), (2e6, "2M"), (0.007, "0.007"), (0.0005, "5e-4"), (-3, "-3")],
-)
-def test_numbers_on_axes_are_short(value, text):
-    assert number(value) == text
-
-
-def test_higher_values_lie_higher_and_later_steps_further_right():
-    line = Line("a", np.array([0.0, 10.0]), np.array([0.0, 1.0]))
-    page = Page(line_chart([line], label="rise", size=(460, 260)))
-    first, last = (
-        tuple(map(float, p.split(","))) for p in page.all("polyline")[0]["points"].split()
-    )
-    assert first == (52.0, 234.0)
-    assert last == (448.0, 12.0)
-
-
-def test_a_constant_curve_has_an_axis():
-    line = Line("a", np.array([1.0, 2.0]), np.array([0.01, 0.01]))
-    assert "0.01" in Page(line_chart([line], label="flat")).texts
 
 
 def test_cells_are_shares_of_their_true_class():
@@ -368,6 +349,7 @@ def test_an_example_shows_four_pictures_with_alt_text_and_its_classes(report):
     assert "mean IoU 25.0 %" in page.text
     legend = page.text.split("Errors")[-1]
     assert "sky" in legend and HOSTILE in legend and "tree" not in legend
+    assert "wrong pixels ignored pixels" in legend
 
 
 def test_small_pictures_are_lossless_and_errors_lie_where_labels_differ(report):

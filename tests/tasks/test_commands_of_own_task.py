@@ -58,7 +58,7 @@ def test_an_ablation_is_compared_by_the_primary_score_and_done_once(tmp_path, ca
     assert "Error &lt; all" in (tmp_path / "all/comparison.html").read_text()
     capsys.readouterr()
     assert launch.main(words) == 0
-    assert capsys.readouterr().out.count("done before") == 2
+    assert capsys.readouterr().out.count("already complete") == 2
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_predict_writes_the_tasks_own_files(finished, tmp_path):
 
 def test_serve_says_that_it_has_nothing_to_paint(finished, capsys):
     assert serve.main([str(finished), "--port", "0"]) == 2
-    assert "serve paints classes, and task=Means has none" in capsys.readouterr().err
+    assert "serve draws classes, but task=Means has none" in capsys.readouterr().err
 
 
 def test_an_export_holds_the_maps_of_the_task(file, tmp_path):

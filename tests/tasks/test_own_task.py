@@ -89,7 +89,7 @@ def test_files_that_it_does_not_make_are_refused_in_one_line(finished, tmp_path,
     out = tmp_path / "out"
     assert predict.main([str(finished), str(FILE), "--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        "error: predict writes no files for Regression: give the task `outputs`.\n"
+        "error: predict writes no files for Regression: define `outputs` in the task.\n"
     )
     assert not out.exists()
 

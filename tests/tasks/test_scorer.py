@@ -146,6 +146,6 @@ def test_a_table_says_of_a_row_over_how_many_classes_it_is():
 
 def test_more_classes_than_a_label_holds_are_refused():
     data = SimpleNamespace(class_names=("a",) * 256)
-    with pytest.raises(InputError, match="Net tells 256 classes apart, and label images"):
+    with pytest.raises(InputError, match="Net predicts 256 classes, but 8-bit label images"):
         Semantic().check_outputs(256, data, who="Net")
     Semantic().check_outputs(255, SimpleNamespace(class_names=("a",) * 255), who="Net")

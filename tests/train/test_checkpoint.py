@@ -61,7 +61,7 @@ def test_a_score_that_cannot_be_written_leaves_a_checkpoint_that_restores(
 
     monkeypatch.setattr(pathlib.Path, "rename", full)
     with Checkpoints(unscored) as checkpoints:
-        with pytest.raises(RunError, match="No space left on device.*whole \\(3, 6\\)"):
+        with pytest.raises(RunError, match="No space left on device.*checkpoints: 3, 6."):
             checkpoints.add_score(state_at(6), score={"mean_iou": 0.75})
         assert checkpoints.steps == [3, 6] and not checkpoints.is_scored(6)
         assert int(checkpoints.restore(jax.eval_shape(lambda: state_at(6))).step) == 6

@@ -85,7 +85,7 @@ def test_ctrl_c_between_two_checkpoints_saves_the_step_and_changes_no_bit(
     press_at(monkeypatch, loop._Rows, "add", 6)
     assert run(tmp_path / "run", capsys) == (
         130,
-        "interrupted: step 6 is saved; the same command goes on from there.",
+        "interrupted: step 6 is saved; the same command resumes from there.",
     )
     assert (tmp_path / "run" / "checkpoints" / "6").is_dir()
     assert run(tmp_path / "run", capsys)[0] == 0
@@ -127,7 +127,7 @@ def test_ctrl_c_before_the_first_step_says_that_nothing_is_saved(
     press_at(monkeypatch, owner, name, 1)
     assert run(tmp_path / "run", capsys) == (
         130,
-        "interrupted: nothing was saved yet; the same command begins anew.",
+        "interrupted: nothing is saved yet; the same command starts again.",
     )
     assert not list(tmp_path.glob("run/checkpoints/*"))
 
@@ -146,14 +146,14 @@ def test_ctrl_c_after_the_last_step_says_that_only_the_evaluation_is_missing(
 
 def run_evaluation(workdir, monkeypatch, capsys):
     monkeypatch.undo()
-    press_at(monkeypatch, Progress, "evaluating", 1)
+    press_at(monkeypatch, Progress, "update", 1)
     status, line = run(workdir, capsys, "--evaluate")
     assert status == 130
     return line
 
 
 def test_what_is_left_names_the_latest_whole_checkpoint(tmp_path):
-    assert "nothing was saved" in what_is_left(tmp_path, 20)
+    assert "nothing is saved" in what_is_left(tmp_path, 20)
     for name in ("4", "16", "18.orbax-checkpoint-tmp"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     assert what_is_left(tmp_path, 20).startswith("step 16 is saved")
@@ -179,7 +179,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once_whatever_it_waits_for():
     assert ended.returncode == 130 and ended.stdout == "still here\n"
     first, second = ended.stderr.splitlines()
     assert (
-        first.startswith("Ctrl-C: the run stops; press it once more")
+        first.startswith("Ctrl-C: stopping. Press Ctrl-C again")
         and second == "interrupted: step 4 is saved."
     )
 
@@ -259,7 +259,7 @@ def test_what_a_ctrl_c_says_is_what_is_done(capfd):
                 signal.raise_signal(signal.SIGINT)
         return capfd.readouterr().err
 
-    assert "state is saved after this step" in said(True)
+    assert "saving after this step" in said(True)
     assert "state is saved" not in said(False) + said(True, working=True)
 
 

@@ -121,8 +121,8 @@ def test_of_model_and_average_the_usual_is_taken_it_is_said_and_the_other_can_be
     bias, said = loaded(tmp_path, both)
     np.testing.assert_array_equal(bias, FIRST)
     assert said == [
-        "a.ckpt: state dict taken from 'model'; the file has others under 'model_ema': choose "
-        "one with key='model_ema'"
+        "a.ckpt: state dict taken from 'model'; the file has others under 'model_ema': to "
+        "choose one, set key='model_ema'"
     ]
     bias, said = loaded(tmp_path, both, key="model_ema")
     np.testing.assert_array_equal(bias, FIRST + 1)
@@ -152,7 +152,7 @@ def test_a_key_of_a_container_takes_the_one_network_in_it(container, tmp_path):
 
 def test_a_key_of_a_container_of_two_networks_says_which_there_are(tmp_path):
     both = {"model": tensors(), "ema": {"fast": tensors(), "slow": tensors(1)}}
-    said = "2 state dicts under key='ema': choose among 'ema.fast', 'ema.slow'"
+    said = "2 state dicts under key='ema': choose one of 'ema.fast', 'ema.slow'"
     with pytest.raises(InputError, match=said):
         loaded(tmp_path, both, key="ema")
 
@@ -176,7 +176,7 @@ def test_where_no_key_is_the_usual_one_it_must_be_chosen(tmp_path):
     ):
         loaded(tmp_path, both, key="x")
     with pytest.raises(
-        InputError, match="2 state dicts under key='w': choose among 'student.w', 'teacher.w'"
+        InputError, match="2 state dicts under key='w': choose one of 'student.w', 'teacher.w'"
     ):
         loaded(tmp_path, {name: {"w": t} for name, t in both.items()}, key="w")
 
@@ -186,7 +186,7 @@ def test_a_key_and_a_wrappers_prefix_go_together(tmp_path):
     both = {"state_dict": wrapped(0), "state_dict_ema": wrapped(1)}
     bias, said = loaded(tmp_path, both, key="state_dict_ema")
     np.testing.assert_array_equal(bias, FIRST + 1)
-    assert len(said) == 2 and "the prefix 'module.' is left out" in said[1]
+    assert len(said) == 2 and "the prefix 'module.' is removed" in said[1]
 
 
 def test_a_checkpoint_of_an_optimizer_alone_has_no_known_layout(tmp_path):

@@ -184,7 +184,7 @@ def test_vggs_fully_connected_layers_become_fcns_convolutions(timm, tmp_path):
     linear = plain["classifier.0.weight"] @ image.reshape(-1) + plain["classifier.0.bias"]
     np.testing.assert_allclose(fc6, linear, rtol=1e-4)
     np.testing.assert_array_equal(params["fc7"]["kernel"][0, 0], plain["classifier.3.weight"].T)
-    assert "(VGG); the rest is new, from seed 0: score_fr" in said[-1]
+    assert "(VGG); initialised from seed 0: score_fr" in said[-1]
 
 
 def test_deeplab_v1_takes_every_fourth_filter_and_third_tap(tmp_path):

@@ -57,9 +57,9 @@ def test_missing_unexpected_and_misshapen_tensors_are_refused_by_name(state, tmp
     assert "is for another network (torchvision's DeepLab v3 on ResNet layout)" in text
     assert "1 missing: batch_stats/backbone/layer3_0/bn2/var;" in text
     assert "1 unexpected: backbone.layer5.0.conv1.weight;" in text
-    expected = f"{KERNEL} ({THEIRS}) is (2, 3, 16, 16) there, (3, 3, 16, 16) in the model"
+    expected = f"{KERNEL} ({THEIRS}) is (2, 3, 16, 16) in the file, (3, 3, 16, 16) in the model"
     assert "2 of another shape: " in text and expected in text
-    assert "params/head/norm/bias (classifier.2.bias) is int64 (32,) there, (32,)" in text
+    assert "params/head/norm/bias (classifier.2.bias) is int64 (32,) in the file, (32,)" in text
     assert "\n" not in text
 
 
@@ -70,13 +70,13 @@ def test_what_is_allowed_not_to_fit_is_said_and_starts_from_the_seed(state, tmp_
     allow = ("layer2_0", "^odd", "auxiliary_head/classifier/bias")
     found, said = loaded(tmp_path, state, MODEL, allow=allow, seed=2)
     names = f"odd.weight, params/auxiliary_head/classifier/bias, {KERNEL}"
-    assert said == [f"a.npz: allowed not to fit: {names}"]
+    assert said == [f"a.npz: differ, as allowed: {names}"]
     expected = initialised(MODEL, 2)["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel, expected, rtol=1e-6)
-    with pytest.raises(InputError, match="allow: 'layer7' fits no name that needs it"):
+    with pytest.raises(InputError, match="allow: 'layer7' matches no name that misfits"):
         loaded(tmp_path, state, MODEL, allow=(*allow, "layer7"))
-    with pytest.raises(InputError, match="no regular expression"):
+    with pytest.raises(InputError, match="not a regular expression"):
         loaded(tmp_path, state, MODEL, allow=("(",))
 
 
@@ -109,7 +109,7 @@ def test_our_own_files_may_have_other_classes_too(tmp_path):
 
 def test_an_auxiliary_head_that_the_model_has_not_is_left_out_and_it_is_said(state, tmp_path):
     found, said = loaded(tmp_path, state, MODEL.clone(auxiliary=False))
-    assert said == ["a.npz: auxiliary_head left out: the model is built without it"]
+    assert said == ["a.npz: auxiliary_head ignored: the model is built without it"]
     assert "auxiliary_head" not in found["params"]
     without = {n: a for n, a in state.items() if not n.startswith("aux_")}
     with pytest.raises(InputError, match="missing: batch_stats/auxiliary_head/conv/norm/mean,"):
@@ -121,7 +121,7 @@ def test_a_backbone_alone_takes_a_classification_network_with_or_without_its_cla
 ):
     state = STATE["small"]("resnet50")
     found, said = loaded(tmp_path, state, BACKBONE)
-    assert said == ["a.npz: fc.weight, fc.bias left out: the model does not classify images"]
+    assert said == ["a.npz: fc.weight, fc.bias ignored: the model does not classify images"]
     del state["fc.weight"], state["fc.bias"]
     again, said = loaded(tmp_path, state, BACKBONE)
     assert said == []
@@ -131,10 +131,10 @@ def test_a_backbone_alone_takes_a_classification_network_with_or_without_its_cla
 def test_a_classification_checkpoint_goes_into_the_backbone_and_the_rest_is_new(tmp_path):
     state = STATE["small"]("resnet50")
     found, said = loaded(tmp_path, state, MODEL, seed=2)
-    left = "a.npz: fc.weight, fc.bias left out: the model does not classify images"
+    left = "a.npz: fc.weight, fc.bias ignored: the model does not classify images"
     new = "aspp, auxiliary_head, classifier, head"
     source = "backbone from a classification checkpoint (ResNet)"
-    rest = f"a.npz: {source}; the rest is new, from seed 2: {new}"
+    rest = f"a.npz: {source}; initialised from seed 2: {new}"
     assert said == [left, rest]
     kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv2.weight"])
@@ -160,7 +160,7 @@ def test_the_prefix_of_a_wrapper_is_left_out_and_it_is_said(prefix, state, tmp_p
     wrapped = {f"{prefix}{name}": array for name, array in state.items()} | counter
     found, said = loaded(tmp_path, wrapped, MODEL)
     learned = sum(array.ndim > 0 for array in state.values())
-    assert said == [f"a.npz: the prefix {prefix!r} is left out of all {learned} names"]
+    assert said == [f"a.npz: the prefix {prefix!r} is removed from all {learned} names"]
     jax.tree.map(np.testing.assert_array_equal, plain, found)
 
 
@@ -181,7 +181,7 @@ def test_the_parts_of_wrappers_are_left_out_wherever_they_stand(wrapper, state, 
     wrapped = {re.sub(*WRAPPERS[wrapper], name): array for name, array in state.items()}
     assert wrapped.keys() != state.keys()
     found, said = loaded(tmp_path, wrapped, MODEL)
-    assert "of wrappers is left out of" in said[-1]
+    assert "the wrappers' " in said[-1]
     jax.tree.map(np.testing.assert_array_equal, plain, found)
 
 
@@ -197,7 +197,7 @@ def test_a_backbone_alone_may_have_the_name_that_it_has_in_a_network(prefix, tmp
     state = STATE["small"]("resnet50")
     wrapped = {f"{prefix}{name}": array for name, array in state.items() if "fc." not in name}
     found, said = loaded(tmp_path, wrapped, MODEL)
-    assert said[0].startswith(f"a.npz: the prefix {prefix!r} is left out of all")
+    assert said[0].startswith(f"a.npz: the prefix {prefix!r} is removed from all")
     assert "backbone from a classification checkpoint (ResNet)" in said[1]
     kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv2.weight"])
@@ -211,13 +211,13 @@ def test_what_lies_beside_a_wrapped_network_is_unexpected_or_left_out_by_its_key
     with pytest.raises(InputError) as error:
         loaded(tmp_path, beside, MODEL)
     assert "1 unexpected: criterion.weight. Build" in str(error.value)
-    assert "or take what lies under 'model' alone with key='model'" in str(error.value)
+    assert "or set key='model' to use only the arrays under 'model'" in str(error.value)
     _, said = loaded(tmp_path, beside, MODEL, key="model")
-    assert said == [f"a.npz: {len(state)} arrays taken from under 'model.'; 1 others left out"]
+    assert said == [f"a.npz: {len(state)} arrays taken from under 'model.'; 1 others ignored"]
     _, said = loaded(tmp_path, beside, MODEL, allow=("^criterion",))
-    assert said[1] == "a.npz: allowed not to fit: criterion.weight"
+    assert said[1] == "a.npz: differ, as allowed: criterion.weight"
     learned = sum(array.ndim > 0 for array in state.values())
-    assert f"'model.' is left out of {learned} of the {learned + 1} names" in said[0]
+    assert f"'model.' is removed from {learned} of the {learned + 1} names" in said[0]
     del beside["model.classifier.4.bias"]
     beside["model.odd.bias"] = np.ones(3, np.float32)
     with pytest.raises(InputError, match=r"2 unexpected: criterion.weight, model.odd.bias\."):
@@ -250,9 +250,9 @@ def test_a_weight_that_is_not_finite_is_refused_by_name_or_starts_from_the_seed(
     with pytest.raises(InputError) as error:
         loaded(tmp_path, state, MODEL)
     assert "holds weights that are not finite (NaN or infinite). 1 with" in str(error.value)
-    assert f"{KERNEL} ({THEIRS}) has 2 of {state[THEIRS].size}. Take an" in str(error.value)
+    assert f"{KERNEL} ({THEIRS}) has 2 of {state[THEIRS].size}. Use an" in str(error.value)
     found, said = loaded(tmp_path, state, MODEL, allow=("layer2_0/conv2",), seed=2)
-    assert said == [f"a.npz: allowed not to fit: {KERNEL}"]
+    assert said == [f"a.npz: differ, as allowed: {KERNEL}"]
     expected = initialised(MODEL, 2)["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     kernel = found["params"]["backbone"]["layer2_0"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel, expected, rtol=1e-6)
@@ -310,8 +310,8 @@ def test_a_network_of_ones_own_for_other_classes_is_told_to_name_its_classifiers
     with pytest.raises(InputError) as error:
         load(OwnNetwork(5))
     assert str(error.value).endswith(
-        "If these layers tell the model's 5 classes apart and may start from the seed, give "
-        "the model classifiers = ('classifier',)."
+        "If these layers score the model's 5 classes and may be initialised from the seed, "
+        "give the model classifiers = ('classifier',)."
     )
     said = []
     load(OwnWithClassifiers(5), note=said.append)

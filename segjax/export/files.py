@@ -1,0 +1,279 @@
+"""What `segjax.export` does, once its arguments are parsed."""
+
+import argparse
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from segjax.announce import announced
+from segjax.atomic import write_bytes, write_text
+from segjax.contracts import Dataset
+from segjax.data.prepare import FileDataset
+from segjax.data.synthetic import Synthetic
+from segjax.description import describe_lines
+from segjax.errors import InputError
+from segjax.experiment import Experiment
+from segjax.export.onnx_graph import onnx_model
+from segjax.export.onnx_nodes import NoNode
+from segjax.export.stablehlo import (
+    PLATFORMS,
+    REFUSALS,
+    SMALLEST,
+    frozen,
+    image_of,
+    parameters,
+    reason,
+    stablehlo,
+)
+from segjax.parallel import cluster
+from segjax.predictor_options import asked_sources
+
+SUFFIXES = (".stablehlo", ".onnx")
+
+STABLEHLO = """\
+import jax, numpy
+from jax import export
+from PIL import Image, ImageOps
+
+with open({out!r}, "rb") as file:
+    run = jax.jit(export.deserialize(bytearray(file.read())).call)
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
+{name} = run(image.reshape(1, *image.shape[:2], {channels}))  # {shape}
+"""
+"""Needs jax and flatbuffers; Pillow only to read an image."""
+
+ONNX = """\
+import numpy, onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession({out!r})
+photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
+image = numpy.array(photo.convert({mode!r}){resized})
+image = image.reshape(1, *image.shape[:2], {channels})
+({name},) = session.run(None, {{"image": image}})  # {shape}
+"""
+
+
+def export_network(arguments: argparse.Namespace) -> None:
+    """Writes the file that the arguments ask for and its description.
+
+    Raises:
+      InputError: an argument is wrong, or network and file do not go together.
+    """
+    cluster.tune_cpu()
+    out, size = arguments.out, _size(arguments.size)
+    _check_out(out)
+    platforms = _platforms(arguments.platforms, out, size)
+    (source,) = asked_sources(arguments)
+    experiment = source.experiment()
+    _check_images(experiment.eval_data)
+    cluster.describe_devices()
+    trained = source.load(experiment)
+    variables = trained.variables
+    task = experiment.task
+    predict = task.network(
+        experiment.model,
+        normalize=experiment.normalize,
+        output_stride=experiment.evaluation.output_stride,
+    )
+    channels = trained.channels
+    with _refusals(size):
+        answer = frozen(
+            predict,
+            variables,
+            size=size,
+            channels=channels,
+            classes=task.classes if arguments.output == "classes" else None,
+            fold=arguments.fold,
+        )
+    sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
+    planes = jax.eval_shape(answer, image_of(size, channels)).shape[3:]
+    about = _about(experiment, arguments.output, [*sides, *planes], channels)
+    about |= {"step": trained.step, "weights": trained.weights}
+    about |= {"parameters": parameters(variables)}
+    about |= {"folded_norms": arguments.fold, "platforms": platforms}
+    with announced("Translating the network", after=1):
+        if size is not None and out.suffix == ".onnx":
+            data = _onnx(answer, size, channels, about, out)
+        else:
+            data = _stablehlo(answer, size, channels, platforms)
+    _write(out, data, about)
+    name = type(predict.model).__name__
+    print(f"{name} of {trained.weights} in {out}, {len(data) / 1e6:.2f} MB")
+    if wrappers := experiment.evaluation.wrappers:
+        left_out = ", ".join(map(repr, wrappers))
+        print(
+            "The file predicts whole images. It leaves out evaluation.predictor, so its "
+            f"answers differ from those of segjax.predict, which applies {left_out}."
+        )
+    print(f"To run it, without segjax:\n\n{_loader(out, about)}", end="")
+
+
+def _stablehlo(
+    answer: Callable, size: tuple[int, int] | None, channels: int, platforms: list[str]
+) -> bytes:
+    with _refusals(size, remedy="NAME.onnx is for one image"):
+        exported = stablehlo(answer, size=size, channels=channels, platforms=platforms)
+    return bytes(exported.serialize())
+
+
+def _onnx(
+    answer: Callable, size: tuple[int, int], channels: int, about: dict[str, Any], out: Any
+) -> bytes:
+    try:
+        return onnx_model(
+            answer,
+            size=size,
+            channels=channels,
+            name=about["output"]["name"],
+            metadata={"segjax": json.dumps(about)},
+        )
+    except NoNode as error:
+        raise InputError(
+            f"--out {out}: {error} has no translation; NAME.stablehlo takes every network."
+        ) from error
+
+
+def _check_out(out: pathlib.Path) -> None:
+    """Raises InputError unless the file and its description can be written."""
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"--out {out}: known suffixes are {' '.join(SUFFIXES)}.")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}; make it first.")
+    for path in (out, _description(out)):
+        if path.exists():
+            raise InputError(f"{path} is there already; remove it, or choose another --out.")
+
+
+def _description(out: pathlib.Path) -> pathlib.Path:
+    return out.with_name(f"{out.name}.json")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Returns (height, width), or None for any."""
+    if text in (None, "any"):
+        return None
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not sides or min(map(int, sides.groups())) < 1:
+        raise InputError(
+            f"--size {text}: give HEIGHTxWIDTH in pixels, such as 513x513, or any."
+        )
+    return int(sides[1]), int(sides[2])
+
+
+def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None) -> list[str]:
+    """Returns the platforms of a `.stablehlo` file, and none for `.onnx`.
+
+    Raises:
+      InputError: a platform is not known, or `.onnx` lacks one size or its package.
+    """
+    if out.suffix == ".onnx":
+        if text is not None:
+            raise InputError(f"--platforms {text} is for .stablehlo; leave it out for {out}.")
+        if size is None:
+            raise InputError(f"--out {out} needs one size; give --size HxW.")
+        if importlib.util.find_spec("onnx") is None:
+            raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
+        return []
+    names = [name.strip() for name in (text or "cpu,cuda,tpu").split(",")]
+    unknown = [name for name in names if name not in PLATFORMS]
+    if unknown:
+        raise InputError(
+            f"--platforms {text}: {unknown[0]!r} is none of {', '.join(PLATFORMS)}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _check_images(data: Dataset) -> None:
+    """Raises InputError where a dataset of the user's own does not give uint8 images.
+
+    Normalisation goes by the type: a run on float32 would see other numbers in uint8.
+    """
+    # The package's own give nothing else, and an export needs none of their files.
+    if type(data).__getitem__ in (FileDataset.__getitem__, Synthetic.__getitem__):
+        return
+    try:
+        data.prepare()
+    except InputError as error:
+        raise InputError(
+            f"export looks at one image of eval_data, for its type: {error}"
+        ) from error
+    found = data[0]["image"].dtype
+    if found != "uint8":
+        raise InputError(
+            f"eval_data={type(data).__name__} gives {found} images, but the file is for uint8: "
+            "let the dataset give uint8 and normalize scale them, and train again."
+        )
+
+
+@contextlib.contextmanager
+def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[None]:
+    """Turns what a network refuses while it is traced into the one line of an InputError."""
+    try:
+        yield
+    except REFUSALS as error:
+        asked = f"--size {size[0]}x{size[1]}" if size else "--size any"
+        remedy = remedy if size else "give --size HxW"
+        raise InputError(f"{asked}: {reason(error)}{remedy and f'; {remedy}.'}") from error
+
+
+def _about(
+    experiment: Experiment, output: str, shape: list[int | str], channels: int
+) -> dict[str, Any]:
+    """Returns the description of the file: input, output, classes, origin.
+
+    `shape` is the output's.
+    """
+    names, colours = experiment.task.legend(experiment.eval_data)
+    return {
+        "segjax": _version(),
+        "jax": jax.__version__,
+        "experiment": experiment.name,
+        "input": {"shape": [*shape[:3], channels], "dtype": "uint8"},
+        "smallest_side": SMALLEST if shape[1] == "h" else None,
+        "normalize": [*describe_lines(experiment.normalize, path="normalize")],
+        "output": {
+            "name": output,
+            "shape": shape,
+            "dtype": "uint8" if output == "classes" else "float32",
+        },
+        "class_names": list(names),
+        "palette": colours.tolist(),
+    }
+
+
+def _version() -> str | None:
+    """Returns the installed package's; None for a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("segjax")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _write(out: pathlib.Path, data: bytes, about: dict[str, Any]) -> None:
+    """Writes both files, each whole or not at all."""
+    write_bytes(out, data)
+    write_text(_description(out), json.dumps(about, indent=1) + "\n")
+
+
+def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
+    """Returns the program that runs the file."""
+    _, height, width, channels = about["input"]["shape"]
+    fixed = height != "h"
+    return (ONNX if out.suffix == ".onnx" else STABLEHLO).format(
+        out=str(out),
+        mode="RGB" if channels == 3 else "L",
+        resized=f".resize(({width}, {height}), Image.Resampling.BILINEAR)" if fixed else "",
+        name=about["output"]["name"],
+        channels=channels,
+        shape=" ".join(map(str, about["output"]["shape"]))
+        + ("" if fixed else f", h and w at least {about['smallest_side']}"),
+    )

@@ -1,0 +1,219 @@
+"""From an image to a mask in Python, for notebooks and programs.
+
+`Segmenter` gives the masks of `segjax.predict`; that command's options (`--flip`, `--scales`,
+`--window`, `--side`, …) are its `wrappers`.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image
+
+from segjax.contracts import Array, Variables
+from segjax.data.decode import DEFAULT_LIMIT, Limit
+from segjax.data.images import MODES, pixels, read_image, turned
+from segjax.data.palette import palette_of, voc_palette
+from segjax.drawing.overlay import overlay, palette_png, planes_overlay
+from segjax.errors import InputError
+from segjax.experiment import IMAGENET
+from segjax.tasks.semantic import Semantic
+from segjax.tasks.task import Task
+from segjax.train.trained import Source
+
+SEMANTIC = Semantic()
+
+Picture = str | os.PathLike | Image.Image | Shaped[np.ndarray, "..."]
+"""An image: the path of a file, a PIL image, or an array h w c, or h w for a grey one."""
+
+
+class Segmenter:
+    """A trained network as a function from an image to a mask.
+
+    The network is compiled at the first image of each size, which takes seconds; the wrappers
+    `segjax.evaluate.windows.PadToMultiple(64)` or `SlidingWindow(513)` let images of many sizes
+    share programs.
+
+        model = DeepLabV3(ResNet50(output_stride=8), num_classes=21, rates=(12, 24, 36))
+        segmenter = Segmenter(model, segjax.weights.load("deeplabv3_resnet50.pth", model))
+        mask = segmenter("photo.jpg")  # uint8, height × width: class ids
+        segmenter.overlay("photo.jpg").save("overlay.png")
+
+    Args:
+      model: a network of segjax, or any Linen module `(image b h w c, *, train) -> logits`.
+      variables: the model's, as `segjax.weights.load` returns them.
+      normalize: from pixels to the network's input; most published weights need `IMAGENET`.
+      task: `Semantic()`, or `segjax.tasks.multilabel.Multilabel()` for classes that overlap.
+      wrappers: of `segjax.evaluate`, the first the nearest to the network.
+      output_stride: to predict at, in place of the model's own.
+      channels: of the network's images: 3 for RGB, 1 for grey.
+      class_names: one a class, or nothing.
+      colours: red, green and blue of each class, k × 3; VOC's are the default.
+      max_megapixels: larger image files are refused.
+
+    Raises:
+      InputError: the network has no such output stride, a wrapper cannot stand where it is, or
+        the variables are of another network.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        variables: Variables,
+        *,
+        normalize: Callable[[Array], Array] = IMAGENET,
+        task: Task = SEMANTIC,
+        wrappers: Sequence[Callable] = (),
+        output_stride: int | None = None,
+        channels: int = 3,
+        class_names: Sequence[str] = (),
+        colours: Any = None,
+        max_megapixels: float = DEFAULT_LIMIT.megapixels,
+    ):
+        self.model, self.variables, self.task = model, variables, task
+        self.channels, self.class_names = channels, tuple(class_names)
+        self.wrappers = tuple(wrappers)
+        self.palette = voc_palette() if colours is None else palette_of(colours)
+        self._limit = Limit(max_megapixels, "Segmenter(max_megapixels={})")
+        self._predict = task.predictor(
+            model, normalize=normalize, output_stride=output_stride, wrappers=self.wrappers
+        )
+
+    @classmethod
+    def from_run(
+        cls,
+        workdir: str | os.PathLike,
+        *,
+        checkpoint: str = "best",
+        wrappers: Sequence[Callable] | None = None,
+    ) -> "Segmenter":
+        """Returns a run's trained network, which predicts as the run's evaluation does.
+
+        Args:
+          workdir: the run's folder, such as "runs/quickstart".
+          checkpoint: "best", "last" or a step.
+          wrappers: in place of the run's own.
+
+        Raises:
+          InputError: the folder is no run's, or has no such checkpoint.
+        """
+        return cls._of(Source(pathlib.Path(workdir), checkpoint=checkpoint), wrappers)
+
+    @classmethod
+    def from_experiment(
+        cls,
+        path: str | os.PathLike,
+        *,
+        weights: str | os.PathLike,
+        key: str | None = None,
+        settings: Sequence[str] = (),
+        wrappers: Sequence[Callable] | None = None,
+    ) -> "Segmenter":
+        """Returns the network of an experiment file with published or saved weights.
+
+        Args:
+          path: the experiment file, which names network, normalisation and classes.
+          weights: of the whole network; a path or a name, as `segjax.weights.load` takes it.
+          key: which state dict in the weights file; see `segjax.weights.load`.
+          settings: changes to the experiment's fields, such as "model.num_classes=5".
+          wrappers: in place of the experiment's own.
+
+        Raises:
+          InputError: the file, a setting or the weights are wrong, or the weights do not give
+            every variable of the network.
+          UserCodeError: the experiment file itself raised.
+        """
+        source = Source(
+            pathlib.Path(path), weights=str(weights), key=key, settings=tuple(settings)
+        )
+        return cls._of(source, wrappers)
+
+    @classmethod
+    def _of(cls, source: Source, wrappers: Sequence[Callable] | None) -> "Segmenter":
+        experiment = source.experiment()
+        trained = source.load(experiment)
+        names, colours = experiment.task.legend(experiment.eval_data)
+        evaluation = experiment.evaluation
+        return cls(
+            experiment.model,
+            trained.variables,
+            normalize=experiment.normalize,
+            task=experiment.task,
+            wrappers=evaluation.wrappers if wrappers is None else wrappers,
+            output_stride=evaluation.output_stride,
+            channels=trained.channels,
+            class_names=names,
+            colours=colours,
+        )
+
+    def __call__(self, image: Picture) -> np.ndarray:
+        """Returns the mask of one image, of its size: uint8 class ids h w.
+
+        For classes that overlap it is planes h w k of 0 and 1; other tasks return their maps.
+
+        Raises:
+          InputError: the file cannot be read, or the array is no image of this network.
+          ValueError: the network or a wrapper does not take an image of this size.
+        """
+        answer, _ = self.task.answer(
+            self._predict, self.variables, self._pixels(image), soft=False
+        )
+        return answer
+
+    def probabilities(self, image: Picture) -> Float[np.ndarray, "h w k"]:
+        """Returns the probability of each class at every pixel, float32.
+
+        Raises:
+          InputError, ValueError: as for a mask.
+        """
+        return np.asarray(self._predict(self.variables, self._pixels(image)[None])[0])
+
+    def overlay(
+        self, image: Picture, mask: np.ndarray | None = None, *, opacity: float = 0.5
+    ) -> Image.Image:
+        """Returns the image tinted with the colours of its mask, by default the predicted one.
+
+        Raises:
+          InputError, ValueError: as for a mask; or image and mask differ in size.
+        """
+        mask = self(image) if mask is None else np.asarray(mask)
+        shown = self._pixels(image)
+        if mask.ndim == 2:
+            return Image.fromarray(overlay(shown, mask, self.palette, opacity=opacity))
+        return Image.fromarray(planes_overlay(shown, mask, self.palette, opacity=opacity))
+
+    def palette_image(self, mask: UInt8[np.ndarray, "h w"]) -> Image.Image:
+        """Returns a mask as a picture with a palette, to show or to save as a PNG of class ids.
+
+        Raises:
+          ValueError: the mask is not h w; of planes, take one.
+        """
+        return palette_png(mask, self.palette)
+
+    def __repr__(self) -> str:
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.variables.get("params", {})))
+        parts = [type(self.model).__name__, f"{count:,} parameters"]
+        if self.class_names:
+            parts.append(f"classes {', '.join(self.class_names)}")
+        parts += [repr(wrapper) for wrapper in self.wrappers]
+        return f"Segmenter({'; '.join(parts)})"
+
+    def _pixels(self, image: Picture) -> Shaped[np.ndarray, "h w c"]:
+        """Returns the image h w c, upright, with the network's channels."""
+        if isinstance(image, str | os.PathLike):
+            return read_image(pathlib.Path(image), channels=self.channels, limit=self._limit)
+        if isinstance(image, Image.Image):
+            return pixels(turned(image).convert(MODES[self.channels]))
+        array = np.asarray(image)
+        array = array[..., None] if array.ndim == 2 else array
+        if array.ndim != 3 or array.shape[2] != self.channels:
+            raise InputError(
+                f"The image has shape {np.shape(image)}; this network takes one image, "
+                f"height x width x {self.channels}."
+            )
+        return array
