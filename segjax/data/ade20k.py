@@ -38,8 +38,8 @@ class ADE20K(FileDataset):
     """The split `train` (20210 images) or `val` (2000), of many sizes.
 
     `directory` is `ADEChallengeData2016`, which holds `images/training/*.jpg`,
-    `annotations/training/*.png` and the same of `validation`. Id 0 of the files, what is none
-    of the classes, becomes 255, and ids 1 … 150 become 0 … 149.
+    `annotations/training/*.png`, and the same for `validation`. In the files, id 0 means none
+    of the classes: it becomes 255, and ids 1 … 150 become 0 … 149.
     """
 
     split: str = "train"

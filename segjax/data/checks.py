@@ -115,7 +115,7 @@ def read_example(dataset: Dataset, index: int) -> Example:
     """Returns an example of a dataset, checked to be a mapping of image, label and name.
 
     Raises:
-      InputError: it is no mapping with a NumPy image and label and a name.
+      InputError: it is not a mapping with a NumPy image and label and a name.
     """
     example = dataset[index]
     who = f"Example {index} of {type(dataset).__name__}"

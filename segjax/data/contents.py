@@ -1,9 +1,9 @@
-"""SHA-256 of files, remembered: a file is read again where it may have changed.
+"""SHA-256 of files, remembered: a file is read again only if it may have changed.
 
-What is trusted, and all that is: a file whose size, time of modification, time of change
-(ctime, which no program can set back), and inode are together those that it had when it was
-read is the same file. Where a time was younger than `SETTLED` at that moment, not even they:
-two writes within one tick of the file system's clock look alike.
+A file counts as unchanged if its size, time of modification, time of change (ctime, which no
+program can set back) and inode are all what they were when it was read. There is one exception:
+if a time was younger than `SETTLED` at that moment, the file is read again, since two writes
+within one tick of the file system's clock look alike.
 """
 
 import contextlib

@@ -85,7 +85,7 @@ def open_image(
     """Returns the image whose header Pillow has read, with no limit of pixels: check its size.
 
     Raises:
-      Exception: whatever Pillow raises for a file that is no image.
+      Exception: whatever Pillow raises for a file that is not an image.
     """
     with _WITHOUT_PILLOWS_LIMIT:
         return Image.open(file, formats=formats)

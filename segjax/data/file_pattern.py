@@ -126,7 +126,7 @@ def _check_fields(text: Any, field: str) -> None:
         parsed = list(string.Formatter().parse(text))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Folder has {field}={text!r}, which is no pattern ({error}): {remedy}"
+            f"Folder has {field}={text!r}, which is not a pattern ({error}): {remedy}"
         ) from None
     found = [(name, conversion) for _, name, _, conversion in parsed if name is not None]
     if not found or set(found) != {("stem", None)}:

@@ -25,10 +25,10 @@ CLUTTER = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume info
 
 
 def belongs(name: str) -> bool:
-    """Returns whether a file or folder of this name is part of the folder it lies in.
+    """Returns whether a file or folder of this name counts, or is hidden or a system's own.
 
-    Hidden ones are not (`.DS_Store`, `._a.jpg`, which macOS writes beside `a.jpg`,
-    `.ipynb_checkpoints`), nor is what a system puts there by itself.
+    Hidden ones do not count (`.DS_Store`; `._a.jpg`, which macOS writes beside `a.jpg`;
+    `.ipynb_checkpoints`), nor do the folders that a system makes by itself.
     """
     return not name.startswith(".") and name.casefold() not in CLUTTER
 
@@ -36,10 +36,10 @@ def belongs(name: str) -> bool:
 def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathlib.Path]:
     """Returns the files in a folder and the folders below it, in alphabetical order.
 
-    This is the one rule for datasets and for the inputs of `predict`: `belongs`, one of
-    `suffixes` (in any case; None: all), and symbolic links are followed. A folder counts once:
-    of several ways to it one is taken, the one without links or else the first, and links that
-    lead back to a folder above are left out.
+    Datasets and `predict` share this rule: a file counts if it `belongs` and has one of
+    `suffixes` (in any case; None: all). Symbolic links are followed. A folder counts once: of
+    several ways to it, the one without links is taken, or else the first. Links that lead back
+    to a folder above are left out.
 
     Raises:
       InputError: a folder cannot be read, or such a file is a link to nothing.
@@ -147,7 +147,7 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
     if not folder.is_dir():
         near = near_entry(folder)
         raise InputError(
-            f"{dataset} has directory={directory!r}, which is no folder{near}: {remedy}"
+            f"{dataset} has directory={directory!r}, which is not a folder{near}: {remedy}"
         )
     return folder
 

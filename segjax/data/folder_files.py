@@ -46,7 +46,7 @@ def find_sources(layout: Layout) -> list[Source]:
     """Returns each image with its mask, or with one mask a class.
 
     An image's mask is found by its name: the image's stem, put into the pattern. A file that is
-    the mask of another is no image, so both may lie in one folder.
+    the mask of another does not count as an image, so both may lie in one folder.
 
     Raises:
       InputError: a folder, a list, an image or a mask is missing, or two images share a mask.
@@ -111,7 +111,7 @@ def _images(pattern: FilePattern, place: Place) -> Files:
 
 
 def _without_masks(images: Files, masks: Sequence[_Masks]) -> Files:
-    """Returns the images by stem, without the files that are masks of others."""
+    """Returns the images by stem, without files that are the masks of other images."""
     are_masks = {
         mask
         for each in masks

@@ -106,7 +106,7 @@ def _class_of(i: int, label_map: LabelMap) -> int:
 
 
 def _fits(key: int | str, i: int) -> bool | None:
-    """Returns whether a range holds an id; None for what is no range."""
+    """Returns whether a range holds an id; None if the key is not a range."""
     if not isinstance(key, str):
         return None
     if key in ("else", "nonzero"):

@@ -58,7 +58,7 @@ def label_pages(
       kind: of label.
 
     Raises:
-      InputError: a file cannot be read, or holds values that are no classes; or planes differ
+      InputError: a file cannot be read, or holds values that are not classes; or planes differ
         in size or number.
     """
     read = lambda path: pages(io.BytesIO(data[path]), name=path, limit=kind.limit)

@@ -68,11 +68,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of the sources: all that decides the contents of the prepared folder.
+    """How sources are prepared: everything that decides the contents of the prepared folder.
 
-    `name` begins the name of the cache's folder, so it has letters, digits and hyphens alone:
-    the dataset and its split, such as "camvid-train". `channels` is 3 (RGB) or 1 (grey). With
-    `planes`, a label has a plane a class. `limit` decides what is refused, not the contents.
+    `name` is the dataset and its split, such as "camvid-train". The name of the cache's folder
+    begins with it, so it has only letters, digits and hyphens. `channels` is 3 (RGB) or 1
+    (grey). With `planes`, a label has one plane a class. `limit` decides which images are
+    refused; it does not change the contents.
     """
 
     name: str

@@ -88,12 +88,12 @@ def survey(
 ) -> Survey:
     """Returns what a dataset holds: all of it if it is prepared from files, else up to `most`.
 
-    Where reading takes longer than `seconds`, what was read by then must do; one part at least
-    is read. `title` names the dataset where it takes long. `check` is held against what is
-    read; without it, as where transforms are yet to change the examples, nothing is.
+    Reading stops after `seconds`, but not before one part of the examples is read. `title`
+    names the dataset in the line that a user sees while this takes long. `check` is applied to
+    each example; without it, as where transforms may yet change the examples, none is checked.
 
     Raises:
-      InputError: an example does not pass, or is none.
+      InputError: `check` refuses an example, or the dataset returns something else.
     """
     with announced(f"Counting the classes of {title}", after=1):
         if isinstance(dataset, FileDataset):
@@ -140,7 +140,7 @@ def _counts(label: np.ndarray) -> Mapping[int, int]:
         return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
     if label.dtype.kind not in "iubf":
         return {}
-    # What is no whole number is no class yet; cast, NaN and 0.7 would count as class 0.
+    # Only whole numbers are classes: cast to integers, NaN and 0.7 would count as class 0.
     whole = (
         label[np.isfinite(label) & (label == np.trunc(label))] if _is_float(label) else label
     )

@@ -250,5 +250,5 @@ def test_a_missing_folder_has_its_near_neighbour_named(tmp_path):
     (tmp_path / "Images").mkdir()
     with pytest.raises(InputError, match="images is missing, but there is .*/Images .upper"):
         by_stem(tmp_path / "images", IMAGES)
-    with pytest.raises(InputError, match="no folder, but there is .*/Images .upper"):
+    with pytest.raises(InputError, match="not a folder, but there is .*/Images .upper"):
         Folder(directory=str(tmp_path / "IMAGES"), class_names=("a",)).prepare()

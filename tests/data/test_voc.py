@@ -76,7 +76,7 @@ def test_trainaug_says_what_to_put_where_and_reads_it_from_there(tmp_path):
     ("fields", "words"),
     [
         ({}, "directory=.* --data DIR.* download=True"),
-        ({"directory": "/nowhere"}, "directory='/nowhere', which is no folder.*--data DIR"),
+        ({"directory": "/nowhere"}, "directory='/nowhere', which is not a folder.*--data DIR"),
         ({"directory": "."}, "no VOC2012/JPEGImages in directory='.'"),
         ({"split": "test"}, "train, val, trainval, trainaug, got 'test'"),
     ],
