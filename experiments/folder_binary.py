@@ -3,9 +3,10 @@
 Change the lines above `my_data` to fit your folder. A mask is an image of its photograph's size
 that is 255 inside the objects and 0 outside.
 
-Measured here: not yet.
+Measured here: Dice 0.645 after 200 of the 400 steps, on 120 microscope images of nuclei in six
+sizes (Data Science Bowl 2018), of which 31 were held out.
 
-Cost: not measured.
+Cost: about three minutes on two idle CPU cores, estimated from half a run.
 
     python -m segjax.launch experiments/folder_binary.py --data my_data
 """
