@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the command; returns its exit status."""
+    """Runs the command and returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     kept = "the same command skips what is finished."

@@ -16,6 +16,7 @@ from segjax.experiment import Experiment
 from segjax.outputs.frames import av_library, expected_frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
 from segjax.outputs.kinds import Labelme, Output
+from segjax.outputs.legend import LEGEND
 from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
@@ -98,7 +99,7 @@ def _checked_sources(
         arguments.out,
         [kind.suffix for kind in outputs],
         lists=[each.file for each in lists],
-        reserved=(RECORD, LINES, AREAS, COCO),
+        reserved=(RECORD, LINES, AREAS, COCO, LEGEND),
         ours=record.accounts,
     )
     return sources, record

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         type=int,
         metavar="ID",
-        help="an id that is not a class; repeat it for several (default: 255)",
+        help="an id that is not a class, in place of 255; repeat it for several",
     )
     parser.add_argument(
         "--label-map",

@@ -15,21 +15,25 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
-from segjax.contracts import Array, Variables
+from segjax.contracts import FULL_SCALE, Array, Variables
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.images import MODES, pixels, read_image, turned
 from segjax.data.palette import palette_of, voc_palette
 from segjax.drawing.overlay import overlay, palette_png, planes_overlay
 from segjax.errors import InputError
-from segjax.experiment import IMAGENET
+from segjax.normalize import CAFFE, IMAGENET, SIGNED, UNIT
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
-from segjax.train.trained import Source
+from segjax.train.trained import Source, map_count
 
 SEMANTIC = Semantic()
+SCALED = (UNIT, SIGNED, IMAGENET, CAFFE)
+"""Normalisations that take floats from 0 to 1."""
 
 Picture = str | os.PathLike | Image.Image | Shaped[np.ndarray, "..."]
-"""An image: the path of a file, a PIL image, or an array h w c, or h w for a grey one."""
+"""An image: the path of a file, a PIL image, or an array h w c, or h w for a grey one.
+
+Arrays are uint8 (0 to 255), uint16 (0 to 65535) or float (0 to 1)."""
 
 
 class Segmenter:
@@ -80,16 +84,18 @@ class Segmenter:
         self.wrappers = tuple(wrappers)
         self.palette = voc_palette() if colours is None else palette_of(colours)
         self._limit = Limit(max_megapixels, "Segmenter(max_megapixels={})")
+        self._scaled = normalize in SCALED
         self._predict = task.predictor(
             model, normalize=normalize, output_stride=output_stride, wrappers=self.wrappers
         )
+        map_count(self._predict, variables, channels=channels)
 
     @classmethod
     def from_run(
         cls,
         workdir: str | os.PathLike,
         *,
-        checkpoint: str = "best",
+        checkpoint: str | int = "best",
         wrappers: Sequence[Callable] | None = None,
     ) -> "Segmenter":
         """Returns a run's trained network, which predicts as the run's evaluation does.
@@ -102,7 +108,7 @@ class Segmenter:
         Raises:
           InputError: the folder is no run's, or has no such checkpoint.
         """
-        return cls._of(Source(pathlib.Path(workdir), checkpoint=checkpoint), wrappers)
+        return cls._of(Source(pathlib.Path(workdir), checkpoint=str(checkpoint)), wrappers)
 
     @classmethod
     def from_experiment(
@@ -128,8 +134,10 @@ class Segmenter:
             every variable of the network.
           UserCodeError: the experiment file itself raised.
         """
+        if isinstance(settings, str):
+            raise InputError(f"settings={settings!r} must be a list: [{settings!r}].")
         source = Source(
-            pathlib.Path(path), weights=str(weights), key=key, settings=tuple(settings)
+            pathlib.Path(path), weights=os.fspath(weights), key=key, settings=tuple(settings)
         )
         return cls._of(source, wrappers)
 
@@ -208,10 +216,25 @@ class Segmenter:
         if isinstance(image, str | os.PathLike):
             return read_image(pathlib.Path(image), channels=self.channels, limit=self._limit)
         if isinstance(image, Image.Image):
+            if image.mode.startswith(("I", "F")):
+                raise InputError(
+                    f"A PIL image of mode {image.mode} has more than 8 bits a channel: "
+                    "convert it to 8 bits, or pass an array, uint16 or float from 0 to 1."
+                )
             return pixels(turned(image).convert(MODES[self.channels]))
         array = np.asarray(image)
+        if array.dtype.name not in FULL_SCALE:
+            raise InputError(
+                f"The image is {array.dtype}; pass uint8 (0 to 255), uint16 (0 to 65535) or "
+                "float (0 to 1)."
+            )
+        if self._scaled and array.dtype.kind == "f" and array.max(initial=0) > 2:
+            raise InputError(
+                f"The image is {array.dtype} with values up to {array.max():g}, but floats are "
+                "from 0 to 1: divide by 255, or pass uint8."
+            )
         array = array[..., None] if array.ndim == 2 else array
-        if array.ndim != 3 or array.shape[2] != self.channels:
+        if array.ndim != 3 or array.shape[2] != self.channels or not array.size:
             raise InputError(
                 f"The image has shape {np.shape(image)}; this network takes one image, "
                 f"height x width x {self.channels}."

@@ -118,10 +118,35 @@ def test_a_palette_image_holds_the_class_ids(segmenter, tmp_path):
         np.testing.assert_array_equal(np.array(saved), mask)
 
 
-@pytest.mark.parametrize("shape", [(20, 30, 4), (1, 20, 30, 3), (20,), (20, 30)])
+@pytest.mark.parametrize("shape", [(20, 30, 4), (1, 20, 30, 3), (20,), (20, 30), (0, 30, 3)])
 def test_an_array_that_is_no_image_of_the_network_is_refused(segmenter, shape):
     with pytest.raises(InputError, match="this network takes one image, height x width x 3"):
         segmenter(noise(*shape))
+
+
+def test_more_than_8_bits_and_floats_beyond_1_are_refused_instead_of_clipped(segmenter):
+    deep = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30))
+    with pytest.raises(InputError, match="mode I;16 has more than 8 bits a channel"):
+        segmenter(deep)
+    image = noise(20, 30, 3)
+    with pytest.raises(InputError, match="values up to 2.., but floats are from 0 to 1"):
+        segmenter(image.astype(np.float32))
+    with pytest.raises(InputError, match="The image is int64; pass uint8"):
+        segmenter(image.astype(np.int64))
+    np.testing.assert_array_equal(segmenter(image / np.float32(255)), segmenter(image))
+
+
+def test_variables_of_another_network_are_refused_at_once(variables):
+    wider = UNet(num_classes=3, depth=1, features=8)
+    with pytest.raises(InputError, match="these variables are of another network"):
+        Segmenter(wider, variables)
+    with pytest.raises(InputError, match="these variables are of another network"):
+        Segmenter(NETWORK, variables, channels=1, normalize=UNIT)
+
+
+def test_settings_are_a_list(tmp_path):
+    with pytest.raises(InputError, match=r"settings='steps=2' must be a list: \['steps=2'\]"):
+        Segmenter.from_experiment(TINY, weights="w", settings="steps=2")
 
 
 def test_its_repr_names_network_size_and_classes(segmenter, variables):
@@ -142,6 +167,7 @@ def test_a_run_and_an_experiment_with_weights_give_the_commands_masks(tmp_path, 
         of_run = Segmenter.from_run(workdir)
     assert not caplog.records  # In a notebook a library's own warnings would be seen.
     weights.save(tmp_path / "w.safetensors", of_run.variables)
+    assert Segmenter.from_run(workdir, checkpoint=0).model == of_run.model
     of_file = Segmenter.from_experiment(TINY, weights=tmp_path / "w.safetensors")
     np.testing.assert_array_equal(of_run(image), expected)
     np.testing.assert_array_equal(of_file(image), expected)

@@ -53,10 +53,11 @@ class MaskScores:
     images: int
 
     def __repr__(self) -> str:
-        score = metrics.mean_iou(self._square)
+        score = self.scores()["mean_iou"]
+        shown = "unknown" if score is None else f"{score:.4f}"
         return (
             f"MaskScores({self.images} images, {len(self.class_names)} classes, "
-            f"mean IoU {score:.4f})"
+            f"mean IoU {shown})"
         )
 
     @property
@@ -235,11 +236,12 @@ def score_pairs(
             ignored += int((truth == VOID).sum())
             counts += _counted(truth, prediction, len(counts))
         progress(done)
-    if ignore is None and IGNORE not in (key for key, _ in label_map):
+    if ignore is None and classes_of([IGNORE], label_map) == [IGNORE]:
         reader.check_whites(len(counts) - 1)
     if len(counts) < 3:
         raise InputError(
-            "Only the id 0 occurs, so the classes are not known; give --classes N."
+            "No id above 0 occurs that is not ignored, so the classes are not known; give "
+            "--classes N."
         )
     names = map(str, range(len(counts) - 1)) if class_names is None else class_names
     return MaskScores(tuple(names), counts[1:, 1:], counts[1:, 0], ignored, len(pairs))

@@ -18,7 +18,7 @@ from segjax.network_arguments import add_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the command; returns its exit status."""
+    """Runs the command and returns its exit status."""
     if arguments is None:
         restart_in_utf8()
     return run_command(lambda: _run(_parser().parse_args(arguments)))

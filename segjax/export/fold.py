@@ -137,7 +137,7 @@ def _affine(
 
 
 def _apply_folded(call: Callable, arguments: tuple, keywords: dict, context: Any) -> Any:
-    """Returns BatchNorm, with whichever of its two parameters there are."""
+    """Returns what BatchNorm gives with only those of its parameters that are there."""
     module = context.module
     if not isinstance(module, BatchNorm) or context.method_name != "__call__":
         return call(*arguments, **keywords)

@@ -38,7 +38,7 @@ def max_pool(
     # XLA's partitioner gets the primitive's gradient wrong where windows overlap (0.10.2).
     if is_plain() and not is_splitting():
         return _reduce_window(x, window, stride, padding)
-    return _largest(x, window, stride, padding)
+    return _largest(x, pair(window), pair(stride), pair(padding))
 
 
 def max_pool_with_indices(
@@ -63,7 +63,7 @@ def max_pool_with_indices(
     >>> value.item(), index.item()
     (7.0, 1)
     """
-    return _largest_with_places(x, window, stride, padding)
+    return _largest_with_places(x, pair(window), pair(stride), pair(padding))
 
 
 def max_unpool(
@@ -197,9 +197,10 @@ def _widened(x: Array) -> Array:
 def _output_size(x: Array, window: Pair, stride: Pair, padding: Pair) -> tuple[int, int]:
     """Returns the number of windows along both axes."""
     if any(2 * p > k for p, k in zip(pair(padding), pair(window), strict=True)):
+        half, whole = ("×".join(map(str, pair(sides))) for sides in (padding, window))
         raise ValueError(
-            f"Padding {padding} is more than half the window {window}; give at most half, so "
-            "that every window holds a pixel."
+            f"Padding {half} is more than half the window {whole}; give at most half, so that "
+            "every window holds a pixel."
         )
     options = zip(x.shape[1:3], pair(window), pair(stride), pair(padding), strict=True)
     rows, columns = (conv_output_size(n, k, stride=s, padding=p) for n, k, s, p in options)

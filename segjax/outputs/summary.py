@@ -20,7 +20,7 @@ def report(
 ) -> None:
     """Prints how many masks of which `weights` there are; as JSON, `about` and all entries.
 
-    Files that were changed by hand, and so are not made anew, are told in one line.
+    Files that were changed by hand, and so are not made again, are told in one line.
 
     Raises:
       RunError: images without a mask; those after the first are lines of their own.

@@ -26,7 +26,7 @@ class Entry:
       frame: its number in the file, from 1 on, where that holds several.
       files: what is there of it, the mask first; empty where it failed.
       skipped: whether nothing of it had to be made.
-      kept: those of the files that would be made anew, had nobody changed them by hand.
+      kept: those of the files that would be made again, had nobody changed them by hand.
       error: why there are none.
     """
 

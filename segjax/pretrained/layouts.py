@@ -273,7 +273,7 @@ def _renamed(
 
 
 def _our_axes(array: np.ndarray) -> np.ndarray:
-    """Returns an array with our axes: PyTorch's o i h w (transposed: i o h w) → h w i o."""
+    """Returns PyTorch's o i h w as h w i o (so transposed i o h w as h w o i)."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 

@@ -6,6 +6,7 @@ One function opens them for all of these, so that they answer alike.
 import dataclasses
 import hashlib
 import pathlib
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -164,6 +165,7 @@ class Source:
             channels=experiment.eval_data.channels,
             key=self.key,
             complete=True,
+            note=_on_standard_error,
         )
         key = f" ({self.key})" if self.key else ""
         made_by = {
@@ -177,30 +179,49 @@ class Source:
         )
 
 
+def _on_standard_error(line: str) -> None:
+    """Prints a note beside the command's own output, which may be JSON."""
+    print(line, file=sys.stderr)
+
+
 def _time(path: pathlib.Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime).isoformat()
 
 
 def _digest(experiment: Experiment) -> str:
-    """Returns a digest of the fields that decide what weights answer."""
+    """Returns a digest of the fields that decide the files, with the network's name."""
     fields = (experiment.model, experiment.normalize, experiment.task)
     lines = [line for field in fields for line in describe_lines(field, path="")]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    names, colours = experiment.task.legend(experiment.eval_data)
+    lines.append(repr((names, colours.tolist())))
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return f"{type(experiment.model).__name__} {digest[:16]}"
+
+
+def map_count(predict: HostPredictor, variables: Variables, *, channels: int) -> int | None:
+    """Returns how many maps a predictor gives; None if it takes no image of `SIDE` pixels.
+
+    Raises:
+      InputError: the variables are not those of its network for images of so many channels.
+    """
+    image = jax.ShapeDtypeStruct((1, SIDE, SIDE, channels), np.uint8)
+    try:
+        return predict.check(variables, image)
+    except FlaxError as error:
+        reason = str(error).split(" (http")[0]
+        raise InputError(f"these variables are of another network: {reason}") from error
+    except InputError:
+        raise
+    except ValueError:
+        return None  # Of other sizes it will be told one by one.
 
 
 def _check(trained: Trained, where: str) -> None:
-    image = jax.ShapeDtypeStruct((1, SIDE, SIDE, trained.channels), np.uint8)
     try:
-        found = trained.predict.check(trained.variables, image)
-    except FlaxError as error:
-        reason = str(error).split(" (http")[0]
-        raise InputError(
-            f"{where}: its checkpoint is of another network than its experiment.py: {reason}"
-        ) from error
+        found = map_count(trained.predict, trained.variables, channels=trained.channels)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    except ValueError:
-        return  # It takes no image of this size; of others it will be told one by one.
-    experiment = trained.experiment
-    who = f"{where}: {type(experiment.model).__name__}"
-    experiment.task.check_outputs(found, experiment.eval_data, who=who)
+    if found is not None:
+        experiment = trained.experiment
+        who = f"{where}: {type(experiment.model).__name__}"
+        experiment.task.check_outputs(found, experiment.eval_data, who=who)

@@ -70,7 +70,7 @@ class Image:
     """h w c, sampled bilinearly, filled as the transform says; its colours may be changed."""
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault of anything but an array h w c."""
+        """Returns the fault of anything but an array h w c."""
         return _plane_fault(value, size, ndims=(3,), shapes="h w c")
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
@@ -94,7 +94,7 @@ class Bilinear:
         _check_number("Bilinear", self.fill)
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault unless it is h w or h w k of real numbers of float32's range."""
+        """Returns the fault unless it is h w or h w k of real numbers of float32's range."""
         if fault := _plane_fault(value, size):
             return fault
         if (wide := not_averaged(value)) is not None:
@@ -129,7 +129,7 @@ class Nearest:
             _check_number("Nearest", self.fill)
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault of anything but an array h w or h w k of real numbers."""
+        """Returns the fault of anything but an array h w or h w k of real numbers."""
         return _plane_fault(value, size)
 
     def move(self, value: Any, motion: Motion, *, what: str) -> np.ndarray:
@@ -148,7 +148,7 @@ class Points:
     """
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault of anything but an array n 2 of finite floats."""
+        """Returns the fault of anything but an array n 2 of finite floats."""
         hint = "a pixel's place is (column + 0.5, row + 0.5)"
         return _places_fault(value, 2, "(x, y)", hint)
 
@@ -178,7 +178,7 @@ class Boxes:
     """
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault unless it is n 4 of finite floats with x0 ≤ x1 and y0 ≤ y1."""
+        """Returns the fault unless it is n 4 of finite floats with x0 ≤ x1 and y0 ≤ y1."""
         hint = "COCO's (x, y, width, height) is (x, y, x + width, y + height)"
         if fault := _places_fault(value, 4, "(x0, y0, x1, y1)", hint):
             return fault
@@ -221,7 +221,7 @@ class Follows:
     of: str
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Names the fault of anything but an array of items."""
+        """Returns the fault of anything but an array of items."""
         if not isinstance(value, np.ndarray) or not value.ndim:
             return f"must be a NumPy array with one item for each of {self.of!r}"
         return None

@@ -88,6 +88,18 @@ def test_ids_are_ignored_or_changed_as_options_say(folders, run):
     assert status == 0 and scores["confusion"] == [[16, 4], [2, 42]]
 
 
+@pytest.mark.parametrize("label_map", ["255=1", "nonzero=1", ">127=1,else=0", "200-255=1"])
+def test_black_and_white_masks_are_scored_by_every_form_of_a_label_map(
+    label_map, tmp_path, run
+):
+    mask = np.array([[0, 0, 255, 255], [0, 255, 255, 255]], np.uint8)
+    for folder in ("t", "p"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(mask).save(tmp_path / folder / "a.png")
+    out = run(tmp_path / "t", tmp_path / "p", "--label-map", label_map, "--json")[1]
+    assert json.loads(out)["confusion"] == [[3, 0], [0, 5]]
+
+
 def test_an_only_predicted_class_lowers_one_of_the_two_means(folders, run):
     save(folders[0] / "a.png", [row.replace("4", "3") for row in TRUTH])
     lines = run(*folders)[1].splitlines()

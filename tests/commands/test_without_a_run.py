@@ -20,6 +20,7 @@ from segjax.export import __main__ as export
 from segjax.network_arguments import add_source
 from segjax.page.runs import load_runs
 from segjax.predictor_options import asked_sources
+from segjax.train import trained
 from segjax.train.checkpoint import Checkpoints
 
 HERE = pathlib.Path(__file__).parent
@@ -68,9 +69,22 @@ def test_the_same_weights_skip_what_is_finished_and_changed_ones_make_it_anew(
     os.utime(file, ns=(1, 1))
     assert run(*words) == 0
     said = capsys.readouterr()
-    assert "already" not in said.out and "all is made anew" in said.err
+    assert "already" not in said.out and "all files are made again" in said.err
     assert run(*words, "--set", "normalize.scale=2.0") == 0
-    assert "network is" in capsys.readouterr().err
+    assert "network was" in capsys.readouterr().err
+
+
+def test_what_is_said_of_weights_leaves_the_json_alone(workdir, photo, capsys, monkeypatch):
+    def load(*arguments, note, **options):
+        note("w.safetensors: a note")
+        return weights.load(*arguments, note=note, **options)
+
+    monkeypatch.setattr(trained, "load_weights", load)
+    words = ("--out", photo.parent / "out", "--weights", workdir / "w.safetensors", "--json")
+    assert run(TINY, photo, *words) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["counts"]["made"] == 1
+    assert "w.safetensors: a note\n" in said.err
 
 
 def test_weights_for_other_classes_name_the_layers_that_would_be_random(workdir, photo, capsys):

@@ -166,7 +166,7 @@ def test_ids_beyond_the_classes_are_named_with_their_file_and_the_remedy(folders
 
 def test_masks_of_black_alone_do_not_say_how_many_classes_there_are(folders):
     write(folders, [[[0, 0]]], [[[0, 0]]])
-    with pytest.raises(InputError, match="Only the id 0 occurs.*give --classes N"):
+    with pytest.raises(InputError, match="No id above 0 occurs.*give --classes N"):
         score_folders(*folders)
     assert score_folders(*folders, num_classes=2).scores()["mean_iou"] == 1
 

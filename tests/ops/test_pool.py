@@ -163,7 +163,7 @@ def test_unpooling_is_the_adjoint_of_picking_even_where_windows_overlap():
 
 @pytest.mark.parametrize("pool", [max_pool, max_pool_with_indices, _plain])
 def test_padding_beyond_half_the_window_is_an_error(pool):
-    with pytest.raises(ValueError, match="Padding 2 is more than half the window 3"):
+    with pytest.raises(ValueError, match="Padding 2×2 is more than half the window 3×3"):
         pool(jnp.ones((1, 5, 5, 1)), window=3, stride=1, padding=2)
 
 

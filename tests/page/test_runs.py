@@ -75,10 +75,10 @@ def test_a_run_without_checkpoint_or_with_another_network_is_refused(workdir, tm
 
 def test_a_network_that_does_not_fit_its_checkpoint_or_its_classes_is_refused(tmp_path):
     other = untrained(tmp_path / "other", "model.num_classes=7")
-    with pytest.raises(InputError, match="UNet tells 7 classes apart, but eval_data has 6"):
+    with pytest.raises(InputError, match="UNet predicts 7 classes, but eval_data has 6"):
         load_runs([other], checkpoint="best")
     wider = untrained(tmp_path / "wider")
     text = (wider / "experiment.py").read_text()
     (wider / "experiment.py").write_text(text.replace("features=4", "features=8"))
-    with pytest.raises(InputError, match="wider: its checkpoint is of another network"):
+    with pytest.raises(InputError, match="wider: these variables are of another network"):
         load_runs([wider], checkpoint="best")
