@@ -197,8 +197,8 @@ def load(path: str | pathlib.Path) -> Experiment:
     found, is_list = load_all(path)
     if is_list:
         raise InputError(
-            f"{path} defines a list of {len(found)} experiments; only segjax.launch takes one: "
-            "name a file with one experiment, or the folder of a run."
+            f"{path} defines a list of {len(found)} experiments, which only segjax.launch "
+            "accepts: name a file with one experiment, or the folder of a run."
         )
     return found[0]
 

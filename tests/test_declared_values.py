@@ -230,7 +230,7 @@ def test_channels_that_the_first_image_does_not_have_are_refused(field):
     tiny = experiments.load(TINY)
     changed = {field: Grey(getattr(tiny, field))}
     with pytest.raises(
-        InputError, match=f"^{field}.channels=1, but its first image has 3; let"
+        InputError, match=f"^{field}.channels=1, but its first image has 3; set"
     ):
         make_plan(dataclasses.replace(tiny, **changed))
 
