@@ -37,7 +37,7 @@ my_data = partial(
 )
 
 experiment = Experiment(
-    name="folder_binary",
+    name="folder_binary",  # Names the report, and the folder of the run: runs/folder_binary.
     task=Multilabel(),
     model=UNet(num_classes=1, depth=4, features=12, batch_norm=True, up=bilinear),
     normalize=IMAGENET,
