@@ -15,7 +15,7 @@ from segjax.data.prepare import FileDataset
 from segjax.drawing.overlay import save_png
 from segjax.report.contact_sheet import Tile, class_tile, contact_sheet, planes_tile
 
-VERSION = 1
+VERSION = 2
 """Raise it when anything is drawn differently."""
 
 MOST = 24

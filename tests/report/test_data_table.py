@@ -9,7 +9,7 @@ from PIL import Image
 from segjax.data.folder import Folder
 from segjax.data.palette import voc_palette, voc_planes
 from segjax.data.survey import Survey, survey
-from segjax.report.contact_sheet import class_tile, contact_sheet, planes_tile
+from segjax.report.contact_sheet import MARGIN, class_tile, contact_sheet, planes_tile
 from segjax.report.data_sheet import write_data_sheet
 from segjax.report.data_table import data_table
 
@@ -120,6 +120,30 @@ def test_a_legend_that_is_too_long_for_a_row_goes_on_in_the_next():
     legend = [(f"{i} a class of some length", (i, i, i)) for i in range(30)]
     sheet = np.asarray(contact_sheet([tile], legend))
     assert {(i, i, i) for i in range(30)} <= {tuple(c) for c in sheet.reshape(-1, 3)}
+
+
+TILE = class_tile("a", np.full((160, 160, 3), 9, np.uint8), np.zeros((160, 160)), voc_palette())
+
+
+@pytest.mark.parametrize("letters", ["été", "gğış", "небо", "ουρανός", "Łódź", "⌀"])
+def test_each_letter_of_a_class_is_drawn_and_not_a_box(letters):
+    drawn = lambda name: np.asarray(contact_sheet([TILE], [(name, (0, 0, 0))])).tobytes()
+    box, names = drawn("\U000f0000"), [drawn(letter) for letter in sorted(set(letters))]
+    assert box not in names and len(set(names)) == len(names)
+
+
+def test_a_letter_is_drawn_alike_in_either_unicode_form():
+    one, other = (contact_sheet([TILE], [(name, (0, 0, 0))]) for name in ("é", "e\u0301"))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_a_class_with_a_long_name_keeps_its_id_and_stays_on_the_paper():
+    sheet = contact_sheet([TILE], [("1 " + "x" * 300, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    same = contact_sheet([TILE], [("1 " + "x" * 400, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    assert sheet.tobytes() == same.tobytes()
+    assert (np.asarray(sheet)[:, -MARGIN:] == 255).all()
+    other = contact_sheet([TILE], [("3 " + "x" * 300, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    assert other.tobytes() != sheet.tobytes()
 
 
 def folder(root, **options):
