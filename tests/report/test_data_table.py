@@ -78,6 +78,30 @@ def test_ids_that_are_no_class_have_a_row_and_two_classes_of_one_name_are_told_a
     assert "other ids  50.0 %" in table
 
 
+def test_a_class_called_as_a_row_without_class_keeps_its_share():
+    data = Named(("ignored", "other ids", "car"))
+    table = data_table({"a": (data, found({0: 962, 1: 8, 2: 10, 7: 5, 255: 15}, (2, 2, 3)))})
+    assert table.splitlines()[4:] == [
+        "ignored (0)    96.2 %",
+        "other ids (1)   0.8 %",
+        "car             1.0 %",
+        "other ids       0.5 %",
+        "ignored         1.5 %",
+    ]
+
+
+def test_a_name_that_an_id_was_put_behind_may_be_a_class_too():
+    data = Named(("car", "car", "car (0)"))
+    table = data_table({"a": (data, found({0: 1, 1: 1, 2: 2}, (2, 2, 3)))})
+    assert [line.split()[-2] for line in table.splitlines()[4:7]] == ["25.0", "25.0", "50.0"]
+
+
+def test_a_missing_class_called_ignored_is_absent():
+    data = Named((*(f"class{i}" for i in range(20)), "ignored"))
+    table = data_table({"a": (data, found({i: 1 for i in range(20)}, (2, 2, 3)))})
+    assert table.splitlines()[-1] == "absent from a: ignored (20)"
+
+
 def test_a_dataset_whose_labels_are_no_classes_has_no_shares():
     assert len(data_table({"a": (object(), found({0: 1}, (2, 2, 3)))}).splitlines()) == 4
 
