@@ -116,6 +116,16 @@ class Folder(FileDataset):
                 raise InputError(
                     f"Folder has {new}={pattern!r} and {old}={folder!r}: keep one of the two."
                 )
+        if not isinstance(self.images, str):
+            raise InputError(
+                f'Folder has images={self.images!r}: write images="images", the name of a '
+                'folder, or image="raw/{stem}.tif", a pattern.'
+            )
+        if "*" in self.images:
+            raise InputError(
+                f"Folder has images={self.images!r}: {{stem}} stands for the image's name, as "
+                'in image="images/{stem}_q.*". Sub-folders of a folder are read by themselves.'
+            )
         if not isinstance(self.planes, bool | None):
             raise InputError(
                 f"Folder has planes={self.planes!r}: write planes=True where one file holds "
