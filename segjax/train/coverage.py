@@ -84,9 +84,18 @@ def _summary(experiment: Experiment, found: Mapping[str, Survey]) -> str:
     lines = [data_table({field: (datasets[field], found[field]) for field in found})]
     if is_main():
         with announced("Drawing contact sheets", after=1):
-            sheets = {field: write_data_sheet(data) for field, data in datasets.items()}
-        lines += [f"{field} on one page: {path}" for field, path in sheets.items() if path]
+            sheets = [_sheet(field, data) for field, data in datasets.items()]
+        lines += filter(None, sheets)
     return "\n".join(lines)
+
+
+def _sheet(field: str, data: Any) -> str | None:
+    """Returns a line on the contact sheet of a dataset; None where it can have none."""
+    try:
+        path = write_data_sheet(data)
+    except OSError as error:
+        return f"{field} has no contact sheet: {error.strerror or error}"
+    return path and f"{field} on one page: {path}"
 
 
 def _trained_on(

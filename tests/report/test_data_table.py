@@ -198,13 +198,14 @@ def test_a_sheet_lies_beside_the_prepared_files_and_is_drawn_once(tmp_path, monk
     assert {(1, 2, 3), (4, 5, 6), (250, 8, 9)} <= colours
 
 
-def test_a_cache_that_cannot_be_written_has_no_sheet(tmp_path, monkeypatch):
+def test_a_read_only_cache_is_said_before_anything_is_drawn(tmp_path, monkeypatch):
     data = folder(tmp_path)
     data.prepare()
+    monkeypatch.setattr("os.access", lambda path, mode: path != data.prepared_folder)
+    monkeypatch.setattr(Folder, "__getitem__", lambda *_: pytest.fail("it was drawn"))
+    with pytest.raises(PermissionError, match="the cache is read-only"):
+        write_data_sheet(data)
 
-    def refuse(*_):
-        raise OSError("read-only")
 
-    monkeypatch.setattr("segjax.report.data_sheet.save_png", refuse)
-    assert write_data_sheet(data) is None
+def test_a_dataset_without_files_has_no_sheet():
     assert write_data_sheet(Named(("a",))) is None

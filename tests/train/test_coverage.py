@@ -234,6 +234,13 @@ def test_the_data_are_summed_up_and_their_sheets_named_by_the_main_process(
     (sheet,) = summary().removeprefix(f"{table}\n").splitlines()
     (path,) = data.prepared_folder.glob("*.png")
     assert sheet == f"train_data on one page: {path}"
+    path.unlink()
+    with monkeypatch.context() as changed:
+        changed.setattr("os.access", lambda *_: False)
+        assert summary() == f"{table}\ntrain_data has no contact sheet: the cache is read-only"
+    full = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    monkeypatch.setattr("segjax.report.data_sheet.save_png", full)
+    assert summary().endswith("\ntrain_data has no contact sheet: No space left on device")
 
 
 def test_several_processes_stop_reading_by_count_alone(monkeypatch):
