@@ -1,5 +1,6 @@
 """Your own images and masks in a folder."""
 
+import numbers
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,6 +116,16 @@ class Folder(FileDataset):
                 raise InputError(
                     f"Folder has {new}={pattern!r} and {old}={folder!r}: keep one of the two."
                 )
+        if not isinstance(self.images, str):
+            raise InputError(
+                f'Folder has images={self.images!r}: write images="images", the name of a '
+                'folder, or image="raw/{stem}.tif", a pattern.'
+            )
+        if "*" in self.images:
+            raise InputError(
+                f"Folder has images={self.images!r}: {{stem}} stands for the image's name, as "
+                'in image="images/{stem}_q.*". Sub-folders of a folder are read by themselves.'
+            )
         if not isinstance(self.planes, bool | None):
             raise InputError(
                 f"Folder has planes={self.planes!r}: write planes=True where one file holds "
@@ -200,6 +211,22 @@ class Folder(FileDataset):
             return palette_of(self.colours)
         return voc_planes(len(self.class_names)) if self.has_planes else voc_palette()
 
+    def shares_images_with(self, other: "Folder") -> bool:
+        """Returns whether `held_out` may put images of one folder into both.
+
+        That is so where "val" has a larger share than "train": the images between the two
+        shares are in both. No file is read.
+        """
+        if self.held_out is None or other.held_out is None or self.split == other.split:
+            return False
+        val, train = (self, other) if self.split == "val" else (other, self)
+        assert val.held_out is not None and train.held_out is not None
+        return (
+            float(val.held_out) > float(train.held_out)
+            and self._image.overlaps(other._image)
+            and _place_of(self.directory) == _place_of(other.directory)
+        )
+
     def _recipe(self) -> Recipe:
         return Recipe(
             "folder" if self.split is None else f"folder-{pathlib.PurePath(self.split).name}",
@@ -232,5 +259,9 @@ def _shown(pattern: FilePattern) -> str:
     return f"{pattern.folder}/" if pattern.is_plain else f"{pattern.folder}/{pattern.text}"
 
 
+def _place_of(directory: str | None) -> pathlib.Path | None:
+    return None if directory is None else pathlib.Path(directory).expanduser().resolve()
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
