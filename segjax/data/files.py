@@ -176,8 +176,8 @@ def by_stem(
     """
     if not folder.is_dir():
         raise InputError(
-            f"The folder {folder} is missing{near_entry(folder) or _beside(folder)}: make it, or "
-            "mend directory=... (--data)."
+            f"The folder {folder} is missing{near_entry(folder) or _beside(folder)}: make "
+            "it, or mend directory=... (--data)."
         )
     files: dict[str, pathlib.Path] = {}
     problems = []
@@ -264,7 +264,8 @@ def paired(
             if len(problems) == len(stems) > 1 and not complete:
                 first = (
                     f"None of the {len(stems)} images has a mask: {images[stem]} would have "
-                    f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the masks."
+                    f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the "
+                    "masks."
                 )
                 problems = problems[:1]
         else:

@@ -135,8 +135,8 @@ def _class_ids(
     if strange := outside(ids, kind.label_map, num_classes):
         listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
         known = (
-            f"the label id{'s' * (len(strange) > 1)} {listed}, but the {num_classes} classes have ids 0 to "
-            f"{num_classes - 1} (and {IGNORE} = ignored)"
+            f"the label id{'s' * (len(strange) > 1)} {listed}, but the {num_classes} "
+            f"classes have ids 0 to {num_classes - 1} (and {IGNORE} = ignored)"
         )
         if kind.planes:
             known = (

@@ -77,7 +77,9 @@ def test_ids_that_become_no_class_are_found():
 
 def test_black_and_white_is_answered_with_the_label_map_that_reads_it():
     assert "set label_map=((65535, 1),)" in remedy([0, 65535], 2, strange=[65535])
-    assert 'set label_map=((">127", 1), ("else", 0))' in remedy([0, 3, 254, 255], 2, strange=[3, 254])
+    assert 'set label_map=((">127", 1), ("else", 0))' in remedy(
+        [0, 3, 254, 255], 2, strange=[3, 254]
+    )
 
 
 def test_an_id_beyond_the_classes_is_answered_with_the_label_map_that_ignores_it():
