@@ -160,7 +160,8 @@ def _beside(folder: pathlib.Path) -> str:
     names = sorted(f"{p.name}/" for p in above.iterdir() if belongs(p.name) and p.is_dir())
     if not names:
         return ""
-    return f" ({above} holds {first_of(names, most=4)}: name these in the dataset's fields)"
+    there = first_of(names, most=4)
+    return f" ({above} holds {there}: if your files are there, change image=... and mask=...)"
 
 
 def by_stem(
@@ -253,7 +254,9 @@ def paired(
     problems = [stem for stem in stems if stem not in images or stem not in masks]
     if problems:
         # What nearly fits is looked for once: a folder may hold many files.
-        stem, complete = problems[0], images.keys() & masks.keys()
+        complete = images.keys() & masks.keys()
+        none_fits = len(problems) == len(stems) > 1 and not complete
+        stem = next((s for s in problems if none_fits and s in images), problems[0])
         if stem in images:
             lossy = "which changes class ids: save masks as PNG"
             near = _instead(stem, mask_place, complete, lossy=lossy)
@@ -261,9 +264,9 @@ def paired(
                 f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "
                 "the mask, or leave the image out."
             )
-            if len(problems) == len(stems) > 1 and not complete:
+            if none_fits:
                 first = (
-                    f"None of the {len(stems)} images has a mask: {images[stem]} would have "
+                    f"None of the {len(images)} images has a mask: {images[stem]} would have "
                     f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the "
                     "masks."
                 )

@@ -302,15 +302,17 @@ def test_a_name_that_no_stem_gives_has_none(name):
 
 def test_a_pattern_that_gives_no_image_a_mask_is_told_as_the_patterns_fault(tmp_path):
     fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"), ("raw/b.tif", "labels/b_mask.png"))
+    save(tmp_path, "labels/0_label.png", 0)  # A mask of no image comes first by name.
     message = problem(tmp_path, image="raw/{stem}.tif", mask="labels/{stem}_label.png")
     assert message == (
         f"None of the 2 images has a mask: {tmp_path}/raw/a.tif would have {tmp_path}/labels/"
-        "a_label.png. Change the folder or pattern of the masks."
+        f"a_label.png; there is {tmp_path}/labels/0_label.png (the nearest name), but the "
+        "pattern wants another name. Change the folder or pattern of the masks."
     )
 
 
 def test_a_missing_folder_is_told_with_those_that_are_there(tmp_path):
     fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"))
     message = problem(tmp_path, image="pictures/{stem}.tif", mask="labels/{stem}_mask.png")
-    expected = f"({tmp_path} holds labels/, raw/: name these in the dataset's fields)"
+    expected = f"({tmp_path} holds labels/, raw/: if your files are there, change image"
     assert expected in message
