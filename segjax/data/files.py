@@ -10,7 +10,7 @@ from typing import Any
 
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """What datasets and `predict` read."""
@@ -152,6 +152,17 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
     return folder
 
 
+def _beside(folder: pathlib.Path) -> str:
+    """Returns which folders lie where one is missing, as a clause, or ""."""
+    above = folder.parent
+    if not above.is_dir():
+        return ""
+    names = sorted(f"{p.name}/" for p in above.iterdir() if belongs(p.name) and p.is_dir())
+    if not names:
+        return ""
+    return f" ({above} holds {first_of(names, most=4)}: name these in the dataset's fields)"
+
+
 def by_stem(
     folder: pathlib.Path, suffixes: Sequence[str], *, fits: Callable[[str], Any] = bool
 ) -> dict[str, pathlib.Path]:
@@ -165,8 +176,8 @@ def by_stem(
     """
     if not folder.is_dir():
         raise InputError(
-            f"The folder {folder} is missing{near_entry(folder)}: make it, or mend "
-            "directory=... (--data)."
+            f"The folder {folder} is missing{near_entry(folder) or _beside(folder)}: make "
+            "it, or mend directory=... (--data)."
         )
     files: dict[str, pathlib.Path] = {}
     problems = []
@@ -250,6 +261,13 @@ def paired(
                 f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "
                 "the mask, or leave the image out."
             )
+            if len(problems) == len(stems) > 1 and not complete:
+                first = (
+                    f"None of the {len(stems)} images has a mask: {images[stem]} would have "
+                    f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the "
+                    "masks."
+                )
+                problems = problems[:1]
         else:
             near = _instead(stem, image_place, () if stem not in masks else complete)
             near = _several(stem) or near

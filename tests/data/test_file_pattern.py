@@ -298,3 +298,19 @@ def test_a_name_that_no_stem_gives_has_none(name):
     assert pattern("{stem}/{stem:0>3}").stem("8/007") is None
     assert pattern("{stem:0>3}/{stem}").stem("007/07") == "07"
     assert pattern("{stem:0>3}/{stem}").stem("007/") is None
+
+
+def test_a_pattern_that_gives_no_image_a_mask_is_told_as_the_patterns_fault(tmp_path):
+    fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"), ("raw/b.tif", "labels/b_mask.png"))
+    message = problem(tmp_path, image="raw/{stem}.tif", mask="labels/{stem}_label.png")
+    assert message == (
+        f"None of the 2 images has a mask: {tmp_path}/raw/a.tif would have {tmp_path}/labels/"
+        "a_label.png. Change the folder or pattern of the masks."
+    )
+
+
+def test_a_missing_folder_is_told_with_those_that_are_there(tmp_path):
+    fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"))
+    message = problem(tmp_path, image="pictures/{stem}.tif", mask="labels/{stem}_mask.png")
+    expected = f"({tmp_path} holds labels/, raw/: name these in the dataset's fields)"
+    assert expected in message
