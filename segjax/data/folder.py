@@ -1,8 +1,9 @@
 """Your own images and masks in a folder."""
 
 import numbers
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,8 @@ class Folder(FileDataset):
     * `split="train"` with the folders `images/train` and `masks/train`;
     * `held_out=0.2` with `split="train"` or `split="val"`: a hash of each image's name decides,
       so the folder stays as it is, and images added later move none of the others. About a
-      fifth of the images are in "val": of 100 images usually 12 to 28.
+      fifth of the images are in "val": of 100 images usually 12 to 28. Give both splits the
+      same share.
       All pages of one file are on one side. Frames of one video are not kept together: list
       them in `train.txt` and `val.txt` instead.
 
@@ -91,6 +93,7 @@ class Folder(FileDataset):
     held_out: float | None = None
 
     def __post_init__(self):
+        self._check_types()
         count = len(self.class_names)
         if not 1 <= count <= IGNORE:
             raise InputError(
@@ -109,6 +112,27 @@ class Folder(FileDataset):
                 "classes."
             )
 
+    def _check_types(self) -> None:
+        texts = lambda value: (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and all(isinstance(each, str) for each in value)
+        )
+        for field, is_right, example in (
+            ("class_names", texts, "('background', 'object')"),
+            ("split", lambda value: isinstance(value, str | None), "'train'"),
+            (
+                "directory",
+                lambda value: isinstance(value, str | os.PathLike | None),
+                "'my_data'",
+            ),
+            ("images", lambda value: isinstance(value, str), "'images', the name of a folder"),
+            ("max_megapixels", _is_number, "100"),
+            ("colours", lambda value: isinstance(value, Sized | None), "((0, 0, 0), …)"),
+        ):
+            if not is_right(value := getattr(self, field)):
+                raise InputError(f"Folder has {field}={value!r}: write {field}={example}.")
+
     def _check_names(self) -> None:
         for new, old, default in (("image", "images", "images"), ("mask", "masks", "masks")):
             pattern, folder = getattr(self, new), getattr(self, old)
@@ -116,11 +140,6 @@ class Folder(FileDataset):
                 raise InputError(
                     f"Folder has {new}={pattern!r} and {old}={folder!r}: keep one of the two."
                 )
-        if not isinstance(self.images, str):
-            raise InputError(
-                f'Folder has images={self.images!r}: write images="images", the name of a '
-                'folder, or image="raw/{stem}.tif", a pattern.'
-            )
         if "*" in self.images:
             raise InputError(
                 f"Folder has images={self.images!r}: {{stem}} stands for the image's name, as "

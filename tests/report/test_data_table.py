@@ -156,7 +156,8 @@ def test_each_letter_of_a_class_is_drawn_and_not_a_box(letters):
     assert box not in names and len(set(names)) == len(names)
 
 
-def test_a_letter_is_drawn_alike_in_either_unicode_form():
+def test_a_letter_is_drawn_alike_in_either_unicode_form(monkeypatch):
+    monkeypatch.setattr("PIL.ImageFont.core.HAVE_RAQM", False)  # That would join the accent.
     one, other = (contact_sheet([TILE], [(name, (0, 0, 0))]) for name in ("é", "e\u0301"))
     assert one.tobytes() == other.tobytes()
 
