@@ -16,7 +16,8 @@ A page says it in a comment before the block, which neither GitHub nor the site 
   stands for anything.
 * `numbers`: with `output`: numbers stand for any numbers. For the output of a full run, of which
   `set` makes a small one here.
-* `shown`: a text block that no test compares: a drawing, or what a block that does not run prints.
+* `shown`: a text block that no test compares: a drawing, or the output of a block that does not
+  run here.
 
 Each text block is `output` or `shown`: text that nothing marks becomes stale unseen.
 

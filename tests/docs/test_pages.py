@@ -93,7 +93,7 @@ FILES = {
     "photos": "photos/holiday/beach.jpg",
     "my_data": "my_data/masks/019.png",
     "my_binary_data": "my_data/masks/019.png",
-    "split_data": "my_data/images/val/003.jpg",
+    "split_data": "my_split_data/images/val/003.jpg",
     "run": "runs/quickstart/report.html",
     "weights": "deeplabv3_resnet50_coco-cd0a2569.pth",
 }
