@@ -14,8 +14,8 @@ A page says it in a comment before the block, which neither GitHub nor the site 
 * `parse`: it cannot run here. Commands must be accepted by their parsers, imports must resolve.
 * `output`: a text block with lines of the output of the block before it, in this order; `…`
   stands for anything.
-* `numbers`: with `output`: numbers stand for any numbers. For the output of a full run, of which
-  `set` makes a small one here.
+* `numbers`: with `output`: numbers stand for any numbers. For the output of a full run, which
+  `set` makes small here.
 * `shown`: a text block that no test compares: a drawing, or the output of a block that does not
   run here.
 
