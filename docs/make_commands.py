@@ -29,15 +29,19 @@ Run a command as `python -m segjax.launch`. After an installation, `segjax-launc
 | 130 | you pressed Ctrl-C |
 """
 
+SHOWN = "<!-- test: shown -->\n"
+"""Tells the tests of pages that no block before the text prints it."""
+
 
 def page() -> str:
     """The page: exit statuses, then each command's help, and that of explain's topics."""
     parts = [HEAD]
     for name, (_, purpose) in COMMANDS.items():
         parts.append(f"\n## {name}\n\n{purpose[0].upper()}{purpose[1:]}.\n")
-        parts.append(f"\n```text\n{help_of(name)}```\n")
+        parts.append(f"\n{SHOWN}```text\n{help_of(name)}```\n")
         for topic in TOPICS if name == "explain" else ():
-            parts.append(f"\n### explain {topic}\n\n```text\n{help_of(name, topic)}```\n")
+            text = help_of(name, topic)
+            parts.append(f"\n### explain {topic}\n\n{SHOWN}```text\n{text}```\n")
     return "".join(parts)
 
 

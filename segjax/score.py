@@ -130,8 +130,9 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     progress.close()
     if extra:
+        below = arguments.prediction  # Or a pattern, which no path lies below.
         files = first_of(
-            [str(path.relative_to(arguments.prediction)) for path in extra], most=3
+            [str(p.relative_to(below) if p.is_relative_to(below) else p) for p in extra], most=3
         )
         count = f"{len(extra)} file{'s' * (len(extra) > 1)}"
         where = f"{count} of {arguments.prediction}"

@@ -113,6 +113,9 @@ def test_predictions_without_truth_are_named_and_not_scored(folders, run):
     status, out, err = run(*folders)
     assert status == 0 and " 72.66 %" in out
     assert "1 file of " in err and "not scored (a_overlay.png)" in err
+    status, out, err = run(folders[0], folders[1] / "{stem}.png")
+    assert status == 0 and " 72.66 %" in out
+    assert f"not scored ({folders[1] / 'a_overlay.png'})" in err
 
 
 @pytest.mark.parametrize(

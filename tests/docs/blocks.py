@@ -14,6 +14,12 @@ A page says it in a comment before the block, which neither GitHub nor the site 
 * `parse`: it cannot run here. Commands must be accepted by their parsers, imports must resolve.
 * `output`: a text block with lines of the output of the block before it, in this order; `…`
   stands for anything.
+* `numbers`: with `output`: numbers stand for any numbers. For the output of a full run, which
+  `set` makes small here.
+* `shown`: a text block that no test compares: a drawing, or the output of a block that does not
+  run here.
+
+Each text block is `output` or `shown`: text that nothing marks becomes stale unseen.
 
 `runpy.run_path` reads this file.
 """
@@ -26,7 +32,8 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).parents[2]
 LANGUAGES = {"bash", "python", "text", "json"}
-FLAGS = {"parse", "output"}
+FLAGS = {"parse", "output", "numbers", "shown"}
+RUN = {"bash", "python"}
 OPTIONS = {"fixture", "needs", "set", "exit", "save"}
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w+-]*)(?P<rest>.*)$")
 DIRECTIVE = re.compile(r"^ *<!-- test:(?P<words>.*?)-->\s*$")
@@ -65,7 +72,8 @@ def read(path: pathlib.Path, root: pathlib.Path = ROOT) -> list[Block]:
 
     Raises:
       ValueError: a block has no language or one that is not known, a comment says what is not
-        known or stands before no block, or code is indented instead of fenced.
+        known or stands before no block, a text block is neither `output` nor `shown`, or an
+        output follows no block that runs.
     """
     page, lines = (
         path.relative_to(root).as_posix(),
@@ -87,7 +95,7 @@ def read(path: pathlib.Path, root: pathlib.Path = ROOT) -> list[Block]:
             _check_language(fence["language"], f"{page}:{first - 1}")
             flags, options = directive or (frozenset(), {})
             block = Block(page, first, fence["language"], text, flags, options)
-            blocks.append(_checked(block))
+            blocks.append(_checked(block, [b for b in blocks if b.language in RUN]))
             directive = None
         elif line.strip() and directive is not None:
             raise ValueError(
@@ -138,11 +146,25 @@ def _check_language(language: str, place: str) -> None:
         )
 
 
-def _checked(block: Block) -> Block:
+def _checked(block: Block, before: list[Block]) -> Block:
+    """Returns the block; `before` are those of the page that are code."""
     if unknown := set(block.names("needs")) - set(DATA):
         raise ValueError(f"{block.place}: needs={unknown.pop()} is none of {', '.join(DATA)}.")
-    if "output" in block.flags and block.language != "text":
+    if block.language != "text" and block.flags & {"output", "numbers", "shown"}:
         raise ValueError(f"{block.place}: only a text block can be the output of another.")
     if block.language in ("text", "json") and (block.options or "parse" in block.flags):
         raise ValueError(f"{block.place}: a block of {block.language} is not run.")
+    if block.language == "text" and len(block.flags & {"output", "shown"}) != 1:
+        raise ValueError(
+            f"{block.place}: say `test: output`, and the text is compared with what the block "
+            "before it prints, or `test: shown`, and it is not."
+        )
+    if "numbers" in block.flags and "output" not in block.flags:
+        raise ValueError(f"{block.place}: `numbers` says how an `output` is compared.")
+    if "output" in block.flags and not (before and _prints(before[-1])):
+        raise ValueError(f"{block.place}: no block that runs stands before this output.")
     return block
+
+
+def _prints(block: Block) -> bool:
+    return "parse" not in block.flags and "save" not in block.options

@@ -42,12 +42,12 @@ def my_binary_data(folder: pathlib.Path) -> None:
 
 
 def split_data(folder: pathlib.Path) -> None:
-    """Writes `my_data/{images,masks}/{train,val}`, the classes of `my_data`."""
+    """Writes `my_split_data/{images,masks}/{train,val}`, the classes of `my_data`."""
     for i in range(12):
         photograph, mask = drawn(i)
         split = "val" if i % 4 == 3 else "train"
-        _save(photograph, folder / "my_data" / "images" / split / f"{i:03}.jpg")
-        _save(mask, folder / "my_data" / "masks" / split / f"{i:03}.png")
+        _save(photograph, folder / "my_split_data" / "images" / split / f"{i:03}.jpg")
+        _save(mask, folder / "my_split_data" / "masks" / split / f"{i:03}.png")
 
 
 def photos(folder: pathlib.Path) -> None:

@@ -12,6 +12,10 @@ LAUNCH = re.compile(
     r"segjax[-. ]launch\s+(?P<file>\S+\.py)\b(?P<rest>.*?)(?=\s+#|\s*$)", re.MULTILINE
 )
 
+NUMBER = r"\b\d+(,\d+)*(\\\.\d+)?(\\s\+%)?"
+"""A number in an escaped line of output: 7, 28,550, 0.9056 or 97.85 %."""
+ANY_NUMBER = r"(\d[\d,]*(\.\d+)?(\s*%)?|–)"
+
 
 def commands(text: str) -> list[str]:
     """Returns the commands of a shell block: one a line, without comments, lines joined."""
@@ -77,16 +81,20 @@ def smaller_python(text: str, settings: list[str], place: str) -> str:
     return text
 
 
-def missing_line(expected: str, output: str) -> str | None:
+def missing_line(expected: str, output: str, *, numbers: bool = False) -> str | None:
     """Returns the first line of `expected` that `output` lacks; None if it has all, in order.
 
     `…` stands for anything: in a line, or between lines by itself. Spaces at ends do not count.
+    With `numbers`, a number stands for any number or –, and spaces for one or more.
     """
     rest = [line.strip() for line in output.splitlines()]
     for line in (line.strip() for line in expected.splitlines()):
         if line in ("", "…"):
             continue
         pattern = ".*".join(map(re.escape, line.split("…")))
+        if numbers:
+            pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
+            pattern = re.sub(NUMBER, lambda _: ANY_NUMBER, pattern)
         matches = [i for i, have in enumerate(rest) if re.fullmatch(pattern, have)]
         if not matches:
             return line

@@ -32,6 +32,12 @@ def test_every_block_has_a_language_and_a_comment_that_the_tests_know(page):
     blocks["read"](PAGES[page])
 
 
+def test_every_scene_is_used_by_a_page():
+    read = [block for path in PAGES.values() for block in blocks["read"](path)]
+    used = {name for block in read for name in block.names("fixture")}
+    assert used == runpy.run_path(str(HERE / "scenes.py"))["SCENES"].keys()
+
+
 @every_page
 def test_no_code_is_indented_where_no_test_would_find_it(page):
     assert not blocks["indented_code"](PAGES[page])
@@ -95,13 +101,21 @@ def test_commands_take_the_options_that_a_page_gives_them(page, monkeypatch, cap
 
 
 @every_page
-def test_overrides_name_fields_that_the_experiment_has(page):
+def test_overrides_name_fields_that_the_experiment_has_and_leave_it_trainable(page, tmp_path):
+    saved = {b.options["save"]: b for b in of_language(page, "python") if "save" in b.options}
+    for name, block in saved.items():
+        (tmp_path / name).write_text(block.text, encoding="utf-8")
     for block in of_language(page, "bash"):
         for command in steps["commands"](block.text):
             name, arguments = steps["segjax_arguments"](command) or ("", [])
-            if name != "launch" or not (ROOT / arguments[0]).is_file():
+            if name != "launch":
+                continue
+            folder = tmp_path if arguments[0] in saved else ROOT
+            if not (folder / arguments[0]).is_file():
                 continue
             settings = [
                 b for a, b in zip(arguments, arguments[1:], strict=False) if a == "--set"
             ]
-            runs_of_file(ROOT / arguments[0], settings=settings)
+            for run in runs_of_file(folder / arguments[0], settings=settings):
+                if schedule := getattr(run.experiment.optimizer, "schedule", None):
+                    schedule.build(run.experiment.steps)  # Refuses a warm-up of all steps.

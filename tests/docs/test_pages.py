@@ -38,7 +38,8 @@ def check(found: list, scene, run_steps) -> None:
         if block.language in RUN:
             last = block
         elif "output" in block.flags and id(last) in outputs:
-            lacks = steps["missing_line"](block.text, outputs[id(last)])
+            numbers = "numbers" in block.flags
+            lacks = steps["missing_line"](block.text, outputs[id(last)], numbers=numbers)
             assert lacks is None, f"{block.place}: not printed:\n{lacks}\n\n{outputs[id(last)]}"
 
 
@@ -92,7 +93,7 @@ FILES = {
     "photos": "photos/holiday/beach.jpg",
     "my_data": "my_data/masks/019.png",
     "my_binary_data": "my_data/masks/019.png",
-    "split_data": "my_data/images/val/003.jpg",
+    "split_data": "my_split_data/images/val/003.jpg",
     "run": "runs/quickstart/report.html",
     "weights": "deeplabv3_resnet50_coco-cd0a2569.pth",
 }
@@ -114,6 +115,35 @@ def test_a_file_that_the_reader_writes_is_saved_and_not_run(written, run_steps):
 def test_output_that_a_page_no_longer_prints_is_found(written, scene, run_steps):
     with pytest.raises(AssertionError, match=r"page.md:17: not printed:\n\s*It was 4"):
         check(written(PAGE.replace("It was …", "It was 4")), scene, run_steps)
+
+
+@pytest.mark.parametrize("flags", ["output", "output numbers"])
+def test_of_an_output_with_numbers_only_the_numbers_may_differ(
+    flags, written, scene, run_steps
+):
+    page = PAGE.replace("It was … of 4", "It was 1,234 of 0.5 %").replace("output", flags)
+    if "numbers" in flags:
+        check(written(page), scene, run_steps)
+    else:
+        with pytest.raises(AssertionError, match="It was 1,234"):
+            check(written(page), scene, run_steps)
+
+
+@pytest.mark.parametrize(
+    ("line", "printed", "same"),
+    [
+        ("mean_iou 0.9056  accuracy 0.9720", "mean_iou 1 accuracy 0.1", True),
+        ("0 disk  97.85 %  2077", "0 disk        –  9", True),
+        ("450,566 parameters, …", "7 parameters, 1 cpu device", True),
+        ("step 400/800", "step 13/26", True),
+        ("step 400/800", "step 13", False),
+        ("mean_iou 0.9", "mean_dice 0.9", False),
+        ("mean_iou 0.9", "mean_iou nan", False),
+        ("runs/one", "runs/two", False),
+    ],
+)
+def test_a_number_stands_for_any_number_and_a_word_for_itself(line, printed, same):
+    assert (steps["missing_line"](line, printed, numbers=True) is None) == same
 
 
 @pytest.mark.parametrize(
@@ -139,7 +169,7 @@ def test_a_block_that_fails_is_named_by_its_line(block, says, written, scene, ru
         ("```console\n$ ls\n```", "not 'console'"),
         (
             "<!-- test: fast -->\n```bash\nls\n```",
-            "do not know 'fast'; they know output, parse",
+            "do not know 'fast'; they know numbers, output, parse, shown",
         ),
         (
             "<!-- test: seed=1 -->\n```bash\nls\n```",
@@ -152,6 +182,15 @@ def test_a_block_that_fails_is_named_by_its_line(block, says, written, scene, ru
             "needs=Mars is none of VOC, CamVid, ISBI",
         ),
         ("<!-- test: output -->\n```bash\nls\n```", "only a text block can be the output"),
+        ("<!-- test: shown -->\n```bash\nls\n```", "only a text block can be the output"),
+        ("```bash\nls\n```\n```text\na\n```", "page.md:5: say `test: output`"),
+        ("<!-- test: shown output -->\n```text\na\n```", "page.md:3: say `test: output`"),
+        ("<!-- test: shown numbers -->\n```text\na\n```", "how an `output` is compared"),
+        ("<!-- test: output -->\n```text\na\n```", "no block that runs stands before"),
+        (
+            "<!-- test: parse -->\n```bash\nls\n```\n<!-- test: output -->\n```text\na\n```",
+            "page.md:7: no block that runs stands before",
+        ),
     ],
 )
 def test_a_page_that_the_tests_cannot_read_is_refused(text, says, written):
