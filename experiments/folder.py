@@ -36,7 +36,7 @@ my_data = partial(
 )
 
 experiment = Experiment(
-    name="folder",
+    name="folder",  # Names the report, and the folder of the run: runs/folder.
     model=UNet(num_classes=len(CLASSES), depth=4, features=12, batch_norm=True, up=bilinear),
     normalize=IMAGENET,
     train_data=my_data("train"),

@@ -3,10 +3,10 @@
 Change the lines above `my_data` to fit your folder. A mask is an image of its photograph's size
 that is 255 inside the objects and 0 outside.
 
-Measured here: Dice 0.645 after 200 of the 400 steps, on 120 microscope images of nuclei in six
-sizes (Data Science Bowl 2018), of which 31 were held out.
+Measured here: Dice 0.790 and IoU 0.653 on 110 microscope images of nuclei in many sizes (Data
+Science Bowl 2018), of which 17 were held out.
 
-Cost: about three minutes on two idle CPU cores, estimated from half a run.
+Cost: nine minutes on two busy CPU cores, five minutes of CPU time.
 
     python -m segjax.launch experiments/folder_binary.py --data my_data
 """
@@ -37,7 +37,7 @@ my_data = partial(
 )
 
 experiment = Experiment(
-    name="folder_binary",
+    name="folder_binary",  # Names the report, and the folder of the run: runs/folder_binary.
     task=Multilabel(),
     model=UNet(num_classes=1, depth=4, features=12, batch_norm=True, up=bilinear),
     normalize=IMAGENET,

@@ -15,7 +15,7 @@ from segjax.description import describe_lines
 from segjax.experiment import Experiment
 from segjax.outputs.frames import av_library, expected_frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
-from segjax.outputs.kinds import Labelme, Output
+from segjax.outputs.kinds import Output
 from segjax.outputs.legend import LEGEND
 from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
@@ -56,7 +56,8 @@ def write_predictions(arguments: argparse.Namespace) -> None:
         channels=trained.channels,
         out=arguments.out,
         outputs=outputs,
-        frame_files=any(isinstance(each, Labelme | Coco) for each in (*outputs, *lists)),
+        frame_files=any(kind.edited for kind in outputs)
+        or any(isinstance(each, Coco) for each in lists),
         record=record,
         class_names=class_names,
         palette=palette,

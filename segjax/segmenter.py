@@ -195,12 +195,17 @@ class Segmenter:
             return Image.fromarray(overlay(shown, mask, self.palette, opacity=opacity))
         return Image.fromarray(planes_overlay(shown, mask, self.palette, opacity=opacity))
 
-    def palette_image(self, mask: UInt8[np.ndarray, "h w"]) -> Image.Image:
+    def palette_image(self, mask: UInt8[np.ndarray, "..."]) -> Image.Image:
         """Returns a mask as a picture with a palette, to show or to save as a PNG of class ids.
 
+        Of a task with one plane, h w 1, pixel values are 0 outside and 1 inside.
+
         Raises:
-          ValueError: the mask is not h w; of planes, take one.
+          ValueError: the mask has several planes; take one of them, h w.
         """
+        if mask.ndim == 3 and mask.shape[2] == 1:
+            colour = self.palette[0] if self.palette[0].any() else [255, 255, 255]
+            return palette_png(mask[..., 0], palette_of([(0, 0, 0), tuple(colour)]))
         return palette_png(mask, self.palette)
 
     def __repr__(self) -> str:

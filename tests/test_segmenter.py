@@ -99,6 +99,15 @@ def test_planes_overlap_and_are_drawn_over_the_image():
     assert planes.palette_image(mask[..., 0]).mode == "P"
 
 
+def test_a_single_plane_is_saved_as_0_and_1_as_the_command_writes_it():
+    network = UNet(num_classes=1, depth=1, features=4)
+    binary = Segmenter(network, weights.init(network), task=Multilabel())
+    mask = binary(noise(16, 24, 3))
+    saved = binary.palette_image(mask)
+    assert mask.shape == (16, 24, 1) and saved.mode == "P"
+    np.testing.assert_array_equal(np.array(saved), mask[..., 0])
+
+
 def test_an_overlay_shows_the_mask_that_is_given_or_predicts_it(segmenter):
     image = noise(20, 30, 3)
     predicted = np.array(segmenter.overlay(image))

@@ -3,7 +3,7 @@
 import pathlib
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,10 @@ EXAMPLE = '"labels/{stem}_mask.png" or "labels/{stem:0>8}.png"'
 
 _FILL = re.compile(r"(.?)([<>])(\d+)", re.DOTALL)
 """What may follow {stem: a character to fill with (else a space), a side, a width."""
+
+
+WIDEST = 255
+"""Characters of a filled stem: what file systems allow a name."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class FilePattern:
 
         Raises:
           InputError: it has no {stem}, another field, a format that does not only fill, or a
-            suffix that is not read.
+            suffix that is not read; or no file can have such a name.
         """
         _check_fields(text, field)
         parts = composed(text).split("/")
@@ -49,6 +53,7 @@ class FilePattern:
         template = "/".join(parts[first:])
         stem, suffix = _without_suffix(template, tuple(suffixes), text, field)
         folder = "/".join(parts[:first]).replace("{{", "{").replace("}}", "}")
+        _check_parts(folder, stem, text, field)
         return cls(_normal(folder), stem, (suffix,) if suffix else tuple(suffixes))
 
     @classmethod
@@ -99,24 +104,38 @@ class FilePattern:
 
         Of several, as "7" and "07" for {stem:0>8}, it is the shortest.
         """
-        match = self._regex.fullmatch(name)
-        if match is None:
-            return None
-        folder, *found = match.groups()
-        specs = [spec for _, spec in _parsed(self.template) if spec is not None]
-        # A field without fills holds the stem itself.
-        spec, text = min(zip(specs, found, strict=True))
-        last = _unfilled(text, spec)
-        stem = last if folder is None else f"{folder}/{last}"
-        return stem if self.name(stem) == name else None
+        # A stem has no "/", so as many last parts as the template has are the template's.
+        parts = name.split("/")
+        depth = self.template.count("/") + 1
+        folder, last = "/".join(parts[:-depth]), "/".join(parts[-depth:])
+        stem = min(self._last_parts(last), key=len, default=None)
+        return stem if stem is None or not folder else f"{folder}/{stem}"
+
+    def _last_parts(self, name: str) -> Iterator[str]:
+        """Yields the stems without folder that give this name.
+
+        Each place where its first field may end is tried.
+        """
+        before, spec, after, is_only = self._first_field
+        ends = range(len(before) + 1, len(name) + 1)
+        for end in (len(name) - len(after),) if is_only else ends:
+            if not name.startswith(after, end):
+                continue
+            for stem in _unfilled(name[len(before) : end], spec):
+                if self.template.format(stem=stem) == name:
+                    yield stem
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        parts = (
-            re.escape(literal) + ("" if spec is None else "([^/]+)")
-            for literal, spec in _parsed(self.template)
+    def _first_field(self) -> tuple[str, str, str, bool]:
+        """(text before it, its format, text up to the next field, whether it is alone)."""
+        parsed = _parsed(self.template)
+        first, *more = (i for i, (_, spec) in enumerate(parsed) if spec is not None)
+        stop = (more[0] if more else len(parsed)) + 1
+        before, after = (
+            "".join(literal for literal, _ in part)
+            for part in (parsed[: first + 1], parsed[first + 1 : stop])
         )
-        return re.compile(f"(?:(.+)/)?{''.join(parts)}", re.DOTALL)
+        return before, parsed[first][1] or "", after, not more
 
 
 def _check_fields(text: Any, field: str) -> None:
@@ -128,15 +147,39 @@ def _check_fields(text: Any, field: str) -> None:
         raise InputError(
             f"Folder has {field}={text!r}, which is not a pattern ({error}): {remedy}"
         ) from None
-    found = [(name, conversion) for _, name, _, conversion in parsed if name is not None]
-    if not found or set(found) != {("stem", None)}:
+    named = [(name, conversion) for _, name, _, conversion in parsed if name is not None]
+    if not named or set(named) != {("stem", None)}:
         raise InputError(f"Folder has {field}={text!r}: {remedy}")
     for _, _, spec, _ in parsed:
-        if spec and (not _FILL.fullmatch(spec) or spec[0] in "/{}"):
+        found = _FILL.fullmatch(spec or "")
+        # Read as a number only where it is short: Python refuses thousands of digits.
+        wide = found and (len(found[3]) > len(f"{WIDEST}") or int(found[3]) > WIDEST)
+        if spec and (not found or spec[0] in "/{}" or wide):
             raise InputError(
                 f"Folder has {field}={text!r}: behind the colon stand a character, > or <, and "
-                "a width, as in {stem:0>8}, which puts zeros in front up to 8 characters."
+                f"a width up to {WIDEST}, as in {{stem:0>8}}, which puts zeros in front up to "
+                "8 characters."
             )
+
+
+def _check_parts(folder: str, template: str, text: str, field: str) -> None:
+    """Raises InputError unless a file can lie in this folder and have such a name."""
+    if "*" in folder or "*" in template:
+        raise InputError(
+            f"Folder has {field}={text!r}, but * stands for any suffix alone, as in "
+            f'"{field}s/{{stem}}.*": leave it out. Sub-folders of a folder are read by '
+            "themselves."
+        )
+    if text.startswith("/") and not folder.strip("/"):
+        raise InputError(
+            f"Folder has {field}={text!r}: leave the first / out, for files in the directory "
+            "itself."
+        )
+    if any(part.startswith(".") or not part for part in template.split("/")):
+        raise InputError(
+            f"Folder has {field}={text!r}, but files and folders whose names begin with a dot "
+            "are left out, and a name is not empty: write other names from {stem} on."
+        )
 
 
 def _has_field(part: str) -> bool:
@@ -149,13 +192,16 @@ def _parsed(template: str) -> list[tuple[str, str | None]]:
     return [(literal, spec if name else None) for literal, name, spec, _ in parsed]
 
 
-def _unfilled(text: str, spec: str) -> str:
+def _unfilled(text: str, spec: str) -> Iterator[str]:
+    """Yields what a field may have been filled to `text` from, the shortest first."""
     match = _FILL.fullmatch(spec)
-    if match is None or len(text) > int(match[3]):
-        return text
-    fill, side = match[1] or " ", match[2]
-    bare = text.lstrip(fill) if side == ">" else text.rstrip(fill)
-    return bare or fill
+    if match is not None and len(text) == int(match[3]):
+        fill, side = match[1] or " ", match[2]
+        bare = text.lstrip(fill) if side == ">" else text.rstrip(fill)
+        for length in range(max(len(bare), 1), len(text)):
+            yield text[-length:] if side == ">" else text[:length]
+    if text:
+        yield text
 
 
 def _without_suffix(

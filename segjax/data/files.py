@@ -10,7 +10,7 @@ from typing import Any
 
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """What datasets and `predict` read."""
@@ -152,6 +152,18 @@ def existing_folder(directory: str | None, dataset: str, contents: str) -> pathl
     return folder
 
 
+def _beside(folder: pathlib.Path) -> str:
+    """Returns which folders lie where one is missing, as a clause, or ""."""
+    above = folder.parent
+    if not above.is_dir():
+        return ""
+    names = sorted(f"{p.name}/" for p in above.iterdir() if belongs(p.name) and p.is_dir())
+    if not names:
+        return ""
+    there = first_of(names, most=4)
+    return f" ({above} holds {there}: if your files are there, change image=... and mask=...)"
+
+
 def by_stem(
     folder: pathlib.Path, suffixes: Sequence[str], *, fits: Callable[[str], Any] = bool
 ) -> dict[str, pathlib.Path]:
@@ -165,8 +177,8 @@ def by_stem(
     """
     if not folder.is_dir():
         raise InputError(
-            f"The folder {folder} is missing{near_entry(folder)}: make it, or mend "
-            "directory=... (--data)."
+            f"The folder {folder} is missing{near_entry(folder) or _beside(folder)}: make "
+            "it, or mend directory=... (--data)."
         )
     files: dict[str, pathlib.Path] = {}
     problems = []
@@ -242,7 +254,9 @@ def paired(
     problems = [stem for stem in stems if stem not in images or stem not in masks]
     if problems:
         # What nearly fits is looked for once: a folder may hold many files.
-        stem, complete = problems[0], images.keys() & masks.keys()
+        complete = images.keys() & masks.keys()
+        none_fits = len(problems) == len(stems) > 1 and not complete
+        stem = next((s for s in problems if none_fits and s in images), problems[0])
         if stem in images:
             lossy = "which changes class ids: save masks as PNG"
             near = _instead(stem, mask_place, complete, lossy=lossy)
@@ -250,6 +264,13 @@ def paired(
                 f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "
                 "the mask, or leave the image out."
             )
+            if none_fits:
+                first = (
+                    f"None of the {len(images)} images has a mask: {images[stem]} would have "
+                    f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the "
+                    "masks."
+                )
+                problems = problems[:1]
         else:
             near = _instead(stem, image_place, () if stem not in masks else complete)
             near = _several(stem) or near

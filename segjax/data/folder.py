@@ -1,7 +1,9 @@
 """Your own images and masks in a folder."""
 
+import numbers
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +47,8 @@ class Folder(FileDataset):
     * `split="train"` with the folders `images/train` and `masks/train`;
     * `held_out=0.2` with `split="train"` or `split="val"`: a hash of each image's name decides,
       so the folder stays as it is, and images added later move none of the others. About a
-      fifth of the images are in "val": of 100 images usually 12 to 28.
+      fifth of the images are in "val": of 100 images usually 12 to 28. Give both splits the
+      same share.
       All pages of one file are on one side. Frames of one video are not kept together: list
       them in `train.txt` and `val.txt` instead.
 
@@ -90,6 +93,7 @@ class Folder(FileDataset):
     held_out: float | None = None
 
     def __post_init__(self):
+        self._check_types()
         count = len(self.class_names)
         if not 1 <= count <= IGNORE:
             raise InputError(
@@ -108,6 +112,27 @@ class Folder(FileDataset):
                 "classes."
             )
 
+    def _check_types(self) -> None:
+        texts = lambda value: (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and all(isinstance(each, str) for each in value)
+        )
+        for field, is_right, example in (
+            ("class_names", texts, "('background', 'object')"),
+            ("split", lambda value: isinstance(value, str | None), "'train'"),
+            (
+                "directory",
+                lambda value: isinstance(value, str | os.PathLike | None),
+                "'my_data'",
+            ),
+            ("images", lambda value: isinstance(value, str), "'images', the name of a folder"),
+            ("max_megapixels", _is_number, "100"),
+            ("colours", lambda value: isinstance(value, Sized | None), "((0, 0, 0), …)"),
+        ):
+            if not is_right(value := getattr(self, field)):
+                raise InputError(f"Folder has {field}={value!r}: write {field}={example}.")
+
     def _check_names(self) -> None:
         for new, old, default in (("image", "images", "images"), ("mask", "masks", "masks")):
             pattern, folder = getattr(self, new), getattr(self, old)
@@ -115,6 +140,11 @@ class Folder(FileDataset):
                 raise InputError(
                     f"Folder has {new}={pattern!r} and {old}={folder!r}: keep one of the two."
                 )
+        if "*" in self.images:
+            raise InputError(
+                f"Folder has images={self.images!r}: {{stem}} stands for the image's name, as "
+                'in image="images/{stem}_q.*". Sub-folders of a folder are read by themselves.'
+            )
         if not isinstance(self.planes, bool | None):
             raise InputError(
                 f"Folder has planes={self.planes!r}: write planes=True where one file holds "
@@ -200,6 +230,22 @@ class Folder(FileDataset):
             return palette_of(self.colours)
         return voc_planes(len(self.class_names)) if self.has_planes else voc_palette()
 
+    def shares_images_with(self, other: "Folder") -> bool:
+        """Returns whether `held_out` may put images of one folder into both.
+
+        That is so where "val" has a larger share than "train": the images between the two
+        shares are in both. No file is read.
+        """
+        if self.held_out is None or other.held_out is None or self.split == other.split:
+            return False
+        val, train = (self, other) if self.split == "val" else (other, self)
+        assert val.held_out is not None and train.held_out is not None
+        return (
+            float(val.held_out) > float(train.held_out)
+            and self._image.overlaps(other._image)
+            and _place_of(self.directory) == _place_of(other.directory)
+        )
+
     def _recipe(self) -> Recipe:
         return Recipe(
             "folder" if self.split is None else f"folder-{pathlib.PurePath(self.split).name}",
@@ -232,5 +278,9 @@ def _shown(pattern: FilePattern) -> str:
     return f"{pattern.folder}/" if pattern.is_plain else f"{pattern.folder}/{pattern.text}"
 
 
+def _place_of(directory: str | None) -> pathlib.Path | None:
+    return None if directory is None else pathlib.Path(directory).expanduser().resolve()
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from segjax.data.names import composed
@@ -33,16 +33,29 @@ def held_out_side(
     Raises:
       InputError: the side would be empty.
     """
+    share = float(share)
     places = {item_name: position(item_name) for item_name in map(name, items)}
     chosen = [i for i in items if (places[name(i)] < share) == (side == "val")]
     if chosen or not items:
         return chosen
-    if side == "val":
-        enough = math.floor(100 * min(places.values()) + 1) / 100
-    else:
-        enough = math.floor(100 * max(places.values())) / 100
-    remedy = f"held_out={enough:g} is enough" if 0 < enough < 1 else "add images"
+    other = _working_share(places.values(), side)
+    remedy = (
+        "add images"
+        if other is None
+        else f"set held_out={other} in both train_data and eval_data"
+    )
     raise InputError(
-        f"held_out={share:g} leaves no image to the split {side!r} of the {len(items)} in "
+        f"held_out={share} leaves no image to the split {side!r} of the {len(items)} in "
         f"{what}: {remedy}, or list the names of each split in train.txt and val.txt."
     )
+
+
+def _working_share(places: Collection[float], empty: str) -> float | None:
+    """Returns the share that gives the empty side least; None where a side would be empty.
+
+    It is a number of hundredths. A single image has none.
+    """
+    least, most = min(places), max(places)
+    hundredths = math.floor(100 * least) + 1 if empty == "val" else math.floor(100 * most)
+    share = hundredths / 100
+    return share if least < share <= most else None

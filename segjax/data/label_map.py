@@ -129,11 +129,17 @@ def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[i
     ]
 
 
-def remedy(ids: Sequence[int], num_classes: int) -> str:
-    """Returns what a label map for such ids looks like, as a user would write it."""
+def remedy(ids: Sequence[int], num_classes: int, *, strange: Sequence[int]) -> str:
+    """Returns what a label map for such ids looks like, as a user would write it.
+
+    `strange` are those of the ids that become no class.
+    """
     others = [i for i in ids if i != 0]
     if num_classes != 2 or not others:
-        return "name all classes, or map the ids with label_map."
+        return (
+            "name all classes, or change ids with label_map; "
+            f"(({strange[0]}, {IGNORE}),) ignores {strange[0]}."
+        )
     if len(others) == 1:
         return f"if {others[0]} means class 1, set label_map=(({others[0]}, 1),)."
     half = max(others) // 2

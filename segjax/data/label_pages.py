@@ -135,15 +135,15 @@ def _class_ids(
     if strange := outside(ids, kind.label_map, num_classes):
         listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
         known = (
-            f"the label ids {listed}, but the {num_classes} classes have ids 0 to "
-            f"{num_classes - 1} (and {IGNORE} = ignored)"
+            f"the label id{'s' * (len(strange) > 1)} {listed}, but the {num_classes} "
+            f"classes have ids 0 to {num_classes - 1} (and {IGNORE} = ignored)"
         )
         if kind.planes:
             known = (
                 f"the values {listed}, but a class's plane holds 0 and 1 (and {IGNORE} = "
                 "ignored)"
             )
-        raise InputError(f"{path} has {known}: " + remedy(ids, num_classes))
+        raise InputError(f"{path} has {known}: " + remedy(ids, num_classes, strange=strange))
     classes = np.array(classes_of(ids, kind.label_map), np.uint8)
     found = Found.of(path, ids, classes.tolist(), largest=largest_sample(page))
     if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.

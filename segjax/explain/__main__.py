@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         restart_in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(lambda: _run(_parser(given).parse_args(given)))
+    return run_command(lambda: _run(_parser(given).parse_args(given), given))
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
@@ -52,13 +52,13 @@ def _topic(name: str) -> ModuleType:
     return importlib.import_module(f"segjax.explain.{name}")
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, given: Sequence[str]) -> None:
     _check_figure(arguments.out)
     topic = _topic(arguments.topic)
     try:
         result = arguments.run(arguments)
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(_named(str(error), given)) from error
     except ValueError as error:
         # The operations say what is wrong with their arguments, which are the user's here.
         raise InputError(" ".join(str(error).split())) from error
@@ -72,6 +72,14 @@ def _run(arguments: argparse.Namespace) -> None:
     print(topic.text(result).rstrip())
     if arguments.out is not None:
         print(f"\nFigure: {arguments.out}")
+
+
+def _named(message: str, given: Sequence[str]) -> str:
+    """Returns a message about an argument of a function with the name of the given option."""
+    name, space, rest = message.partition(" ")
+    option = f"--{name.replace('_', '-')}"
+    is_given = any(word.partition("=")[0] == option for word in given)
+    return f"{option}{space}{rest}" if is_given else message
 
 
 def _check_figure(path: pathlib.Path | None) -> None:

@@ -16,6 +16,7 @@ from segjax.errors import InputError
 from segjax.explain import conv_text
 from segjax.explain.conv_geometry import COLUMNS, LETTERS, ROWS, SIDE, Axis, procedure_arrays
 from segjax.explain.explained import Explained
+from segjax.explain.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,13 +93,20 @@ def explain_conv(
       values, kernel_values: rows of numbers, or a text such as "2 3; 1 3".
 
     Raises:
-      InputError: the values are not a table of numbers, or do not have the given side.
+      InputError: an argument is not a whole number, or the values are not a table of numbers
+        or do not have the given side.
       ValueError: the sizes do not fit each other, or a number is out of range.
     """
     image, weights = _table("input", values), _table("kernel-values", kernel_values)
+    size, kernel = (
+        None if side is None else whole_number(name, side)
+        for name, side in (("size", size), ("kernel", kernel))
+    )
+    output_padding = whole_number("output_padding", output_padding)
     shape = _shape("size", size, image, default=4)
     taps = _shape("kernel", kernel, weights, default=3)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
+    options = {name: whole_number(name, value) for name, value in options.items()}
     output = _output_shape(shape, taps, options, output_padding, transposed=transposed)
     large, small = (output, shape) if transposed else (shape, output)
     axes = [Axis(*sides, **options) for sides in zip(large, taps, small, strict=True)]

@@ -129,7 +129,7 @@ def arrays_figure(result: Mapping[str, Any]) -> Figure:
     if largest > DRAWN:
         raise InputError(
             f"A figure has arrays of up to {DRAWN} x {DRAWN} cells, and one has a side "
-            f"of {largest}; choose a smaller size, or leave out --out."
+            f"of {largest}; choose a smaller size."
         )
     arrays = [array.astype(image.dtype) for array in procedure_arrays(result, image)]
     kernel = np.array(numbers["kernel"]) if numbers else np.ones(result["kernel"], int)

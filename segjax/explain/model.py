@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,7 @@ from segjax.explain.effective_receptive_field_figure import fields_figure
 from segjax.explain.explained import Explained
 from segjax.explain.model_text import words
 from segjax.explain.trace import LayerRow, Seen, Trace, trace
+from segjax.explain.whole_numbers import whole_number, whole_numbers
 from segjax.ops.conv import pair
 from segjax.parallel import cluster
 from segjax.parallel.sharing import check_batch_size
@@ -104,13 +105,13 @@ def explain_model(
       image: file to run it on; by default shapes are drawn.
 
     Raises:
-      InputError: the batch or the image is wrong.
+      InputError: the size, the batch or the image is wrong.
       ValueError: the network does not take an image of this size.
     """
-    batch = experiment.batch_size if batch is None else batch
+    batch = experiment.batch_size if batch is None else whole_number("batch", batch)
     if batch < 1:
-        raise InputError(f"The batch must have at least 1 image, got {batch}.")
-    height, width = _size(None, experiment) if size is None else pair(size)
+        raise InputError(f"batch must be at least 1 image, got {batch}.")
+    height, width = _size(None, experiment) if size is None else _sides(size)
     channels = experiment.train_data.channels
     path = None if image is None else pathlib.Path(image)
     photo = picture(path, (height, width), channels=channels) if fields else None
@@ -158,6 +159,19 @@ def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
     if not found:
         raise InputError(f"--size {text} must be a side, 513, or height x width, 360x480.")
     return int(found[1]), int(found[2] or found[1])
+
+
+def _sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Returns (height, width) of a size that a notebook gives.
+
+    Raises:
+      InputError: it is neither one whole number nor two, or one is below 1.
+    """
+    given = size if isinstance(size, Sequence) else (size, size)
+    sides = whole_numbers("size", given, example="513 or (360, 480)")
+    if len(sides) != 2 or min(sides) < 1:
+        raise InputError(f"size must be a side, 513, or (height, width), got {size!r}.")
+    return sides[0], sides[1]
 
 
 def _compiled(

@@ -2,12 +2,13 @@
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segjax.errors import InputError
 from segjax.explain import rates_text
 from segjax.explain.explained import Explained
+from segjax.explain.whole_numbers import whole_number, whole_numbers
 from segjax.ops.receptive_field import coverage, design_rates, hdc_gaps, is_dense, is_hdc
 
 if TYPE_CHECKING:
@@ -59,15 +60,16 @@ def explain_rates(
       versus: rates to compare with; by default equal rates of the same mean, and the best ones.
 
     Raises:
-      InputError: a field is too large, or there are too many paths to count.
+      InputError: an argument is not a list of whole numbers, a field is too large, or there
+        are too many paths to count.
       ValueError: a rate or the kernel is out of range.
     """
-    rates = tuple(rates)
+    rates = whole_numbers("rates", rates, example="[1, 2, 5]")
+    kernel = whole_number("kernel", kernel)
+    others = _lists(versus)
     result = _facts(rates, kernel)
     best = design_rates(len(rates), max(rates), kernel_size=kernel)
-    if versus:
-        others = [tuple(other) for other in versus]
-    else:
+    if not others:
         others = [(max(1, round(sum(rates) / len(rates))),) * len(rates), *best]
         others = [other for other in others if _field(other, kernel) <= WIDEST]
     others = [other for other in dict.fromkeys(others) if other != rates]
@@ -77,6 +79,14 @@ def explain_rates(
         "compared": [_facts(other, kernel) for other in others],
     }
     return Explained(facts, text=text, figure=rates_figure)
+
+
+def _lists(versus: Any) -> list[tuple[int, ...]]:
+    """Returns the lists of rates to compare with."""
+    example = "[[2, 2, 2]]"
+    if not isinstance(versus, Iterable) or isinstance(versus, str):
+        raise InputError(f"versus must be lists of rates, as in {example}, got {versus!r}.")
+    return [whole_numbers("each list of versus", other, example=example) for other in versus]
 
 
 def _parse(words: str) -> tuple[int, ...]:

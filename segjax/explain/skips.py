@@ -6,6 +6,7 @@ of each layer. The gradient at the last output is a random vector of length 1.
 
 import argparse
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.explain.explained import Explained
+from segjax.explain.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +74,8 @@ def explain_skips(
     Raises:
       InputError: a number is out of range.
     """
+    depth, channels = whole_number("depth", depth), whole_number("channels", channels)
+    seed = whole_number("seed", seed)
     _check(depth, channels, gain, seed)
     seeds = range(seed, seed + SEEDS)
     stacks = {}
@@ -102,8 +106,8 @@ def _check(depth: int, channels: int, gain: float, seed: int) -> None:
         ("gain", gain, 0.01, 3),
         ("seed", seed, 0, 2**31 - 1),
     ):
-        if not least <= value <= most:
-            raise InputError(f"{name} must be from {least} to {most}, got {value}.")
+        if not isinstance(value, numbers.Real) or not least <= value <= most:
+            raise InputError(f"{name} must be from {least} to {most}, got {value!r}.")
 
 
 def _lengths(name: str, depth: int, channels: int, gain: float, seeds: range) -> np.ndarray:

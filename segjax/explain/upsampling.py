@@ -13,6 +13,7 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.explain.explained import Explained
+from segjax.explain.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,8 +72,9 @@ def explain_upsampling(
     Raises:
       InputError: a number is out of range.
     """
-    stride = factor if stride is None else stride
-    kernel = factor + 1 if kernel is None else kernel
+    factor, seed = whole_number("factor", factor), whole_number("seed", seed)
+    stride = factor if stride is None else whole_number("stride", stride)
+    kernel = factor + 1 if kernel is None else whole_number("kernel", kernel)
     for option, value, least, most in (
         ("factor", factor, 2, LARGEST),
         ("stride", stride, 1, LARGEST),

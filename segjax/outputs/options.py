@@ -47,7 +47,7 @@ def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> li
         outputs.append(Probabilities())
     outputs += kept_outputs(options, class_names)
     if options.labelme:
-        outputs.append(Labelme(_background_class(class_names), _tolerance(options)))
+        outputs.append(Labelme(_background_class(class_names), polygon_tolerance(options)))
     return outputs
 
 
@@ -66,7 +66,7 @@ def asked_lists(
         lists.append(Legend(class_names, colours))
     if options.areas:
         lists.append(Areas(class_names, colours))
-    tolerance = _tolerance(options)
+    tolerance = polygon_tolerance(options)
     if options.coco:
         background = _background_class(class_names)
         regions = (index for index in range(len(class_names)) if index != background)
@@ -111,7 +111,7 @@ def _kept_outputs(options: argparse.Namespace, kept: tuple[int, ...]) -> list[Ou
     return outputs
 
 
-def _tolerance(options: argparse.Namespace) -> float:
+def polygon_tolerance(options: argparse.Namespace) -> float:
     """Returns pixels by which outlines of polygons are simplified."""
     if options.tolerance is None:
         return TOLERANCE

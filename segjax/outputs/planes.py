@@ -12,13 +12,20 @@ from PIL import Image
 
 from segjax.drawing.overlay import palette_png, planes_overlay, save_png
 from segjax.errors import InputError
-from segjax.outputs.kinds import Output, Overlay, Prediction, Probabilities, save_probabilities
+from segjax.outputs.kinds import (
+    Labelme,
+    Output,
+    Overlay,
+    Prediction,
+    Probabilities,
+    save_probabilities,
+)
 from segjax.outputs.legend import Legend
-from segjax.outputs.lists import Colour, ImageList
-from segjax.outputs.options import kept_outputs
+from segjax.outputs.lists import Areas, Coco, Colour, ImageList
+from segjax.outputs.options import BACKGROUND, kept_outputs, polygon_tolerance
 
 REFUSED = ("labelme", "coco", "areas", "tolerance")
-"""Options of predict for what is made of one mask of class ids."""
+"""Options of predict for what is made of one mask, which several planes do not give."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +81,28 @@ class PlaneProbabilities:
         save_probabilities(path, prediction.probabilities, self.names)
 
 
+@dataclasses.dataclass(frozen=True)
+class PlaneLabelme:
+    """Labelme's polygons of the only plane, around the class `name`.
+
+    Attributes:
+      name: of the plane's class.
+      tolerance: pixels by which outlines are simplified.
+    """
+
+    name: str
+    tolerance: float
+    suffix: ClassVar[str] = Labelme.suffix
+    soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = True
+
+    def save(self, prediction: Prediction, path: pathlib.Path) -> None:
+        """Writes the file, whole or not at all."""
+        label, names = prediction.label[..., 0], (BACKGROUND, self.name)
+        of_classes = dataclasses.replace(prediction, label=label, class_names=names)
+        Labelme(background=0, tolerance=self.tolerance).save(of_classes, path)
+
+
 def asked_plane_outputs(
     options: argparse.Namespace, names: Sequence[str], colours: Sequence[Colour]
 ) -> list[Output]:
@@ -82,10 +111,10 @@ def asked_plane_outputs(
     One plane is `<stem>.png`; of several each is `<stem>_<class>.png`.
 
     Raises:
-      InputError: an option asks for what is not made of planes.
+      InputError: an option asks for what is not made of several planes.
     """
     for option in REFUSED:
-        if getattr(options, option) not in (None, False):
+        if len(names) > 1 and getattr(options, option) not in (None, False):
             raise InputError(
                 f"--{option} needs mutually exclusive classes, but those of this run may "
                 "overlap: leave it out, and use the mask of each class."
@@ -100,15 +129,28 @@ def asked_plane_outputs(
         outputs.append(PlanesOverlay(tuple(colours)))
     if options.probabilities:
         outputs.append(PlaneProbabilities(tuple(names)))
-    return [*outputs, *kept_outputs(options, names, overlap=True)]
+    outputs += kept_outputs(options, names, overlap=True)
+    if options.labelme:
+        outputs.append(PlaneLabelme(names[0], polygon_tolerance(options)))
+    return outputs
 
 
 def asked_plane_lists(
     options: argparse.Namespace, names: Sequence[str], colours: Sequence[Colour]
 ) -> list[ImageList]:
-    """Returns the legend where overlays are asked for; `asked_plane_outputs` refuses others."""
+    """Returns the lists that predict's options ask for; overlays have a legend.
+
+    Lists of areas and polygons are of one plane, as of a background and an object;
+    `asked_plane_outputs` refuses them for several.
+    """
     drawn = tuple(_drawn(colour) for colour in colours)
-    return [Legend(tuple(names), drawn)] if options.overlay else []
+    lists: list[ImageList] = [Legend(tuple(names), drawn)] if options.overlay else []
+    if options.areas:
+        lists.append(Areas((BACKGROUND, *names), ((0, 0, 0), *drawn)))
+    tolerance = polygon_tolerance(options)
+    if options.coco:
+        lists.append(Coco((BACKGROUND, *names), (1,), tolerance))
+    return lists
 
 
 def _drawn(colour: Colour) -> Colour:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segjax.contracts import IGNORE
+from segjax.data.names import composed
 from segjax.drawing.overlay import LUMINANCE, as_rgb, planes_overlay
 from segjax.report.examples import shrunk
 
@@ -14,6 +15,8 @@ SIDE = 160
 """The longer side of an image on the sheet."""
 
 COLUMNS, GAP, LINE, MARGIN = 4, 4, 18, 16
+SWATCH = 18
+"""Room for a class's colour before its name."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
@@ -53,22 +56,24 @@ def contact_sheet(
     tiles: Sequence[Tile], legend: Sequence[tuple[str, Sequence[int]]]
 ) -> Image.Image:
     """Returns one picture of the tiles, row by row, below a legend of (name, colour)."""
-    font = ImageFont.load_default(size=12)
+    font = _font()
     columns = min(COLUMNS, max(len(tiles), 1))
     width = max(2 * MARGIN + columns * (2 * SIDE + GAP + MARGIN) - MARGIN, 400)
-    places, bottom = _legend_places(legend, font, width)
+    room = width - 2 * MARGIN - SWATCH
+    names = [_cut(composed(name), font, room, end=False) for name, _ in legend]
+    places, bottom = _legend_places(names, font, width)
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     heights = [max(tile.image.shape[0] for tile in row) + LINE + MARGIN for row in rows]
     sheet = Image.new("RGB", (width, bottom + sum(heights)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for (name, colour), (left, top) in zip(legend, places, strict=True):
+    for name, (_, colour), (left, top) in zip(names, legend, places, strict=True):
         draw.rectangle((left, top, left + 12, top + 12), tuple(map(int, colour)), INK)
-        draw.text((left + 18, top - 1), name, INK, font)
+        draw.text((left + SWATCH, top - 1), name, INK, font)
     top = bottom
     for row, height in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
             left = MARGIN + column * (2 * SIDE + GAP + MARGIN)
-            draw.text((left, top), _cut(tile.name, font, 2 * SIDE + GAP), INK, font)
+            draw.text((left, top), _cut(composed(tile.name), font, 2 * SIDE + GAP), INK, font)
             sheet.paste(Image.fromarray(tile.image), (left, top + LINE))
             right = left + tile.image.shape[1] + GAP
             sheet.paste(Image.fromarray(tile.mask), (right, top + LINE))
@@ -84,24 +89,37 @@ def _fitted(picture: np.ndarray, *, nearest: bool = False) -> np.ndarray:
     return picture.repeat(SIDE // longest, axis=0).repeat(SIDE // longest, axis=1)
 
 
+def _font() -> Font:
+    """Returns a font with Latin, Greek and Cyrillic letters; Pillow's own has little but ASCII.
+
+    Chinese, Japanese and Korean letters are boxes; the class's id stands before them.
+    """
+    import matplotlib
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
+
+
 def _legend_places(
-    legend: Sequence[tuple[str, Sequence[int]]], font: Font, width: int
+    names: Sequence[str], font: Font, width: int
 ) -> tuple[list[tuple[int, int]], int]:
     """Returns where each entry begins, and where the legend ends."""
     places, left, top = [], MARGIN, MARGIN
-    for name, _ in legend:
-        long = 18 + round(font.getlength(name)) + MARGIN
+    for name in names:
+        long = SWATCH + round(font.getlength(name)) + MARGIN
         if left > MARGIN and left + long > width:
             left, top = MARGIN, top + LINE
         places.append((left, top))
         left += long
-    return places, top + LINE + MARGIN if legend else MARGIN
+    return places, top + LINE + MARGIN if names else MARGIN
 
 
-def _cut(text: str, font: Font, width: int) -> str:
-    """Returns the end of a name that is too long: there names differ most."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength("…" + text) > width:
-        text = text[1:]
-    return "…" + text
+def _cut(text: str, font: Font, width: int, *, end: bool = True) -> str:
+    """Returns a text that is not too long: its end, or its start.
+
+    Names of files differ most at their end; a class's id stands at the start.
+    """
+    cut, short = text, text
+    while cut and font.getlength(short) > width:
+        cut = cut[1:] if end else cut[:-1]
+        short = f"…{cut}" if end else f"{cut}…"
+    return short

@@ -1,8 +1,9 @@
 """The contact sheet of a prepared dataset, beside its files in the cache."""
 
-import contextlib
+import errno
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -15,7 +16,7 @@ from segjax.data.prepare import FileDataset
 from segjax.drawing.overlay import save_png
 from segjax.report.contact_sheet import Tile, class_tile, contact_sheet, planes_tile
 
-VERSION = 1
+VERSION = 2
 """Raise it when anything is drawn differently."""
 
 MOST = 24
@@ -26,7 +27,10 @@ def write_data_sheet(data: Any) -> pathlib.Path | None:
     """Writes the sheet of a dataset unless it is there, and returns its path.
 
     It shows up to `MOST` examples, chosen evenly. Datasets that are not prepared from files, or
-    whose labels are not classes, have none; nor has a cache that cannot be written.
+    whose labels are not classes, have none.
+
+    Raises:
+      OSError: the cache cannot be written; of one that is read-only, nothing is drawn before.
     """
     if not isinstance(data, FileDataset):
         return None
@@ -37,9 +41,10 @@ def write_data_sheet(data: Any) -> pathlib.Path | None:
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:8]
     path = folder / f"images_and_masks-{key}.png"
     if not path.is_file():
-        with contextlib.suppress(OSError):
-            save_png(_drawn(data), path)
-    return path if path.is_file() else None
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "the cache is read-only", str(folder))
+        save_png(_drawn(data), path)
+    return path
 
 
 def _drawn(data: Any) -> Image.Image:

@@ -1,7 +1,7 @@
 """What datasets hold, as a small table of text: a column a dataset."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from segjax.conformity import declares, has_planes
 from segjax.contracts import IGNORE, LabelledDataset
@@ -38,10 +38,23 @@ def data_table(datasets: Mapping[str, tuple[Any, Survey]]) -> str:
     shares = [_shares(data, survey) for data, survey in datasets.values()]
     lines = _aligned([*rows, *_class_rows(shares)])
     for name, share in zip(datasets, shares, strict=True):
-        absent = [key for key, value in share.items() if not value and key != "ignored"]
+        absent = [key.name for key, value in share.items() if not value and key.id is not None]
         if len(share) > MOST + 1 and absent:
             lines.append(f"absent from {name}: {first_of(absent)}")
     return "\n".join(lines)
+
+
+class Pixels(NamedTuple):
+    """The pixels that a row is about: those of a class, or of no class (`id` is None).
+
+    Names may be equal; ids tell classes apart.
+    """
+
+    name: str
+    id: int | None = None
+
+
+OTHERS, IGNORED = Pixels("other ids"), Pixels("ignored")
 
 
 def _aligned(rows: Sequence[Row]) -> list[str]:
@@ -70,33 +83,34 @@ def _channels(found: Survey) -> str:
     return ", ".join(map(str, sorted({c for _, _, c in found.shapes}))) or "–"
 
 
-def _shares(data: Any, found: Survey) -> dict[str, float]:
+def _shares(data: Any, found: Survey) -> dict[Pixels, float]:
     """Returns the share of each class and of ignored pixels; {} without classes or pixels."""
     total = sum(found.pixels.values())
     if not declares(data, LabelledDataset) or not total:
         return {}
     names, planes = data.class_names, has_planes(data)
     each = total / len(names) if planes else total
-    # Two classes may share a name; the id tells them apart.
-    key = lambda i: names[i] if names.count(names[i]) == 1 else f"{names[i]} ({i})"
-    shares = {key(i): found.pixels.get(i, 0) / each for i in range(len(names))}
+    # A class may have the name of another, or of a row of pixels without class.
+    taken = [*names, OTHERS.name, IGNORED.name]
+    name = lambda i: names[i] if taken.count(names[i]) == 1 else f"{names[i]} ({i})"
+    shares = {Pixels(name(i), i): found.pixels.get(i, 0) / each for i in range(len(names))}
     known = {*range(len(names)), IGNORE} | ({OUTSIDE} if planes else set())
     if others := sum(count for i, count in found.pixels.items() if i not in known):
-        shares["other ids"] = others / total
-    return {**shares, "ignored": found.ignored}
+        shares[OTHERS] = others / total
+    return {**shares, IGNORED: found.ignored}
 
 
-def _class_rows(shares: Sequence[Mapping[str, float]]) -> list[Row]:
+def _class_rows(shares: Sequence[Mapping[Pixels, float]]) -> list[Row]:
     """Returns a row for each class, or for the most frequent ones, and one for the ignored."""
-    names = list(dict.fromkeys(name for each in shares for name in each if name != "ignored"))
-    most = lambda name: -max(each.get(name, 0.0) for each in shares)
-    shown = names if len(names) <= MOST else sorted(names, key=most)[:MOST]
-    row = lambda name: (name, *(_percent(each.get(name)) for each in shares))
-    rows = [row(name) for name in shown]
-    if rest := [name for name in names if name not in shown]:
-        sums = [sum(each.get(name, 0.0) for name in rest) if each else None for each in shares]
+    keys = list(dict.fromkeys(key for each in shares for key in each if key != IGNORED))
+    most = lambda key: -max(each.get(key, 0.0) for each in shares)
+    shown = keys if len(keys) <= MOST else sorted(keys, key=most)[:MOST]
+    row = lambda key: (key.name, *(_percent(each.get(key)) for each in shares))
+    rows = [row(key) for key in shown]
+    if rest := [key for key in keys if key not in shown]:
+        sums = [sum(each.get(key, 0.0) for key in rest) if each else None for each in shares]
         rows.append((f"{len(rest)} more classes", *map(_percent, sums)))
-    return [*rows, row("ignored")] if names else rows
+    return [*rows, row(IGNORED)] if keys else rows
 
 
 def _percent(share: float | None) -> str:

@@ -48,6 +48,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     evaluation: Mapping[str, Any],
     scores: Scores,
+    steps: int | None = None,
     sections: Sequence[Section] = (),
     worst: Sequence[ShownExample] = (),
     best: Sequence[ShownExample] = (),
@@ -62,6 +63,7 @@ def write_report(
         may be None, NaN or infinite.
       evaluation: content of `evaluation.json`.
       scores: how its entries are shown.
+      steps: of the whole run, if known.
       sections: parts between the curves and the images.
       worst, best: images.
       examples_note: a remark on the images, as markup.
@@ -75,7 +77,7 @@ def write_report(
         Section("Description", "Every setting that affects this run.", _pre(description))
     )
     body = "".join(section(*part) for part in parts)
-    write_text(path, page(title, _headline(title, evaluation, scores), body))
+    write_text(path, page(title, _headline(title, evaluation, scores, steps), body))
 
 
 def section(heading: str, note: str, inner: str) -> str:
@@ -89,7 +91,9 @@ def _pre(description: str) -> str:
     return f"<details>{summary}<pre>{escape(description)}</pre></details>"
 
 
-def _headline(title: str, evaluation: Mapping[str, Any], scores: Scores) -> str:
+def _headline(
+    title: str, evaluation: Mapping[str, Any], scores: Scores, steps: int | None
+) -> str:
     primary = next(iter(scores.shown))
     figures = "".join(
         _figure(
@@ -102,7 +106,9 @@ def _headline(title: str, evaluation: Mapping[str, Any], scores: Scores) -> str:
         for key, score in scores.shown.items()
         if key in evaluation or not score.is_optional
     )
-    counts = _count("Step", evaluation.get("step")) + _count("Images", evaluation.get("images"))
+    step = evaluation.get("step")
+    counts = _count("Step", step, of=steps if steps != step else None)
+    counts += _count("Images", evaluation.get("images"))
     return (
         f'<p class="kicker">Report</p><h1>{escape(title)}</h1>'
         f'<dl class="headline">{figures}{counts}</dl>'
@@ -130,8 +136,9 @@ def _figure(name: str, value: Any, *, is_share: bool, main: bool, note: str) -> 
     return f"<div{kind}><dt>{escape(name + note)}</dt><dd>{text}{mark}</dd></div>"
 
 
-def _count(name: str, value: Any) -> str:
+def _count(name: str, value: Any, *, of: int | None = None) -> str:
     text = f"{value:,}" if is_number(value) else "–"
+    text += f" of {of:,}" if of is not None and is_number(value) else ""
     return f"<div><dt>{name}</dt><dd>{text}</dd></div>"
 
 

@@ -5,6 +5,7 @@ results.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from segjax.announce import announced
+from segjax.data.folder import Folder
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
-from segjax.errors import first_of
+from segjax.errors import InputError, first_of
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main
 from segjax.report.data_sheet import write_data_sheet
@@ -40,8 +42,10 @@ def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
     """Returns what the prepared datasets of these fields, "train_data" and "eval_data", hold.
 
     Raises:
-      InputError: every pixel of a dataset is ignored, or an example cannot be used.
+      InputError: every pixel of a dataset is ignored, an example cannot be used, or an image
+        may be in both splits.
     """
+    check_held_out({f: getattr(experiment, f) for f in ("train_data", "eval_data")})
     task, found, lines = experiment.task, {}, []
     for field in fields:
         data = getattr(experiment, field)
@@ -56,6 +60,21 @@ def data_coverage(experiment: Experiment, *fields: str) -> Coverage:
     return Coverage(_summary(experiment, found), warnings, trained_on)
 
 
+def check_held_out(datasets: Mapping[str, Any]) -> None:
+    """Raises InputError where the shares of two fields may put an image into both splits.
+
+    Raises:
+      InputError: they may; no file is read.
+    """
+    for (one, a), (other, b) in itertools.combinations(datasets.items(), 2):
+        if isinstance(a, Folder) and isinstance(b, Folder) and a.shares_images_with(b):
+            raise InputError(
+                f"{one}.held_out={a.held_out} and {other}.held_out={b.held_out} divide the "
+                f"images of {a.directory} differently, so that an image may be in both splits: "
+                f"set the same held_out in {one} and {other}."
+            )
+
+
 def _summary(experiment: Experiment, found: Mapping[str, Survey]) -> str:
     """Returns the table of the datasets, and a line for each contact sheet.
 
@@ -65,9 +84,18 @@ def _summary(experiment: Experiment, found: Mapping[str, Survey]) -> str:
     lines = [data_table({field: (datasets[field], found[field]) for field in found})]
     if is_main():
         with announced("Drawing contact sheets", after=1):
-            sheets = {field: write_data_sheet(data) for field, data in datasets.items()}
-        lines += [f"{field} on one page: {path}" for field, path in sheets.items() if path]
+            sheets = [_sheet(field, data) for field, data in datasets.items()]
+        lines += filter(None, sheets)
     return "\n".join(lines)
+
+
+def _sheet(field: str, data: Any) -> str | None:
+    """Returns a line on the contact sheet of a dataset; None where it can have none."""
+    try:
+        path = write_data_sheet(data)
+    except OSError as error:
+        return f"{field} has no contact sheet: {error.strerror or error}"
+    return path and f"{field} on one page: {path}"
 
 
 def _trained_on(

@@ -24,7 +24,7 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
-from segjax.train.coverage import data_coverage, uncounted_batches
+from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
 
@@ -195,6 +195,7 @@ def check_parts(experiment: Experiment) -> None:
     for field, data in datasets.items():
         check_dataset(data, field=field)
         check_values(data, field=field)
+    check_held_out(datasets)
     experiment.task.check_settings(experiment.model, experiment.loss, datasets)
 
 

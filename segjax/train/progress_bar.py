@@ -45,6 +45,7 @@ def bar_line(
     """Returns a line of progress for a terminal that is so many `columns` wide.
 
     Of `others`, the last ones are left out until the bar itself has room; a long name is cut.
+    Where the bar has no room, the count or the share stays, as far as it fits.
 
     >>> others = ("[01:00<00:50]", "loss 0.25", "64 images/s")
     >>> bar_line("voc", done=40, total=80, others=others, columns=60, ascii=True)
@@ -63,7 +64,8 @@ def bar_line(
         if room >= NARROWEST:
             bar = ("#" if ascii else "█") * round(share * room)
             return f"{head} |{bar:{room}}| {tail}"
-    return f"{head} {done}/{total}"
+    shorter = (f"{head} {done}/{total}", f"{done}/{total}", f"{100 * share:.0f}%", "")
+    return next(line for line in shorter if len(line) <= max(columns, 0))
 
 
 def measured(values: Mapping[str, float]) -> list[str]:

@@ -55,6 +55,7 @@ def write_results(
         history=read_metrics(workdir),
         evaluation=evaluation,
         scores=Scores(metric.shown, remarks, metric.convention),
+        steps=experiment.steps,
         sections=task.sections(metric, evaluation, data),
         worst=[example(index) for index in worst],
         best=[example(index) for index in best],

@@ -89,6 +89,11 @@ class Source:
                 f"There is no {self.place}; name a run's folder, such as runs/quickstart, "
                 "or an experiment file and its --weights."
             )
+        if self.is_file and self.place.suffix.lower() != ".py":
+            raise InputError(
+                f"{self.place} is no experiment file: name EXPERIMENT.py and add --weights "
+                f"{self.place.name}, or name the folder of a run."
+            )
         if self.is_file and self.weights is None:
             raise InputError(
                 f"{self.place} is an experiment file, which has no trained weights: add "

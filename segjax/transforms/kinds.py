@@ -236,7 +236,7 @@ class Fixed:
     """Anything that says nothing of places: it stays as it is."""
 
     def fault(self, value: Any, size: tuple[int, int]) -> str | None:
-        """Returns none: anything may stay."""
+        """Returns None: anything may stay."""
         return None
 
     def move(self, value: Any, motion: Motion, *, what: str) -> Any:

@@ -46,7 +46,7 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     with pytest.raises(InputError, match="images/ and annotations/"):
         ADE20K().prepare()
     add(tmp_path, [1, 151])
-    with pytest.raises(InputError, match="has the label ids 151, but the 150 classes"):
+    with pytest.raises(InputError, match="has the label id 151, but the 150 classes"):
         ADE20K("val", str(tmp_path)).prepare()
     (tmp_path / "annotations" / "validation" / "ADE_val_00000001.png").unlink()
     with pytest.raises(InputError, match=r"has no mask .*ADE_val_00000001"):

@@ -64,7 +64,7 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     with pytest.raises(InputError, match="leftImg8bit/ and gtFine/"):
         Cityscapes().prepare()
     labels = add(tmp_path, "bonn_000001_000019", [7, 40])
-    with pytest.raises(InputError, match=r"labelIds\.png has the label ids 40"):
+    with pytest.raises(InputError, match=r"labelIds\.png has the label id 40"):
         Cityscapes("val", str(tmp_path)).prepare()
     labels.unlink()
     with pytest.raises(

@@ -102,6 +102,11 @@ def pattern(text):
             ["a"],
         ),
         ({"images": ".", "masks": "masks"}, [("a.png", "masks/a.png")], ["a"]),
+        (
+            {"image": "raw/{stem}_{stem}.png", "mask": "m/{stem}-{stem:0>4}.png"},
+            [("raw/a_b_a_b.png", "m/a_b-0a_b.png"), ("raw/x-1_x-1.png", "m/x-1-0x-1.png")],
+            ["a_b", "x-1"],
+        ),
     ],
     ids=lambda value: str(value)[:70],
 )
@@ -214,6 +219,31 @@ def test_a_pattern_that_fits_no_image_names_a_file_that_is_there(tmp_path):
         ({"mask": "m/{stem:.3}.png"}, r"as in {stem:0>8}"),
         ({"mask": "m/{stem}.jpg"}, r"files that end in .jpg are not read as masks: end it in"),
         ({"image": "m/{stem}.npy"}, r"files that end in .npy are not read as images"),
+        ({"mask": "m/{stem:0>256}.png"}, r"a width up to 255, as in {stem:0>8}"),
+        ({"mask": "m/{stem:0>%s}.png" % ("9" * 20)}, r"a width up to 255, as in {stem:0>8}"),
+        ({"mask": "m/{stem:0>%s}.png" % ("9" * 9999)}, r"a width up to 255"),
+        ({"images": 3}, "images=3: write images='images', the name of a folder"),
+        ({"images": None}, "images=None: write images='images'"),
+        ({"images": ("a",)}, r"images=\('a',\): write images="),
+        ({"images": "im/*/x"}, r"images='im/\*/x': {stem} stands .* image=\"images/{stem}_q"),
+        ({"images": "*_q"}, r"images='\*_q': {stem} stands .* Sub-folders .* by themselves"),
+        (
+            {"image": "im/*/{stem}.png"},
+            r"but \* stands for any suffix alone, as in \"images/{st",
+        ),
+        (
+            {"mask": "{stem}_*.png"},
+            r"but \* stands for any suffix alone, as in \"masks/{stem}\.\*",
+        ),
+        ({"image": "/{stem}.png"}, "image='/{stem}.png': leave the first / out"),
+        ({"image": "//{stem}.png"}, "leave the first / out"),
+        (
+            {"image": ".{stem}.png"},
+            "image='.{stem}.png', but files and folders whose names beg",
+        ),
+        ({"mask": "m/{stem}/.mask.png"}, "whose names begin with a dot"),
+        ({"mask": "m/{stem}/../mask.png"}, "whose names begin with a dot"),
+        ({"mask": "m/{stem}//mask.png"}, "a name is not empty"),
         ({"image": "m/{stem}.png", "images": "raw"}, "image='m/{stem}.png' and images='raw'"),
         ({"mask": "m/{stem}.png", "masks": ("a",)}, "mask='m/{stem}.png' and masks="),
         ({"mask": ("m/{stem}.png",)}, r"1 mask for 3 class\(es\)"),
@@ -228,7 +258,7 @@ def test_a_pattern_that_fits_no_image_names_a_file_that_is_there(tmp_path):
         ({"images": "masks"}, "the same names for images and masks"),
         ({"mask": "images/{stem}"}, "the same names for images and masks, images/: name other"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:70],
 )
 def test_a_wrong_pattern_is_refused_in_one_line_with_the_remedy(options, words):
     with pytest.raises(InputError, match=words) as caught:
@@ -237,15 +267,28 @@ def test_a_wrong_pattern_is_refused_in_one_line_with_the_remedy(options, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["m/{stem:0>4}.png", "m/{stem}/{stem:x<3}", "{stem}_{stem}.*", "m/{stem:>5}"]
+    "text",
+    [
+        "m/{stem:0>4}.png",
+        "m/{stem}/{stem:x<3}",
+        "{stem}_{stem}.*",
+        "m/{stem:>5}",
+        "{stem}{stem}",
+        "{stem:0>4}{stem}.png",
+        "{stem:0>3}/a{stem:0<4}_{stem}",
+        "a{{b}}{stem}{{c}}",
+    ],
 )
-@pytest.mark.parametrize("stem", ["7", "street/7", "12345678", "a b", "x{y}", "é"])
+@pytest.mark.parametrize(
+    "stem", ["7", "street/7", "12345678", "a b", "x{y}", "é", "a_b_a", "x-x", "4_", "{c}"]
+)
 def test_a_stem_comes_back_from_the_name_that_it_gives(text, stem):
     made = pattern(text)
     assert made.stem(made.name(stem)) == stem
 
 
 def test_of_several_stems_that_give_a_name_the_shortest_is_taken():
+    assert pattern("{stem:0>3}_{stem:0>2}").stem("007_07") == "7"
     assert pattern("{stem:0>3}").stem("007") == "7" and pattern("{stem:0>3}").stem("000") == "0"
 
 
@@ -253,3 +296,23 @@ def test_of_several_stems_that_give_a_name_the_shortest_is_taken():
 def test_a_name_that_no_stem_gives_has_none(name):
     assert pattern("{stem:0>3}").stem(name) is None
     assert pattern("{stem}/{stem:0>3}").stem("8/007") is None
+    assert pattern("{stem:0>3}/{stem}").stem("007/07") == "07"
+    assert pattern("{stem:0>3}/{stem}").stem("007/") is None
+
+
+def test_a_pattern_that_gives_no_image_a_mask_is_told_as_the_patterns_fault(tmp_path):
+    fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"), ("raw/b.tif", "labels/b_mask.png"))
+    save(tmp_path, "labels/0_label.png", 0)  # A mask of no image comes first by name.
+    message = problem(tmp_path, image="raw/{stem}.tif", mask="labels/{stem}_label.png")
+    assert message == (
+        f"None of the 2 images has a mask: {tmp_path}/raw/a.tif would have {tmp_path}/labels/"
+        f"a_label.png; there is {tmp_path}/labels/0_label.png (the nearest name), but the "
+        "pattern wants another name. Change the folder or pattern of the masks."
+    )
+
+
+def test_a_missing_folder_is_told_with_those_that_are_there(tmp_path):
+    fill(tmp_path, ("raw/a.tif", "labels/a_mask.png"))
+    message = problem(tmp_path, image="pictures/{stem}.tif", mask="labels/{stem}_mask.png")
+    expected = f"({tmp_path} holds labels/, raw/: if your files are there, change image"
+    assert expected in message

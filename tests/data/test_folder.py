@@ -436,6 +436,13 @@ def test_a_missing_folder_is_named_with_the_option_that_gives_it(tmp_path):
     ("options", "words"),
     [
         ({"class_names": ()}, "got 0"),
+        ({"class_names": ("object")}, r"class_names='object': write class_names=\('backg"),
+        ({"class_names": (1, 2)}, r"class_names=\(1, 2\): write class_names=\('backgr"),
+        ({"class_names": 3}, r"class_names=3: write class_names=\('background', 'object'\)"),
+        ({"split": 3}, "split=3: write split='train'"),
+        ({"directory": 3}, "directory=3: write directory='my_data'"),
+        ({"max_megapixels": "9"}, "max_megapixels='9': write max_megapixels=100"),
+        ({"colours": 3}, r"colours=3: write colours=\(\(0, 0, 0\), …\)"),
         ({"channels": 4}, "got 4"),
         ({"label_map": ((7, 3),)}, r"leads to 3 in \(7, 3\)"),
         ({"label_map": (255, 1)}, "must be pairs"),

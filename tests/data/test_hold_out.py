@@ -1,5 +1,7 @@
 """A folder divided by its images' names."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,20 +66,46 @@ def test_a_folder_is_divided_without_touching_it_and_pages_stay_together(tmp_pat
     ]
 
 
-def test_an_empty_side_is_refused_with_a_share_that_is_enough(tmp_path):
+def test_an_empty_side_is_refused_with_a_share_for_both_that_is_enough(tmp_path):
     for name in ("a", "b"):  # Their positions are 0.79 and 0.24.
         save(tmp_path, name)
     with pytest.raises(InputError) as caught:
         folder(tmp_path, "val", held_out=0.2).prepare()
-    assert (
-        f"held_out=0.2 leaves no image to the split 'val' of the 2 in {tmp_path}: held_o"
-        in (str(caught.value))
+    assert str(caught.value) == (
+        f"held_out=0.2 leaves no image to the split 'val' of the 2 in {tmp_path}: set "
+        "held_out=0.25 in both train_data and eval_data, or list the names of each split in "
+        "train.txt and val.txt."
     )
-    assert "held_out=0.25 is enough" in str(caught.value)
     assert names(tmp_path, "val", held_out=0.25) == ["b"]
-    with pytest.raises(InputError, match="no image to the split 'train' .*held_out=0.79 is en"):
+    with pytest.raises(
+        InputError, match=r"no image to the split 'train' .* set held_out=0\.79 "
+    ):
         folder(tmp_path, "train", held_out=0.9).prepare()
     assert names(tmp_path, "train", held_out=0.79) == ["a"]
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+@pytest.mark.parametrize(("empty", "share"), [("val", 1e-9), ("train", 0.999999999)])
+def test_a_share_that_is_said_leaves_images_to_both_sides(count, empty, share):
+    everything = [f"{i}" for i in range(count)]
+    with pytest.raises(InputError) as caught:
+        side(everything, empty, share)
+    said = re.fullmatch(
+        rf"held_out={share} .*: set held_out=(\S+) in both .*", str(caught.value)
+    )
+    assert (said is None) == (count == 1) and ("add images" in str(caught.value)) == (
+        count == 1
+    )
+    if said:
+        share = float(said[1])
+        assert side(everything, "val", share) and side(everything, "train", share)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_share_may_be_a_numpy_number(dtype, tmp_path):
+    for i in range(12):
+        save(tmp_path, f"{i}")
+    assert names(tmp_path, "val", held_out=dtype(0.5)) == names(tmp_path, "val", held_out=0.5)
 
 
 @pytest.mark.parametrize("other", ["train.txt", "val.txt", "images/val"])

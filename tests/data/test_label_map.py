@@ -76,9 +76,15 @@ def test_ids_that_become_no_class_are_found():
 
 
 def test_black_and_white_is_answered_with_the_label_map_that_reads_it():
-    assert "set label_map=((65535, 1),)" in remedy([0, 65535], 2)
-    assert 'set label_map=((">127", 1), ("else", 0))' in remedy([0, 3, 254, 255], 2)
-    assert remedy([0, 255], 3) == "name all classes, or map the ids with label_map."
+    assert "set label_map=((65535, 1),)" in remedy([0, 65535], 2, strange=[65535])
+    assert 'set label_map=((">127", 1), ("else", 0))' in remedy(
+        [0, 3, 254, 255], 2, strange=[3, 254]
+    )
+
+
+def test_an_id_beyond_the_classes_is_answered_with_the_label_map_that_ignores_it():
+    line = "name all classes, or change ids with label_map; ((11, 255),) ignores 11."
+    assert remedy([0, 3, 11], 11, strange=[11]) == line
 
 
 def test_ranges_are_set_on_the_command_line_as_they_are_described():

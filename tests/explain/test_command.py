@@ -79,7 +79,15 @@ def test_a_figure_is_named_below_the_text(capsys, tmp_path):
     [
         (["rates", "0"], "each at least 1"),
         (["rates", "1", "--kernel", "4"], "must be odd and at least 3, got 4"),
-        (["conv", "--size", "-2"], "size must be from 1 to 10000, got -2"),
+        (["conv", "--size", "-2"], "error: --size must be from 1 to 10000, got -2"),
+        (["conv", "--kernel=0"], "error: --kernel must be from 1 to 10000, got 0"),
+        (["conv", "--input", "a"], "error: --input 'a' must be rows of equal length"),
+        (
+            ["conv", "--transposed", "--output-padding", "1"],
+            "error: --output-padding 1 must be below the stride 1",
+        ),
+        (["skips", "--gain", "9"], "error: --gain must be from 0.01 to 3, got 9.0"),
+        (["upsampling", "--factor", "9"], "error: --factor must be from 2 to 8, got 9"),
         (["conv", "--padding", "-1"], "Padding must be"),
         (["conv", "--out", "conv.pdf"], "--out conv.pdf must end in .png."),
         (["conv", "--out", "folder.png"], "--out folder.png is a folder; choose a file in it"),

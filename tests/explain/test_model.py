@@ -245,7 +245,7 @@ def test_without_an_image_shapes_are_drawn():
         (["quickstart.py", "--set", "model.depht=2"], "near: depth"),
         (["quickstart.py", "--size", "0"], "--size 0 must be a side"),
         (["quickstart.py", "--size", "1x2x3"], "--size 1x2x3 must be a side"),
-        (["quickstart.py", "--batch", "0"], "must have at least 1 image, got 0"),
+        (["quickstart.py", "--batch", "0"], "batch must be at least 1 image, got 0"),
         (["quickstart.py", "--batch", "6"], "batch_size=6 is not divisible by the 4 devices"),
         (["unet_isbi.py", "--size", "100"], "Valid convolutions cannot take 100×100"),
         (["quickstart.py", "--image", "x.png"], "add --out FILE.png"),

@@ -9,7 +9,7 @@ from PIL import Image
 from segjax.data.folder import Folder
 from segjax.data.palette import voc_palette, voc_planes
 from segjax.data.survey import Survey, survey
-from segjax.report.contact_sheet import class_tile, contact_sheet, planes_tile
+from segjax.report.contact_sheet import MARGIN, class_tile, contact_sheet, planes_tile
 from segjax.report.data_sheet import write_data_sheet
 from segjax.report.data_table import data_table
 
@@ -78,6 +78,30 @@ def test_ids_that_are_no_class_have_a_row_and_two_classes_of_one_name_are_told_a
     assert "other ids  50.0 %" in table
 
 
+def test_a_class_called_as_a_row_without_class_keeps_its_share():
+    data = Named(("ignored", "other ids", "car"))
+    table = data_table({"a": (data, found({0: 962, 1: 8, 2: 10, 7: 5, 255: 15}, (2, 2, 3)))})
+    assert table.splitlines()[4:] == [
+        "ignored (0)    96.2 %",
+        "other ids (1)   0.8 %",
+        "car             1.0 %",
+        "other ids       0.5 %",
+        "ignored         1.5 %",
+    ]
+
+
+def test_a_name_that_an_id_was_put_behind_may_be_a_class_too():
+    data = Named(("car", "car", "car (0)"))
+    table = data_table({"a": (data, found({0: 1, 1: 1, 2: 2}, (2, 2, 3)))})
+    assert [line.split()[-2] for line in table.splitlines()[4:7]] == ["25.0", "25.0", "50.0"]
+
+
+def test_a_missing_class_called_ignored_is_absent():
+    data = Named((*(f"class{i}" for i in range(20)), "ignored"))
+    table = data_table({"a": (data, found({i: 1 for i in range(20)}, (2, 2, 3)))})
+    assert table.splitlines()[-1] == "absent from a: ignored (20)"
+
+
 def test_a_dataset_whose_labels_are_no_classes_has_no_shares():
     assert len(data_table({"a": (object(), found({0: 1}, (2, 2, 3)))}).splitlines()) == 4
 
@@ -122,6 +146,31 @@ def test_a_legend_that_is_too_long_for_a_row_goes_on_in_the_next():
     assert {(i, i, i) for i in range(30)} <= {tuple(c) for c in sheet.reshape(-1, 3)}
 
 
+TILE = class_tile("a", np.full((160, 160, 3), 9, np.uint8), np.zeros((160, 160)), voc_palette())
+
+
+@pytest.mark.parametrize("letters", ["été", "gğış", "небо", "ουρανός", "Łódź", "⌀"])
+def test_each_letter_of_a_class_is_drawn_and_not_a_box(letters):
+    drawn = lambda name: np.asarray(contact_sheet([TILE], [(name, (0, 0, 0))])).tobytes()
+    box, names = drawn("\U000f0000"), [drawn(letter) for letter in sorted(set(letters))]
+    assert box not in names and len(set(names)) == len(names)
+
+
+def test_a_letter_is_drawn_alike_in_either_unicode_form(monkeypatch):
+    monkeypatch.setattr("PIL.ImageFont.core.HAVE_RAQM", False)  # That would join the accent.
+    one, other = (contact_sheet([TILE], [(name, (0, 0, 0))]) for name in ("é", "e\u0301"))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_a_class_with_a_long_name_keeps_its_id_and_stays_on_the_paper():
+    sheet = contact_sheet([TILE], [("1 " + "x" * 300, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    same = contact_sheet([TILE], [("1 " + "x" * 400, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    assert sheet.tobytes() == same.tobytes()
+    assert (np.asarray(sheet)[:, -MARGIN:] == 255).all()
+    other = contact_sheet([TILE], [("3 " + "x" * 300, (9, 9, 99)), ("2 b", (9, 99, 9))])
+    assert other.tobytes() != sheet.tobytes()
+
+
 def folder(root, **options):
     for i in range(3):
         for part, value in (("images", 7), ("masks", i)):
@@ -150,13 +199,14 @@ def test_a_sheet_lies_beside_the_prepared_files_and_is_drawn_once(tmp_path, monk
     assert {(1, 2, 3), (4, 5, 6), (250, 8, 9)} <= colours
 
 
-def test_a_cache_that_cannot_be_written_has_no_sheet(tmp_path, monkeypatch):
+def test_a_read_only_cache_is_said_before_anything_is_drawn(tmp_path, monkeypatch):
     data = folder(tmp_path)
     data.prepare()
+    monkeypatch.setattr("os.access", lambda path, mode: path != data.prepared_folder)
+    monkeypatch.setattr(Folder, "__getitem__", lambda *_: pytest.fail("it was drawn"))
+    with pytest.raises(PermissionError, match="the cache is read-only"):
+        write_data_sheet(data)
 
-    def refuse(*_):
-        raise OSError("read-only")
 
-    monkeypatch.setattr("segjax.report.data_sheet.save_png", refuse)
-    assert write_data_sheet(data) is None
+def test_a_dataset_without_files_has_no_sheet():
     assert write_data_sheet(Named(("a",))) is None

@@ -164,6 +164,8 @@ def test_headline_numbers_are_percentages_of_the_evaluation(report):
     text = report().text
     assert "Mean IoU 61.23 % Pixel accuracy 88.18 % Mean accuracy 80.00 %" in text
     assert "Frequency-weighted IoU 77.77 % Step 300 Images 4" in text
+    assert "Step 300 Images 4" in report(steps=300).text
+    assert "Step 300 of 1,000 Images 4" in report(steps=1000).text
     assert "classes absent from truth and prediction are left out" in text
 
 

@@ -304,6 +304,29 @@ def test_each_class_has_a_mask_of_0_and_1_that_can_be_read_as_a_label(data, name
         np.testing.assert_array_equal(again[0]["label"], TASK.planes(p))
 
 
+def test_one_plane_has_areas_and_polygons_as_a_background_and_an_object(tmp_path):
+    options = argparse.Namespace(**{**OPTIONS, "labelme": True, "areas": True, "coco": True})
+    outputs, lists = TASK.outputs(options, BINARY), TASK.lists(options, BINARY)
+    planes = np.zeros((6, 8, 1), np.uint8)
+    planes[1:4, 2:7] = 1
+    image = np.full((6, 8, 3), 90, np.uint8)
+    file = tmp_path / "a.png"
+    names, palette = BINARY.class_names, BINARY.palette
+    for output in outputs:
+        prediction = Prediction(image, planes, None, file, names, palette)
+        output.save(prediction, tmp_path / f"mask{output.suffix}")
+    (shape,) = json.loads((tmp_path / "mask.json").read_text())["shapes"]
+    assert shape["label"] == "object"
+    entry = types.SimpleNamespace(name="a", file_name="a.png")
+    for each in lists:
+        each.write(tmp_path / each.file, [(entry, tmp_path / "mask.png")])
+    rows = (tmp_path / "areas.csv").read_text().splitlines()
+    assert rows[1].startswith("a,background,33,") and rows[2].startswith("a,object,15,")
+    coco = json.loads((tmp_path / "annotations.json").read_text())
+    assert [c["name"] for c in coco["categories"]] == ["object"]
+    assert [a["area"] for a in coco["annotations"]] == [15]
+
+
 @pytest.mark.parametrize("option", ["coco", "labelme", "areas"])
 def test_files_of_exclusive_classes_are_refused_by_name(option):
     with pytest.raises(InputError, match=f"^--{option} needs mutually exclusive classes"):

@@ -18,9 +18,9 @@ from segjax.losses import ClassWeightedCrossEntropy
 from segjax.models.unet import UNet
 from segjax.tasks.semantic import Semantic
 from segjax.train import plan
-from segjax.train.coverage import data_coverage, uncounted_batches
+from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.optimizer import SGD, Poly
-from segjax.train.plan import check_settings, make_plan
+from segjax.train.plan import check_parts, check_settings, make_plan
 from segjax.transforms.geometric import RandomCrop
 
 TINY = load(pathlib.Path(__file__).parents[1] / "commands" / "tiny.py")
@@ -234,6 +234,13 @@ def test_the_data_are_summed_up_and_their_sheets_named_by_the_main_process(
     (sheet,) = summary().removeprefix(f"{table}\n").splitlines()
     (path,) = data.prepared_folder.glob("*.png")
     assert sheet == f"train_data on one page: {path}"
+    path.unlink()
+    with monkeypatch.context() as changed:
+        changed.setattr("os.access", lambda *_: False)
+        assert summary() == f"{table}\ntrain_data has no contact sheet: the cache is read-only"
+    full = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    monkeypatch.setattr("segjax.report.data_sheet.save_png", full)
+    assert summary().endswith("\ntrain_data has no contact sheet: No space left on device")
 
 
 def test_several_processes_stop_reading_by_count_alone(monkeypatch):
@@ -270,6 +277,52 @@ def test_some_training_images_among_the_evaluated_ones_are_named():
     )
     sampled = data_coverage(experiment(Own(count=999), Own(first=0)), "train_data", "eval_data")
     assert sampled.trained_on == 1 and "at least 1 of the 4" in sampled.lines[0]
+
+
+def own(split, held_out, **changes):
+    changes = {"directory": "my_data", "class_names": ("background", "object"), **changes}
+    return Folder(split, held_out=held_out, **changes)
+
+
+def refused(train, evaluated):
+    try:
+        check_held_out({"train_data": train, "eval_data": evaluated})
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def test_a_share_set_for_one_split_alone_is_refused_before_files_are_read():
+    changed = experiment(own("train", 0.2), own("val", 0.3))
+    for check in (check_parts, lambda changed: data_coverage(changed, "eval_data")):
+        with pytest.raises(InputError, match="divide the images of my_data differently"):
+            check(changed)
+    assert refused(own("train", 0.2), own("val", 0.3)) == (
+        "train_data.held_out=0.2 and eval_data.held_out=0.3 divide the images of my_data "
+        "differently, so that an image may be in both splits: set the same held_out in "
+        "train_data and eval_data."
+    )
+    same_place = own("val", 0.3, directory="./my_data/", image="images/{stem}.png")
+    assert refused(own("train", 0.2), same_place) and refused(
+        own("val", 0.3), own("train", 0.2)
+    )
+
+
+@pytest.mark.parametrize(
+    "evaluated",
+    [
+        own("val", 0.2),
+        own("val", 0.1),
+        own("val", 0.3, directory="other"),
+        own("val", 0.3, images="raw"),
+        own("train", 0.3),
+        own("val", None),
+        Own(),
+    ],
+    ids=str,
+)
+def test_shares_that_put_no_image_into_both_splits_are_not_refused(evaluated):
+    assert refused(own("train", 0.2), evaluated) is None
 
 
 def counted(batch) -> bool:

@@ -37,8 +37,21 @@ def test_wider_terminals_show_more_and_100_columns_show_the_loss():
     assert "learning rate 0.00123" in line(120)
 
 
-def test_where_even_the_bar_has_no_room_the_count_stays():
-    assert bar_line("voc", done=1, total=30000, others=OTHERS, columns=20) == "voc   0% 1/30000"
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (20, "voc   0% 1/30000"),
+        (10, "1/30000"),
+        (7, "1/30000"),
+        (5, "0%"),
+        (2, "0%"),
+        (1, ""),
+        (0, ""),
+        (-1, ""),
+    ],
+)
+def test_where_even_the_bar_has_no_room_the_count_or_the_share_stays(columns, line):
+    assert bar_line("voc", done=1, total=30000, others=OTHERS, columns=columns) == line
 
 
 def test_a_terminal_shows_the_latest_values_beside_the_bar(monkeypatch):
