@@ -28,11 +28,18 @@ CLASSES = ("background", "road", "car")  # The names of ids 0, 1, 2, … in your
 IMAGE = "images/{stem}.*"  # {stem} is what an image and its mask have in common:
 MASK = "masks/{stem}.*"  # "labels/{stem}_mask.png", "labels/{stem:0>8}.png", …
 LABEL_MAP = ()  # Other ids: ((255, 1),) reads 255 as class 1; ((7, 255),) ignores 7.
+COLOURS = None  # In pictures: ((0, 0, 0), (128, 64, 128), …), one for each class. None: VOC's.
 SIDE = 192  # Larger images are shrunk to this longer side. A larger side is finer, and slower.
 
 # A fifth of the images is for validation: a hash of each name decides which.
 my_data = partial(
-    Folder, image=IMAGE, mask=MASK, class_names=CLASSES, label_map=LABEL_MAP, held_out=0.2
+    Folder,
+    image=IMAGE,
+    mask=MASK,
+    class_names=CLASSES,
+    label_map=LABEL_MAP,
+    colours=COLOURS,
+    held_out=0.2,
 )
 
 experiment = Experiment(
