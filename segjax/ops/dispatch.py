@@ -66,6 +66,7 @@ def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
     """
 
     def decorate(operation: Callable) -> Callable:
+        """Returns the operation, compiled as a whole where nothing is traced."""
         compiled = jax.jit(operation, static_argnames=tuple(static))
 
         @functools.wraps(operation)
