@@ -22,6 +22,7 @@ from segjax.data.palette import palette_of, voc_palette
 from segjax.drawing.overlay import overlay, palette_png, planes_overlay
 from segjax.errors import InputError
 from segjax.normalize import CAFFE, IMAGENET, SIGNED, UNIT
+from segjax.outputs.planes import plane_png
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
 from segjax.train.trained import Source, map_count
@@ -204,8 +205,8 @@ class Segmenter:
           ValueError: the mask has several planes; take one of them, h w.
         """
         if mask.ndim == 3 and mask.shape[2] == 1:
-            colour = self.palette[0] if self.palette[0].any() else [255, 255, 255]
-            return palette_png(mask[..., 0], palette_of([(0, 0, 0), tuple(colour)]))
+            red, green, blue = self.palette[0].tolist()
+            return plane_png(mask[..., 0], (red, green, blue))
         return palette_png(mask, self.palette)
 
     def __repr__(self) -> str:

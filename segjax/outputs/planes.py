@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from segjax.drawing.overlay import palette_png, planes_overlay, save_png
@@ -28,6 +29,13 @@ REFUSED = ("labelme", "coco", "areas", "tolerance")
 """Options of predict for what is made of one mask, which several planes do not give."""
 
 
+def plane_png(plane: UInt8[np.ndarray, "h w"], colour: Colour) -> Image.Image:
+    """Returns a plane as a palette image: 0 outside, in black, and 1 inside, in its colour."""
+    table = np.zeros((256, 3), np.uint8)
+    table[1] = _drawn(colour)
+    return palette_png(plane, table)
+
+
 @dataclasses.dataclass(frozen=True)
 class PlaneMask:
     """A palette PNG of one class: 0 outside (black), 1 inside (its colour).
@@ -46,9 +54,7 @@ class PlaneMask:
 
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
-        table = np.zeros((256, 3), np.uint8)
-        table[1] = _drawn(self.colour)
-        save_png(palette_png(prediction.label[..., self.plane], table), path)
+        save_png(plane_png(prediction.label[..., self.plane], self.colour), path)
 
 
 @dataclasses.dataclass(frozen=True)
