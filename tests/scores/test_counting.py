@@ -97,12 +97,12 @@ def test_a_metric_of_ones_own_is_summed():
         ((Own(kind="floats"),), "Own.count returned float64.*set per_image = True"),
         ((Own(kind="shapes"),), "one shape for all images"),
         ((Own(gives=("other",)),), "Own shows 'own', which its scores.. lack; they have other"),
-        ((Own(), Own()), "Own and another metric both give 'own'"),
+        ((Own(), Own()), "Own and Own both give 'own'"),
     ],
 )
 def test_a_faulty_metric_is_refused_in_one_line(metrics, said):
-    counts = ExtraCounts(metrics)
     with pytest.raises(InputError, match=said) as error:
+        counts = ExtraCounts(metrics)
         for index, image in enumerate(SOFT):
             counts.add(index, image)
         counts.merge(5)

@@ -183,8 +183,13 @@ class Without(Task):
     ("task", "data", "metrics", "said"),
     [
         (Without(), DATA, (Dice(),), "Dice scores classes, which task=Without does not have"),
-        (Multilabel(), Two(), (Dice(),), "Dice gives 'mean_dice', which the task gives too"),
-        (Semantic(), DATA, (Dice(), Dice()), "Dice gives 'mean_dice', which Dice gives too"),
+        (
+            Multilabel(),
+            Two(),
+            (Dice(),),
+            "Dice gives 'mean_dice', which task=Multilabel gives too",
+        ),
+        (Semantic(), DATA, (Dice(), Dice()), "Dice and Dice both give 'mean_dice'"),
         (Semantic(), DATA, (RandError(),), r"such as RandError\(segments='cross'\)"),
         (Semantic(), DATA, (WarpingError("ringg"),), "'ringg'.* is not one of the classes"),
     ],
