@@ -335,10 +335,12 @@ def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
             item, hint = getattr(value, name), annotated.get(name, Any)
             if not matches_type(item, hint):
                 yield f"{path}{name}: {_mismatch(item, hint)}"
-            if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
-                yield (
-                    f"{path}{name}: {_leaf(item)} has no name to describe it by; use a "
-                    "function or a frozen dataclass of a module"
-                )
     for key, child in _children(value):
+        # The items of a tuple are looked at one by one.
+        named = "" if isinstance(child, tuple | list) else _leaf(child)
+        if any(mark in named for mark in ("<lambda>", "<locals>", " at 0x")):
+            yield (
+                f"{path}{key}: {named} has no name to describe it by; use a "
+                "function or a frozen dataclass of a module"
+            )
         yield from wrong_types(child, path=f"{path}{key}.")
