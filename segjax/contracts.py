@@ -91,6 +91,9 @@ Example = Mapping[str, Any]
 
 Transform = Callable[[Example, np.random.Generator], Example]
 
+DeviceTransform = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
+"""(one example of a batch, key) -> example, traced inside the training step."""
+
 
 @runtime_checkable
 class Backbone(Protocol):

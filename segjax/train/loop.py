@@ -18,6 +18,7 @@ from segjax.parallel.cluster import is_alone, is_main, process_share
 from segjax.parallel.data import replicate
 from segjax.parallel.sharing import over_devices
 from segjax.tasks.scorer import Scored, Scorer
+from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
@@ -107,7 +108,7 @@ def train_step(plan: Plan) -> Callable:
         experiment.model, experiment.loss, normalize=experiment.normalize
     )
     return make_train_step(
-        objective,
+        augmented(objective, experiment.device_transforms),
         plan.optimizer,
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
