@@ -1,6 +1,7 @@
 """Augmentation on the devices as a part of the training step, and as the plan tries it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,14 +26,14 @@ def augmented(objective: Objective, transforms: Sequence[DeviceTransform]) -> Ob
 
 def augmented_batch(
     batch: Mapping[str, np.ndarray], transforms: Sequence[DeviceTransform], *, seed: int
-) -> Mapping[str, np.ndarray]:
+) -> dict[str, Any]:
     """Returns a batch of the loader as a network in training sees it, up to normalisation.
 
     Raises:
       InputError: a transform does not take the examples.
     """
     if not transforms:
-        return batch
+        return dict(batch)
     key = jax.random.fold_in(jax.random.key(seed), int(batch["step"][0]))
     one_program = jax.jit(lambda batch: augment(batch, transforms, key))
     return jax.device_get(one_program(dict(batch)))

@@ -293,9 +293,7 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
         )
 
 
-def _augmented(
-    experiment: Experiment, batch: Mapping[str, np.ndarray]
-) -> Mapping[str, np.ndarray]:
+def _augmented(experiment: Experiment, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return augmented_batch(batch, experiment.device_transforms, seed=experiment.seed)
 
 
