@@ -83,7 +83,7 @@ class Annotated:
       image: the file, which lies inside the source's folder or the folder of `--images`; or
         the image itself.
       name: path of the image within the result, without suffix, such as "street/0001"; no two
-        images of a source have the same (`source_files.stem_of` makes it).
+        images of a source have the same (`SourceFiles.stem_of` makes it).
       regions: in the order of painting; a later one covers those before it.
       class_map: painted below all regions, if there is one.
       size: of the image, if the annotations say it; it is compared with the file's (turned
@@ -169,6 +169,10 @@ class SourceFiles(Protocol):
         Raises:
           InputError: no such file inside the root, or several; names both and the remedy.
         """
+        ...
+
+    def stem_of(self, path: pathlib.Path) -> str:
+        """Returns a file's path below the source's folder, "/" between, without suffix."""
         ...
 
     def json(self, path: pathlib.Path) -> Any:

@@ -2,13 +2,14 @@
 
 import collections
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from segjax.data.files import IMAGES, members, relative_stem
+from segjax.data.files import IMAGES, belongs, relative_stem
 from segjax.data.names import composed, nearest
 from segjax.errors import InputError, first_of
 
@@ -38,7 +39,7 @@ class FolderFiles:
     @cached_property
     def _listed(self) -> list[pathlib.Path]:
         """All files, those of the source first."""
-        found = (path for root in self._roots for path in members(root, None))
+        found = (path for root in self._roots for path in _files_below(root))
         return [*dict.fromkeys(path for path in found if self._is_inside(path))]
 
     @cached_property
@@ -115,17 +116,9 @@ class FolderFiles:
         others = {str(self._shown(file)): file.name for file in self._listed}
         close = nearest(name, others)
         near = f"; there is {close[0]} ({close[1]})" if close else ""
-        linked = next(
-            (
-                file
-                for root in self._roots
-                for file in members(root, None)
-                if file.name == name and not self._is_inside(file)
-            ),
-            None,
-        )
-        if linked is not None:
-            near = f"; {linked} is a link to {linked.resolve()}, outside of the source"
+        there = _joined(beside.parent, path)
+        if there is not None and there.is_file():
+            near = f"; {there.resolve()} is outside"
         where = " or ".join(map(str, self._roots))
         return (
             f"{beside} names the file {path!r}, which is not in {where}{near}: put it there, "
@@ -194,13 +187,26 @@ def _joined(folder: pathlib.Path, path: str) -> pathlib.Path | None:
     whole = folder / path
     if not whole.is_file():
         whole = folder.joinpath(*re.split(r"[\\/]+", path))
-    return pathlib.Path(_normal(whole))
+    return pathlib.Path(os.path.normpath(whole))
 
 
-def _normal(path: pathlib.Path) -> str:
-    import os.path
+def _files_below(root: pathlib.Path) -> list[pathlib.Path]:
+    """Returns all files below a folder, sorted; links to folders are not followed.
 
-    return os.path.normpath(path)
+    A folder that a link leads to counts where it lies itself, if that is inside.
+    """
+    found = []
+    for folder, folders, names in os.walk(root, onerror=_raise_unreadable):
+        folders[:] = filter(belongs, folders)
+        found += [pathlib.Path(folder, name) for name in filter(belongs, names)]
+    return sorted(path for path in found if path.is_file())
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise InputError(
+        f"The folder {error.filename} cannot be read ({error.strerror}): change its "
+        "permissions, or move it away."
+    ) from error
 
 
 def _folded(name: str) -> str:
