@@ -137,12 +137,14 @@ class Options:
       names: class names by id, for masks that do not name their classes.
       values: the text of a table of grey values, "0:background,128:membrane,*:ignore".
       colours: a file with a table of colours.
+      attribute: the attribute of regions that is their class, where they have several.
     """
 
     images: pathlib.Path | None = None
     names: tuple[str, ...] | None = None
     values: str | None = None
     colours: pathlib.Path | None = None
+    attribute: str | None = None
 
 
 class SourceFiles(Protocol):
