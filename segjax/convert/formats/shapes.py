@@ -13,6 +13,9 @@ from segjax.errors import InputError
 LINE_WIDTH, POINT_RADIUS = 10, 5
 """Labelme's: a line is so many pixels wide, a point is a disc of this radius."""
 
+FARTHEST = 1e6
+"""The largest coordinate, in pixels: Pillow's work grows with what lies outside of the image."""
+
 Points = list[tuple[float, float]]
 Draw = Callable[[ImageDraw.ImageDraw, Points], None]
 
@@ -63,7 +66,6 @@ def drawn(size: Size, kind: str, points: Points) -> Mask_HW:
     What lies outside of the image is cut off. A polygon that crosses itself is filled by the
     even-odd rule of Pillow's `ImageDraw`.
     """
-    # Shapes that miss the image cannot be drawn: Pillow overflows on huge coordinates.
     image = Image.new("L", (size.width, size.height))
     SHAPES[kind][2](ImageDraw.Draw(image), points)
     return np.asarray(image) > 0
@@ -102,7 +104,12 @@ def _pair(point: Any, where: str) -> tuple[float, float]:
         raise InputError(
             f"{where}: the point {_short(point)} is not a pair of numbers: draw the shape anew."
         ) from None
-    if not (math.isfinite(pair[0]) and math.isfinite(pair[1])):
+    if max(map(abs, pair)) > FARTHEST and all(map(math.isfinite, pair)):
+        raise InputError(
+            f"{where}: the point {_short(point)} lies far outside of any image: draw the shape "
+            "anew, or delete it."
+        )
+    if not all(map(math.isfinite, pair)):
         raise InputError(
             f"{where}: the point {_short(point)} has a coordinate that is not a finite number: "
             "draw the shape anew, or delete it."
