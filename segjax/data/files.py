@@ -291,10 +291,8 @@ def paired(
 def _several(name: str) -> str:
     """Returns a clause on a listed name that is more than one name, or ""."""
     first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
-    odd = name.startswith(('"', "'", "#")) or (
-        str(first) != name and first.suffix.lower() in IMAGES
-    )
-    return "; a list has one name a line, without quotation marks or comments" if odd else ""
+    odd = name.startswith(('"', "'")) or (str(first) != name and first.suffix.lower() in IMAGES)
+    return "; a list has one name a line, without quotation marks" if odd else ""
 
 
 def _instead(stem: str, place: Place, complete: Collection[str], *, lossy: str = "") -> str:

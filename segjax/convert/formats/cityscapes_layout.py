@@ -141,7 +141,7 @@ def _names() -> dict[int, str]:
 
 
 def _ids_of_instances(path: pathlib.Path) -> Ids_HW:
-    values = read_values(path)
+    values = read_values(path).astype(np.int64)
     return np.where(values >= 1000, values // 1000, values)
 
 
