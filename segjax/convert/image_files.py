@@ -1,4 +1,4 @@
-"""Image files that annotations name, and their names in the result."""
+"""Names of images in the result."""
 
 import collections
 import pathlib
@@ -12,36 +12,11 @@ FOLDERS = ("images", "imgs", "img", "jpegimages", "data")
 """Folders, in lower case, that do not become part of an image's name."""
 
 
-def find_image(
-    files: SourceFiles, options: Options, written: str, *, beside: pathlib.Path
-) -> pathlib.Path:
-    """Returns the image that a path in an annotation file means.
-
-    It is looked up in `--images`, if that is given, and otherwise in the source.
-
-    Raises:
-      InputError: there is no such image, or several.
-    """
-    if options.images is None:
-        return files.inside(written, beside=beside)
-    parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
-    for start in range(len(parts)):
-        if ".." in parts[start:]:
-            continue
-        path = options.images.joinpath(*parts[start:])
-        if path.is_file():
-            return path
-    raise InputError(
-        f"{beside} names the image {written!r}, which is not in --images {options.images}: add "
-        "it, or give the folder that holds it."
-    )
-
-
 def image_name(image: pathlib.Path, files: SourceFiles, options: Options) -> str:
     """Returns the name of an image in the result: its path without suffix and "images"."""
-    if options.images is not None and image.is_relative_to(options.images):
-        return name_below(image, options.images, without=FOLDERS)
-    return name_below(image, files.root, without=FOLDERS)
+    inside = image.is_relative_to(files.root) or options.images is None
+    root = files.root if inside else options.images.resolve()
+    return name_below(image, root, without=FOLDERS)
 
 
 def check_unique(images: Iterable[Annotated]) -> None:

@@ -21,7 +21,7 @@ FARTHEST = 50
 """Coordinates are refused from so many times the image's longer side on."""
 
 
-def numbers(texts: Sequence[str], *, where: str) -> list[float]:
+def numbers(texts: Sequence[str | float], *, where: str) -> list[float]:
     """Returns finite numbers.
 
     Raises:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from segjax.convert.annotated import Annotated, Annotations, Options, Size, SourceFiles
 from segjax.convert.cvat import Labels, add_labels, documents, regions
 from segjax.convert.documents import read_xml
-from segjax.convert.image_files import check_unique, find_image, image_name
+from segjax.convert.image_files import check_unique, image_name
 from segjax.convert.layouts import split_of
 from segjax.convert.outlines import numbers
 from segjax.errors import InputError
@@ -57,7 +57,7 @@ def _image(
     if not written:
         raise InputError(f"{path} has an <image> without a name: export it again.")
     folder = f"images/{subset}" if subset else "images"
-    file = find_image(files, options, f"{folder}/{written}", beside=path)
+    file = files.inside(f"{folder}/{written}", beside=path)
     sides = numbers([element.get("height", ""), element.get("width", "")], where=where)
     return Annotated(
         image=file,

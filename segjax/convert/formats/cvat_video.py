@@ -19,7 +19,7 @@ from segjax.convert.cvat import Labels, add_labels, documents, points, regions
 from segjax.convert.documents import child_text, read_xml
 from segjax.convert.image_files import check_unique, image_name
 from segjax.convert.outlines import numbers
-from segjax.data.files import IMAGES, members
+from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation")
@@ -59,7 +59,7 @@ class CvatVideo:
         path, labels = found[0], Labels()
         root = read_xml(path)
         add_labels(root, labels)
-        frames = _frames(files, options, path, root)
+        frames = _frames(files, path, root)
         shapes = collections.defaultdict(list)
         for track in root.iterfind("track"):
             for frame, shape in _shown(track, frames, path):
@@ -81,14 +81,10 @@ class CvatVideo:
         )
 
 
-def _frames(
-    files: SourceFiles, options: Options, path: pathlib.Path, root: Element
-) -> dict[int, pathlib.Path]:
+def _frames(files: SourceFiles, path: pathlib.Path, root: Element) -> dict[int, pathlib.Path]:
     """Returns {number of the frame: its image}, by the digits at the end of files' names."""
-    folder = options.images
-    images = files.find(*IMAGES) if folder is None else members(folder, IMAGES)
     frames: dict[int, pathlib.Path] = {}
-    for image in images:
+    for image in files.find(*IMAGES):
         if match := _NUMBER.search(image.stem):
             frame = int(match[1])
             if frame in frames:
