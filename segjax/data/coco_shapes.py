@@ -1,8 +1,8 @@
 """COCO's segmentations → masks: polygons as pycocotools draws them, and run lengths.
 
-A segmentation is a list of polygons [x1, y1, x2, y2, …], or a dict of `size` (height, width) and
-`counts`: lengths of runs of 0 and 1 in turn, down the columns, as numbers ("uncompressed") or
-as pycocotools' text ("compressed").
+A segmentation is a list of polygons [x1, y1, x2, y2, …], or a dict of `size` (height, width)
+and `counts`: lengths of runs of 0 and 1 in turn, down the columns, as numbers ("uncompressed")
+or as pycocotools' text ("compressed").
 """
 
 from collections.abc import Sequence
