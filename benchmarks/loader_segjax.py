@@ -15,7 +15,7 @@ from segjax.transforms.scale_crop import RandomScaleCrop
 
 
 def main() -> None:
-    iterator, size = iter(()), 0
+    iterator, size = (_ for _ in ()), 0
     for line in sys.stdin:
         case = json.loads(line)
         if "run" in case:
@@ -25,6 +25,7 @@ def main() -> None:
             iterator = opened(case, size)
             next(iterator)
             print(json.dumps({"ready": True}), flush=True)
+    iterator.close()
 
 
 def opened(case, size):

@@ -19,6 +19,7 @@ from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.fields import check_probability, pair_of
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.kinds import Motion
 
@@ -49,7 +50,7 @@ class RandomScale:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at a random scale, at least one pixel high and wide."""
         size = self.drawn(size_of(example, by="RandomScale"), rng)
-        return _resized(example, size, by="RandomScale")
+        return resize_to(example, size, by="RandomScale")
 
     def drawn(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
         """Returns a random size for an example of this size, at least 1 × 1."""
@@ -69,11 +70,11 @@ class Resize:
     size: int | tuple[int, int]
 
     def __post_init__(self):
-        _pair(self.size, "Resize")
+        pair_of(self.size, "Resize")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at `size`."""
-        return _resized(example, _pair(self.size, "Resize"), by="Resize")
+        return resize_to(example, pair_of(self.size, "Resize"), by="Resize")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class ShrinkTo:
         if scale >= 1:
             return example
         size = max(1, round(h * scale)), max(1, round(w * scale))
-        return _resized(example, size, by="ShrinkTo")
+        return resize_to(example, size, by="ShrinkTo")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class RandomCrop:
     fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self):
-        _pair(self.size, "RandomCrop")
+        pair_of(self.size, "RandomCrop")
         check_number_or_colour("RandomCrop", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -122,29 +123,9 @@ class RandomCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        size = _pair(self.size, "RandomCrop")
-        top, left = self.drawn(size_of(example, by="RandomCrop"), rng)
-        window = lambda plane, fill: _window(plane, top, left, *size, fill)
-        motion = Motion(
-            by="RandomCrop",
-            size=size,
-            bilinear=window,
-            nearest=window,
-            places=lambda xy: xy - (left, top),
-            fill=self.fill,
-        )
-        return move(example, motion)
-
-    def drawn(self, have: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        """Returns a random corner (top, left) of the window in an example of size `have`.
-
-        It is negative where the window is larger than the example.
-        """
-        top, left = (
-            int(rng.integers(min(0, old - new), max(0, old - new) + 1))
-            for old, new in zip(have, _pair(self.size, "RandomCrop"), strict=True)
-        )
-        return top, left
+        have, size = size_of(example, by="RandomCrop"), pair_of(self.size, "RandomCrop")
+        top, left = random_corner(have, size, rng)
+        return crop(example, top, left, size, fill=self.fill, by="RandomCrop")
 
 
 @dataclass(frozen=True)
@@ -191,7 +172,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self):
-        _check_probability(self)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example or its mirror image."""
@@ -209,7 +190,7 @@ class RandomFlipVertical:
     probability: float = 0.5
 
     def __post_init__(self):
-        _check_probability(self)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example or its mirror image."""
@@ -240,6 +221,56 @@ class RandomRotate90:
         )[turns]
         pixels = lambda plane: np.rot90(plane, turns)
         return _rearranged(example, pixels, turned, size=size, by="RandomRotate90")
+
+
+def random_corner(
+    have: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Returns (top, left) of a window, uniform over all places that waste no pixel.
+
+    Numbers are negative where the window is larger than the example.
+    """
+    top, left = (
+        int(rng.integers(min(0, old - new), max(0, old - new) + 1))
+        for old, new in zip(have, size, strict=True)
+    )
+    return top, left
+
+
+def crop(
+    example: Example,
+    top: int,
+    left: int,
+    size: tuple[int, int],
+    *,
+    fill: float | tuple[float, ...] = MEAN_COLOUR,
+    by: str,
+) -> Example:
+    """Returns the window of an example whose corner is (top, left); see `RandomCrop`."""
+    window = lambda plane, fill: _window(plane, top, left, *size, fill)
+    motion = Motion(
+        by=by,
+        size=size,
+        bilinear=window,
+        nearest=window,
+        places=lambda xy: xy - (left, top),
+        fill=fill,
+    )
+    return move(example, motion)
+
+
+def resize_to(example: Example, size: tuple[int, int], *, by: str) -> Example:
+    """Returns the example at (height, width): images bilinear, labels nearest."""
+    h, w = size_of(example, by=by)
+    factors = np.array([size[1] / w, size[0] / h])
+    motion = Motion(
+        by=by,
+        size=size,
+        bilinear=lambda planes, _: resize_with_pillow(planes, *size),
+        nearest=lambda label, _: resize_nearest(label, *size),
+        places=lambda xy: xy * factors,
+    )
+    return move(example, motion)
 
 
 def resize_with_pillow(
@@ -297,19 +328,6 @@ def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -
     return window
 
 
-def _resized(example: Example, size: tuple[int, int], *, by: str) -> Example:
-    h, w = size_of(example, by=by)
-    factors = np.array([size[1] / w, size[0] / h])
-    motion = Motion(
-        by=by,
-        size=size,
-        bilinear=lambda planes, _: resize_with_pillow(planes, *size),
-        nearest=lambda label, _: resize_nearest(label, *size),
-        places=lambda xy: xy * factors,
-    )
-    return move(example, motion)
-
-
 def _rearranged(
     example: Example,
     pixels: Callable[[np.ndarray], np.ndarray],
@@ -329,20 +347,3 @@ def _mirror(plane: np.ndarray) -> np.ndarray:
         return plane[:, ::-1]
     # Copying a reversed view goes value by value, and takes twice as long.
     return plane.take(np.arange(plane.shape[1])[::-1], axis=1)
-
-
-def _pair(size: Any, name: str) -> tuple[int, int]:
-    pair = size if isinstance(size, tuple) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise InputError(
-            f"{name} needs size: one positive integer or (height, width), got {size!r}."
-        )
-    return pair
-
-
-def _check_probability(transform: Any) -> None:
-    if not 0 <= transform.probability <= 1:
-        raise InputError(
-            f"{type(transform).__name__} needs probability in 0 ... 1, got "
-            f"{transform.probability}."
-        )

@@ -7,10 +7,11 @@ import numpy as np
 
 from segjax.contracts import Example
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fill import MEAN_COLOUR, filled
+from segjax.transforms.fields import pair_of
+from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.geometric import (
-    RandomCrop,
     RandomScale,
+    random_corner,
     resize_with_pillow,
     under_centres,
 )
@@ -32,15 +33,13 @@ class RandomScaleCrop:
     fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self):
-        _ = self._scale, self._crop
+        pair_of(self.size, "RandomScaleCrop")
+        check_number_or_colour("RandomScaleCrop", self.fill)
+        _ = self._scale
 
     @property
     def _scale(self) -> RandomScale:
         return RandomScale(self.minimum, self.maximum, self.step)
-
-    @property
-    def _crop(self) -> RandomCrop:
-        return RandomCrop(self.size, self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the window.
@@ -50,8 +49,8 @@ class RandomScaleCrop:
         """
         have = size_of(example, by="RandomScaleCrop")
         scaled = self._scale.drawn(have, rng)
-        corner = self._crop.drawn(scaled, rng)
-        side = (self.size, self.size) if isinstance(self.size, int) else self.size
+        side = pair_of(self.size, "RandomScaleCrop")
+        corner = random_corner(scaled, side, rng)
         window = _Window(have, scaled, corner, side)
         factors = np.array([scaled[1] / have[1], scaled[0] / have[0]])
         motion = Motion(

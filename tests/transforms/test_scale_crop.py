@@ -59,7 +59,7 @@ def test_scale_one_and_a_window_as_large_as_the_example_change_nothing():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: RandomScaleCrop(0), "RandomCrop needs size"),
+        (lambda: RandomScaleCrop(0), "RandomScaleCrop needs size"),
         (lambda: RandomScaleCrop(3, 2, 1), "RandomScale needs 0 < minimum <= maximum"),
         (lambda: RandomScaleCrop(3, step=0), "RandomScale needs step > 0"),
         (lambda: RandomScaleCrop(3, fill="x"), "fill='x'"),  # type: ignore[arg-type]
