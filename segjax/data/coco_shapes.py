@@ -62,7 +62,8 @@ def draw(segmentation: Any, *, height: int, width: int, where: str) -> Mask_HW:
 def _drawn(polygon: list[float], height: int, width: int) -> Mask_HW:
     from pycocotools import mask as coco_mask  # Lazily: most datasets do not need it.
 
-    (runs,) = coco_mask.frPyObjects([polygon], height, width)
+    as_polygons: Any = [polygon]  # Its stub knows boxes only.
+    runs: Any = coco_mask.frPyObjects(as_polygons, height, width)[0]
     return _from_counts(_uncompressed(runs["counts"]), height, width)
 
 
@@ -99,7 +100,8 @@ def _is_number(value: Any) -> bool:
 
 def _runs(segmentation: dict, where: str) -> tuple[Int[np.ndarray, "n"], tuple[int, int]]:
     """Returns the lengths of the runs, and (height, width)."""
-    size, counts = segmentation.get("size"), segmentation.get("counts")
+    size: Any = segmentation.get("size")
+    counts: Any = segmentation.get("counts")
     if (
         not _are_counts(size)
         or len(size) != 2

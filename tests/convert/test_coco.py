@@ -36,7 +36,9 @@ def annotation(number, category, segmentation, *, image=1, crowd=0):
     }
 
 
-def write(root, path="annotations/instances_train2017.json", *, image="train2017/a.jpg", **more):
+def write(
+    root, path="annotations/instances_train2017.json", *, image="train2017/a.jpg", **more
+):
     """A JSON file of one image, 6 × 4 pixels, which is written too."""
     (root / image).parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (6, 4)).save(root / image)

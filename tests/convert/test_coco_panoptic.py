@@ -65,7 +65,7 @@ def test_a_crowd_may_have_its_class(tmp_path):
     ("ids", "words"),
     [
         ((0, 3937500, 256), "does not show the segment 7 of its `segments_info`"),
-        ((0, 3937500, 7, 256), "shows the segment 256, which its `segments_info` does not list"),
+        ((0, 3937500, 7, 256), "shows the segment 256, which its `segments_info` does not"),
     ],
 )
 def test_png_and_json_must_name_the_same_segments(ids, words, tmp_path):
@@ -98,9 +98,7 @@ def test_png_json_and_run_lengths_agree_on_real_images(real_data, tmp_path):
     """The detection format of panopticapi holds the same segments as run lengths."""
     folder = real_data / "coco_panoptic"
     shutil.copytree(folder / "input_images", tmp_path / "input_images")
-    shutil.copyfile(
-        folder / "panoptic_coco_detection_format.json", tmp_path / "detection.json"
-    )
+    shutil.copyfile(folder / "panoptic_coco_detection_format.json", tmp_path / "detection.json")
     for crowds in ("ignore", "class"):
         from_png = read(COCO_PANOPTIC, folder, crowds=crowds)
         from_runs = read(COCO_INSTANCES, tmp_path, crowds=crowds)

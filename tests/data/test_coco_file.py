@@ -15,7 +15,10 @@ def contents(**changes):
             {"id": 5, "file_name": "a.jpg", "height": 4, "width": 6},
             {"id": 9, "file_name": "far\\b.jpg"},
         ],
-        "categories": [{"id": 90, "name": "tree"}, {"id": 3, "name": "car", "color": [1, 2, 3]}],
+        "categories": [
+            {"id": 90, "name": "tree"},
+            {"id": 3, "name": "car", "color": [1, 2, 3]},
+        ],
         "annotations": [
             {"id": 1, "image_id": 9, "category_id": 3},
             {"id": 2, "image_id": 9, "category_id": 90},

@@ -78,7 +78,7 @@ INSTANCE_MASKS = InstanceMasks()
 
 
 def _names(options: Options) -> tuple[str, str]:
-    names = options.names or (FOREGROUND,)
+    names = list(options.names or [FOREGROUND])
     if len(names) > 2:
         raise InputError(
             f"Masks of object ids have one class and the background, but {len(names)} names "
