@@ -1,5 +1,6 @@
 """`experiment.py`: a small U-Net for the converted images, that trains on a CPU."""
 
+import json
 import pathlib
 import re
 import string
@@ -83,8 +84,8 @@ def experiment_text(
     return TEMPLATE.substitute(
         title=name,
         command=f"{folder.name or '.'}/experiment.py",
-        name=repr(name),
-        classes=_tuple("CLASSES", [repr(each) for each in class_names]),
+        name=_quoted(name),
+        classes=_tuple("CLASSES", [_quoted(each) for each in class_names]),
         colours="COLOURS = None  # In pictures; None: those of PASCAL VOC."
         if rgb is None
         else _tuple("COLOURS", [repr(each) for each in rgb]),
@@ -99,7 +100,12 @@ def experiment_text(
 def _mask_lines(folders: Sequence[str]) -> str:
     if not folders:
         return ""
-    return "    masks=(\n" + "".join(f"        {each!r},\n" for each in folders) + "    ),\n"
+    return "    masks=(\n" + "".join(f"        {_quoted(each)},\n" for each in folders) + "    ),\n"
+
+
+def _quoted(text: str) -> str:
+    """Returns a text as Python code, in double quotation marks."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _tuple(name: str, items: Sequence[str]) -> str:

@@ -55,7 +55,9 @@ def split(
         said = [f"the source's own splits are replaced by --split {_text(shares)}"]
         names, notes = _by_hash(list(own), shares)
         return Splits(names, (*(said if any(own.values()) else ()), *notes))
-    names = {side: tuple(n for n in own if own[n] == side) for side in SPLITS}
+    names: dict[str, tuple[str, ...]] = {
+        side: tuple(n for n in own if own[n] == side) for side in SPLITS
+    }
     unsplit = [name for name, side in own.items() if side not in SPLITS]
     if not any(own.values()):
         return Splits(*_by_hash(unsplit, DEFAULT))
