@@ -137,12 +137,17 @@ class Options:
       names: class names by id, for masks that do not name their classes.
       values: the text of a table of grey values, "0:background,128:membrane,*:ignore".
       colours: a file with a table of colours.
+      crowds: what a region becomes that covers several objects at once: "ignore" (255) or
+        "class" (the class of these objects).
+      attribute: the attribute of regions that is their class, where they have several.
     """
 
     images: pathlib.Path | None = None
     names: tuple[str, ...] | None = None
     values: str | None = None
     colours: pathlib.Path | None = None
+    crowds: str = "ignore"
+    attribute: str | None = None
 
 
 class SourceFiles(Protocol):

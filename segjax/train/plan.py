@@ -24,6 +24,7 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
+from segjax.train.augmentation import augmented_batch
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
@@ -142,7 +143,9 @@ def make_plan(
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)
         traced = known.get(_key(sample)) or _traced(experiment, sample)
-        counts = lambda batch: experiment.task.counts(experiment.model, batch, traced)
+        counts = lambda batch: experiment.task.counts(
+            experiment.model, _augmented(experiment, batch), traced
+        )
         more = lambda: next(examples)
         uncounted = uncounted_batches(sample, more, counts, most=FIRST_BATCHES)
     for line in (found.summary, *found.lines, *([uncounted] if uncounted else [])):
@@ -283,8 +286,15 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
     """Returns the network's shapes, after the task has tried an example on it."""
     with announced("Checking network and loss", after=1), _one_line():
         return experiment.task.trace(
-            experiment.model, experiment.loss, sample, normalize=experiment.normalize
+            experiment.model,
+            experiment.loss,
+            _augmented(experiment, sample),
+            normalize=experiment.normalize,
         )
+
+
+def _augmented(experiment: Experiment, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return augmented_batch(batch, experiment.device_transforms, seed=experiment.seed)
 
 
 def check_evaluation(experiment: Experiment, variables: Any) -> None:
