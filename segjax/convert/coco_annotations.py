@@ -17,12 +17,10 @@ from segjax.convert.annotated import (
     Size,
     SourceFiles,
 )
+from segjax.convert.layouts import split_of
 from segjax.data.coco_file import CocoFile, CocoImage, annotation_name, coco_file, is_coco
 from segjax.data.coco_shapes import bounds, check_segmentation, draw, is_empty
 from segjax.errors import InputError
-
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Words in names of files and folders, without the year behind them."""
 
 MOST_TRIED = 50
 """JSON files that are looked into before a source counts as another format's."""
@@ -145,7 +143,7 @@ def read_objects(
             except InputError as error:
                 gathered.problems.append(str(error))
                 continue
-            split = split_of(coco.path)
+            split = split_of_file(coco.path)
             gathered.images.append(annotated(files, path, image, regions, split, where))
     if boxes:
         gathered.notes.append(
@@ -235,22 +233,18 @@ def image_path(files: SourceFiles, beside: pathlib.Path, image: CocoImage) -> pa
     return files.inside(image.file, beside=beside)
 
 
-def split_of(path: pathlib.Path) -> str | None:
-    """Returns the split that the name of a JSON file, or of its folder, ends in, or None.
+def split_of_file(path: pathlib.Path) -> str | None:
+    """Returns the split that the name of a file, or of its folder, ends in, or None.
 
-    >>> split_of(pathlib.Path("annotations/instances_train2017.json"))
+    >>> split_of_file(pathlib.Path("annotations/instances_train2017.json"))
     'train'
-    >>> split_of(pathlib.Path("valid/_annotations.coco.json"))
+    >>> split_of_file(pathlib.Path("valid/_annotations.coco.json"))
     'val'
     """
     word = _split_word(path)
-    return SPLITS[_without_year(word)] if word else None
+    return split_of(word) if word else None
 
 
 def _split_word(path: pathlib.Path) -> str | None:
-    words = (path.stem.rpartition("_")[2], path.stem, path.parent.name)
-    return next((word for word in words if _without_year(word) in SPLITS), None)
-
-
-def _without_year(word: str) -> str:
-    return word.casefold().rstrip("0123456789")
+    words = (path.stem.rpartition("_")[2], path.parent.name)
+    return next((word for word in words if split_of(word)), None)

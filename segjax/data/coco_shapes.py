@@ -1,8 +1,8 @@
 """COCO's segmentations → masks: polygons as pycocotools draws them, and run lengths.
 
-A segmentation is a list of polygons [x1, y1, x2, y2, …], or a dict of `size` (height, width) and
-`counts`: lengths of runs of 0 and 1 in turn, down the columns, as numbers ("uncompressed") or
-as pycocotools' text ("compressed").
+A segmentation is a list of polygons [x1, y1, x2, y2, …], or a dict of `size` (height, width)
+and `counts`: lengths of runs of 0 and 1 in turn, down the columns, as numbers ("uncompressed")
+or as pycocotools' text ("compressed").
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,8 @@ def draw(segmentation: Any, *, height: int, width: int, where: str) -> Mask_HW:
 def _drawn(polygon: list[float], height: int, width: int) -> Mask_HW:
     from pycocotools import mask as coco_mask  # Lazily: most datasets do not need it.
 
-    (runs,) = coco_mask.frPyObjects([polygon], height, width)
+    as_polygons: Any = [polygon]  # Its stub knows boxes only.
+    runs: Any = coco_mask.frPyObjects(as_polygons, height, width)[0]
     return _from_counts(_uncompressed(runs["counts"]), height, width)
 
 
@@ -99,7 +100,8 @@ def _is_number(value: Any) -> bool:
 
 def _runs(segmentation: dict, where: str) -> tuple[Int[np.ndarray, "n"], tuple[int, int]]:
     """Returns the lengths of the runs, and (height, width)."""
-    size, counts = segmentation.get("size"), segmentation.get("counts")
+    size: Any = segmentation.get("size")
+    counts: Any = segmentation.get("counts")
     if (
         not _are_counts(size)
         or len(size) != 2

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 
 from segjax.errors import InputError
 

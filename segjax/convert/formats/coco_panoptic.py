@@ -25,7 +25,7 @@ from segjax.convert.coco_annotations import (
     image_path,
     opened,
     sign_of,
-    split_of,
+    split_of_file,
 )
 from segjax.data.coco_file import CocoFile, CocoImage
 from segjax.data.panoptic_png import check_segments, segment_ids
@@ -67,7 +67,7 @@ class CocoPanoptic:
                 except InputError as error:
                     gathered.problems.append(str(error))
                     continue
-                split = split_of(coco.path)
+                split = split_of_file(coco.path)
                 gathered.images.append(annotated(files, path, image, regions, split, where))
         return gathered.annotations(IGNORED)
 

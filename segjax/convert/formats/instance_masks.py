@@ -49,7 +49,7 @@ class InstanceMasks:
         if found := _id_masks(files):
             return f"masks of object ids in {found[0].parent.name}/"
         if found := _object_masks(files):
-            return f"one mask an object in {next(iter(found)).name}/masks/"
+            return f"one mask an object in {next(iter(found)).stem}/masks/"
         return None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
@@ -59,9 +59,13 @@ class InstanceMasks:
           InputError: there are no such masks, one has no image, or `names` are too many.
         """
         background, name = _names(options)
-        images = [_of_ids(files, path, name) for path in _id_masks(files)]
-        for folder, paths in _object_masks(files).items():
-            images.append(_of_objects(files, folder, paths, name))
+        photos = defaultdict(list)
+        for image in files.find(*IMAGES):
+            if image.parent.name not in FOLDERS:
+                photos[image.stem].append(image)
+        images = [_of_ids(files, path, photos[path.stem], name) for path in _id_masks(files)]
+        for image, paths in _object_masks(files).items():
+            images.append(_of_objects(files, image, paths, name))
         if not images:
             raise InputError(
                 f"{files.root} has no masks of objects: put them into instances/ beside "
@@ -74,7 +78,7 @@ INSTANCE_MASKS = InstanceMasks()
 
 
 def _names(options: Options) -> tuple[str, str]:
-    names = options.names or (FOREGROUND,)
+    names = list(options.names or [FOREGROUND])
     if len(names) > 2:
         raise InputError(
             f"Masks of object ids have one class and the background, but {len(names)} names "
@@ -88,26 +92,23 @@ def _id_masks(files: SourceFiles) -> list[pathlib.Path]:
 
 
 def _object_masks(files: SourceFiles) -> Mapping[pathlib.Path, list[pathlib.Path]]:
-    """Returns the masks of each folder that is called as the image in its `images/`."""
-    found: dict[pathlib.Path, list[pathlib.Path]] = defaultdict(list)
+    """Returns {image: its masks} for the folders that are called as the image in them."""
     images = {
-        path.parent.parent
+        path.parent.parent: path
         for path in files.find(*IMAGES)
         if path.parent.name == "images" and path.parent.parent.name == path.stem
     }
+    found: dict[pathlib.Path, list[pathlib.Path]] = defaultdict(list)
     for path in files.find(*MASKS):
         if path.parent.name == "masks" and path.parent.parent in images:
-            found[path.parent.parent].append(path)
+            found[images[path.parent.parent]].append(path)
     return found
 
 
-def _of_ids(files: SourceFiles, path: pathlib.Path, name: str) -> Annotated:
-    found = [
-        image
-        for image in files.find(*IMAGES)
-        if image.stem == path.stem and image.parent.name not in FOLDERS
-    ]
-    near = [image for image in found if image.parent.parent == path.parent.parent] or found
+def _of_ids(
+    files: SourceFiles, path: pathlib.Path, images: Sequence[pathlib.Path], name: str
+) -> Annotated:
+    near = [image for image in images if image.parent.parent == path.parent.parent] or images
     if len(near) != 1:
         several = f"there are {len(near)}" if near else "there is none"
         raise InputError(
@@ -131,15 +132,14 @@ def _objects(
 
 
 def _of_objects(
-    files: SourceFiles, folder: pathlib.Path, paths: Sequence[pathlib.Path], name: str
+    files: SourceFiles, image: pathlib.Path, paths: Sequence[pathlib.Path], name: str
 ) -> Annotated:
-    image = files.inside(f"images/{folder.name}.png", beside=folder / "masks.txt")
     regions = [
         Region(name, functools.partial(_mask, path), number, where=f"object {path.name}")
         for number, path in enumerate(paths, 1)
     ]
-    below = files.stem_of(image).removesuffix(f"/images/{folder.name}")
-    return Annotated(image, below, regions, where=str(folder / "masks"))
+    below = files.stem_of(image).removesuffix(f"/images/{image.stem}")
+    return Annotated(image, below, regions, where=str(paths[0].parent))
 
 
 def _mask(path: pathlib.Path, size: Size) -> Mask_HW:

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from segjax.convert.annotated import Format, SourceFiles
-from segjax.convert.formats import eiseg, labelme
+from segjax.convert.formats import (
+    coco_instances,
+    coco_panoptic,
+    coco_stuff,
+    eiseg,
+    instance_masks,
+    labelme,
+    sbd,
+)
 from segjax.data.names import nearest
 from segjax.errors import InputError
 
@@ -11,6 +19,15 @@ RANKS: tuple[tuple[Format, ...], ...] = (
     # EISeg writes a COCO file and masks beside its own files.
     (eiseg.EISEG,),
     (labelme.LABELME,),
+    # One archive of COCO has them side by side; which is wanted, only its user knows.
+    (
+        coco_instances.COCO_INSTANCES,
+        coco_panoptic.COCO_PANOPTIC,
+        coco_stuff.COCO_STUFF,
+        coco_stuff.COCO_STUFF_MAPS,
+    ),
+    (sbd.SBD_FILES,),
+    (instance_masks.INSTANCE_MASKS,),
 )
 """The formats by rank, in order of recognition.
 
