@@ -31,6 +31,7 @@ from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
+from segjax.data.faults import Fault, report
 from segjax.data.images import encode_image, pixels, png
 from segjax.data.label_map import LabelMap
 from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
@@ -314,28 +315,29 @@ class _Encoded:
 
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
-    data = {path: _contents(path) for path in source.files}
+    data = {path: contents(path) for path in source.files}
     images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
-        if image.count != label.count:
-            raise InputError(
-                f"{source.image} holds {image.count} image(s) and its mask {source.masks[0]} "
-                f"{label.count}: give each image its mask, or save single images."
-            )
-        name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
+        check_counts(source, label.count, image.count)
+        name = page_name(source, image.number, image.count)
         encoded, size = encode_image(
             image, data[source.image], source.image, channels=recipe.channels
         )
-        _check_sizes(source, label.classes.shape[1::-1], size)
+        check_sizes(source, label.classes.shape[1::-1], size)
         label_png = png(Image.fromarray(stacked(label.classes)))
         examples.append({"image": encoded, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
-def _contents(path: pathlib.Path) -> bytes:
+def contents(path: pathlib.Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -344,10 +346,35 @@ def _contents(path: pathlib.Path) -> bytes:
         ) from None
 
 
-def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
+def page_name(source: Source, number: int, count: int) -> str:
+    """Returns the name of an example: that of its files, with its page where there are more."""
+    return f"{source.name}/{number:06d}" if count > 1 else source.name
+
+
+def check_counts(source: Source, label: int, image: int) -> None:
+    """Reports a fault unless image and mask have equally many pages.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
     if label != image:
-        raise InputError(
+        text = (
+            f"{source.image} holds {image} image(s) and its mask {source.masks[0]} "
+            f"{label}: give each image its mask, or save single images."
+        )
+        report([lambda: Fault("pages_differ", text, source.masks[0], source.image)])
+
+
+def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Reports a fault unless image and mask, as (width, height), have the same size.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
+    if label != image:
+        text = (
             f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
             f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
             "mend the pair, or leave it out."
         )
+        report([lambda: Fault("sizes_differ", text, source.masks[0], source.image)])
