@@ -4,6 +4,7 @@ A dataset of files is read from its files, not from the cache: so the audit sees
 is, and needs no preparation. Another dataset is asked for its examples by index.
 """
 
+import contextlib
 import io
 import os
 import pathlib
@@ -19,9 +20,11 @@ import tqdm
 from segjax.audit.look import Look, look_at
 from segjax.conformity import declares, has_planes
 from segjax.contracts import Example, LabelledDataset
+from segjax.data.arrays import is_array
 from segjax.data.checks import CheckExample, read_example
 from segjax.data.decode import open_image, page_numbers, pages, stored
 from segjax.data.faults import Fault, collected
+from segjax.data.image_files import decoded, encoded_images
 from segjax.data.images import pixels, upright
 from segjax.data.label_pages import label_pages
 from segjax.data.prepare import (
@@ -32,9 +35,10 @@ from segjax.data.prepare import (
     check_sizes,
     contents,
     page_name,
+    problem_of_all_masks,
 )
 from segjax.data.survey import MOST
-from segjax.data.whites import Found, mixed_whites
+from segjax.data.whites import Found
 from segjax.errors import InputError
 
 CHUNK = 32
@@ -104,7 +108,7 @@ class FileExamples:
             seen.faults += found.faults
             seen.total += found.count
             whites += found.whites
-        if problem := mixed_whites(whites, self.recipe.label_map):
+        if problem := problem_of_all_masks(whites, self.recipe):
             seen.faults.append((Fault("mixed_whites", problem), None))
         return seen
 
@@ -156,7 +160,7 @@ def read_source(source: Source, recipe: Recipe, *, apart: bool = False) -> _Sour
     with collected() as faults:
         data = {path: read for path in source.files if (read := _contents(path, faults))}
         images = _images(source, recipe, data, faults)
-        labels, unknown = _labels(source, recipe, data, faults)
+        labels, unknown = _labels(source, recipe, data, faults, found)
         if images is not None and labels is not None:
             check_counts(source, len(labels), len(images))
         found.kinds = tuple(_kind(data[path]) for path in source.files if path in data)
@@ -205,18 +209,28 @@ def _images(
     path = source.image
     if path not in data:
         return None
+    bytes_read = data[path]
     try:
-        return [
-            pixels(upright(page, path, channels=recipe.channels))
-            for page in pages(io.BytesIO(data[path]), name=path, limit=recipe.limit)
-        ]
+        if recipe.image_kind.is_shown and not is_array(bytes_read):
+            # Decoded once; what cannot be so is refused below, with preparation's own line.
+            with contextlib.suppress(InputError):
+                return [
+                    pixels(upright(page, path, channels=recipe.channels))
+                    for page in pages(io.BytesIO(bytes_read), name=path, limit=recipe.limit)
+                ]
+        images = encoded_images(path, bytes_read, recipe.image_kind)
+        return [decoded(image.data) for image in images]
     except InputError as error:
         faults.append(_as_fault(error, path))
         return None
 
 
 def _labels(
-    source: Source, recipe: Recipe, data: Mapping[pathlib.Path, bytes], faults: list[Fault]
+    source: Source,
+    recipe: Recipe,
+    data: Mapping[pathlib.Path, bytes],
+    faults: list[Fault],
+    found: "_Source",
 ) -> tuple[list[np.ndarray] | None, list[Mapping[int, int]]]:
     """Returns the label of each page with its unknown ids; None where a mask cannot be used."""
     if any(path not in data for path in source.masks):
@@ -226,6 +240,7 @@ def _labels(
         before = len(faults)
         for label in label_pages(source.masks, data, recipe.label_kind):
             labels.append(label.classes)
+            found.whites += label.masks
             unknown.append(_summed([fault.pixels for fault in faults[before:]]))
             before = len(faults)
         return labels, unknown
@@ -268,8 +283,8 @@ def _kind(data: bytes) -> str:
             return (
                 f"{image.format}, {1 if image.mode == '1' else bits}-bit {image.mode}{several}"
             )
-    except Exception:  # Its fault has been noted.
-        return "unreadable"
+    except Exception:  # An array, or its fault has been noted.
+        return "NPY" if is_array(data) else "unreadable"
 
 
 @dataclass

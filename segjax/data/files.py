@@ -20,6 +20,10 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Without loss: a JPEG would change label ids."""
 
+IMAGES_BY_NAME = (".npy",)
+MASKS_BY_NAME = (".npy", ".jpg", ".jpeg")
+"""What a dataset reads too where a pattern or a list names these suffixes."""
+
 LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".avif")
 
 CLUTTER = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
@@ -272,7 +276,10 @@ def paired(
     return [Source(printable(stem), images[stem], masks[stem]) for stem in stems]
 
 
-LOSSY_MASK = "which changes class ids: save masks as PNG"
+LOSSY_MASK = (
+    "which changes class ids: save masks as PNG, or name .jpg in mask=... if they are black "
+    "and white"
+)
 MOST_NEAR = 20
 """Faults for which a file that nearly fits is looked for: each time the folder is walked."""
 
@@ -318,10 +325,8 @@ def _unpaired(
 def _several(name: str) -> str:
     """Returns a clause on a listed name that is more than one name, or ""."""
     first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
-    odd = name.startswith(('"', "'", "#")) or (
-        str(first) != name and first.suffix.lower() in IMAGES
-    )
-    return "; a list has one name a line, without quotation marks or comments" if odd else ""
+    odd = name.startswith(('"', "'")) or (str(first) != name and first.suffix.lower() in IMAGES)
+    return "; a list has one name a line, without quotation marks" if odd else ""
 
 
 def _instead(stem: str, place: Place, complete: Collection[str], *, lossy: str = "") -> str:

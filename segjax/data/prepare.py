@@ -29,12 +29,16 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
+from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
-from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
+from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
 from segjax.data.faults import Fault, report
-from segjax.data.images import encode_image, pixels, png
+from segjax.data.image_files import ImageKind, decoded, encoded_images
+from segjax.data.images import png
 from segjax.data.label_map import LabelMap
-from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
+from segjax.data.label_pages import label_pages, stacked, unstacked
+from segjax.data.lossy_masks import statement
+from segjax.data.mask_files import LabelKind
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
@@ -72,9 +76,10 @@ class Recipe:
     """How sources are prepared: everything that decides the contents of the prepared folder.
 
     `name` is the dataset and its split, such as "camvid-train". The name of the cache's folder
-    begins with it, so it has only letters, digits and hyphens. `channels` is 3 (RGB) or 1
-    (grey). With `planes`, a label has one plane a class. `limit` decides which images are
-    refused; it does not change the contents.
+    begins with it, so it has only letters, digits and hyphens. `channels` and `image_dtype` are
+    those of images. With `planes`, a label has one plane a class. `mask_colours` says what
+    colours mean where masks are painted. `limit` decides which images are refused; it does not
+    change the contents.
     """
 
     name: str
@@ -83,11 +88,20 @@ class Recipe:
     label_map: LabelMap = ()
     limit: Limit = DEFAULT_LIMIT
     planes: bool = False
+    image_dtype: str = "uint8"
+    mask_colours: MaskColours = ()
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """What the images are."""
+        return ImageKind(self.channels, self.image_dtype, self.limit)
 
     @property
     def label_kind(self) -> LabelKind:
         """What the masks hold."""
-        return LabelKind(self.num_classes, self.label_map, self.planes, self.limit)
+        return LabelKind(
+            self.num_classes, self.label_map, self.planes, self.mask_colours, self.limit
+        )
 
 
 class FileDataset:
@@ -148,10 +162,9 @@ class FileDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         record = self._records[index]
-        image, label = (open_image(io.BytesIO(record[key])) for key in ("image", "label"))
+        label = unstacked(np.array(open_image(io.BytesIO(record["label"]))), self._planes)
         name = record["name"].decode()
-        label = unstacked(np.array(label), self._planes)
-        return {"image": pixels(image), "label": label, "name": name}
+        return {"image": decoded(record["image"]), "label": label, "name": name}
 
 
 def raise_first(problems: Sequence[str]) -> None:
@@ -211,6 +224,8 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     """Returns what decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
     options += ["planes"] if recipe.planes else []
+    options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
+    options += [recipe.mask_colours] if recipe.mask_colours else []
     return [VERSION, options, [source.name for source in sources]]
 
 
@@ -301,8 +316,16 @@ def _encoded(
                 noted.digests.update(encoded.digests)
                 noted.masks += encoded.masks
                 yield from () if noted.problems else encoded.examples
-    if not noted.problems and (problem := mixed_whites(noted.masks, recipe.label_map)):
+    if not noted.problems and (problem := problem_of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)
+
+
+def problem_of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
+    """Returns what is wrong with all masks together; says which were read with loss."""
+    lossy = [mask.levels for mask in masks if mask.levels is not None]
+    if (said := statement(lossy)) is not None:
+        print(f"{recipe.name}: {said}", file=sys.stderr)
+    return None if recipe.mask_colours else mixed_whites(masks, recipe.label_map)
 
 
 @dataclass(frozen=True)
@@ -316,18 +339,15 @@ class _Encoded:
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
     data = {path: contents(path) for path in source.files}
-    images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
+    images = encoded_images(source.image, data[source.image], recipe.image_kind)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
         check_counts(source, label.count, image.count)
         name = page_name(source, image.number, image.count)
-        encoded, size = encode_image(
-            image, data[source.image], source.image, channels=recipe.channels
-        )
-        check_sizes(source, label.classes.shape[1::-1], size)
+        check_sizes(source, label.classes.shape[1::-1], image.size)
         label_png = png(Image.fromarray(stacked(label.classes)))
-        examples.append({"image": encoded, "label": label_png, "name": name})
+        examples.append({"image": image.data, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
