@@ -25,8 +25,8 @@ from segjax.models.unet import UNet
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomScale
 
-CLASSES = ("pet", "background")
-TRIMAP = ((1, 0), (2, 1), (3, 255))
+CLASSES = ("background", "pet")
+TRIMAP = ((2, 0), (1, 1), (3, 255))
 
 experiment = Experiment(
     name="oxford_pet",
