@@ -24,7 +24,9 @@ BACKGROUNDS = ("background", "_background_")
 
 _RGB = r"(?P<red>\d{1,3})[\s,;]+(?P<green>\d{1,3})[\s,;]+(?P<blue>\d{1,3})"
 _FORMS = (
-    re.compile(rf"(?P<name>[^:]+):\s*{_RGB}\s*(:.*)?"),  # labelmap.txt: name:r,g,b:parts:actions
+    re.compile(
+        rf"(?P<name>[^:]+):\s*{_RGB}\s*(:.*)?"
+    ),  # labelmap.txt: name:r,g,b:parts:actions
     re.compile(rf"{_RGB}[\s,;:]+(?P<name>.*\S)"),  # label_colors.txt: r g b name
     re.compile(rf"(?P<name>.*?\S)[\s,;:=]+{_RGB}"),
     re.compile(r"(?P<name>.*?\S)[\s,;:=]+#(?P<hex>[0-9a-fA-F]{6})"),

@@ -162,7 +162,6 @@ def _write_images(
                 Size(seen.height, seen.width),
                 classes,
                 overlap=request.overlap,
-                ignore_crowds=request.ignore_crowds,
                 planes=annotations.has_planes,
             )
             changed = writer.write(image, painted)

@@ -75,7 +75,9 @@ def parse_values(text: str) -> ValueTable:
         value, colon, name = (piece.strip() for piece in part.partition(":"))
         name = IGNORED if name.casefold() in IGNORE_WORDS else name
         if not colon or not name or not (value == "*" or value.isdecimal()):
-            raise InputError(f"--values has {part.strip()!r}: write VALUE:NAME, as in {EXAMPLE}.")
+            raise InputError(
+                f"--values has {part.strip()!r}: write VALUE:NAME, as in {EXAMPLE}."
+            )
         if value == "*" and others is not None or value != "*" and int(value) in names:
             raise InputError(f"--values says {value} twice: keep one class for it.")
         if value == "*":

@@ -134,4 +134,6 @@ def check_within(points: Float[np.ndarray, "n 2"], size: Size, *, where: str) ->
         )
     far = max(high.max(), -low.min())
     if far > FARTHEST * extent.max():
-        raise InputError(f"{where} has the coordinate {far:g}, far outside of {image}: {remedy}")
+        raise InputError(
+            f"{where} has the coordinate {far:g}, far outside of {image}: {remedy}"
+        )

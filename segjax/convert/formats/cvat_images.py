@@ -40,7 +40,7 @@ class CvatImages:
             images += [_image(e, labels, path, files, options) for e in elements]
         if not images:
             raise InputError(
-                f"{files.root} has no CVAT XML for images: export the task as \"CVAT for images "
+                f'{files.root} has no CVAT XML for images: export the task as "CVAT for images '
                 '1.1", and unpack it.'
             )
         check_unique(images)

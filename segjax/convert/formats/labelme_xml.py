@@ -69,9 +69,10 @@ UNNAMED = "{} objects have no name: their pixels are ignored."
 
 def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
     for path in files.find(".xml"):
-        if first_tag(path) == "annotation" and first_tag(
-            path, "polygon", "segm", "bndbox"
-        ) in ("polygon", "segm"):
+        if first_tag(path) == "annotation" and first_tag(path, "polygon", "segm", "bndbox") in (
+            "polygon",
+            "segm",
+        ):
             yield path
 
 

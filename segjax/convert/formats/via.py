@@ -68,7 +68,9 @@ class Via:
         """
         found: list[_Image] = []
         for path in _files(files):
-            found += _csv_images(path) if path.suffix.lower() == ".csv" else _images(files, path)
+            found += (
+                _csv_images(path) if path.suffix.lower() == ".csv" else _images(files, path)
+            )
         if not found:
             raise InputError(
                 f"{files.root} has no CSV or JSON of VGG Image Annotator 1 or 2 with an image: "
@@ -258,7 +260,9 @@ def _drawing(shape: Mapping[str, Any], where: str) -> Draw:
             raise InputError(
                 f"{where} has {len(xs)} x and {len(ys)} y coordinates: correct it, or delete it."
             )
-        return outlines.polygon([v for pair in zip(xs, ys, strict=True) for v in pair], where=where)
+        return outlines.polygon(
+            [v for pair in zip(xs, ys, strict=True) for v in pair], where=where
+        )
     if kind == "rect":
         x, y, width, height = _values(shape, ("x", "y", "width", "height"), where)
         return outlines.box(x, y, x + width, y + height, where=where)

@@ -121,7 +121,8 @@ def _masks(files: SourceFiles) -> list[pathlib.Path]:
 def _boxes(files: SourceFiles) -> int:
     """Returns how many XML files are VOC's, with boxes and no outlines."""
     return sum(
-        first_tag(path) == "annotation" and first_tag(path, "polygon", "segm", "bndbox") == "bndbox"
+        first_tag(path) == "annotation"
+        and first_tag(path, "polygon", "segm", "bndbox") == "bndbox"
         for path in files.find(".xml")
     )
 
@@ -135,9 +136,7 @@ def _images(files: SourceFiles) -> dict[str, list[pathlib.Path]]:
     return found
 
 
-def _image(
-    stem: str, found: dict[str, list[pathlib.Path]], mask: pathlib.Path
-) -> pathlib.Path:
+def _image(stem: str, found: dict[str, list[pathlib.Path]], mask: pathlib.Path) -> pathlib.Path:
     same = found.get(stem, [])
     own = [path for path in same if path.is_relative_to(mask.parents[1])] or same
     if len(own) != 1:
