@@ -4,7 +4,7 @@ import csv
 import io
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ def read_table(path: pathlib.Path) -> ColourTable:
 
 
 def table_of(
-    entries: list[tuple[str, Colour]], path: pathlib.Path, *, background: str | None = None
+    entries: Sequence[tuple[str, Colour]], path: pathlib.Path, *, background: str | None = None
 ) -> ColourTable:
     """Returns a table of (name, colour); `background` is found by its name unless given.
 
@@ -123,11 +123,14 @@ def datumaro_table(data: Any, path: pathlib.Path) -> ColourTable | None:
         return None
     if len(names) != len(colours) or any(len(c) != 3 for c in colours):
         raise InputError(
-            f"{path} has {len(names)} names and {len(colours)} colours: give each name a colour."
+            f"{path} has {len(names)} names and {len(colours)} colours: give each name one."
         )
     ordered = [names[key] for key in sorted(names, key=int)]
     background = names.get(str(data.get("background_label")))
-    entries = [(name, (*map(int, c),)) for name, c in zip(ordered, colours, strict=True)]
+    entries = [
+        (name, (int(red), int(green), int(blue)))
+        for name, (red, green, blue) in zip(ordered, colours, strict=True)
+    ]
     return table_of(entries, path, background=background)
 
 
@@ -157,8 +160,8 @@ def read_colours(path: pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
     page = decode(path)
     if page.image.format in ("JPEG", "MPO", "WEBP"):
         raise InputError(
-            f"{path} is compressed as {page.image.format}, which changes colours: make it again "
-            "without loss, as PNG."
+            f"{path} is compressed as {page.image.format}, which changes colours: make it "
+            "again without loss, as PNG."
         )
     image = turned(page.image)
     if "A" in image.getbands() and np.asarray(image.getchannel("A")).min() < 255:
@@ -223,7 +226,7 @@ def _colour(match: re.Match, path: pathlib.Path, number: int) -> Colour:
         red, green, blue = (int(groups[name]) for name in ("red", "green", "blue"))
     if max(red, green, blue) > 255:
         raise InputError(
-            f"{path}, line {number}, has the colour {(red, green, blue)}, and each part is 0 to "
-            "255: correct it."
+            f"{path}, line {number}, has the colour {(red, green, blue)}, and each part is 0 "
+            "to 255: correct it."
         )
     return red, green, blue

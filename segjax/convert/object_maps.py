@@ -42,10 +42,12 @@ class ObjectRegions(Sequence[Region]):
     def __getitem__(self, index: int) -> Region: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Region]: ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Region | Sequence[Region]:
         if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
-        number, class_id = self._found[index]
+            return [self._region(*pair) for pair in self._found[index]]
+        return self._region(*self._found[index])
+
+    def _region(self, number: int, class_id: int) -> Region:
 
         def draw(_: Size) -> Mask_HW:
             objects, ids = _maps(self)

@@ -21,9 +21,9 @@ from segjax.convert.annotated import (
 from segjax.convert.colour_tables import read_colours
 from segjax.convert.documents import read_lines, read_text
 from segjax.convert.grey_values import read_values
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
-from segjax.convert.mask_pairs import find_pairs
+from segjax.convert.mask_pairs import Pair, find_pairs
 from segjax.convert.object_maps import Ids_HW, ObjectRegions
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
@@ -54,18 +54,20 @@ class SceneParse150:
                 "unpack all of it."
             )
         names = {0: IGNORED, **_info_names(info)}
-        images = [
-            Annotated(
+        del options
+
+        def image(pair: Pair) -> Annotated:
+            return Annotated(
                 image=pair.image,
-                name=image_name(pair.image, files, options),
+                name=image_name(pair.image, files),
                 class_map=ClassMap(partial(read_values, pair.mask), names, str(pair.mask)),
                 split=split_of_path(pair.image, files.root),
                 where=str(pair.mask),
             )
-            for pair in found.pairs
-        ]
-        check_unique(images)
-        return Annotations(images, tuple(n for n in names.values() if n != IGNORED), IGNORED)
+
+        images, problems = each_image(found.pairs, image)
+        class_names = tuple(name for name in names.values() if name != IGNORED)
+        return Annotations(images, class_names, IGNORED, problems=problems)
 
 
 def _info(files: SourceFiles) -> pathlib.Path | None:
@@ -116,14 +118,16 @@ class ADE20KFull:
         Raises:
           InputError: an image is missing, or its annotations cannot be used.
         """
+        del options
         frames = [_frame(mask, files) for mask in _masks(files)]
         whole = {name: None for frame in frames for name in frame.named.values()}
         short = short_names(_in_order(whole, files))
-        images = [_annotated(frame, short, files, options) for frame in frames]
-        check_unique(images)
+        images, problems = each_image(frames, lambda each: _annotated(each, short, files))
         parts = sum(frame.parts for frame in frames)
-        notes = (f"{parts} parts of objects are left out.",) if parts else ()
-        return Annotations(images, tuple(short.values()), IGNORED, notes=notes)
+        notes = (f"Parts of objects are left out: {parts}.",) if parts else ()
+        return Annotations(
+            images, tuple(short.values()), IGNORED, notes=notes, problems=problems
+        )
 
 
 def _masks(files: SourceFiles) -> list[pathlib.Path]:
@@ -156,7 +160,7 @@ def _frame(mask: pathlib.Path, files: SourceFiles) -> _Frame:
 
 
 def _attributes(path: pathlib.Path) -> tuple[dict[int, str], int]:
-    """Returns ({object: its class}, count of parts) of lines such as `001 # 0 # 0 # sky # …`."""
+    """Returns ({object: its class}, count of parts) of lines like `001 # 0 # 0 # sky # …`."""
     objects, parts = {}, 0
     for number, line in read_lines(path):
         columns = [column.strip() for column in line.split("#")]
@@ -185,16 +189,14 @@ def _objects(files: SourceFiles, path: pathlib.Path) -> tuple[dict[int, str], in
     return names, len(objects) - len(whole)
 
 
-def _annotated(
-    frame: _Frame, short: Mapping[str, str], files: SourceFiles, options: Options
-) -> Annotated:
+def _annotated(frame: _Frame, short: Mapping[str, str], files: SourceFiles) -> Annotated:
     read = _ranks if frame.is_2017 else _class_ids
     objects = _ranks if frame.is_2017 else _blue
     names = {0: IGNORED, **{number: short[name] for number, name in frame.named.items()}}
     class_map = ClassMap(partial(read, frame.mask), names, where=str(frame.mask))
     return Annotated(
         image=frame.image,
-        name=image_name(frame.image, files, options),
+        name=image_name(frame.image, files),
         regions=ObjectRegions(partial(objects, frame.mask), class_map),
         class_map=class_map,
         split=split_of_path(frame.image, files.root),
@@ -207,7 +209,7 @@ def _blue(mask: pathlib.Path) -> Ids_HW:
 
 
 def _ranks(mask: pathlib.Path) -> Ids_HW:
-    """Returns the number of each pixel's object: blue values count from 1 on, in their order."""
+    """Returns the number of each pixel's object: the rank of its blue value, from 1 on."""
     blue = _blue(mask)
     return np.searchsorted(np.unique(np.append(blue, 0)), blue)
 
@@ -219,7 +221,7 @@ def _class_ids(mask: pathlib.Path) -> Ids_HW:
 
 
 def _in_order(names: Mapping[str, None], files: SourceFiles) -> Sequence[str]:
-    """Returns the names in the order of `dataset_meta.json`, if there is one, else by alphabet."""
+    """Returns the names in the order of `dataset_meta.json`, or else by alphabet."""
     meta = next((p for p in files.find(".json") if p.name == "dataset_meta.json"), None)
     listed = list(files.json(meta).get("label_map", {}).values()) if meta else []
     first = {name: place for place, name in enumerate(listed)}

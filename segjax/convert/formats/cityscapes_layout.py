@@ -22,10 +22,10 @@ from segjax.convert.annotated import (
 )
 from segjax.convert.colour_tables import ColourTable, read_table
 from segjax.convert.grey_values import read_values
-from segjax.convert.image_files import check_unique
+from segjax.convert.image_files import each_image
 from segjax.convert.layouts import split_of_path
 from segjax.convert.object_maps import Ids_HW, ObjectRegions
-from segjax.convert.outlines import check_within, numbers
+from segjax.convert.outlines import check_polygon, numbers
 from segjax.data.cityscapes import CLASSES, IDS
 from segjax.data.files import IMAGES
 from segjax.data.names import composed
@@ -60,8 +60,9 @@ class CityscapesLayout:
         """Returns each frame that has labels.
 
         Raises:
-          InputError: a frame has no image, or its labels cannot be used.
+          InputError: label_colors.txt cannot be used.
         """
+        del options
         custom = next(
             (read_table(p) for p in files.find(".txt") if p.name == "label_colors.txt"), None
         )
@@ -70,28 +71,30 @@ class CityscapesLayout:
             for path in files.find(*IMAGES)
             if (match := _IMAGE.fullmatch(path.stem))
         }
-        images = []
-        for frame, labels in sorted(_frames(files).items()):
+        frames = _frames(files)
+
+        def image(frame: str) -> Annotated:
+            labels = frames[frame]
             first = labels[next(kind for kind in KINDS if kind in labels)]
             if frame not in pictures:
                 raise InputError(
                     f"{first} has no image {frame}_leftImg8bit.png: unpack leftImg8bit beside "
                     "it, or give --images DIR."
                 )
-            images.append(
-                Annotated(
-                    image=pictures[frame],
-                    name=f"{first.parent.name}/{frame}",
-                    split=split_of_path(first, files.root),
-                    where=str(first),
-                    **_labelled(files, labels, custom),
-                )
+            return Annotated(
+                image=pictures[frame],
+                name=f"{first.parent.name}/{frame}",
+                split=split_of_path(first, files.root),
+                where=str(first),
+                **_labelled(files, labels, custom),
             )
-        check_unique(images)
+
+        images, problems = each_image(sorted(frames), image)
         if custom:
-            return Annotations(images, custom.class_names, custom.background, custom.colours)
+            names, background = custom.class_names, custom.background
+            return Annotations(images, names, background, custom.colours, problems=problems)
         colours = {name: colour for name, (_, colour) in CLASSES.items()}
-        return Annotations(images, tuple(CLASSES), IGNORED, colours)
+        return Annotations(images, tuple(CLASSES), IGNORED, colours, problems=problems)
 
 
 def _frames(files: SourceFiles) -> dict[str, dict[str, pathlib.Path]]:
@@ -161,22 +164,18 @@ def _polygons(
         if label == "license plate":  # Its pixels keep the id of the car behind it.
             continue
         x_y = numbers([value for point in polygon for value in point], where=where)
-        if len(x_y) < 6:
-            raise InputError(
-                f"{where} is a polygon of {len(x_y) // 2} points, and at least 3 enclose an "
-                "area: add points, or delete it."
-            )
+        check_polygon(x_y, where=where)
         yield Region(
             name if name in classes else IGNORED,
-            partial(_drawn, x_y, where=where),
+            partial(_drawn, x_y),
             instance=number,
             is_crowd=is_group,
-            where=f"object {number} ({label})",
+            where=where,
+            bounds=(min(x_y[::2]), min(x_y[1::2]), max(x_y[::2]), max(x_y[1::2])),
         )
 
 
-def _drawn(x_y: list[float], size: Size, *, where: str) -> Mask_HW:
-    check_within(np.reshape(x_y, (-1, 2)), size, where=where)
+def _drawn(x_y: list[float], size: Size) -> Mask_HW:
     image = Image.new("L", (size.width, size.height))
     ImageDraw.Draw(image).polygon(x_y, fill=1)
     return np.asarray(image) > 0

@@ -22,9 +22,9 @@ from segjax.convert.colour_tables import (
     read_colours,
     read_table,
 )
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
-from segjax.convert.mask_pairs import find_pairs
+from segjax.convert.mask_pairs import Pair, find_pairs
 from segjax.errors import InputError
 
 TABLES = (
@@ -70,17 +70,17 @@ class ColourMasks:
         table = read_table(options.colours) if options.colours else find_table(files)
         if table is None:
             raise InputError(_without_table(files, found.pairs[0].mask))
-        images = [
-            Annotated(
+
+        def image(pair: Pair) -> Annotated:
+            return Annotated(
                 image=pair.image,
-                name=image_name(pair.image, files, options),
+                name=image_name(pair.image, files),
                 class_map=colour_map(pair.mask, table),
                 split=split_of_path(pair.image, files.root),
                 where=str(pair.mask),
             )
-            for pair in found.pairs
-        ]
-        check_unique(images)
+
+        images, problems = each_image(found.pairs, image)
         alone = len(found.alone)
         return Annotations(
             images,
@@ -88,6 +88,7 @@ class ColourMasks:
             background=table.background,
             colours=table.colours,
             notes=(f"{alone} images have no mask and are left out.",) if alone else (),
+            problems=problems,
         )
 
 

@@ -24,7 +24,7 @@ from segjax.convert.grey_values import (
     read_halves,
     read_values,
 )
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import Pair, find_pairs
 from segjax.errors import InputError, first_of
@@ -65,33 +65,33 @@ class GreyMasks:
         if found.alone:
             notes.append(f"{len(found.alone)} images have no mask and are left out.")
         table = _table(files, options)
-        binary = table is None or (options.values is None and is_lossy(found.pairs[0].mask))
-        if binary:
-            return _binary(files, options, found.pairs, table, notes)
+        if table is None or options.values is None and is_lossy(found.pairs[0].mask):
+            return _binary(files, found.pairs, table, notes)
         maps = [
             ClassMap(partial(table.ids, pair.mask), table.id_names, where=str(pair.mask))
             for pair in found.pairs
         ]
         background, names = _background(table.class_names)
-        images = _images(files, options, found.pairs, maps)
-        return Annotations(images, names, background=background, notes=tuple(notes))
+        images, problems = _images(files, found.pairs, maps)
+        return Annotations(
+            images, names, background=background, notes=tuple(notes), problems=problems
+        )
 
 
 def _images(
-    files: SourceFiles, options: Options, pairs: Sequence[Pair], maps: Sequence[ClassMap]
-) -> list[Annotated]:
-    images = [
-        Annotated(
+    files: SourceFiles, pairs: Sequence[Pair], maps: Sequence[ClassMap]
+) -> tuple[list[Annotated], tuple[str, ...]]:
+    def image(each: tuple[Pair, ClassMap]) -> Annotated:
+        pair, class_map = each
+        return Annotated(
             image=pair.image,
-            name=image_name(pair.image, files, options),
+            name=image_name(pair.image, files),
             class_map=class_map,
             split=split_of_path(pair.image, files.root),
             where=str(pair.mask),
         )
-        for pair, class_map in zip(pairs, maps, strict=True)
-    ]
-    check_unique(images)
-    return images
+
+    return each_image(zip(pairs, maps, strict=True), image)
 
 
 def _table(files: SourceFiles, options: Options) -> ValueTable | None:
@@ -122,7 +122,6 @@ def _background(names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 def _binary(
     files: SourceFiles,
-    options: Options,
     pairs: Sequence[Pair],
     table: ValueTable | None,
     notes: list[str],
@@ -159,8 +158,10 @@ def _binary(
         ClassMap(partial(read_halves, pair.mask, half=half), by_id, where=str(pair.mask))
         for pair in pairs
     ]
-    images = _images(files, options, pairs, maps)
-    return Annotations(images, names[1:], background=names[0], notes=tuple(notes))
+    images, problems = _images(files, pairs, maps)
+    return Annotations(
+        images, names[1:], background=names[0], notes=tuple(notes), problems=problems
+    )
 
 
 def _check_binary(values: set[int], mask: pathlib.Path) -> None:

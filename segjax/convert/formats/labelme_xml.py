@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -20,9 +20,9 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.documents import child_text, first_tag, read_xml
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of
-from segjax.convert.outlines import Draw, numbers
+from segjax.convert.outlines import Bounds, numbers
 from segjax.data.decode import decode
 from segjax.errors import InputError
 
@@ -44,24 +44,20 @@ class LabelmeXml:
         return f"{count} XML files of MIT LabelMe" if count else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
-        """Returns the image of every file.
-
-        Raises:
-          InputError: a file is not complete, an image or mask is missing, or a polygon cannot
-            be used.
-        """
+        """Returns the image of every file."""
+        del options
         counts: collections.Counter = collections.Counter()
         names: set[str] = set()
-        images = [_image(path, files, options, counts, names) for path in _files(files)]
-        if not images:
-            raise InputError(
-                f"{files.root} has no XML of MIT LabelMe with an object: give the folder that "
-                "holds Annotations/ and Images/."
-            )
-        check_unique(images)
+        images, problems = each_image(
+            _files(files), lambda path: _image(path, files, counts, names)
+        )
         notes = tuple(text.format(n) for text, n in sorted(counts.items()) if n)
-        return Annotations(images, tuple(sorted(names - {"background"})), notes=notes)
+        return Annotations(
+            images, tuple(sorted(names - {"background"})), notes=notes, problems=problems
+        )
 
+
+Draw = Callable[[Size], Mask_HW]
 
 DELETED = "{} deleted objects are left out."
 UNNAMED = "{} objects have no name: their pixels are ignored."
@@ -79,7 +75,6 @@ def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
 def _image(
     path: pathlib.Path,
     files: SourceFiles,
-    options: Options,
     counts: collections.Counter,
     names: set[str],
 ) -> Annotated:
@@ -98,11 +93,11 @@ def _image(
         name = child_text(element, "name", IGNORED)
         counts[UNNAMED] += name == IGNORED
         names |= {name} - {IGNORED}
-        draw = _drawing(element, files, path, folder, where)
-        regions.append(Region(name, draw, instance=number, where=f"object {number}"))
+        draw, bounds = _drawing(element, files, path, folder, where)
+        regions.append(Region(name, draw, instance=number, where=where, bounds=bounds))
     return Annotated(
         image=image,
-        name=image_name(image, files, options),
+        name=image_name(image, files),
         regions=regions,
         size=_size(root, path),
         split=split_of(folder.rpartition("/")[2]),
@@ -126,36 +121,24 @@ def _wholes_first(elements: list[Element]) -> list[Element]:
 
 def _drawing(
     element: Element, files: SourceFiles, path: pathlib.Path, folder: str, where: str
-) -> Draw:
+) -> tuple[Draw, Bounds | None]:
     polygon = element.find("polygon")
     if polygon is not None:
         texts = [child_text(pt, axis, "?") for pt in polygon.iterfind("pt") for axis in "xy"]
-        return outlines.polygon(numbers(texts, where=where), where=where)
+        outline = outlines.polygon(numbers(texts, where=where), where=where)
+        return outline.draw, outline.bounds
     written = child_text(element, "segm/mask")
     if not written:
         raise InputError(
             f"{where} has neither a polygon nor a mask: draw it, or delete the object."
         )
-    return _segment(files.inside(f"Masks/{folder}/{written}", beside=path), where)
-
-
-def _segment(mask: pathlib.Path, where: str) -> Draw:
-    def draw(size: Size) -> Mask_HW:
-        covered = _covered(mask)
-        if covered.shape != tuple(size):
-            height, width = covered.shape
-            raise InputError(
-                f"{where}: its mask {mask} has {width} x {height} pixels, and the image "
-                f"{size.width} x {size.height}: export the mask again."
-            )
-        return covered
-
-    return draw
+    mask = files.inside(f"Masks/{folder}/{written}", beside=path)
+    return lambda _: _covered(mask), None
 
 
 def _covered(mask: pathlib.Path) -> Mask_HW:
-    array = np.asarray(decode(mask).image)
-    return array.any(-1) if array.ndim == 3 else array > 0
+    array = np.atleast_3d(np.asarray(decode(mask).image))
+    return np.any(array != 0, axis=-1)
 
 
 def _size(root: Element, path: pathlib.Path) -> Size | None:

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from segjax.convert.annotated import (
     Annotated,
     Annotations,
@@ -15,7 +17,7 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.grey_values import read_halves
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import ENDING, Key, split_files
 from segjax.data.decode import decode
@@ -50,6 +52,7 @@ class PlaneMasks:
         Raises:
           InputError: masks are not named after images and classes.
         """
+        del options
         found = _planes(files)
         if found is None:
             raise InputError(
@@ -57,22 +60,23 @@ class PlaneMasks:
                 "masks/CLASS/x.png or masks/x_CLASS.png for images/x.jpg."
             )
         names = _class_names(found)
-        images = [
-            Annotated(
-                image=image,
-                name=image_name(image, files, options),
+
+        def image(path: pathlib.Path) -> Annotated:
+            masks = found[path]
+            return Annotated(
+                image=path,
+                name=image_name(path, files),
                 regions=[_region(name, mask) for name, mask in sorted(masks.items())],
-                split=split_of_path(image, files.root),
+                split=split_of_path(path, files.root),
                 where=str(next(iter(masks.values()))),
             )
-            for image, masks in sorted(found.items())
-        ]
-        check_unique(images)
+
+        images, problems = each_image(sorted(found), image)
         partial = sum(len(masks) < len(names) for masks in found.values())
         notes = ("Classes may overlap: each has a mask of its own.",)
         if partial:
             notes += (f"{partial} images lack the masks of some classes: these are absent.",)
-        return Annotations(images, names, has_planes=True, notes=notes)
+        return Annotations(images, names, has_planes=True, notes=notes, problems=problems)
 
 
 def _class_names(planes: Planes) -> tuple[str, ...]:
@@ -127,22 +131,14 @@ def _by_ending(path: pathlib.Path, key: Key) -> Sequence[tuple[Key, str]]:
 
 def _region(name: str, mask: pathlib.Path) -> Region:
     def draw(size: Size) -> Mask_HW:
-        plane = read_halves(mask, half=_half(mask)) == 1
-        if plane.shape != tuple(size):
-            height, width = plane.shape
-            raise InputError(
-                f"{mask} has {width} x {height} pixels, and its image {size.width} x "
-                f"{size.height}: make the mask again, in the image's size."
-            )
-        return plane
+        del size
+        return read_halves(mask, half=_half(mask)) == 1
 
     return Region(name, draw, where=str(mask))
 
 
 def _half(mask: pathlib.Path) -> int:
-    extremes = decode(mask).image.getextrema()
-    top = max(e[1] for e in extremes) if isinstance(extremes[0], tuple) else extremes[1]
-    return 128 if top > 1 else 1
+    return 128 if np.asarray(decode(mask).image).max() > 1 else 1
 
 
 PLANE_MASKS = PlaneMasks()

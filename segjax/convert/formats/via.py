@@ -19,8 +19,8 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.documents import read_text
-from segjax.convert.image_files import check_unique, image_name
-from segjax.convert.outlines import Draw, numbers
+from segjax.convert.image_files import each_image, image_name
+from segjax.convert.outlines import Outline, numbers
 from segjax.data.names import nearest
 from segjax.errors import InputError, first_of
 
@@ -63,8 +63,8 @@ class Via:
         """Returns every image of VIA's files.
 
         Raises:
-          InputError: an image is missing or annotated twice, a region cannot be used, or
-            regions have several attributes and none is chosen.
+          InputError: a file cannot be read, or regions have several attributes and none is
+            chosen.
         """
         found: list[_Image] = []
         for path in _files(files):
@@ -78,17 +78,16 @@ class Via:
             )
         attribute = _attribute(found, options)
         labels = _Labels(attribute, _option_names(files, attribute))
-        images = [
-            Annotated(
-                image=(image := files.inside(entry.filename, beside=entry.file)),
-                name=image_name(image, files, options),
-                regions=list(labels.regions(entry)),
-                where=entry.where,
-            )
-            for entry in found
-        ]
-        check_unique(images)
-        return Annotations(images, tuple(sorted(labels.used)), notes=labels.notes())
+
+        def image(entry: _Image) -> Annotated:
+            file = files.inside(entry.filename, beside=entry.file)
+            regions = list(labels.regions(entry))
+            return Annotated(file, image_name(file, files), regions, where=entry.where)
+
+        images, problems = each_image(found, image)
+        return Annotations(
+            images, tuple(sorted(labels.used)), notes=labels.notes(), problems=problems
+        )
 
 
 def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
@@ -177,8 +176,8 @@ def _attribute(images: list[_Image], options: Options) -> str | None:
         )
     if chosen is None and len(names) > 1:
         raise InputError(
-            f"{images[0].file} has regions with {len(names)} attributes ({first_of(names)}): say "
-            "which is the class with --attribute NAME."
+            f"{images[0].file} has regions with {len(names)} attributes ({first_of(names)}): "
+            "say which is the class with --attribute NAME."
         )
     return chosen or next(iter(names), None)
 
@@ -211,11 +210,13 @@ class _Labels:
             if kind in WITHOUT_AREA:
                 self.left_out[kind] += 1
                 continue
+            outline = _outline(drawn.shape, drawn.where)
             yield Region(
                 self._class_name(drawn),
-                _drawing(drawn.shape, drawn.where),
+                outline.draw,
                 instance=number,
                 where=drawn.where,
+                bounds=outline.bounds,
             )
 
     def _class_name(self, drawn: _Drawn) -> str:
@@ -252,13 +253,14 @@ class _Labels:
         return tuple(lines)
 
 
-def _drawing(shape: Mapping[str, Any], where: str) -> Draw:
+def _outline(shape: Mapping[str, Any], where: str) -> Outline:
     kind = shape.get("name")
     if kind == "polygon":
         xs, ys = (_list(shape, f"all_points_{axis}", where) for axis in "xy")
         if len(xs) != len(ys):
             raise InputError(
-                f"{where} has {len(xs)} x and {len(ys)} y coordinates: correct it, or delete it."
+                f"{where} has {len(xs)} x and {len(ys)} y coordinates: correct it, or "
+                "delete it."
             )
         return outlines.polygon(
             [v for pair in zip(xs, ys, strict=True) for v in pair], where=where

@@ -26,15 +26,15 @@ from segjax.convert.colour_tables import (
 from segjax.convert.documents import first_tag
 from segjax.convert.formats.colour_masks import colour_map
 from segjax.convert.grey_values import ValueTable
-from segjax.convert.image_files import check_unique
-from segjax.convert.layouts import name_below
+from segjax.convert.image_files import each_image
 from segjax.convert.object_maps import Ids_HW, ObjectRegions
 from segjax.data.decode import decode
 from segjax.data.files import IMAGES
 from segjax.data.lists import listed_stems
+from segjax.data.names import composed
 from segjax.data.palette import VOID, voc_palette
 from segjax.data.voc import CLASSES
-from segjax.errors import InputError
+from segjax.errors import InputError, first_of
 
 MASKS, OBJECTS, LISTS = "SegmentationClass", "SegmentationObject", "Segmentation"
 SPLITS = ("train", "val", "test")
@@ -81,37 +81,35 @@ class VocLayout:
         values = _values(options.names or CLASSES)
         splits, listed = _splits(files)
         found = _images(files)
-        images = []
-        for mask in masks:
-            stem = name_below(mask, mask.parents[0])
-            has_palette = source is None and decode(mask).image.mode != "RGB"
+
+        def image(mask: pathlib.Path) -> Annotated:
+            stem = composed(mask.stem)
             class_map = (
                 ClassMap(partial(values.ids, mask), values.id_names, where=str(mask))
-                if has_palette
+                if source is None and decode(mask).image.mode != "RGB"
                 else colour_map(mask, table)
             )
-            images.append(
-                Annotated(
-                    image=_image(stem, found, mask),
-                    name=stem,
-                    regions=_objects(mask, class_map),
-                    class_map=class_map,
-                    split=splits.get(stem),
-                    where=str(mask),
-                )
+            return Annotated(
+                image=_image(stem, found, mask),
+                name=stem,
+                regions=_objects(mask, class_map),
+                class_map=class_map,
+                split=splits.get(stem),
+                where=str(mask),
             )
-        check_unique(images)
+
+        images, problems = each_image(masks, image)
         unmasked = sorted(listed - {image.name for image in images})
         notes = ()
         if unmasked:
-            notes = (f"{len(unmasked)} listed images have no mask and are left out.",)
+            notes = (f"Listed images without a mask are left out: {first_of(unmasked)}.",)
         if source:
             names, background, colours = table.class_names, table.background, table.colours
         else:
             names, background = values.class_names[1:], values.class_names[0]
             palette = voc_palette().tolist()
             colours = {n: tuple(palette[i]) for i, n in values.names.items() if n != IGNORED}
-        return Annotations(images, names, background, colours, notes=notes)
+        return Annotations(images, names, background, colours, notes=notes, problems=problems)
 
 
 def _masks(files: SourceFiles) -> list[pathlib.Path]:
@@ -132,7 +130,7 @@ def _images(files: SourceFiles) -> dict[str, list[pathlib.Path]]:
     found: dict[str, list[pathlib.Path]] = {}
     for path in files.find(*IMAGES):
         if path.parent.name not in (MASKS, OBJECTS):
-            found.setdefault(name_below(path, path.parent), []).append(path)
+            found.setdefault(composed(path.stem), []).append(path)
     return found
 
 

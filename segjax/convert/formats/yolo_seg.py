@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from segjax.convert import outlines
@@ -16,9 +16,9 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.documents import read_lines
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
-from segjax.convert.outlines import Draw, numbers
+from segjax.convert.outlines import numbers
 from segjax.convert.yolo_names import listed_names, yaml_names
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
@@ -27,6 +27,8 @@ FOLDERS = {"images": ("labels", "annotations"), "obj_train_data": ("obj_train_da
 """Folders of images, in lower case, and what the folders of their labels are called."""
 
 LISTS = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")
+
+BOX = " (box)"
 
 _LINE = re.compile(r"\d+(\s+[-+.\deE]+){4,}")
 
@@ -55,42 +57,47 @@ class YoloSeg:
         """Returns every image, with the outlines of its label file.
 
         Raises:
-          InputError: the classes have no names, a line cannot be used, or no line has an
-            outline.
+          InputError: the classes have no names, or no line has an outline.
         """
         labels = _labels(files)
         names = options.names or _names(files)
-        boxes, images = 0, []
-        for image in files.find(*IMAGES):
-            path = labels.get(image)
-            regions = list(_regions(path, names)) if path else []
-            boxes += sum(region.where.endswith("(box)") for region in regions)
-            images.append(
-                Annotated(
-                    image=image,
-                    name=image_name(image, files, options),
-                    regions=regions,
-                    split=split_of_path(image, files.root),
-                    where=str(path or image),
-                )
+
+        def image(path: pathlib.Path) -> Annotated:
+            label = labels.get(path)
+            return Annotated(
+                image=path,
+                name=image_name(path, files),
+                regions=list(_regions(label, names)) if label else [],
+                split=split_of_path(path, files.root),
+                where=str(label or path),
             )
-        objects = sum(len(image.regions) for image in images)
-        if not objects:
-            raise InputError(
-                f"{files.root} has no YOLO label file with an object: labels of images/a.jpg "
-                "are in labels/a.txt."
-            )
-        if objects == boxes:
-            raise InputError(
-                f"{files.root} has {boxes} boxes and no outlines: its labels are for detection, "
-                "and a box does not say which pixels are the object. Export the dataset for "
-                "segmentation."
-            )
-        check_unique(images)
-        notes = [f"{boxes} objects have a box only: the whole box is filled."] if boxes else []
-        if unlabelled := sum(image not in labels for image in files.find(*IMAGES)):
-            notes.append(f"{unlabelled} images have no label file: they are all background.")
-        return Annotations(images, names, notes=tuple(notes))
+
+        images, problems = each_image(files.find(*IMAGES), image)
+        regions = [region for image in images for region in image.regions]
+        boxes = sum(region.where.endswith(BOX) for region in regions)
+        if not problems:
+            _check_outlines(files, objects=len(regions), boxes=boxes)
+        alone = sum(image not in labels for image in files.find(*IMAGES))
+        notes = []
+        if boxes:
+            notes.append(f"{boxes} objects have a box only: the whole box is filled.")
+        if alone:
+            notes.append(f"{alone} images have no label file: they are all background.")
+        return Annotations(images, names, notes=tuple(notes), problems=problems)
+
+
+def _check_outlines(files: SourceFiles, *, objects: int, boxes: int) -> None:
+    if not objects:
+        raise InputError(
+            f"{files.root} has no YOLO label file with an object: labels of images/a.jpg are "
+            "in labels/a.txt."
+        )
+    if objects == boxes:
+        raise InputError(
+            f"{files.root} has {boxes} boxes and no outlines: its labels are for detection, "
+            "and a box does not say which pixels are the object. Export the dataset for "
+            "segmentation."
+        )
 
 
 def _labels(files: SourceFiles) -> dict[pathlib.Path, pathlib.Path]:
@@ -178,31 +185,33 @@ def _regions(path: pathlib.Path, names: Sequence[str]) -> Iterator[Region]:
                 names[int(index)],
                 _box(centre_x, centre_y, width, height, where),
                 instance=number,
-                where=f"line {number} (box)",
+                where=f"line {number}{BOX}",
             )
             continue
         shares = numbers(values, where=where)
         _check_shares(shares, where)
-        outlines.polygon(shares, where=where)
+        outlines.check_polygon(shares, where=where)
         yield Region(
             names[int(index)], _outline(shares, where), instance=number, where=f"line {number}"
         )
 
 
-def _box(x: float, y: float, width: float, height: float, where: str) -> Draw:
+def _box(
+    x: float, y: float, width: float, height: float, where: str
+) -> Callable[[Size], Mask_HW]:
     sides = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
     left, top, right, bottom = sides
     _check_shares([x, y, width, height], where)
     return _outline([left, top, right, top, right, bottom, left, bottom], where)
 
 
-def _outline(shares: Sequence[float], where: str) -> Draw:
+def _outline(shares: Sequence[float], where: str) -> Callable[[Size], Mask_HW]:
     """Returns what draws an outline whose coordinates are shares of the image's sides."""
 
     def draw(size: Size) -> Mask_HW:
         sides = (size.width, size.height)
         x_y = [share * sides[place % 2] for place, share in enumerate(shares)]
-        return outlines.polygon(x_y, where=where)(size)
+        return outlines.polygon(x_y, where=where).draw(size)
 
     return draw
 
