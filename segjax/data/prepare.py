@@ -34,6 +34,7 @@ from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
 from segjax.data.images import encode_image, pixels, png
 from segjax.data.label_map import LabelMap
 from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
+from segjax.data.made_masks import MadeMask, made_classes
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
@@ -48,17 +49,24 @@ CHUNK = 64
 class Source:
     """An image file and its mask before preparation: one example, or one a page.
 
-    `label` is one file, or several, one for each class's plane.
+    `label` is one file, or several, one for each class's plane, or says how it is made.
     """
 
     name: str
     image: pathlib.Path
-    label: pathlib.Path | tuple[pathlib.Path, ...]
+    label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
 
     @property
     def masks(self) -> tuple[pathlib.Path, ...]:
-        """The file or files of the label."""
+        """The file or files of the label; none if it is made from what has no file a label."""
+        if isinstance(self.label, MadeMask):
+            return self.label.files
         return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    @property
+    def mask_name(self) -> str:
+        """What names the label in messages."""
+        return self.label.where if isinstance(self.label, MadeMask) else str(self.masks[0])
 
     @property
     def files(self) -> tuple[pathlib.Path, ...]:
@@ -210,7 +218,8 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     """Returns what decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
     options += ["planes"] if recipe.planes else []
-    return [VERSION, options, [source.name for source in sources]]
+    made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
+    return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
 
 def _hash(*parts: Any) -> str:
@@ -315,6 +324,8 @@ class _Encoded:
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
     data = {path: _contents(path) for path in source.files}
+    if isinstance(source.label, MadeMask):
+        return _encode_made(source, source.label, data, recipe)
     images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
@@ -335,6 +346,27 @@ def _encode(source: Source, recipe: Recipe) -> _Encoded:
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
+def _encode_made(
+    source: Source, mask: MadeMask, data: Mapping[pathlib.Path, bytes], recipe: Recipe
+) -> _Encoded:
+    contents = data[source.image]
+    page = next(pages(io.BytesIO(contents), name=source.image, limit=recipe.limit))
+    encoded, (width, height) = encode_image(
+        page, contents, source.image, channels=recipe.channels
+    )
+    classes = made_classes(
+        mask,
+        [data[path] for path in mask.files],
+        (height, width),
+        num_classes=recipe.num_classes,
+        label_map=recipe.label_map,
+    )
+    _check_sizes(source, classes.shape[1::-1], (width, height))
+    label_png = png(Image.fromarray(classes))
+    example = {"image": encoded, "label": label_png, "name": source.name}
+    return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
+
+
 def _contents(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
@@ -347,7 +379,7 @@ def _contents(path: pathlib.Path) -> bytes:
 def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
     if label != image:
         raise InputError(
-            f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
+            f"{source.mask_name} is {label[0]}x{label[1]} pixels, but its image {source.image} "
             f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
             "mend the pair, or leave it out."
         )
