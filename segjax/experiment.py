@@ -18,6 +18,7 @@ from segjax.normalize import IMAGENET as IMAGENET
 from segjax.normalize import SIGNED as SIGNED
 from segjax.normalize import UNIT as UNIT
 from segjax.normalize import Normalize as Normalize
+from segjax.scores.extra_metric import ExtraMetric
 from segjax.settings import describe as describe
 from segjax.settings import override as override
 from segjax.tasks.semantic import Semantic
@@ -50,6 +51,8 @@ class Evaluation:
       examples: worst and best images that the report shows, this many of each.
       predictor: wrapper(s) of `segjax.evaluate.wrappers`, `windows` and `crf`; the first is
         the innermost. Without any, whole images are predicted at their own size.
+      metrics: score(s) of `segjax.scores` beside those of the task. They never decide which
+        checkpoint is the best.
     """
 
     every: int | None = None
@@ -57,6 +60,7 @@ class Evaluation:
     output_stride: int | None = None
     examples: int = 4
     predictor: Wrapper | tuple[Wrapper, ...] = ()
+    metrics: ExtraMetric | tuple[ExtraMetric, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "every", "batch_size")
@@ -65,11 +69,20 @@ class Evaluation:
             if isinstance(wrapper, type):
                 name = wrapper.__name__
                 raise InputError(f"evaluation.predictor: {name} is a class; write {name}().")
+        for metric in self.extra_metrics:
+            if isinstance(metric, type):
+                name = metric.__name__
+                raise InputError(f"evaluation.metrics: {name} is a class; write {name}().")
 
     @property
     def wrappers(self) -> tuple[Wrapper, ...]:
         """The wrappers as a tuple, also where there is one alone."""
         return self.predictor if isinstance(self.predictor, tuple) else (self.predictor,)
+
+    @property
+    def extra_metrics(self) -> tuple[ExtraMetric, ...]:
+        """The metrics as a tuple, also where there is one alone."""
+        return self.metrics if isinstance(self.metrics, tuple) else (self.metrics,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +200,11 @@ TRAJECTORY = (
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
-UNSAID = {"task": "segjax.tasks.semantic.Semantic()", "device_transforms": "()"}
+UNSAID = {
+    "task": "segjax.tasks.semantic.Semantic()",
+    "device_transforms": "()",
+    "evaluation.metrics": "()",
+}
 """What a description means that does not have the field, since it was the only choice."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")

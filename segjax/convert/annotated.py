@@ -139,6 +139,7 @@ class Options:
       colours: a file with a table of colours.
       crowds: what a region becomes that covers several objects at once: "ignore" (255) or
         "class" (the class of these objects).
+      attribute: the attribute of regions that is their class, where they have several.
     """
 
     images: pathlib.Path | None = None
@@ -146,6 +147,7 @@ class Options:
     values: str | None = None
     colours: pathlib.Path | None = None
     crowds: str = "ignore"
+    attribute: str | None = None
 
 
 class SourceFiles(Protocol):

@@ -9,10 +9,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from segjax.convert import outlines
-from segjax.convert.annotated import IGNORED, Mask_HW, Region, Size, SourceFiles
+from segjax.convert.annotated import IGNORED, Region, SourceFiles
 from segjax.convert.documents import child_text, first_tag
 from segjax.convert.layouts import near_class
-from segjax.convert.outlines import Draw, numbers
+from segjax.convert.outlines import Outline, numbers
 from segjax.errors import InputError
 
 AREAS = ("polygon", "box", "ellipse", "mask")
@@ -89,7 +89,8 @@ def regions(shapes: Iterable[Element], labels: Labels, *, where: str) -> list[Re
         name = _class_name(shape.get("label", ""), labels, place)
         order = _whole(shape.attrib, "z_order", place, default=0)
         instance = _instance(shape, number)
-        region = Region(name, drawing(shape, place), instance=instance, where=place)
+        drawn = outline(shape, place)
+        region = Region(name, drawn.draw, instance=instance, where=place, bounds=drawn.bounds)
         found.append((order, region))
     return [region for _, region in sorted(found, key=lambda pair: pair[0])]
 
@@ -114,21 +115,22 @@ def _class_name(name: str, labels: Labels, where: str) -> str:
     return name
 
 
-def drawing(shape: Element, where: str) -> Draw:
-    """Returns what draws a shape as CVAT's own export of masks does, by COCO's rule.
+def outline(shape: Element, where: str) -> Outline:
+    """Returns the outline of a shape, as CVAT's own export of masks draws it: by COCO's rule.
 
     Raises:
       InputError: a coordinate is missing or cannot be used.
     """
     if shape.tag == "polygon":
         return outlines.polygon(points(shape, where), where=where)
+    if shape.tag == "mask":
+        return run_lengths(shape, where)
+    degrees = numbers([shape.get("rotation", "0")], where=where)[0]
     if shape.tag == "box":
         sides = _attributes(shape, ("xtl", "ytl", "xbr", "ybr"), where)
-        return outlines.rotated_box(*sides, degrees=_degrees(shape, where), where=where)
-    if shape.tag == "ellipse":
-        axes = _attributes(shape, ("cx", "cy", "rx", "ry"), where)
-        return outlines.ellipse(*axes, degrees=_degrees(shape, where), where=where)
-    return run_lengths(shape, where)
+        return outlines.box(*sides, degrees=degrees, where=where)
+    axes = _attributes(shape, ("cx", "cy", "rx", "ry"), where)
+    return outlines.ellipse(*axes, degrees=degrees, where=where)
 
 
 def points(shape: Element, where: str) -> list[float]:
@@ -140,8 +142,8 @@ def points(shape: Element, where: str) -> list[float]:
     return numbers(shape.get("points", "").replace(";", ",").strip(",").split(","), where=where)
 
 
-def run_lengths(shape: Element, where: str) -> Draw:
-    """Returns what draws a mask's `rle`: lengths of runs outside and inside by turns, by rows.
+def run_lengths(shape: Element, where: str) -> Outline:
+    """Returns the mask of an `rle`: lengths of runs outside and inside by turns, by rows.
 
     Raises:
       InputError: lengths do not fill the mask's width and height.
@@ -152,27 +154,12 @@ def run_lengths(shape: Element, where: str) -> Draw:
     lengths = [int(value) for value in numbers(shape.get("rle", "").split(","), where=where)]
     if width < 1 or height < 1 or sum(lengths) != width * height or min(lengths) < 0:
         raise InputError(
-            f"{where} has runs of {sum(lengths)} pixels for {width} x {height}: export it again."
+            f"{where} has runs of {sum(lengths)} pixels for {width} x {height}: export it "
+            "again."
         )
-    runs = np.arange(len(lengths)) % 2 == 1
-    mask = np.repeat(runs, lengths).reshape(height, width)
-    corners = np.array([[left, top], [left + width, top + height]])
-
-    def draw(size: Size) -> Mask_HW:
-        outlines.check_within(corners, size, where=where)
-        canvas = np.zeros(size, bool)
-        rows = slice(max(top, 0), min(top + height, size.height))
-        columns = slice(max(left, 0), min(left + width, size.width))
-        canvas[rows, columns] = mask[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
-        return canvas
-
-    return draw
-
-
-def _degrees(shape: Element, where: str) -> float:
-    return numbers([shape.get("rotation", "0")], where=where)[0]
+    inside = np.arange(len(lengths)) % 2 == 1
+    mask = np.repeat(inside, lengths).reshape(height, width)
+    return outlines.pasted(mask, left=left, top=top)
 
 
 def _attributes(shape: Element, names: tuple[str, ...], where: str) -> list[float]:

@@ -1,62 +1,40 @@
-"""Image files that annotations name, and their names in the result."""
+"""Images of a source, one by one: what is wrong with one does not stop the others."""
 
-import collections
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from segjax.convert.annotated import Annotated, Options, SourceFiles
-from segjax.convert.layouts import name_below
+from segjax.convert.annotated import Annotated, SourceFiles
+from segjax.convert.mask_pairs import IMAGE_FOLDER
 from segjax.errors import InputError
 
-FOLDERS = ("images", "imgs", "img", "jpegimages", "data")
-"""Folders, in lower case, that do not become part of an image's name."""
+Item = TypeVar("Item")
 
 
-def find_image(
-    files: SourceFiles, options: Options, written: str, *, beside: pathlib.Path
-) -> pathlib.Path:
-    """Returns the image that a path in an annotation file means.
-
-    It is looked up in `--images`, if that is given, and otherwise in the source.
-
-    Raises:
-      InputError: there is no such image, or several.
-    """
-    if options.images is None:
-        return files.inside(written, beside=beside)
-    parts = [part for part in written.replace("\\", "/").split("/") if part not in ("", ".")]
-    for start in range(len(parts)):
-        if ".." in parts[start:]:
-            continue
-        path = options.images.joinpath(*parts[start:])
-        if path.is_file():
-            return path
-    raise InputError(
-        f"{beside} names the image {written!r}, which is not in --images {options.images}: add "
-        "it, or give the folder that holds it."
-    )
-
-
-def image_name(image: pathlib.Path, files: SourceFiles, options: Options) -> str:
+def image_name(image: pathlib.Path, files: SourceFiles) -> str:
     """Returns the name of an image in the result: its path without suffix and "images"."""
-    if options.images is not None and image.is_relative_to(options.images):
-        return name_below(image, options.images, without=FOLDERS)
-    return name_below(image, files.root, without=FOLDERS)
+    *folders, stem = files.stem_of(image).split("/")
+    return "/".join([f for f in folders if not IMAGE_FOLDER.fullmatch(f)] + [stem])
 
 
-def check_unique(images: Iterable[Annotated]) -> None:
-    """Raises InputError if two annotated images have the same name.
+def each_image(
+    items: Iterable[Item], read: Callable[[Item], Annotated]
+) -> tuple[list[Annotated], tuple[str, ...]]:
+    """Returns (what `read` makes of each item, problems: a line for each that it refuses).
 
-    Raises:
-      InputError: they do; the line says where the annotations of both are.
+    An image whose name another one has already is refused as well.
     """
-    by_name = collections.defaultdict(list)
-    for image in images:
-        by_name[image.name].append(image)
-    for name, same in by_name.items():
-        if len(same) > 1:
-            first, second = same[:2]
-            raise InputError(
-                f"The image {name!r} is annotated twice, in {first.where} and {second.where}: "
-                "keep one of them, or rename one of the images."
-            )
+    images: dict[str, Annotated] = {}
+    problems = []
+    for item in items:
+        try:
+            image = read(item)
+            other = images.setdefault(image.name, image)
+            if other is not image:
+                raise InputError(
+                    f"The image {image.name!r} is annotated twice, in {other.where} and "
+                    f"{image.where}: keep one of them, or rename one of the images."
+                )
+        except InputError as error:
+            problems.append(str(error))
+    return list(images.values()), tuple(problems)

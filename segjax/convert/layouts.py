@@ -1,8 +1,8 @@
-"""What names of folders say: splits, and names of images in the result."""
+"""What names say: splits, and classes that are nearly meant."""
 
 import pathlib
 
-from segjax.data.names import composed, nearest
+from segjax.data.names import nearest
 
 SPLITS = {
     "train": "train",
@@ -28,20 +28,11 @@ def split_of(word: str) -> str | None:
 
 def split_of_path(path: pathlib.Path, root: pathlib.Path) -> str | None:
     """Returns the split that a folder between a root and a file names, or None."""
-    for part in reversed(path.relative_to(root).parts[:-1]):
+    folders = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    for part in reversed(folders):
         if found := split_of(part):
             return found
     return None
-
-
-def name_below(path: pathlib.Path, root: pathlib.Path, *, without: tuple[str, ...] = ()) -> str:
-    """Returns a file's path below a root, without suffix and without some folders.
-
-    `without` names these folders in lower case, such as "images".
-    """
-    *folders, _ = path.relative_to(root).parts
-    kept = [part for part in folders if part.casefold() not in without]
-    return composed("/".join([*kept, path.stem]))
 
 
 def near_class(name: str, names: tuple[str, ...]) -> str:

@@ -175,9 +175,7 @@ def _parts(path: str) -> list[str]:
     ['photos', 'street', 'a.jpg']
     """
     without_drive = re.sub(r"^[A-Za-z]:(?=[\\/])|^file:/+", "", path)
-    return [
-        part for part in re.split(r"[\\/]+", without_drive) if part not in ("", ".", "..")
-    ]
+    return [part for part in re.split(r"[\\/]+", without_drive) if part not in ("", ".", "..")]
 
 
 def _joined(folder: pathlib.Path, path: str) -> pathlib.Path | None:

@@ -18,6 +18,10 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 MASKS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Without loss: a JPEG would change label ids."""
 
+IMAGES_BY_NAME = (".npy",)
+MASKS_BY_NAME = (".npy", ".jpg", ".jpeg")
+"""What a dataset reads too where a pattern or a list names these suffixes."""
+
 LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".avif")
 
 CLUTTER = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information")
@@ -258,7 +262,10 @@ def paired(
         none_fits = len(problems) == len(stems) > 1 and not complete
         stem = next((s for s in problems if none_fits and s in images), problems[0])
         if stem in images:
-            lossy = "which changes class ids: save masks as PNG"
+            lossy = (
+                "which changes class ids: save masks as PNG, or name .jpg in mask=... if they "
+                "are black and white"
+            )
             near = _instead(stem, mask_place, complete, lossy=lossy)
             first = (
                 f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "

@@ -1,4 +1,4 @@
-"""Labels that a function makes, where no file holds them as an image: from JSON, from MATLAB."""
+"""Labels that a function makes of JSON or MATLAB files, where no image file holds them."""
 
 import pathlib
 from collections.abc import Callable, Sequence

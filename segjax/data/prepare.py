@@ -29,12 +29,16 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
+from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
-from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
-from segjax.data.images import encode_image, pixels, png
+from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
+from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
+from segjax.data.images import png
 from segjax.data.label_map import LabelMap
-from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
+from segjax.data.label_pages import label_pages, stacked, unstacked
+from segjax.data.lossy_masks import statement
 from segjax.data.made_masks import MadeMask, made_classes
+from segjax.data.mask_files import LabelKind
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
@@ -79,9 +83,10 @@ class Recipe:
     """How sources are prepared: everything that decides the contents of the prepared folder.
 
     `name` is the dataset and its split, such as "camvid-train". The name of the cache's folder
-    begins with it, so it has only letters, digits and hyphens. `channels` is 3 (RGB) or 1
-    (grey). With `planes`, a label has one plane a class. `limit` decides which images are
-    refused; it does not change the contents.
+    begins with it, so it has only letters, digits and hyphens. `channels` and `image_dtype` are
+    those of images. With `planes`, a label has one plane a class. `mask_colours` says what
+    colours mean where masks are painted. `limit` decides which images are refused; it does not
+    change the contents.
     """
 
     name: str
@@ -90,11 +95,20 @@ class Recipe:
     label_map: LabelMap = ()
     limit: Limit = DEFAULT_LIMIT
     planes: bool = False
+    image_dtype: str = "uint8"
+    mask_colours: MaskColours = ()
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """What the images are."""
+        return ImageKind(self.channels, self.image_dtype, self.limit)
 
     @property
     def label_kind(self) -> LabelKind:
         """What the masks hold."""
-        return LabelKind(self.num_classes, self.label_map, self.planes, self.limit)
+        return LabelKind(
+            self.num_classes, self.label_map, self.planes, self.mask_colours, self.limit
+        )
 
 
 class FileDataset:
@@ -155,10 +169,9 @@ class FileDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         record = self._records[index]
-        image, label = (open_image(io.BytesIO(record[key])) for key in ("image", "label"))
+        label = unstacked(np.array(open_image(io.BytesIO(record["label"]))), self._planes)
         name = record["name"].decode()
-        label = unstacked(np.array(label), self._planes)
-        return {"image": pixels(image), "label": label, "name": name}
+        return {"image": decoded(record["image"]), "label": label, "name": name}
 
 
 def raise_first(problems: Sequence[str]) -> None:
@@ -218,6 +231,8 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     """Returns what decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
     options += ["planes"] if recipe.planes else []
+    options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
+    options += [recipe.mask_colours] if recipe.mask_colours else []
     made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
     return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
@@ -309,8 +324,16 @@ def _encoded(
                 noted.digests.update(encoded.digests)
                 noted.masks += encoded.masks
                 yield from () if noted.problems else encoded.examples
-    if not noted.problems and (problem := mixed_whites(noted.masks, recipe.label_map)):
+    if not noted.problems and (problem := _of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)
+
+
+def _of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
+    """Returns what is wrong with all masks together; says which were read with loss."""
+    lossy = [mask.levels for mask in masks if mask.levels is not None]
+    if (said := statement(lossy)) is not None:
+        print(f"{recipe.name}: {said}", file=sys.stderr)
+    return None if recipe.mask_colours else mixed_whites(masks, recipe.label_map)
 
 
 @dataclass(frozen=True)
@@ -324,9 +347,9 @@ class _Encoded:
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
     data = {path: _contents(path) for path in source.files}
+    images = encoded_images(source.image, data[source.image], recipe.image_kind)
     if isinstance(source.label, MadeMask):
-        return _encode_made(source, source.label, data, recipe)
-    images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
+        return _encode_made(source, source.label, images, data, recipe)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
@@ -336,34 +359,36 @@ def _encode(source: Source, recipe: Recipe) -> _Encoded:
                 f"{label.count}: give each image its mask, or save single images."
             )
         name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
-        encoded, size = encode_image(
-            image, data[source.image], source.image, channels=recipe.channels
-        )
-        _check_sizes(source, label.classes.shape[1::-1], size)
+        _check_sizes(source, label.classes.shape[1::-1], image.size)
         label_png = png(Image.fromarray(stacked(label.classes)))
-        examples.append({"image": encoded, "label": label_png, "name": name})
+        examples.append({"image": image.data, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
 def _encode_made(
-    source: Source, mask: MadeMask, data: Mapping[pathlib.Path, bytes], recipe: Recipe
+    source: Source,
+    mask: MadeMask,
+    images: Iterator[EncodedImage],
+    data: Mapping[pathlib.Path, bytes],
+    recipe: Recipe,
 ) -> _Encoded:
-    contents = data[source.image]
-    page = next(pages(io.BytesIO(contents), name=source.image, limit=recipe.limit))
-    encoded, (width, height) = encode_image(
-        page, contents, source.image, channels=recipe.channels
-    )
+    image = next(images)
+    if image.count > 1:
+        raise InputError(
+            f"{source.image} holds {image.count} images, but {mask.where} is the label of one: "
+            "save single images."
+        )
     classes = made_classes(
         mask,
         [data[path] for path in mask.files],
-        (height, width),
+        image.size[::-1],
         num_classes=recipe.num_classes,
         label_map=recipe.label_map,
     )
-    _check_sizes(source, classes.shape[1::-1], (width, height))
+    _check_sizes(source, classes.shape[1::-1], image.size)
     label_png = png(Image.fromarray(classes))
-    example = {"image": encoded, "label": label_png, "name": source.name}
+    example = {"image": image.data, "label": label_png, "name": source.name}
     return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
 
 

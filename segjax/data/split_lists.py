@@ -1,4 +1,4 @@
-"""The list of a `Folder`'s split: names of images, or images with their masks in two columns."""
+"""The list of a split: names of images, or images with their masks in two columns."""
 
 import collections
 import os

@@ -263,12 +263,13 @@ class _Rows:
     def add_evaluation(self, step: int, scored: Scored) -> None:
         """Writes the scores of an evaluation."""
         metric, scores = scored.metric, scored.scores
+        names = (*metric.logged, *scored.extra.columns)
         if self._log:
-            self._log.write(step, {name: scores[name] for name in metric.logged})
+            self._log.write(step, {name: scores[name] for name in names})
         shown = " ".join(
             f"{name} {math.nan if scores[name] is None else scores[name]:.4f}"
             f"{metric.remark(name, scores)}"
-            for name in metric.logged
+            for name in names
         )
         images = len(self._experiment.eval_data)
         self._progress.line(

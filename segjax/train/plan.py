@@ -23,7 +23,7 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
-from segjax.tasks.scorer import Scorer
+from segjax.tasks.scorer import Scorer, check_metrics
 from segjax.train.augmentation import augmented_batch
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
@@ -102,6 +102,7 @@ def scorer(experiment: Experiment) -> Scorer:
         evaluated(experiment),
         experiment.eval_data,
         batch_size=experiment.evaluation.batch_size,
+        metrics=experiment.evaluation.extra_metrics,
     )
 
 
@@ -302,7 +303,7 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
 
     Raises:
       InputError: the network, the normalisation or a wrapper refuses it, or a network that
-        undoes the normalisation undoes another one.
+        undoes the normalisation undoes another one, or a metric of `evaluation` does not fit.
     """
     model = experiment.model
     if declares(model, Undoing) and model.normalize != experiment.normalize:
@@ -311,6 +312,7 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
             f"experiment's, {experiment.normalize}; give both the same."
         )
     data, task = experiment.eval_data, experiment.task
+    check_metrics(task, data, experiment.evaluation.extra_metrics)
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
     try:
         with _one_line():

@@ -21,6 +21,7 @@ import numpy as np
 from segjax.contracts import Array, Batch, DeviceTransform, full_scale
 from segjax.errors import InputError
 from segjax.transforms.color import GREY
+from segjax.transforms.fields import check_number, check_probability, pair_of
 from segjax.transforms.fill import (
     MEAN_COLOUR,
     check_number_or_colour,
@@ -30,6 +31,8 @@ from segjax.transforms.fill import (
 
 MOVED = ("image", "label", "weight")
 """The arrays that are moved."""
+
+_NAME = "DeviceScaleCrop"
 
 STREAM = 0x5E67
 """Sets the keys of augmentation apart from those of dropout, which share the step's key."""
@@ -78,10 +81,7 @@ class DeviceFlip:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise InputError(
-                f"DeviceFlip needs probability in 0 ... 1, got {self.probability}."
-            )
+        check_probability(self)
 
     def __call__(self, example: Mapping[str, Array], key: Array) -> dict[str, Array]:
         """Returns the example or its mirror image."""
@@ -106,21 +106,13 @@ class DeviceScaleCrop:
     fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self) -> None:
-        if len(self._size) != 2 or not all(isinstance(n, int) and n > 0 for n in self._size):
-            raise InputError(
-                "DeviceScaleCrop needs size: one positive integer or (height, width), got "
-                f"{self.size!r}."
-            )
+        pair_of(self.size, _NAME)
         if not 0 < self.minimum <= self.maximum:
             raise InputError(
                 f"DeviceScaleCrop needs 0 < minimum <= maximum, got {self.minimum} and "
                 f"{self.maximum}."
             )
-        check_number_or_colour("DeviceScaleCrop", self.fill)
-
-    @property
-    def _size(self) -> tuple[int, ...]:
-        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        check_number_or_colour(_NAME, self.fill)
 
     def __call__(self, example: Mapping[str, Array], key: Array) -> dict[str, Array]:
         """Returns the window.
@@ -128,12 +120,12 @@ class DeviceScaleCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        keys = jax.random.split(key, 3)
+        size, keys = pair_of(self.size, _NAME), jax.random.split(key, 3)
         factor = jax.random.uniform(keys[0], (), minval=self.minimum, maxval=self.maximum)
         image = example["image"]
         axes = [
             _axis(old, new, factor, axis_key)
-            for old, new, axis_key in zip(image.shape[:2], self._size, keys[1:], strict=True)
+            for old, new, axis_key in zip(image.shape[:2], size, keys[1:], strict=True)
         ]
         fill = fill_for(np.empty((1, 1, image.shape[-1]), image.dtype), self.fill, name=_NAME)
         moved = {"image": _bilinear(image, axes, jnp.asarray(fill, jnp.float32))}
@@ -142,9 +134,6 @@ class DeviceScaleCrop:
         if "weight" in example:
             moved["weight"] = _bilinear(example["weight"], axes, jnp.zeros(()))
         return moved
-
-
-_NAME = "DeviceScaleCrop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +205,7 @@ class DeviceColorJitter:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"DeviceColorJitter needs {name} >= 0, got {getattr(self, name)}."
-                )
+            check_number(self, name, 0)
 
     def __call__(self, example: Mapping[str, Array], key: Array) -> dict[str, Array]:
         """Returns the example with its image changed."""

@@ -8,6 +8,7 @@ import pytest
 from segjax.contracts import AXIS
 from segjax.errors import InputError
 from segjax.transforms.color import ColorJitter
+from segjax.transforms.fields import pair_of
 from segjax.transforms.geometric import RandomCrop, RandomScale
 from segjax.transforms.on_device import (
     DeviceColorJitter,
@@ -53,7 +54,9 @@ def drawn_by_scale_crop(transform, example, key):
         jax.random.uniform(keys[0], (), minval=transform.minimum, maxval=transform.maximum)
     )
     starts = []
-    for old, new, k in zip(example["image"].shape[:2], transform._size, keys[1:], strict=True):
+    for old, new, k in zip(
+        example["image"].shape[:2], pair_of(transform.size, ""), keys[1:], strict=True
+    ):
         room = max(1, round(old * factor)) - new
         starts.append(int(jax.random.randint(k, (), min(room, 0), max(room, 0) + 1)))
     return factor, *starts
@@ -174,11 +177,11 @@ def test_an_array_that_cannot_be_moved_is_refused_by_name():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: DeviceFlip(1.5), "probability in 0 ... 1, got 1.5"),
+        (lambda: DeviceFlip(1.5), "needs probability .*got 1.5"),
         (lambda: DeviceScaleCrop((3, 0)), "one positive integer"),
         (lambda: DeviceScaleCrop(3, minimum=2, maximum=1), "0 < minimum <= maximum"),
         (lambda: DeviceScaleCrop(3, fill="red"), "fill='red'"),  # type: ignore[arg-type]
-        (lambda: DeviceColorJitter(contrast=-1), "contrast >= 0"),
+        (lambda: DeviceColorJitter(contrast=-1), "needs contrast"),
     ],
 )
 def test_a_wrong_setting_is_one_line(make, line):

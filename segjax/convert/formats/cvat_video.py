@@ -17,9 +17,9 @@ from segjax.convert.annotated import (
 )
 from segjax.convert.cvat import Labels, add_labels, documents, points, regions
 from segjax.convert.documents import child_text, read_xml
-from segjax.convert.image_files import check_unique, image_name
+from segjax.convert.image_files import each_image, image_name
 from segjax.convert.outlines import numbers
-from segjax.data.files import IMAGES, members
+from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
 CORNERS = ("xtl", "ytl", "xbr", "ybr", "cx", "cy", "rx", "ry", "rotation")
@@ -47,9 +47,10 @@ class CvatVideo:
         """Returns every frame whose image is there.
 
         Raises:
-          InputError: a file is not complete, there are several, no frame's image is there, or
-            a shape cannot be used.
+          InputError: the file is not complete, there are several, or no frame's image is
+            there.
         """
+        del options
         found = list(documents(files, "track"))
         if len(found) != 1:
             raise InputError(
@@ -59,36 +60,37 @@ class CvatVideo:
         path, labels = found[0], Labels()
         root = read_xml(path)
         add_labels(root, labels)
-        frames = _frames(files, options, path, root)
+        frames = _frames(files, path, root)
         shapes = collections.defaultdict(list)
         for track in root.iterfind("track"):
             for frame, shape in _shown(track, frames, path):
                 shapes[frame].append(shape)
         size = _size(root, path)
-        images = [
-            Annotated(
-                image=image,
-                name=image_name(image, files, options),
-                regions=regions(shapes[frame], labels, where=f"{path}, frame {frame}"),
+
+        def image(frame: int) -> Annotated:
+            where = f"{path}, frame {frame}"
+            return Annotated(
+                image=frames[frame],
+                name=image_name(frames[frame], files),
+                regions=regions(shapes[frame], labels, where=where),
                 size=size,
-                where=f"{path}, frame {frame}",
+                where=where,
             )
-            for frame, image in sorted(frames.items())
-        ]
-        check_unique(images)
+
+        images, problems = each_image(sorted(frames), image)
         return Annotations(
-            images, labels.class_names, colours=labels.known_colours, notes=labels.notes()
+            images,
+            labels.class_names,
+            colours=labels.known_colours,
+            notes=labels.notes(),
+            problems=problems,
         )
 
 
-def _frames(
-    files: SourceFiles, options: Options, path: pathlib.Path, root: Element
-) -> dict[int, pathlib.Path]:
+def _frames(files: SourceFiles, path: pathlib.Path, root: Element) -> dict[int, pathlib.Path]:
     """Returns {number of the frame: its image}, by the digits at the end of files' names."""
-    folder = options.images
-    images = files.find(*IMAGES) if folder is None else members(folder, IMAGES)
     frames: dict[int, pathlib.Path] = {}
-    for image in images:
+    for image in files.find(*IMAGES):
         if match := _NUMBER.search(image.stem):
             frame = int(match[1])
             if frame in frames:

@@ -1,5 +1,6 @@
 """EISeg's JSON: one list of polygons an image, and `autosave_label.txt` with the classes."""
 
+import collections
 import functools
 import pathlib
 from collections.abc import Collection, Mapping
@@ -16,10 +17,8 @@ from segjax.errors import InputError, first_of
 CLASSES = "autosave_label.txt"
 BACKGROUND = "background"
 KEYS = {"name", "labelIdx", "points"}
-SIDECARS = ("_pseudo", "_cutout")
-"""What EISeg writes beside `<stem>.json`: `<stem>.png` too."""
-
 MOST_TRIED = 50
+"""JSON files that are looked into before a source counts as another format's."""
 
 Colours = dict[str, tuple[int, int, int]]
 
@@ -55,11 +54,15 @@ class _EISeg:
         listing = _listed_classes(files)
         images, problems, used = [], [], {}
         names = None if listing is None else listing[0]
+        by_stem = collections.defaultdict(list)
+        for image in files.find(*IMAGES):
+            by_stem[image.stem].append(image)
         for path in files.find(".json"):
             try:
                 contents = files.json(path)
                 if contents == [] or _is_eiseg(contents):
-                    images.append(_image(files, path, contents, names))
+                    picture = _picture(files, path, by_stem[path.stem])
+                    images.append(_image(files, path, picture, contents, names))
                     used |= {each["name"]: each["labelIdx"] for each in contents}
             except InputError as error:
                 problems.append(str(error))
@@ -110,11 +113,15 @@ def _listed_classes(files: SourceFiles) -> tuple[tuple[str, ...], Colours] | Non
 
 
 def _image(
-    files: SourceFiles, path: pathlib.Path, contents: list, names: Collection[str] | None
+    files: SourceFiles,
+    path: pathlib.Path,
+    picture: pathlib.Path,
+    contents: list,
+    names: Collection[str] | None,
 ) -> Annotated:
     return Annotated(
-        image=_picture(files, path),
-        name=files.stem_of(path),
+        image=picture,
+        name=files.stem_of(picture),
         regions=tuple(
             _region(each, f"{path}, polygon {number}", number, names)
             for number, each in enumerate(contents, 1)
@@ -123,13 +130,11 @@ def _image(
     )
 
 
-def _picture(files: SourceFiles, path: pathlib.Path) -> pathlib.Path:
-    """Returns the image of the file's own name, in its folder, the one above, or elsewhere."""
-    found = [
-        image
-        for image in files.find(*IMAGES)
-        if image.stem == path.stem and not _is_sidecar(image, path)
-    ]
+def _picture(
+    files: SourceFiles, path: pathlib.Path, named_so: list[pathlib.Path]
+) -> pathlib.Path:
+    """Returns the image of the file's name: in the folder above, its own, or elsewhere."""
+    found = [image for image in named_so if not _is_sidecar(image, path)] or named_so
     for folder in (path.parent.parent, path.parent):
         near = [image for image in found if image.parent == folder]
         found = near or found

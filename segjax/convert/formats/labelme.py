@@ -130,9 +130,10 @@ def _image(
     contents: Mapping[str, Any],
     names: Collection[str] | None,
 ) -> Annotated:
+    picture = _picture(files, path, contents)
     return Annotated(
-        image=_picture(files, path, contents),
-        name=files.stem_of(path),
+        image=picture,
+        name=files.stem_of(picture if isinstance(picture, pathlib.Path) else path),
         regions=tuple(
             _region(shape, f"{path}, shape {number}", number, names)
             for number, shape in enumerate(contents["shapes"], 1)
@@ -179,9 +180,7 @@ def _size(contents: Mapping[str, Any]) -> Size | None:
     return None
 
 
-def _region(
-    shape: Any, where: str, number: int, names: Collection[str] | None
-) -> Region:
+def _region(shape: Any, where: str, number: int, names: Collection[str] | None) -> Region:
     if not isinstance(shape, dict):
         raise InputError(f"{where} is {shape!r:.40}, not an object: write the file again.")
     label, kind = shape.get("label"), shape.get("shape_type") or "polygon"

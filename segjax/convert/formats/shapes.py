@@ -14,7 +14,7 @@ LINE_WIDTH, POINT_RADIUS = 10, 5
 """Labelme's: a line is so many pixels wide, a point is a disc of this radius."""
 
 FARTHEST = 1e6
-"""The largest coordinate, in pixels: Pillow's work grows with what lies outside of the image."""
+"""The largest coordinate, in pixels: Pillow takes longer for shapes far outside of images."""
 
 Points = list[tuple[float, float]]
 Draw = Callable[[ImageDraw.ImageDraw, Points], None]
