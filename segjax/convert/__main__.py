@@ -120,6 +120,11 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
         metavar="A,B,…",
         help="classes whose pixels become 255, which does not count",
     )
+    group.add_argument(
+        "--attribute",
+        metavar="NAME",
+        help="attribute of regions that is their class, if they have several (VIA)",
+    )
 
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
@@ -152,6 +157,7 @@ def _request(arguments: argparse.Namespace) -> "Request":
             names=None if names is None else parsed_names(names, "--names"),
             values=arguments.values,
             colours=arguments.colours,
+            attribute=arguments.attribute,
         ),
         choice=Choice(
             classes=None if classes is None else parsed_names(classes, "--classes"),
