@@ -28,6 +28,7 @@ from segjax.transforms.geometric import (
     Resize,
 )
 from segjax.transforms.kinds import Bilinear, Boxes, Fixed, Follows, Image, Nearest, Points
+from segjax.transforms.rand_augment import RandAugment
 from segjax.transforms.resize_sides import ResizeLongSide, ResizeShortSide
 from segjax.transforms.rotate import RandomRotate
 from segjax.transforms.tone import RandomGamma, RandomGrey
@@ -41,6 +42,7 @@ ALL = (
     *(RandomRotate(border="reflect"), ResizeShortSide(9), ResizeLongSide(9)),
     *(BalancedCrop(6), ForegroundCrop(6, (1,)), Cutout(3), Cutout(3, ignore=True)),
     *(RandomGrey(), RandomGamma(), RandomNoise(), RandomJPEG(), RandomCLAHE()),
+    RandAugment(),
 )
 """Every transform, also where it leaves the example as it is."""
 
