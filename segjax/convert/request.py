@@ -51,7 +51,6 @@ class Request:
             "--ignore": list(choice.ignored) or None,
             "--overlap": self.overlap,
             "--crowds": options.crowds,
-            "--attribute": options.attribute,
             "--split": _list(self.shares),
         }
 
