@@ -35,6 +35,7 @@ from segjax.outputs.planes import asked_plane_lists, asked_plane_outputs
 from segjax.report.examples import Panels
 from segjax.report.plane_scores import plane_panels, plane_table, threshold_chart
 from segjax.report.run_page import Section
+from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.plane_metric import PlaneMetric
@@ -93,6 +94,31 @@ class Multilabel(Task):
           RunError: one is not a number.
         """
         return _numbers(np.asarray(predictor(variables, images)))
+
+    def predict_with_probabilities(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Returns the probabilities h w k of each image twice: they are its prediction."""
+        found = self.predict(predictor, variables, images)
+        return list(zip(found, found, strict=True))
+
+    def check_metric(self, metric: ExtraMetric, data: LabelledDataset) -> None:
+        """Raises InputError unless the metric can score the planes."""
+        metric.check(plane_names(data), overlapping=True)
+
+    def scored_image(
+        self,
+        example: Example,
+        prediction: np.ndarray,
+        data: LabelledDataset,
+        *,
+        probabilities: np.ndarray | None,
+    ) -> ScoredImage:
+        """Returns planes h w k of 0 and 1, true and predicted at the threshold."""
+        label = example["label"]
+        label = label[..., None] if label.ndim == 2 else label
+        planes = self.planes(prediction)
+        return ScoredImage(label, planes, label != IGNORE, plane_names(data), probabilities)
 
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool

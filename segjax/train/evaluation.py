@@ -130,7 +130,7 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.place is not None:
         save_predictions(workdir, experiment, own, variables)
-    shown = scored.metric.line(evaluation) or "no score is defined"
+    shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")
 
