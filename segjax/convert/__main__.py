@@ -120,11 +120,10 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
         metavar="A,B,…",
         help="classes whose pixels become 255, which does not count",
     )
-
     group.add_argument(
         "--attribute",
         metavar="NAME",
-        help="the attribute of regions that is their class, where they have several (VIA)",
+        help="attribute of regions that is their class, if they have several (VIA)",
     )
 
 
