@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crowds",
-        choices=("class", "ignore"),
-        default="class",
-        help="regions that cover several objects get their class (default), or 255",
+        choices=("ignore", "class"),
+        default="ignore",
+        help="regions that cover several objects become 255 (default), or get their class",
     )
     parser.add_argument(
         "--split",
@@ -121,6 +121,12 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
         help="classes whose pixels become 255, which does not count",
     )
 
+    group.add_argument(
+        "--attribute",
+        metavar="NAME",
+        help="the attribute of regions that is their class, where they have several (VIA)",
+    )
+
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
@@ -152,6 +158,8 @@ def _request(arguments: argparse.Namespace) -> "Request":
             names=None if names is None else parsed_names(names, "--names"),
             values=arguments.values,
             colours=arguments.colours,
+            crowds=arguments.crowds,
+            attribute=arguments.attribute,
         ),
         choice=Choice(
             classes=None if classes is None else parsed_names(classes, "--classes"),
@@ -161,7 +169,6 @@ def _request(arguments: argparse.Namespace) -> "Request":
             ),
         ),
         overlap=arguments.overlap,
-        ignore_crowds=arguments.crowds == "ignore",
         shares=None if arguments.split is None else parsed_shares(arguments.split),
         link=arguments.link,
         skip_errors=arguments.skip_errors,

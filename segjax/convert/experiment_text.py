@@ -100,7 +100,11 @@ def experiment_text(
 def _mask_lines(folders: Sequence[str]) -> str:
     if not folders:
         return ""
-    return "    masks=(\n" + "".join(f"        {_quoted(each)},\n" for each in folders) + "    ),\n"
+    return (
+        "    masks=(\n"
+        + "".join(f"        {_quoted(each)},\n" for each in folders)
+        + "    ),\n"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -102,7 +102,6 @@ def paint(
     classes: Classes,
     *,
     overlap: str = "order",
-    ignore_crowds: bool = False,
     planes: bool = False,
 ) -> Painted:
     """Returns the maps and objects of an image of this size.
@@ -112,13 +111,12 @@ def paint(
       size: of the image.
       classes: which id each class name gets.
       overlap: a key of `OVERLAPS`.
-      ignore_crowds: whether crowd regions become 255.
       planes: whether each class gets a plane of its own.
 
     Raises:
       InputError: a region cannot be drawn, or a class map does not fit.
     """
-    drawn, empty, clipped = _drawn(image, size, classes, ignore_crowds=ignore_crowds)
+    drawn, empty, clipped = _drawn(image, size, classes)
     objects = _objects(drawn, image.where)
     in_order = [*_by_area(drawn)] if overlap == "smaller" else drawn
     below = _below(image, size, classes)
@@ -144,17 +142,13 @@ def paint(
     )
 
 
-def _drawn(
-    image: Annotated, size: Size, classes: Classes, *, ignore_crowds: bool
-) -> tuple[list[_Drawn], int, int]:
+def _drawn(image: Annotated, size: Size, classes: Classes) -> tuple[list[_Drawn], int, int]:
     """Returns the regions that have pixels, how many have none, and how many are cut off."""
     drawn, empty, clipped = [], 0, 0
     for number, region in enumerate(image.regions):
         class_id = _class_id(region, classes)
         if class_id is None:
             continue
-        if ignore_crowds and region.is_crowd:
-            class_id = IGNORE
         crop = _cropped(region.mask(size), size, region.where)
         clipped += _leaves(region.bounds, size)
         if crop is None:

@@ -20,7 +20,6 @@ class Request:
       options: what readers need.
       choice: of classes.
       overlap: a key of `painting.OVERLAPS`.
-      ignore_crowds: whether regions that cover several objects become 255.
       shares: of train, val and test; None: the source's own, or a fifth for validation.
       link: whether images are hard links.
       skip_errors: whether images with an error are left out.
@@ -32,7 +31,6 @@ class Request:
     options: Options = field(default_factory=Options)
     choice: Choice = field(default_factory=Choice)
     overlap: str = "order"
-    ignore_crowds: bool = False
     shares: tuple[float, float, float] | None = None
     link: bool = False
     skip_errors: bool = False
@@ -51,7 +49,8 @@ class Request:
             "--merge": dict(choice.merged or {}) or None,
             "--ignore": list(choice.ignored) or None,
             "--overlap": self.overlap,
-            "--crowds": "ignore" if self.ignore_crowds else "class",
+            "--crowds": options.crowds,
+            "--attribute": options.attribute,
             "--split": _list(self.shares),
         }
 

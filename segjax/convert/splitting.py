@@ -90,6 +90,8 @@ def _by_hash(
         name: "val" if place < val else "test" if place < val + test else "train"
         for name, place in places.items()
     }
+    if len(names) == 1:
+        side = dict.fromkeys(names, "train")
     notes = []
     starts = {"val": 0.0, "test": val, "train": val + test}
     for each, share in zip(SPLITS, shares, strict=True):

@@ -28,6 +28,7 @@ from segjax.drawing.composite import foreground
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, argmax_labels
 from segjax.evaluate.predictors import softmax_probabilities
+from segjax.losses import activations
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.options import asked_lists, asked_outputs
@@ -136,6 +137,13 @@ class Semantic(Task):
         Classes are looked at if they are known without files.
         """
         check_model(model)
+        wrong = [name for name, kind in activations(loss) if kind == "sigmoid"]
+        if wrong:
+            raise InputError(
+                f"loss={wrong[0]} (sigmoid) is for classes that may overlap: use it with "
+                "task=segjax.tasks.multilabel.Multilabel(). With task=Semantic() use a loss of "
+                "the softmax, such as segjax.losses.softmax_cross_entropy."
+            )
         known = known_early(datasets)
         for field in known:
             self.check_data(model, datasets, field=field)

@@ -195,12 +195,22 @@ def check_parts(experiment: Experiment) -> None:
     Raises:
       InputError: they do not; no device is asked for, no file is read, nothing is traced.
     """
+    datasets = check_datasets(experiment)
+    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
+
+
+def check_datasets(experiment: Experiment) -> dict[str, Dataset]:
+    """Returns the datasets of an experiment by field; no file is read.
+
+    Raises:
+      InputError: one lacks a member, or two divide a folder differently.
+    """
     datasets = _datasets(experiment)
     for field, data in datasets.items():
         check_dataset(data, field=field)
         check_values(data, field=field)
     check_held_out(datasets)
-    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
+    return datasets
 
 
 def _key(batch: Mapping[str, np.ndarray]) -> str:
