@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 
-from segjax.contracts import Dataset, Loss, Transform
+from segjax.contracts import Dataset, DeviceTransform, Loss, Transform
 from segjax.description import wrong_types
 from segjax.errors import InputError
 from segjax.experiment_file import run_experiment_file
@@ -141,6 +141,8 @@ class Experiment:
       batch_size: examples in a step, over all devices.
       steps: the length of the run.
       transforms: augmentations, in order; the last one fixes the size.
+      device_transforms: augmentations inside the training step, after the others
+        (`segjax.transforms.on_device`); they relieve a loader that is slower than the devices.
       normalize: raw images → the network's input, in training and wherever the run predicts.
       init: None for the network's own initialisation, or `weights.Pretrained(...)`.
       auxiliary_weight: of the auxiliary heads' losses, where the model has any.
@@ -162,6 +164,7 @@ class Experiment:
     batch_size: int
     steps: int
     transforms: tuple[Transform, ...] = ()
+    device_transforms: tuple[DeviceTransform, ...] = ()
     normalize: Normalize = IMAGENET
     init: Initial | None = None
     auxiliary_weight: float = 0.4
@@ -184,15 +187,24 @@ class Experiment:
             raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
         if isinstance(self.split, tuple) and (len(self.split) != 2 or min(self.split) < 1):
             raise InputError(f"split={self.split} must be (rows, columns) of at least 1 each.")
+        if self.device_transforms and self.split != (1, 1):
+            raise InputError(
+                f"device_transforms work on whole images, but split={self.split} spreads each "
+                "image over devices: use transforms, which run on the host."
+            )
 
 
 TRAJECTORY = (
-    *("model", "normalize", "init", "train_data", "transforms", "loss", "optimizer"),
-    *("batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
+    *("model", "normalize", "init", "train_data", "transforms", "device_transforms", "loss"),
+    *("optimizer", "batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
-UNSAID = {"task": "segjax.tasks.semantic.Semantic()", "evaluation.metrics": "()"}
+UNSAID = {
+    "task": "segjax.tasks.semantic.Semantic()",
+    "device_transforms": "()",
+    "evaluation.metrics": "()",
+}
 """What a description means that does not have the field, since it was the only choice."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")

@@ -27,7 +27,7 @@ from segjax.data.checks import check_example, check_plane_example
 from segjax.data.survey import Survey
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import HostPredictor
-from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
+from segjax.losses import activations
 from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import Colour, ImageList
@@ -159,11 +159,12 @@ class Multilabel(Task):
         """Raises InputError where loss, network or classes are for exclusive classes."""
         check_model(model)
         known = known_early(datasets)
-        if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
-            name = getattr(loss, "__name__", type(loss).__name__)
+        wrong = [name for name, kind in activations(loss) if kind == "softmax"]
+        if wrong:
             raise InputError(
-                f"loss={name} is for mutually exclusive classes; with task=Multilabel() use "
-                "segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy."
+                f"loss={wrong[0]} is for mutually exclusive classes; with task=Multilabel() "
+                "use segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy, or "
+                'another loss of planes, such as segjax.losses.Dice(activation="sigmoid").'
             )
         if isinstance(model, CRFRNN):
             raise InputError(

@@ -23,11 +23,14 @@ from segjax.contracts import (
     Variables,
 )
 from segjax.data.checks import check_example
+from segjax.data.prepare import FileDataset
+from segjax.data.record_dataset import RecordDataset
 from segjax.data.survey import Survey
 from segjax.drawing.composite import foreground
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, argmax_labels
 from segjax.evaluate.predictors import softmax_probabilities
+from segjax.losses import activations
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.options import asked_lists, asked_outputs
@@ -136,6 +139,13 @@ class Semantic(Task):
         Classes are looked at if they are known without files.
         """
         check_model(model)
+        wrong = [name for name, kind in activations(loss) if kind == "sigmoid"]
+        if wrong:
+            raise InputError(
+                f"loss={wrong[0]} (sigmoid) is for classes that may overlap: use it with "
+                "task=segjax.tasks.multilabel.Multilabel(). With task=Semantic() use a loss of "
+                "the softmax, such as segjax.losses.softmax_cross_entropy."
+            )
         known = known_early(datasets)
         for field in known:
             self.check_data(model, datasets, field=field)
@@ -241,7 +251,12 @@ class Semantic(Task):
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """Returns a palette PNG of class ids, and what else the options ask for."""
-        return asked_outputs(options, tuple(data.class_names))
+        from_files = isinstance(data, FileDataset | RecordDataset)
+        return asked_outputs(
+            options,
+            tuple(data.class_names),
+            file_ids=(lambda: data.file_ids) if from_files else None,
+        )
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
         """Returns the legend of overlays, areas by class, and COCO's annotations."""
