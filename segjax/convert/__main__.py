@@ -129,7 +129,10 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--names", metavar="A,B,…|FILE", help="names of the classes of ids 0, 1, 2, …"
+        "--names",
+        metavar="A,B,…|FILE",
+        help="names of the classes of ids 0, 1, 2, …; for Labelme and EISeg, the list of "
+        "labels",
     )
     group.add_argument(
         "--values",
@@ -202,7 +205,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
             "",
             "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
             f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
-            *(f"Note: {note}." for note in summary["notes"]),
+            *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
             *_left(summary),
             "",
             f"Look at {out / 'preview.png'}, then train: "
