@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crowds",
-        choices=("class", "ignore"),
-        default="class",
-        help="regions that cover several objects get their class (default), or 255",
+        choices=("ignore", "class"),
+        default="ignore",
+        help="regions that cover several objects become 255 (default), or get their class",
     )
     parser.add_argument(
         "--split",
@@ -120,11 +120,19 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
         metavar="A,B,…",
         help="classes whose pixels become 255, which does not count",
     )
+    group.add_argument(
+        "--attribute",
+        metavar="NAME",
+        help="attribute of regions that is their class, if they have several (VIA)",
+    )
 
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--names", metavar="A,B,…|FILE", help="names of the classes of ids 0, 1, 2, …"
+        "--names",
+        metavar="A,B,…|FILE",
+        help="names of the classes of ids 0, 1, 2, …; for Labelme and EISeg, the list of "
+        "labels",
     )
     group.add_argument(
         "--values",
@@ -152,6 +160,8 @@ def _request(arguments: argparse.Namespace) -> "Request":
             names=None if names is None else parsed_names(names, "--names"),
             values=arguments.values,
             colours=arguments.colours,
+            crowds=arguments.crowds,
+            attribute=arguments.attribute,
         ),
         choice=Choice(
             classes=None if classes is None else parsed_names(classes, "--classes"),
@@ -161,7 +171,6 @@ def _request(arguments: argparse.Namespace) -> "Request":
             ),
         ),
         overlap=arguments.overlap,
-        ignore_crowds=arguments.crowds == "ignore",
         shares=None if arguments.split is None else parsed_shares(arguments.split),
         link=arguments.link,
         skip_errors=arguments.skip_errors,
@@ -196,7 +205,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
             "",
             "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
             f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
-            *(f"Note: {note}." for note in summary["notes"]),
+            *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
             *_left(summary),
             "",
             f"Look at {out / 'preview.png'}, then train: "

@@ -99,7 +99,7 @@ def chosen(
 
     Without a choice they are the names of the source, behind the background; a merged class
     takes the place of the first of its names. Classes of an `earlier` result keep their ids;
-    new ones follow. With `planes` the background is not a class.
+    new ones follow. With `planes` the background is not a class, nor is one that is ignored.
 
     Raises:
       InputError: an option names what the source does not have (near names are listed), the
@@ -119,11 +119,17 @@ def chosen(
         kept = [name for name in earlier if name in kept] + [
             name for name in kept if name not in earlier
         ]
-    final = (background, *kept) if has_background and not planes else tuple(kept)
-    if not kept or len(final) > MOST_CLASSES:
+    has_class = has_background and not planes and background not in ignored
+    final = (background, *kept) if has_class else tuple(kept)
+    if not kept:
+        what = f"{background!r}" if has_background else "ignored pixels"
         raise InputError(
-            f"The result would have {len(final)} classes{_listed(final)}: "
-            + ("keep at least one with --classes." if not kept else "keep 255 with --classes.")
+            f"No class is left besides {what}: annotate objects first, or --ignore fewer names."
+        )
+    if len(final) > MOST_CLASSES:
+        raise InputError(
+            f"The result would have {len(final)} classes, and a mask holds {MOST_CLASSES}: "
+            "choose among them with --classes, or --merge some."
         )
     place = {name: number for number, name in enumerate(final)}
     ids: dict[str, int | None] = {IGNORED: IGNORE}
@@ -165,7 +171,3 @@ def _check_known(given: Iterable[str], known: Sequence[str], option: str) -> Non
 
 def _folded(names: Sequence[str]) -> dict[str, str]:
     return {name.casefold(): name for name in names}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f" ({first_of([*names])})" if names else ""

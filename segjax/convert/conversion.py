@@ -105,7 +105,7 @@ def convert(
     """
     sources, annotations = read_sources(request)
     made_by = {**request.made_by(), "formats": [source.format.name for source in sources]}
-    earlier = record.begin(request.out, made_by)
+    earlier = record.earlier(request.out, made_by)
     classes = chosen(
         annotations.class_names,
         background=annotations.background,
@@ -114,6 +114,7 @@ def convert(
         planes=annotations.has_planes,
     )
     colours = dict(annotations.colours)
+    record.begin(request.out, made_by, earlier)
     writer = FolderWriter(
         request.out,
         palette_for(classes.names, colours),
@@ -123,8 +124,13 @@ def convert(
     gathered = _write_images(request, annotations, classes, writer, update)
     splits = split({image.name: image.split for image in gathered.done}, request.shares)
     _write_lists(request.out, classes, splits, gathered, writer)
-    experiment = _write_experiment(request.out, classes, colours, writer, earlier)
-    notes = [*annotations.notes, *splits.notes, *_notes(classes, gathered.counts, experiment)]
+    experiment, kept = _write_experiment(request.out, classes, colours, writer, earlier)
+    notes = [
+        *annotations.notes,
+        *splits.notes,
+        *kept,
+        *_notes(classes, gathered.counts, splits),
+    ]
     summary = {
         "finished": True,
         "made_by": made_by,
@@ -162,7 +168,6 @@ def _write_images(
                 Size(seen.height, seen.width),
                 classes,
                 overlap=request.overlap,
-                ignore_crowds=request.ignore_crowds,
                 planes=annotations.has_planes,
             )
             changed = writer.write(image, painted)
@@ -247,8 +252,8 @@ def _write_experiment(
     colours: dict[str, tuple[int, int, int]],
     writer: FolderWriter,
     earlier: dict[str, Any],
-) -> str:
-    """Writes the experiment unless the user has changed it; returns the digest of our text."""
+) -> tuple[str, list[str]]:
+    """Writes the experiment unless the user changed it; returns our text's digest, notes."""
     contents = experiment_text(
         out,
         classes.names,
@@ -259,9 +264,13 @@ def _write_experiment(
     ours = earlier.get("experiment")
     there = path.read_text(encoding="utf-8") if path.is_file() else None
     if there is not None and there != contents and record.digest(there) != ours:
-        return ours or ""
+        names = ", ".join(map(repr, classes.names))
+        return ours or "", [
+            f"{EXPERIMENT} is not as this command wrote it, and stays: its CLASSES must be "
+            + names
+        ]
     record.write_if_new(path, contents)
-    return record.digest(contents)
+    return record.digest(contents), []
 
 
 def _by_class(names: Sequence[str], counts: _Counts) -> dict[str, dict[str, int]]:
@@ -276,8 +285,12 @@ def _by_class(names: Sequence[str], counts: _Counts) -> dict[str, dict[str, int]
     }
 
 
-def _notes(classes: Classes, counts: _Counts, experiment: str) -> list[str]:
-    notes = []
+def _notes(classes: Classes, counts: _Counts, splits: Splits) -> list[str]:
+    notes = [
+        f"no image is for {side}, so {EXPERIMENT} cannot run yet: add images"
+        for side in ("train", "val")
+        if not splits.names[side]
+    ]
     if classes.left_out:
         names = ", ".join(classes.left_out)
         notes.append(f"not among --classes, so not drawn: {names}")

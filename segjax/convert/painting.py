@@ -102,7 +102,6 @@ def paint(
     classes: Classes,
     *,
     overlap: str = "order",
-    ignore_crowds: bool = False,
     planes: bool = False,
 ) -> Painted:
     """Returns the maps and objects of an image of this size.
@@ -112,13 +111,12 @@ def paint(
       size: of the image.
       classes: which id each class name gets.
       overlap: a key of `OVERLAPS`.
-      ignore_crowds: whether crowd regions become 255.
       planes: whether each class gets a plane of its own.
 
     Raises:
       InputError: a region cannot be drawn, or a class map does not fit.
     """
-    drawn, empty, clipped = _drawn(image, size, classes, ignore_crowds=ignore_crowds)
+    drawn, empty, clipped = _drawn(image, size, classes)
     objects = _objects(drawn, image.where)
     in_order = [*_by_area(drawn)] if overlap == "smaller" else drawn
     below = _below(image, size, classes)
@@ -144,18 +142,14 @@ def paint(
     )
 
 
-def _drawn(
-    image: Annotated, size: Size, classes: Classes, *, ignore_crowds: bool
-) -> tuple[list[_Drawn], int, int]:
+def _drawn(image: Annotated, size: Size, classes: Classes) -> tuple[list[_Drawn], int, int]:
     """Returns the regions that have pixels, how many have none, and how many are cut off."""
     drawn, empty, clipped = [], 0, 0
     for number, region in enumerate(image.regions):
-        class_id = _class_id(region, classes)
+        class_id = _class_id(region, classes, _where(image, region))
         if class_id is None:
             continue
-        if ignore_crowds and region.is_crowd:
-            class_id = IGNORE
-        crop = _cropped(region.mask(size), size, region.where)
+        crop = _cropped(region.mask(size), size, _where(image, region))
         clipped += _leaves(region.bounds, size)
         if crop is None:
             empty += 1
@@ -165,10 +159,17 @@ def _drawn(
     return drawn, empty, clipped
 
 
-def _class_id(region: Region, classes: Classes) -> int | None:
+def _where(image: Annotated, region: Region) -> str:
+    """Returns what names the region in messages, with the file."""
+    if not image.where or image.where in region.where:
+        return region.where
+    return f"{image.where}: {region.where}"
+
+
+def _class_id(region: Region, classes: Classes, where: str) -> int | None:
     if region.class_name not in classes.ids:
         raise InputError(
-            f"{region.where} has the class {region.class_name!r}, which is not a class of the "
+            f"{where} has the class {region.class_name!r}, which is not a class of the "
             "source: correct its name."
         )
     return classes.ids[region.class_name]

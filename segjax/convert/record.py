@@ -28,19 +28,24 @@ def write_if_new(path: pathlib.Path, contents: bytes | str) -> bool:
     return True
 
 
-def begin(out: pathlib.Path, made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """Says in the folder what is about to make it; returns its earlier summary, or nothing.
+def earlier(out: pathlib.Path, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the summary of an earlier, finished run in this folder, or nothing.
 
     Raises:
       InputError: the folder holds files that `convert` did not write, or what other sources or
         options made.
     """
-    earlier = _read(out)
-    if earlier:
-        _check_same(out, earlier["made_by"], made_by)
-        return earlier
-    write_if_new(out / SUMMARY, text({"finished": False, "made_by": made_by}))
-    return {}
+    found = _read(out)
+    if not found.get("finished"):
+        return {}
+    _check_same(out, found["made_by"], made_by)
+    return found
+
+
+def begin(out: pathlib.Path, made_by: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Says in a new folder that `convert` writes it, so that an interrupted run can go on."""
+    if not earlier:
+        write_if_new(out / SUMMARY, text({"finished": False, "made_by": made_by}))
 
 
 def text(contents: Mapping[str, Any]) -> str:

@@ -20,7 +20,6 @@ class Request:
       options: what readers need.
       choice: of classes.
       overlap: a key of `painting.OVERLAPS`.
-      ignore_crowds: whether regions that cover several objects become 255.
       shares: of train, val and test; None: the source's own, or a fifth for validation.
       link: whether images are hard links.
       skip_errors: whether images with an error are left out.
@@ -32,7 +31,6 @@ class Request:
     options: Options = field(default_factory=Options)
     choice: Choice = field(default_factory=Choice)
     overlap: str = "order"
-    ignore_crowds: bool = False
     shares: tuple[float, float, float] | None = None
     link: bool = False
     skip_errors: bool = False
@@ -46,12 +44,13 @@ class Request:
             "--images": None if options.images is None else str(options.images.resolve()),
             "--names": _list(options.names),
             "--values": options.values,
+            "--attribute": options.attribute,
             "--colours": None if options.colours is None else str(options.colours.resolve()),
             "--classes": _list(choice.classes),
             "--merge": dict(choice.merged or {}) or None,
             "--ignore": list(choice.ignored) or None,
             "--overlap": self.overlap,
-            "--crowds": "ignore" if self.ignore_crowds else "class",
+            "--crowds": options.crowds,
             "--split": _list(self.shares),
         }
 

@@ -46,7 +46,10 @@ class Folder(FileDataset):
 
     Without a split, every image counts. There are three ways to split a folder:
 
-    * `split="train"` with a file `directory/train.txt`, which lists one name a line;
+    * `split="train"` with a list of names, one a line, in `directory/train.txt` or
+      `directory/splits/train.txt`. Lines that begin with # do not count. A name may have its
+      suffix and folder. Lines of two columns, `images/a.jpg masks/a.png`, name the image and
+      its mask, whatever the patterns say;
     * `split="train"` with the folders `images/train` and `masks/train`;
     * `held_out=0.2` with `split="train"` or `split="val"`: a hash of each image's name decides,
       so the folder stays as it is, and images added later move none of the others. About a
@@ -64,10 +67,21 @@ class Folder(FileDataset):
     `(("nonzero", 1),)`; others are ">=128", "<10", "<=9" and "10-20". Masks that store one
     white as 1 and another as 255 are refused unless the label map gives both the same class.
 
+    Masks that are painted need `mask_colours`, pairs ((red, green, blue), class id or 255).
+    Colours must be exact: an unknown one is refused. Black-and-white masks in JPEG files need
+    a pattern that ends in .jpg and a threshold: `mask="masks/{stem}.jpg"` with
+    `label_map=((">127", 1), ("else", 0))`.
+
     Images and masks are each turned as their own EXIF data say. Images become RGB
-    (`channels=3`) or grey (`channels=1`). Each page of a file (TIFF; moving pictures) is one
-    example; image and mask must have equally many. Images above `max_megapixels` are refused.
-    `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+    (`channels=3`) or grey (`channels=1`) of 8 bits. Each page of a file (TIFF; moving pictures)
+    is one example; image and mask must have equally many. Images above `max_megapixels` are
+    refused. `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+
+    Other images are read as they are, without any conversion: `channels` may be any number of
+    bands, and `image_dtype` "uint16" or "float32". All images must have this number and depth.
+    A pattern that ends in .npy reads NumPy arrays, h w or h w c; masks too, h w or, with
+    `planes=True`, h w k. TIFF files of several bands need tifffile (`segjax[tiff]`). A network
+    sees 8 and 16 bits divided by 255 and 65535, and floats as they are.
 
     For classes that overlap (`tasks.multilabel`), a label has one plane a class, h w k, without
     background: 1 inside, 0 outside, 255 ignored. `label_map` renames ids to these three. Give

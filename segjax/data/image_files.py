@@ -14,7 +14,7 @@ import numpy as np
 from segjax.data.arrays import NPY, array_bytes, is_array, read_array
 from segjax.data.bands import read_bands
 from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, open_image, pages
-from segjax.data.images import MODES, encode_image, pixels, turned
+from segjax.data.images import MODES, encode_image, pixels, turned, upright
 from segjax.errors import InputError
 
 DTYPES = ("uint8", "uint16", "float32")
@@ -51,28 +51,52 @@ class EncodedImage(NamedTuple):
     count: int
 
 
+class ImagePage(NamedTuple):
+    """Pixels h w c of one image of a file: number `number` of `count`."""
+
+    pixels: np.ndarray
+    number: int
+    count: int
+
+
 def encoded_images(path: pathlib.Path, data: bytes, kind: ImageKind) -> Iterator[EncodedImage]:
     """Yields each image of a file, turned as its EXIF data say, in a form that `decoded` reads.
+
+    Raises:
+      InputError: as `image_pages`.
+    """
+    if kind.is_shown and not is_array(data):
+        for page in pages(io.BytesIO(data), name=path, limit=kind.limit):
+            _check_shown(page, path)
+            encoded, size = encode_image(page, data, path, channels=kind.channels)
+            yield EncodedImage(encoded, size, page.number, page.count)
+        return
+    for array, number, count in image_pages(path, data, kind):
+        height, width = array.shape[:2]
+        yield EncodedImage(array_bytes(array), (width, height), number, count)
+
+
+def image_pages(path: pathlib.Path, data: bytes, kind: ImageKind) -> Iterator[ImagePage]:
+    """Yields the pixels of each image of a file, turned as its EXIF data say.
 
     Raises:
       InputError: the file cannot be read, or has other channels or another depth than `kind`.
     """
     if is_array(data):
         array = read_array(data, path, kind.limit)
-        yield _encoded(_of_kind(array, path, kind), 1, 1)
-    elif kind.is_shown:
-        for page in pages(io.BytesIO(data), name=path, limit=kind.limit):
-            _check_shown(page, path)
-            encoded, size = encode_image(page, data, path, channels=kind.channels)
-            yield EncodedImage(encoded, size, page.number, page.count)
-    elif data.startswith(_TIFF) and kind.channels != 1:
+        yield ImagePage(_of_kind(array, path, kind), 1, 1)
+    elif data.startswith(_TIFF) and not kind.is_shown and kind.channels != 1:
         bands = read_bands(data, path, kind.limit)
         for number, array in enumerate(bands, 1):
-            yield _encoded(_of_kind(array, path, kind), number, len(bands))
+            yield ImagePage(_of_kind(array, path, kind), number, len(bands))
     else:
         for page in pages(io.BytesIO(data), name=path, limit=kind.limit):
-            array = _of_kind(_samples(page, path), path, kind)
-            yield _encoded(array, page.number, page.count)
+            if kind.is_shown:
+                _check_shown(page, path)
+                array = pixels(upright(page, path, channels=kind.channels))
+            else:
+                array = _of_kind(_samples(page, path), path, kind)
+            yield ImagePage(array, page.number, page.count)
 
 
 def _check_shown(page: Page, path: pathlib.Path) -> None:
@@ -92,11 +116,6 @@ def decoded(data: bytes) -> np.ndarray:
     if is_array(data):
         return np.load(io.BytesIO(data), allow_pickle=False)
     return pixels(open_image(io.BytesIO(data)))
-
-
-def _encoded(array: np.ndarray, number: int, count: int) -> EncodedImage:
-    height, width = array.shape[:2]
-    return EncodedImage(array_bytes(array), (width, height), number, count)
 
 
 def _samples(page: Page, path: pathlib.Path) -> np.ndarray:

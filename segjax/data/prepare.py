@@ -33,11 +33,12 @@ from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
 from segjax.data.faults import Fault, report
-from segjax.data.image_files import ImageKind, decoded, encoded_images
+from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
 from segjax.data.images import png
-from segjax.data.label_map import LabelMap
+from segjax.data.label_map import LabelMap, ids_of_files
 from segjax.data.label_pages import label_pages, stacked, unstacked
 from segjax.data.lossy_masks import statement
+from segjax.data.made_masks import MadeMask, made_classes
 from segjax.data.mask_files import LabelKind
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
@@ -53,17 +54,24 @@ CHUNK = 64
 class Source:
     """An image file and its mask before preparation: one example, or one a page.
 
-    `label` is one file, or several, one for each class's plane.
+    `label` is one file, or several, one for each class's plane, or says how it is made.
     """
 
     name: str
     image: pathlib.Path
-    label: pathlib.Path | tuple[pathlib.Path, ...]
+    label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
 
     @property
     def masks(self) -> tuple[pathlib.Path, ...]:
-        """The file or files of the label."""
+        """The file or files of the label; none if it is made from what has no file a label."""
+        if isinstance(self.label, MadeMask):
+            return self.label.files
         return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    @property
+    def mask_name(self) -> str:
+        """What names the label in messages."""
+        return self.label.where if isinstance(self.label, MadeMask) else str(self.masks[0])
 
     @property
     def files(self) -> tuple[pathlib.Path, ...]:
@@ -115,6 +123,19 @@ class FileDataset:
     def channels(self) -> int:
         """RGB, but for a dataset that says otherwise."""
         return 3
+
+    @property
+    def file_ids(self) -> tuple[int, ...]:
+        """The id in the dataset's own files of each class, and last that of ignored pixels.
+
+        Raises:
+          InputError: masks are painted or have planes, or a class has no single id.
+        """
+        recipe = self._recipe()
+        if recipe.mask_colours or recipe.planes:
+            kind = "colours" if recipe.mask_colours else "planes"
+            raise InputError(f"The dataset's masks hold {kind}, not ids: leave --file-ids out.")
+        return ids_of_files(recipe.label_map, getattr(self, "class_names", ()))
 
     def _sources(self) -> Sequence[Source]:
         """Returns all examples, in order, or `InputError`."""
@@ -226,7 +247,8 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     options += ["planes"] if recipe.planes else []
     options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
     options += [recipe.mask_colours] if recipe.mask_colours else []
-    return [VERSION, options, [source.name for source in sources]]
+    made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
+    return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
 
 def _hash(*parts: Any) -> str:
@@ -340,6 +362,8 @@ class _Encoded:
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
     data = {path: contents(path) for path in source.files}
     images = encoded_images(source.image, data[source.image], recipe.image_kind)
+    if isinstance(source.label, MadeMask):
+        return _encode_made(source, source.label, images, data, recipe)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
@@ -350,6 +374,32 @@ def _encode(source: Source, recipe: Recipe) -> _Encoded:
         examples.append({"image": image.data, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
+
+
+def _encode_made(
+    source: Source,
+    mask: MadeMask,
+    images: Iterator[EncodedImage],
+    data: Mapping[pathlib.Path, bytes],
+    recipe: Recipe,
+) -> _Encoded:
+    image = next(images)
+    if image.count > 1:
+        raise InputError(
+            f"{source.image} holds {image.count} images, but {mask.where} is the label of one: "
+            "save single images."
+        )
+    classes = made_classes(
+        mask,
+        [data[path] for path in mask.files],
+        (image.size[1], image.size[0]),
+        num_classes=recipe.num_classes,
+        label_map=recipe.label_map,
+    )
+    check_sizes(source, classes.shape[1::-1], image.size)
+    label_png = png(Image.fromarray(classes))
+    example = {"image": image.data, "label": label_png, "name": source.name}
+    return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
 
 
 def contents(path: pathlib.Path) -> bytes:
@@ -379,10 +429,10 @@ def check_counts(source: Source, label: int, image: int) -> None:
     """
     if label != image:
         text = (
-            f"{source.image} holds {image} image(s) and its mask {source.masks[0]} "
+            f"{source.image} holds {image} image(s) and its mask {source.mask_name} "
             f"{label}: give each image its mask, or save single images."
         )
-        report([lambda: Fault("pages_differ", text, source.masks[0], source.image)])
+        report([lambda: Fault("pages_differ", text, *source.masks[:1], source.image)])
 
 
 def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
@@ -393,8 +443,8 @@ def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) 
     """
     if label != image:
         text = (
-            f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
+            f"{source.mask_name} is {label[0]}x{label[1]} pixels, but its image {source.image} "
             f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
             "mend the pair, or leave it out."
         )
-        report([lambda: Fault("sizes_differ", text, source.masks[0], source.image)])
+        report([lambda: Fault("sizes_differ", text, *source.masks[:1], source.image)])

@@ -20,12 +20,12 @@ def score_table(rows: Sequence[tuple[Score, Any, str]]) -> str:
     body = "".join(
         f'<tr><th scope="row">{escape(score.title)}</th>'
         f'<td class="value">{escape(_text(score, value))}</td>'
-        f'<td class="name">{escape(definition)}</td></tr>'
+        f'<td class="definition">{escape(definition)}</td></tr>'
         for score, value, definition in rows
     )
     heads = (
         '<th scope="col">Score</th><th scope="col">Value</th>'
-        '<th scope="col" class="name">Definition</th>'
+        '<th scope="col" class="definition">Definition</th>'
     )
     return _table("Other scores", heads, body)
 

@@ -29,7 +29,9 @@ class CalibrationError(ExtraMetric):
     the mean over classes.
 
     Wrappers such as the CRF or `MultiScale` change probabilities: the error is of those that
-    they return. It needs probabilities, so evaluation takes more time and memory.
+    they return. It needs probabilities, so evaluation takes more time and memory. A compiled
+    network may compute other last bits for another batch size; the error then differs by as
+    little.
 
     Attributes:
       bins: of equal width; bin i holds i / bins ≤ confidence < (i + 1) / bins.

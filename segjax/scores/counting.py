@@ -18,7 +18,13 @@ class ExtraCounts:
     """
 
     def __init__(self, metrics: Sequence[ExtraMetric] = ()):
+        """Builds counts of nothing.
+
+        Raises:
+          InputError: two metrics show a score of one name.
+        """
         self.metrics = tuple(metrics)
+        check_names(self.metrics)
         self._counts: list[dict[int, np.ndarray]] = [{} for _ in self.metrics]
         self._sums: list[np.ndarray | None] = [None for _ in self.metrics]
 
@@ -93,12 +99,24 @@ class ExtraCounts:
                         f"they have {', '.join(own) or 'none'}."
                     )
             if both := [name for name in own if name in found]:
-                raise InputError(
-                    f"evaluation.metrics: {who} and another metric both give {both[0]!r}; "
-                    "leave one out."
-                )
+                raise InputError(_twice(who, "another metric", both[0]))
             found |= own
         return found
+
+
+def check_names(metrics: Sequence[ExtraMetric]) -> None:
+    """Raises InputError where two metrics show a score of one name."""
+    owners: dict[str, str] = {}
+    for metric in metrics:
+        who = type(metric).__name__
+        for name in (*metric.shown, *metric.by_class):
+            if name in owners:
+                raise InputError(_twice(who, owners[name], name))
+            owners[name] = who
+
+
+def _twice(one: str, other: str, name: str) -> str:
+    return f"evaluation.metrics: {one} and {other} both give {name!r}; leave one out."
 
 
 def _check_shape(metric: ExtraMetric, counted: np.ndarray, other: np.ndarray | None) -> None:

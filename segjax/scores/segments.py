@@ -22,13 +22,12 @@ def segment_class(
         if len(names) == (1 if overlapping else 2):
             return len(names) - 1
         raise InputError(
-            f"evaluation.metrics: {who}() needs the class whose regions are the segments, such "
-            f"as {who}(segments={names[-1]!r}); the classes are {', '.join(names)}."
+            f"{who}() needs the class whose regions are the segments, such as "
+            f"{who}(segments={names[-1]!r}); the classes are {', '.join(names)}."
         )
     if segments not in names:
         raise InputError(
-            f"evaluation.metrics: {who}(segments={segments!r}) is not one of the classes "
-            f"{', '.join(names)}."
+            f"{who}(segments={segments!r}) is not one of the classes {', '.join(names)}."
         )
     return names.index(segments)
 

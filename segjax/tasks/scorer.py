@@ -14,7 +14,7 @@ from segjax.data.loader import equal_size_batches
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.normalize import IMAGENET
-from segjax.scores.counting import ExtraCounts
+from segjax.scores.counting import ExtraCounts, check_names
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Metric, Task
@@ -205,19 +205,19 @@ def check_metrics(task: Task, data: Dataset, metrics: Sequence[ExtraMetric]) -> 
     Raises:
       InputError: one does not fit, or two scores have one name.
     """
-    names = {name: "the task" for name in task.metric(data).shown} if metrics else {}
+    own = task.metric(data).shown if metrics else {}
     for metric in metrics:
-        who = type(metric).__name__
-        task.check_metric(metric, data)
+        try:
+            task.check_metric(metric, data)
+        except InputError as error:
+            raise InputError(f"evaluation.metrics: {error}") from None
         for name in (*metric.shown, *metric.by_class):
-            if name in names:
-                owner = names[name]
+            if name in own:
                 raise InputError(
-                    f"evaluation.metrics: {who} gives {name!r}, which {owner} gives too"
-                    f"{f' (task={type(task).__name__})' if owner == 'the task' else ''}; leave "
-                    "it out."
+                    f"evaluation.metrics: {type(metric).__name__} gives {name!r}, which "
+                    f"task={type(task).__name__} gives too; leave it out."
                 )
-            names[name] = who
+    check_names(metrics)
 
 
 def plain(value: Any) -> Any:

@@ -249,9 +249,8 @@ class Task(abc.ABC):
           InputError: it cannot.
         """
         raise InputError(
-            f"evaluation.metrics: {type(metric).__name__} scores classes, which "
-            f"task={type(self).__name__} does not have; leave it out, or define `scored_image` "
-            "and `check_metric` in the task."
+            f"{type(metric).__name__} scores classes, which task={type(self).__name__} does "
+            "not have; leave it out, or define `scored_image` and `check_metric` in the task."
         )
 
     def scored_image(
