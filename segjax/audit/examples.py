@@ -38,6 +38,7 @@ from segjax.data.prepare import (
     page_name,
     problem_of_all_masks,
 )
+from segjax.data.record_dataset import RecordDataset
 from segjax.data.survey import MOST
 from segjax.data.whites import Found
 from segjax.errors import InputError
@@ -81,7 +82,8 @@ def examples_of(data: Any, *, check: CheckExample | None = None) -> Examples:
     """
     if not isinstance(data, FileDataset):
         data.prepare()
-        return IndexedExamples(data, check, len(data))
+        whole = isinstance(data, RecordDataset)
+        return IndexedExamples(data, check, len(data), most=len(data) if whole else MOST)
     with collected() as faults:
         sources = list(data._sources())
     if all(isinstance(source, Source) for source in sources):

@@ -1,6 +1,8 @@
 """Copies are found though they were compressed, resized or brightened; other images are not."""
 
 import io
+import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from PIL import Image, ImageEnhance
 from segjax.audit.copies import near_copies
 from segjax.audit.look import look_at
 from segjax.data.synthetic import Synthetic
-from tests.audit.faulty_folder import picture
+
+picture = runpy.run_path(str(pathlib.Path(__file__).with_name("faulty_folder.py")))["picture"]
 
 
 def grey(image: np.ndarray) -> np.ndarray:

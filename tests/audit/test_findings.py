@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from segjax.audit.findings import KINDS
 from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json, record
 from segjax.data.folder import Folder
-from tests.audit.faulty_folder import NAMES, datasets, faulty, mask, picture, save, sound
+
+NEAR = runpy.run_path(str(pathlib.Path(__file__).with_name("faulty_folder.py")))
+NAMES, picture, mask, save = (NEAR[name] for name in ("NAMES", "picture", "mask", "save"))
+sound, datasets, faulty = (NEAR[name] for name in ("sound", "datasets", "faulty"))
 
 
 @pytest.fixture(scope="module")
