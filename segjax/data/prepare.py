@@ -379,7 +379,7 @@ def _encode_made(
     classes = made_classes(
         mask,
         [data[path] for path in mask.files],
-        image.size[::-1],
+        (image.size[1], image.size[0]),
         num_classes=recipe.num_classes,
         label_map=recipe.label_map,
     )
