@@ -1,6 +1,6 @@
 """Types of the arrays and callables that modules exchange, and protocols of their parts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -93,6 +93,25 @@ Transform = Callable[[Example, np.random.Generator], Example]
 
 DeviceTransform = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 """(one example of a batch, key) -> example, traced inside the training step."""
+
+
+class NeedsPartners(Protocol):
+    """A transform that mixes an example with others of its dataset, such as `CutMix`.
+
+    The loader draws the partners from the example's own random numbers. It gives them to the
+    transform after the transforms that come before it, and reads each only when it is used.
+    """
+
+    @property
+    def partners(self) -> int:
+        """The number of other examples that the transform may use."""
+        ...
+
+    def __call__(
+        self, example: Example, rng: np.random.Generator, partners: Sequence[Example] = ()
+    ) -> Example:
+        """Returns the mixed example."""
+        ...
 
 
 @runtime_checkable

@@ -120,17 +120,19 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
         metavar="A,B,…",
         help="classes whose pixels become 255, which does not count",
     )
-
     group.add_argument(
         "--attribute",
         metavar="NAME",
-        help="the attribute of regions that is their class, where they have several (VIA)",
+        help="attribute of regions that is their class, if they have several (VIA)",
     )
 
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--names", metavar="A,B,…|FILE", help="names of the classes of ids 0, 1, 2, …"
+        "--names",
+        metavar="A,B,…|FILE",
+        help="names of the classes of ids 0, 1, 2, …; for Labelme and EISeg, the list of "
+        "labels",
     )
     group.add_argument(
         "--values",
@@ -203,7 +205,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
             "",
             "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
             f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
-            *(f"Note: {note}." for note in summary["notes"]),
+            *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
             *_left(summary),
             "",
             f"Look at {out / 'preview.png'}, then train: "

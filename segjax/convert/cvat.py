@@ -48,11 +48,11 @@ class Labels:
     def notes(self) -> tuple[str, ...]:
         """Returns a line each about shapes that were left out or have no label."""
         lines = [
-            f"{count} shapes of the kind {kind} have no area and are left out."
+            f"{count} shapes of the kind {kind} have no area and are left out"
             for kind, count in sorted(self.left_out.items())
         ]
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} shapes have no label: their pixels are ignored.")
+            lines.append(f"{self.unlabelled} shapes have no label: their pixels are ignored")
         return tuple(lines)
 
 

@@ -44,13 +44,13 @@ class Request:
             "--images": None if options.images is None else str(options.images.resolve()),
             "--names": _list(options.names),
             "--values": options.values,
+            "--attribute": options.attribute,
             "--colours": None if options.colours is None else str(options.colours.resolve()),
             "--classes": _list(choice.classes),
             "--merge": dict(choice.merged or {}) or None,
             "--ignore": list(choice.ignored) or None,
             "--overlap": self.overlap,
             "--crowds": options.crowds,
-            "--attribute": options.attribute,
             "--split": _list(self.shares),
         }
 

@@ -89,7 +89,7 @@ def _numbered(entries: list[str], path: pathlib.Path) -> tuple[str, ...]:
     if not names or sorted(names) != list(range(len(names))):
         raise InputError(
             f"{path} has names for the classes {sorted(names)}, not for 0, 1, 2, …: correct "
-            'it, or give them all with --classes "NAME,NAME".'
+            'it, or give them all with --names "NAME,NAME".'
         )
     return tuple(names[number] for number in sorted(names))
 
@@ -105,5 +105,5 @@ def _unquoted(text: str, path: pathlib.Path) -> str:
 def _refused(path: pathlib.Path, text: str) -> InputError:
     return InputError(
         f"{path} writes its class names in a form that is not read here ({text!r}): write them "
-        'as a list, names: [cat, dog], or give them with --classes "cat,dog".'
+        'as a list, names: [cat, dog], or give them with --names "cat,dog".'
     )

@@ -42,11 +42,11 @@ class ColorJitter:
         factor = lambda value: rng.uniform(max(0.0, 1 - value), 1 + value)
         brightness, contrast = factor(self.brightness), factor(self.contrast)
         saturation, turn = factor(self.saturation), rng.uniform(-self.hue, self.hue)
-        change = lambda image: _changed(image, brightness, contrast, saturation, turn)
+        change = lambda image: change_colours(image, brightness, contrast, saturation, turn)
         return change_images(example, change, by="ColorJitter")
 
 
-def _changed(
+def change_colours(
     image: Shaped[np.ndarray, "h w c"],
     brightness: float,
     contrast: float,

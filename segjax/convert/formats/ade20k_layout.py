@@ -24,7 +24,7 @@ from segjax.convert.grey_values import read_values
 from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import Pair, find_pairs
-from segjax.convert.object_maps import Ids_HW, ObjectRegions
+from segjax.convert.object_maps import Ids_HW, object_regions
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
@@ -124,7 +124,7 @@ class ADE20KFull:
         short = short_names(_in_order(whole, files))
         images, problems = each_image(frames, lambda each: _annotated(each, short, files))
         parts = sum(frame.parts for frame in frames)
-        notes = (f"Parts of objects are left out: {parts}.",) if parts else ()
+        notes = (f"parts of objects are left out: {parts}",) if parts else ()
         return Annotations(
             images, tuple(short.values()), IGNORED, notes=notes, problems=problems
         )
@@ -197,7 +197,7 @@ def _annotated(frame: _Frame, short: Mapping[str, str], files: SourceFiles) -> A
     return Annotated(
         image=frame.image,
         name=image_name(frame.image, files),
-        regions=ObjectRegions(partial(objects, frame.mask), class_map),
+        regions=object_regions(partial(objects, frame.mask), class_map),
         class_map=class_map,
         split=split_of_path(frame.image, files.root),
         where=str(frame.mask),

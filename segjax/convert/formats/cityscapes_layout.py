@@ -24,7 +24,7 @@ from segjax.convert.colour_tables import ColourTable, read_table
 from segjax.convert.grey_values import read_values
 from segjax.convert.image_files import each_image
 from segjax.convert.layouts import split_of_path
-from segjax.convert.object_maps import Ids_HW, ObjectRegions
+from segjax.convert.object_maps import Ids_HW, object_regions
 from segjax.convert.outlines import check_polygon, numbers
 from segjax.data.cityscapes import CLASSES, IDS
 from segjax.data.files import IMAGES
@@ -116,7 +116,7 @@ def _labelled(
         read = read_values if "labelIds" in labels else _ids_of_instances
         class_map = ClassMap(partial(read, path), names, where=str(path))
         objects = partial(_objects, labels["instanceIds"]) if "instanceIds" in labels else None
-        regions = ObjectRegions(objects, class_map) if objects else ()
+        regions = object_regions(objects, class_map) if objects else ()
         return {"class_map": class_map, "regions": regions}
     if "labelTrainIds" in labels:
         path = labels["labelTrainIds"]

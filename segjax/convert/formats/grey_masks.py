@@ -34,7 +34,7 @@ IGNORE_ID = 255
 
 @dataclass(frozen=True)
 class GreyMasks:
-    """The classes of values: `--values`, `--classes`, or a list beside the masks.
+    """The classes of values: `--values`, `--names`, or a list beside the masks.
 
     A list is `classes.txt` (one name an id) or Roboflow's `_classes.csv`. Masks without one
     that hold two values each are binary.
@@ -63,7 +63,7 @@ class GreyMasks:
             )
         notes = []
         if found.alone:
-            notes.append(f"{len(found.alone)} images have no mask and are left out.")
+            notes.append(f"{len(found.alone)} images have no mask and are left out")
         table = _table(files, options)
         if table is None or options.values is None and is_lossy(found.pairs[0].mask):
             return _binary(files, found.pairs, table, notes)
@@ -147,11 +147,12 @@ def _binary(
     if lossy:
         notes.append(
             f"{len(lossy)} masks are compressed with loss: pixels of at least 128 are "
-            f"{names[1]!r}."
+            f"{names[1]!r}"
         )
     if values:
         bright = max(values)
-        notes.append(f"Masks hold the values {sorted(values)}: {bright} is {names[1]!r}.")
+        listed = " and ".join(map(str, sorted(values)))
+        notes.append(f"masks hold {listed}: {bright} is {names[1]!r}")
     half = max(1, (max(values, default=0) + min(values, default=0) + 1) // 2)
     by_id = dict(enumerate(names))
     maps = [
@@ -170,7 +171,7 @@ def _check_binary(values: set[int], mask: pathlib.Path) -> None:
         raise InputError(
             f"{mask} and masks before it hold {len(values)} values "
             f"({first_of([*map(str, sorted(values))])}), and nothing says which classes they "
-            f'are: give --values "{listed}", or --classes "NAME,NAME" for the ids 0, 1, ….'
+            f'are: give --values "{listed}", or --names "NAME,NAME" for the ids 0, 1, ….'
         )
 
 

@@ -59,8 +59,8 @@ class LabelmeXml:
 
 Draw = Callable[[Size], Mask_HW]
 
-DELETED = "{} deleted objects are left out."
-UNNAMED = "{} objects have no name: their pixels are ignored."
+DELETED = "{} deleted objects are left out"
+UNNAMED = "{} objects have no name: their pixels are ignored"
 
 
 def _files(files: SourceFiles) -> Iterator[pathlib.Path]:

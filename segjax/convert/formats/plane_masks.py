@@ -73,9 +73,9 @@ class PlaneMasks:
 
         images, problems = each_image(sorted(found), image)
         partial = sum(len(masks) < len(names) for masks in found.values())
-        notes = ("Classes may overlap: each has a mask of its own.",)
+        notes = ("classes may overlap: each has a mask of its own",)
         if partial:
-            notes += (f"{partial} images lack the masks of some classes: these are absent.",)
+            notes += (f"{partial} images lack the masks of some classes: these are absent",)
         return Annotations(images, names, has_planes=True, notes=notes, problems=problems)
 
 

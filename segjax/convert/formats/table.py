@@ -4,13 +4,24 @@ from collections.abc import Sequence
 
 from segjax.convert.annotated import Format, SourceFiles
 from segjax.convert.formats import (
+    ade20k_layout,
+    cityscapes_layout,
     coco_instances,
     coco_panoptic,
     coco_stuff,
+    colour_masks,
+    cvat_images,
+    cvat_video,
     eiseg,
+    grey_masks,
     instance_masks,
     labelme,
+    labelme_xml,
+    plane_masks,
     sbd,
+    via,
+    voc_layout,
+    yolo_seg,
 )
 from segjax.data.names import nearest
 from segjax.errors import InputError
@@ -27,7 +38,24 @@ RANKS: tuple[tuple[Format, ...], ...] = (
         coco_stuff.COCO_STUFF_MAPS,
     ),
     (sbd.SBD_FILES,),
+    (
+        cvat_images.CVAT_IMAGES,
+        cvat_video.CVAT_VIDEO,
+        via.VIA,
+        labelme_xml.LABELME_XML,
+        yolo_seg.YOLO_SEG,
+    ),
+    (
+        voc_layout.VOC_LAYOUT,
+        cityscapes_layout.CITYSCAPES_LAYOUT,
+        ade20k_layout.ADE20K_FULL,
+        ade20k_layout.SCENE_PARSE_150,
+    ),
     (instance_masks.INSTANCE_MASKS,),
+    # All masks are grey masks, unless something says more of them.
+    (colour_masks.COLOUR_MASKS,),
+    (plane_masks.PLANE_MASKS,),
+    (grey_masks.GREY_MASKS,),
 )
 """The formats by rank, in order of recognition.
 

@@ -240,16 +240,16 @@ class _Labels:
 
     def notes(self) -> tuple[str, ...]:
         """Returns a line each about the class and what was left out."""
-        said = f"The class is the attribute {self.attribute!r}."
+        said = f"the class is the attribute {self.attribute!r}"
         if self.attribute is None:
-            said = f"Regions have no attributes: all are the class {ONE_CLASS!r}."
+            said = f"regions have no attributes: all are the class {ONE_CLASS!r}"
         lines = [said] + [
-            f"{count} regions of the kind {kind} have no area and are left out."
+            f"{count} regions of the kind {kind} have no area and are left out"
             for kind, count in self.left_out.items()
             if count
         ]
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} regions have no class: their pixels are ignored.")
+            lines.append(f"{self.unlabelled} regions have no class: their pixels are ignored")
         return tuple(lines)
 
 

@@ -27,7 +27,7 @@ from segjax.convert.documents import first_tag
 from segjax.convert.formats.colour_masks import colour_map
 from segjax.convert.grey_values import ValueTable
 from segjax.convert.image_files import each_image
-from segjax.convert.object_maps import Ids_HW, ObjectRegions
+from segjax.convert.object_maps import Ids_HW, object_regions
 from segjax.data.decode import decode
 from segjax.data.files import IMAGES
 from segjax.data.lists import listed_stems
@@ -44,7 +44,7 @@ SPLITS = ("train", "val", "test")
 class VocLayout:
     """Palette masks have VOC's classes, and colours those of `labelmap.txt` if there is one.
 
-    `--classes` names the ids of palette masks. The border around objects (255, or its colour)
+    `--names` names the ids of palette masks. The border around objects (255, or its colour)
     is ignored.
     """
 
@@ -102,7 +102,7 @@ class VocLayout:
         unmasked = sorted(listed - {image.name for image in images})
         notes = ()
         if unmasked:
-            notes = (f"Listed images without a mask are left out: {first_of(unmasked)}.",)
+            notes = (f"listed images without a mask are left out: {first_of(unmasked)}",)
         if source:
             names, background, colours = table.class_names, table.background, table.colours
         else:
@@ -171,7 +171,7 @@ def _splits(files: SourceFiles) -> tuple[dict[str, str], set[str]]:
 
 def _objects(mask: pathlib.Path, class_map: ClassMap) -> Sequence[Region]:
     path = mask.parents[1] / OBJECTS / mask.name
-    return ObjectRegions(partial(_object_ids, path), class_map) if path.is_file() else ()
+    return object_regions(partial(_object_ids, path), class_map) if path.is_file() else ()
 
 
 def _object_ids(path: pathlib.Path) -> Ids_HW:

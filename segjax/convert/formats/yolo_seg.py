@@ -80,9 +80,9 @@ class YoloSeg:
         alone = sum(image not in labels for image in files.find(*IMAGES))
         notes = []
         if boxes:
-            notes.append(f"{boxes} objects have a box only: the whole box is filled.")
+            notes.append(f"{boxes} objects have a box only: the whole box is filled")
         if alone:
-            notes.append(f"{alone} images have no label file: they are all background.")
+            notes.append(f"{alone} images have no label file: they are all background")
         return Annotations(images, names, notes=tuple(notes), problems=problems)
 
 
@@ -158,14 +158,14 @@ def _names(files: SourceFiles) -> tuple[str, ...]:
     if not found:
         raise InputError(
             f"{files.root} has no data.yaml, obj.names or classes.txt with the names of its "
-            'classes: give them in the order of their numbers, --classes "NAME,NAME".'
+            'classes: give them in the order of their numbers, --names "NAME,NAME".'
         )
     first, *others = found
     for other in others:
         if found[other] != found[first]:
             raise InputError(
                 f"{first} and {other} name different classes: remove one of them, or give the "
-                'names with --classes "NAME,NAME".'
+                'names with --names "NAME,NAME".'
             )
     return found[first]
 
@@ -177,7 +177,7 @@ def _regions(path: pathlib.Path, names: Sequence[str]) -> Iterator[Region]:
         if not index.isdecimal() or int(index) >= len(names):
             raise InputError(
                 f"{where} has the class {index}, and there are {len(names)} classes, 0 to "
-                f"{len(names) - 1}: correct it, or give all names with --classes."
+                f"{len(names) - 1}: correct it, or give all names with --names."
             )
         if len(values) == 4:
             centre_x, centre_y, width, height = numbers(values, where=where)
