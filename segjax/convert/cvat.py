@@ -1,6 +1,7 @@
 """What CVAT's XML files for images and for videos share: labels and shapes."""
 
 import collections
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ AREAS = ("polygon", "box", "ellipse", "mask")
 WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 BACKGROUND = "background"
+
+MOST_TRIED = 50
+"""XML files that are looked into before a source counts as another format's."""
 
 
 @dataclass
@@ -56,9 +60,11 @@ class Labels:
         return tuple(lines)
 
 
-def documents(files: SourceFiles, first: str) -> Iterator[pathlib.Path]:
-    """Yields CVAT's files whose first image or track is a `first`."""
-    for path in files.find(".xml"):
+def documents(
+    files: SourceFiles, first: str, *, most: int | None = None
+) -> Iterator[pathlib.Path]:
+    """Yields CVAT's files whose first image or track is a `first`, among the `most` first."""
+    for path in itertools.islice(files.find(".xml"), most):
         if first_tag(path) == "annotations" and first_tag(path, "image", "track") == first:
             yield path
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import Pair, find_pairs
 from segjax.convert.object_maps import Ids_HW, object_regions
+from segjax.data.ade20k import CLASSES
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
@@ -80,13 +82,24 @@ def _info_names(path: pathlib.Path) -> dict[int, str]:
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
     try:
-        whole = {int(row["Idx"]): row["Name"].replace(";", ",") for row in rows}
+        named = {int(row["Idx"]): row["Name"] for row in rows}
+        return {number: _info_name(number, name) for number, name in named.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{path} lacks the columns Idx and Name: take the file that came with ADE20K."
         ) from None
-    short = short_names(whole.values())
-    return {number: short[name] for number, name in whole.items()}
+
+
+def _info_name(number: int, text: str) -> str:
+    """Returns a class's first synonym.
+
+    The CSV file has semicolons between words too, so the name is cut where segjax's own list of
+    the 150 classes ends it.
+    """
+    own = CLASSES[number - 1] if 1 <= number <= len(CLASSES) else ""
+    if own and re.split("[;, ]+", text)[: len(own.split())] == own.split():
+        return own
+    return re.split("[;,]", text)[0].strip()
 
 
 class _Frame(NamedTuple):

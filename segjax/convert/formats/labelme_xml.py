@@ -1,6 +1,7 @@
 """MIT LabelMe's XML: polygons and segments by image, in free words."""
 
 import collections
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,9 +40,9 @@ class LabelmeXml:
     title: str = "MIT LabelMe XML"
 
     def recognize(self, files: SourceFiles) -> str | None:
-        """Returns how many LabelMe files there are, or None."""
-        count = len(list(_files(files)))
-        return f"{count} XML files of MIT LabelMe" if count else None
+        """Returns the first of LabelMe's files in words, or None."""
+        found = next(_files(files, most=MOST_TRIED), None)
+        return f"XML files of MIT LabelMe, such as {found.name}" if found else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
         """Returns the image of every file."""
@@ -59,12 +60,15 @@ class LabelmeXml:
 
 Draw = Callable[[Size], Mask_HW]
 
+MOST_TRIED = 50
+"""XML files that are looked into before a source counts as another format's."""
+
 DELETED = "{} deleted objects are left out"
 UNNAMED = "{} objects have no name: their pixels are ignored"
 
 
-def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
-    for path in files.find(".xml"):
+def _files(files: SourceFiles, *, most: int | None = None) -> Iterator[pathlib.Path]:
+    for path in itertools.islice(files.find(".xml"), most):
         if first_tag(path) == "annotation" and first_tag(path, "polygon", "segm", "bndbox") in (
             "polygon",
             "segm",

@@ -94,8 +94,8 @@ def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
     """Yields VIA's files: those with its columns, or with entries such as it writes."""
     for path in files.find(".csv"):
         with path.open("rb") as file:
-            first = file.readline(1000).decode("utf-8-sig", errors="replace").lstrip("#")
-        if all(column in first.split(",") for column in COLUMNS):
+            first = file.readline(1000).decode("utf-8-sig", errors="replace")
+        if {*COLUMNS} <= {*first.strip().lstrip("#").split(",")}:
             yield path
     for path in files.find(".json"):
         try:
