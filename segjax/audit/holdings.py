@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from segjax.audit.look import Look
 from segjax.class_weights import ClassCounts
+from segjax.data.class_counts import sum_counts
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ def holdings(
 ) -> Holdings:
     """Returns what the examples that were read hold together."""
     k = len(class_names)
-    counts = class_counts(looks, classes=k, planes=planes)
+    counts = sum_counts([look.counts for look in looks], classes=k, planes=planes)
     unknown: Counter[int] = Counter()
     for look in looks:
-        unknown.update(look.unknown)
+        unknown.update(look.counts.unknown)
     return Holdings(
         dataset,
         total,
@@ -77,26 +78,8 @@ def holdings(
         dict(Counter(kind for look in looks for kind in look.files[1:]).most_common()),
         tuple(class_names),
         counts,
-        sum(look.area for look in looks) * (k if planes else 1),
-        sum(sum(look.ignored) for look in looks),
+        sum(look.counts.area for look in looks) * (k if planes else 1),
+        sum(sum(look.counts.ignored) for look in looks),
         dict(sorted(unknown.items())),
         label_map,
-    )
-
-
-def class_counts(looks: Sequence[Look], *, classes: int, planes: bool) -> ClassCounts:
-    """Returns the pixels and images of each class."""
-    each = range(classes)
-    pixels = [sum(look.pixels[k] for look in looks) for k in each]
-    containing = [[look for look in looks if look.pixels[k]] for k in each]
-    if planes:
-        counted = [sum(look.area - look.ignored[k] for look in looks) for k in each]
-    else:
-        counted = [sum(pixels)] * classes
-    return ClassCounts(
-        tuple(pixels),
-        tuple(len(those) for those in containing),
-        tuple(sum(look.area for look in those) for those in containing),
-        tuple(counted),
-        planes,
     )

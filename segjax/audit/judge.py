@@ -40,13 +40,17 @@ def of_masks(field: str, looks: Sequence[Look], held: Holdings) -> Iterator[Find
     for look in looks:
         k = len(held.class_names)
         shown = (Shown(field, look.name, look.place),)
-        if k and not look.unknown and sum(look.ignored) == look.area * len(look.ignored):
+        if (
+            k
+            and not look.counts.unknown
+            and sum(look.counts.ignored) == look.counts.area * len(look.counts.ignored)
+        ):
             text = (
                 f"{look.name}: every pixel of the mask is {IGNORE}, which is ignored, so the "
                 "image adds nothing. Mend the mask, or leave the image out."
             )
             yield Finding("all_ignored", (field,), text, shown=shown)
-        elif held.counts.planes and not any(look.pixels) and not look.unknown:
+        elif held.counts.planes and not any(look.counts.pixels) and not look.counts.unknown:
             text = (
                 f"{look.name}: no plane has a pixel inside. That is right if the image shows "
                 "none of the classes; otherwise its masks are missing or empty."
@@ -63,8 +67,8 @@ def of_masks(field: str, looks: Sequence[Look], held: Holdings) -> Iterator[Find
 
 def _alone(look: Look) -> int | None:
     """Returns the one class of a mask; None where it has more, or none."""
-    there = [k for k, count in enumerate(look.pixels) if count]
-    return there[0] if len(there) == 1 and not look.unknown else None
+    there = [k for k, count in enumerate(look.counts.pixels) if count]
+    return there[0] if len(there) == 1 and not look.counts.unknown else None
 
 
 def of_classes(field: str, held: Holdings) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from segjax.contracts import IGNORE
+from segjax.data.class_counts import LabelCounts, label_counts
 from segjax.drawing.overlay import as_rgb
 
 SIDE = 32
@@ -24,9 +24,7 @@ class Look(NamedTuple):
       size: (height, width) of the image.
       channels: of the image.
       files: how image and masks are stored, such as ("JPEG, 8-bit RGB", "PNG, 8-bit L").
-      pixels: of each class; of planes, those that are 1.
-      ignored: pixels that are 255: of the whole label, or of each plane.
-      unknown: {id: pixels} of ids that are neither classes nor ignored.
+      counts: of its label.
       image_digest, label_digest: of the pixels.
       grey: the image, shrunk to `SIDE` × `SIDE`.
     """
@@ -36,17 +34,10 @@ class Look(NamedTuple):
     size: tuple[int, int]
     channels: int
     files: tuple[str, ...]
-    pixels: tuple[int, ...]
-    ignored: tuple[int, ...]
-    unknown: Mapping[int, int]
+    counts: LabelCounts
     image_digest: str
     label_digest: str
     grey: UInt8[np.ndarray, "s s"]
-
-    @property
-    def area(self) -> int:
-        """Pixels of the image."""
-        return self.size[0] * self.size[1]
 
 
 def look_at(
@@ -64,38 +55,21 @@ def look_at(
     """
     image, label = example["image"], example["label"]
     image = image if image.ndim == 3 else image[..., None]
-    strange = dict(unknown or {})
-    if planes:
-        pixels = tuple((label == 1).sum((0, 1)).tolist())
-        ignored = tuple((label == IGNORE).sum((0, 1)).tolist())
-    else:
-        ids, counts = _counted(label)
-        found = dict(zip(ids, counts, strict=True))
-        pixels = tuple(found.get(k, 0) for k in range(classes))
-        ignored = (found.get(IGNORE, 0) - sum(strange.values()),)
-        strange |= {i: n for i, n in found.items() if not 0 <= i < classes and i != IGNORE}
+    counts = label_counts(label, classes=classes, planes=planes)
+    if unknown and not planes:
+        ignored = counts.ignored[0] - sum(unknown.values())
+        counts = counts._replace(ignored=(ignored,), unknown={**counts.unknown, **unknown})
     return Look(
         str(example["name"]),
         place,
         image.shape[:2],
         image.shape[2],
         files or (f"{image.dtype.name} array", f"{label.dtype.name} array"),
-        pixels,
-        ignored,
-        strange,
+        counts,
         _digest(image),
         _digest(label),
         _grey(image),
     )
-
-
-def _counted(label: np.ndarray) -> tuple[list[int], list[int]]:
-    if label.dtype == np.uint8:
-        counts = np.bincount(label.ravel(), minlength=256)
-        ids = np.flatnonzero(counts)
-        return ids.tolist(), counts[ids].tolist()
-    ids, counts = np.unique(label, return_counts=True)
-    return [int(i) for i in ids.tolist()], counts.tolist()
 
 
 def _digest(array: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from segjax.atomic import write_text
 from segjax.audit.audit import Audit, audit
 from segjax.audit.record import audit_json
-from segjax.errors import RunError
+from segjax.errors import InputError, RunError
 from segjax.train.plan import check_datasets
 
 FOLDER = "audit"
@@ -22,7 +22,7 @@ def audit_runs(
     """Audits the datasets of (experiment, workdir) pairs; experiments with the same share one.
 
     Raises:
-      InputError: a dataset is not one.
+      InputError: a dataset is not one, or none can be read.
       RunError: an audit found errors.
     """
     done: list[Any] = []
@@ -34,6 +34,8 @@ def audit_runs(
         done.append(datasets)
         check_datasets(experiment)
         found = audit(experiment)
+        if not found.datasets:
+            raise InputError(found.findings[0].text)
         note(str(found))
         folder = workdir / FOLDER
         write_audit(found, folder)

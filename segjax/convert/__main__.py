@@ -129,7 +129,10 @@ def _add_classes(group: argparse._ArgumentGroup) -> None:
 
 def _add_masks(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--names", metavar="A,B,…|FILE", help="names of the classes of ids 0, 1, 2, …"
+        "--names",
+        metavar="A,B,…|FILE",
+        help="names of the classes of ids 0, 1, 2, …; for Labelme and EISeg, the list of "
+        "labels",
     )
     group.add_argument(
         "--values",

@@ -99,7 +99,7 @@ def chosen(
 
     Without a choice they are the names of the source, behind the background; a merged class
     takes the place of the first of its names. Classes of an `earlier` result keep their ids;
-    new ones follow. With `planes` the background is not a class.
+    new ones follow. With `planes` the background is not a class, nor is one that is ignored.
 
     Raises:
       InputError: an option names what the source does not have (near names are listed), the
@@ -119,7 +119,8 @@ def chosen(
         kept = [name for name in earlier if name in kept] + [
             name for name in kept if name not in earlier
         ]
-    final = (background, *kept) if has_background and not planes else tuple(kept)
+    has_class = has_background and not planes and background not in ignored
+    final = (background, *kept) if has_class else tuple(kept)
     if not kept:
         what = f"{background!r}" if has_background else "ignored pixels"
         raise InputError(

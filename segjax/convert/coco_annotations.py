@@ -20,6 +20,7 @@ from segjax.convert.annotated import (
 from segjax.convert.layouts import split_of
 from segjax.data.coco_file import CocoFile, CocoImage, annotation_name, coco_file, is_coco
 from segjax.data.coco_shapes import bounds, check_segmentation, draw, is_empty
+from segjax.drawing.annotations import PREDICTED
 from segjax.errors import InputError
 
 MOST_TRIED = 50
@@ -90,7 +91,7 @@ class Gathered:
             self.names.setdefault(category.name, category.colour)
         self.notes += [
             f"{coco.path.name}: the category {name!r} is the group of the others and has no "
-            "objects; it is left out."
+            "objects; it is left out"
             for name in coco.dropped
         ]
 
@@ -130,12 +131,13 @@ def read_objects(
     Raises:
       InputError: a file has not COCO's form, or an image is missing or annotated twice.
     """
-    gathered, boxes = Gathered(), 0
+    gathered, boxes, covered = Gathered(), 0, []
     for coco in opened(files, kind):
         gathered.add_categories(coco)
+        covered.append(_covers_all(coco))
         for image in coco.images:
             where = f"{coco.path}, image {image.id}"
-            path = image_path(files, coco.path, image)
+            path = image_path(files, coco, image)
             gathered.take(path, where)
             boxes += sum(is_empty(a.get("segmentation")) for a in image.annotations)
             try:
@@ -147,9 +149,19 @@ def read_objects(
             gathered.images.append(annotated(files, path, image, regions, split, where))
     if boxes:
         gathered.notes.append(
-            f"{boxes} annotation(s) have no outline, such as a box alone; they are left out."
+            f"{boxes} annotation(s) have no outline, such as a box alone; they are left out"
         )
-    return gathered.annotations(background)
+    return gathered.annotations(IGNORED if all(covered) else background)
+
+
+def _covers_all(coco: CocoFile) -> bool:
+    """Returns whether a file of `predict --coco` has a region for each pixel.
+
+    The ids of its categories are those of the classes plus 1, without the class that is called
+    background.
+    """
+    ids = [*coco.categories]
+    return coco.description == PREDICTED and ids == [*range(1, len(ids) + 1)]
 
 
 def opened(files: SourceFiles, kind: str) -> Iterator[CocoFile]:
@@ -216,15 +228,29 @@ def _mask(segmentation: Any, where: str, size: Size) -> Mask_HW:
     return draw(segmentation, height=size.height, width=size.width, where=where)
 
 
-def image_path(files: SourceFiles, beside: pathlib.Path, image: CocoImage) -> pathlib.Path:
+def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.Path:
     """Returns an image's file.
 
     Of several with its name, the one beside the JSON file is meant, as Roboflow has them, or
     else the one in the folder of the JSON's split: `train2017/` of `instances_train2017.json`.
+    EISeg writes the JSON file and masks into `label/` below the images; `predict --coco`
+    writes both into a folder of its own.
 
     Raises:
       InputError: it is missing, or several files may be meant.
     """
+    beside = coco.path
+    if coco.description == PREDICTED:
+        ending = pathlib.PurePosixPath("/", image.file).as_posix()
+        found = [
+            path
+            for path in files.find(pathlib.Path(image.file).suffix.lower())
+            if path.as_posix().endswith(ending) and not path.is_relative_to(beside.parent)
+        ]
+        if len(found) == 1:
+            return found[0]
+    if beside.parent.name == "label" and (beside.parent.parent / image.file).is_file():
+        return files.inside(f"../{image.file}", beside=beside)
     if not (beside.parent / image.file).is_file() and (folder := _split_word(beside)):
         try:
             return files.inside(f"{folder}/{image.file}", beside=beside)

@@ -53,12 +53,14 @@ class CocoFile:
     """What one JSON file says; `categories` are in the order of their ids.
 
     `dropped` are names of categories that stand for a group of others, as Roboflow's first one.
+    `description` is what the file says of itself.
     """
 
     path: pathlib.Path
     images: tuple[CocoImage, ...]
     categories: Mapping[Id, Category]
     dropped: tuple[str, ...] = ()
+    description: str = ""
 
 
 def is_coco(contents: Any) -> bool:
@@ -81,7 +83,10 @@ def coco_file(path: pathlib.Path, contents: Any) -> CocoFile:
             "`categories`."
         )
     categories, dropped = _categories(path, contents)
-    return CocoFile(path, _images(path, contents, categories), categories, dropped)
+    info = contents.get("info")  # EISeg writes a word.
+    description = str(info.get("description", "")) if isinstance(info, dict) else ""
+    images = _images(path, contents, categories)
+    return CocoFile(path, images, categories, dropped, description)
 
 
 def annotation_name(path: pathlib.Path | str, annotation: Mapping[str, Any]) -> str:

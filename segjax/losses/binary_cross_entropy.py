@@ -10,10 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.class_weights import WeightRule
 from segjax.contracts import Array, Batch
 from segjax.errors import InputError
 from segjax.labels import equals
-from segjax.losses.counted import check_is_tuple, plane_labels, sigmoid_planes
+from segjax.losses.counted import (
+    check_is_tuple,
+    computed_weights,
+    plane_labels,
+    sigmoid_planes,
+)
 
 
 def sigmoid_cross_entropy(
@@ -58,17 +64,20 @@ class PositiveWeightedCrossEntropy:
     the sum of these weights; PyTorch's `pos_weight` divides by the number of pixels instead.
 
     Attributes:
-      weights: one number above 0 for each class.
+      weights: one number above 0 for each class, or `NegativesPerPositive()`, which computes
+        them from the training data.
 
     Raises:
       InputError: a weight is not a finite number above 0.
     """
 
-    weights: tuple[float, ...]
+    weights: tuple[float, ...] | WeightRule
     activation: ClassVar[str] = "sigmoid"
 
     def __post_init__(self) -> None:
         check_is_tuple(self.weights)
+        if isinstance(self.weights, WeightRule):
+            return
         number = lambda w: isinstance(w, numbers.Real) and 0 < float(w) < math.inf
         wrong = [w for w in self.weights if not number(w)]
         if wrong or not self.weights:
@@ -86,12 +95,13 @@ class PositiveWeightedCrossEntropy:
           ValueError: the logits have another number of classes than there are weights, or
             `sigmoid_cross_entropy` refuses them.
         """
-        if len(self.weights) != logits.shape[-1]:
+        weights = computed_weights(self.weights)
+        if len(weights) != logits.shape[-1]:
             raise ValueError(
-                f"loss.weights has {len(self.weights)} numbers for {logits.shape[-1]} classes."
+                f"loss.weights has {len(weights)} numbers for {logits.shape[-1]} classes."
             )
         label, given = plane_labels(logits, batch)
-        by_class = jnp.asarray(self.weights, jnp.float32).reshape(1, 1, 1, -1)
+        by_class = jnp.asarray(weights, jnp.float32).reshape(1, 1, 1, -1)
         weight = jnp.where(equals(label, 1), by_class, 1.0)
         weight = weight if given is None else weight * given
         return sigmoid_cross_entropy(logits, {**batch, "label": label, "weight": weight})

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.class_weights import WeightRule
 from segjax.contracts import IGNORE, Array, Batch
 from segjax.errors import InputError
 from segjax.labels import as_array, as_ids, check_ids, equals, is_traced, listed, no_class
@@ -152,7 +153,9 @@ def _pixel_weights(weight: Array, ignored: Array, dtype: jnp.dtype) -> Array:
     return weight.astype(jnp.promote_types(dtype, weight.dtype))
 
 
-def weighed_by_class(weights: tuple[float, ...] | None, logits: Array, batch: Batch) -> Batch:
+def weighed_by_class(
+    weights: tuple[float, ...] | WeightRule | None, logits: Array, batch: Batch
+) -> Batch:
     """Returns the batch with each pixel's weight times that of its true class.
 
     Raises:
@@ -160,6 +163,7 @@ def weighed_by_class(weights: tuple[float, ...] | None, logits: Array, batch: Ba
     """
     if weights is None:
         return batch
+    weights = computed_weights(weights)
     if len(weights) != logits.shape[-1]:
         raise ValueError(
             f"loss.weights has {len(weights)} numbers for {logits.shape[-1]} classes."
@@ -174,8 +178,11 @@ def weighed_by_class(weights: tuple[float, ...] | None, logits: Array, batch: Ba
 
 
 def check_class_weights(weights: Any) -> None:
-    """Raises InputError unless weights are a tuple of numbers ≥ 0, one above 0; or None."""
-    if weights is None:
+    """Raises InputError unless weights are a tuple of numbers ≥ 0, one above 0; or None.
+
+    A rule is accepted: it becomes numbers when the run starts.
+    """
+    if weights is None or isinstance(weights, WeightRule):
         return
     check_is_tuple(weights)
     number = lambda w: isinstance(w, numbers.Real) and 0 <= float(w) < math.inf
@@ -192,9 +199,26 @@ def check_class_weights(weights: Any) -> None:
 
 
 def check_is_tuple(weights: Any) -> None:
-    """Raises InputError unless class weights are a tuple or a list."""
-    if not isinstance(weights, tuple | list):
-        raise InputError(f"loss.weights={weights!r} must be a tuple of one number per class.")
+    """Raises InputError unless class weights are a tuple, a list or a rule."""
+    if not isinstance(weights, tuple | list | WeightRule):
+        raise InputError(
+            f"loss.weights={weights!r} must be a tuple of one number per class, or a rule of "
+            "segjax.class_weights, such as MedianFrequency()."
+        )
+
+
+def computed_weights(weights: tuple[float, ...] | WeightRule) -> tuple[float, ...]:
+    """Returns weights that are numbers already.
+
+    Raises:
+      InputError: they are a rule, which a run replaces by numbers before it uses the loss.
+    """
+    if isinstance(weights, WeightRule):
+        raise InputError(
+            f"loss.weights={weights!r} is a rule, which becomes numbers when a run starts: "
+            "give the numbers that its method `computed` returns to use the loss by itself."
+        )
+    return weights
 
 
 def check_number(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.class_weights import WeightRule
 from segjax.contracts import Array, Batch
 from segjax.losses.counted import (
     Counted,
@@ -61,13 +62,14 @@ class ClassWeightedCrossEntropy:
     a class by the median of all classes' frequencies, divided by the class's own.
 
     Attributes:
-      weights: one number ≥ 0 for each class, at least one of them above 0.
+      weights: one number ≥ 0 for each class, at least one of them above 0; or a rule of
+        `segjax.class_weights`, which computes them from the training data.
 
     Raises:
       InputError: a weight is negative or not finite, or all are 0.
     """
 
-    weights: tuple[float, ...]
+    weights: tuple[float, ...] | WeightRule
     activation: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class SmoothedCrossEntropy:
     """
 
     smoothing: float = 0.1
-    weights: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | WeightRule | None = None
     activation: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:

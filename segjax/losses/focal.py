@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.class_weights import WeightRule
 from segjax.contracts import Array, Batch
 from segjax.losses.counted import (
     check_class_weights,
@@ -39,7 +40,7 @@ class SoftmaxFocal:
     """
 
     gamma: float = 2.0
-    weights: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | WeightRule | None = None
     activation: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:

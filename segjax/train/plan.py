@@ -25,6 +25,7 @@ from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer, check_metrics
 from segjax.train.augmentation import augmented_batch
+from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
@@ -38,7 +39,7 @@ class Plan:
     """A checked experiment with what the loop needs of it.
 
     Attributes:
-      experiment: the experiment itself.
+      experiment: the experiment itself, with numbers where its loss has rules for weights.
       channels: of its images.
       shapes: shape and dtype of all variables.
       optimizer: the optax transformation.
@@ -135,11 +136,13 @@ def make_plan(
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
-    known = check_settings(experiment)
+    known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
     found = data_coverage(experiment, "train_data", "eval_data")
+    said: list[str] = []
+    experiment = with_computed_weights(experiment, note=said.append)
     examples = _batches(experiment, 0)
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)
@@ -149,7 +152,7 @@ def make_plan(
         )
         more = lambda: next(examples)
         uncounted = uncounted_batches(sample, more, counts, most=FIRST_BATCHES)
-    for line in (found.summary, *found.lines, *([uncounted] if uncounted else [])):
+    for line in (found.summary, *found.lines, *said, *([uncounted] if uncounted else [])):
         note(line)
     shapes = traced.variables
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])

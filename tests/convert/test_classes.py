@@ -54,8 +54,9 @@ def test_ignored_names_become_255_before_and_after_merging():
     assert [found.ids[name] for name in NAMES] == [1, 255, 255, 255]
 
 
-def test_an_ignored_background_makes_uncovered_pixels_255():
-    assert classes(ignored=("background",)).uncovered == 255
+def test_an_ignored_background_is_no_class_and_uncovered_pixels_are_255():
+    found = classes(ignored=("background",))
+    assert found.uncovered == 255 and found.names == NAMES
 
 
 def test_classes_of_an_earlier_result_keep_their_ids_and_new_ones_follow():

@@ -3,16 +3,18 @@
 import json
 import pathlib
 import runpy
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.convert.annotated import IGNORED, Size
+from segjax.convert.annotated import IGNORED, Options, Size
 from segjax.convert.formats import table
 from segjax.convert.formats.coco_instances import COCO_INSTANCES
 from segjax.convert.source_files import FolderFiles
 from segjax.errors import InputError
+from segjax.outputs.lists import Coco
 
 # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -124,6 +126,45 @@ def test_stuff_among_the_categories_has_no_objects(tmp_path):
     write(tmp_path, categories=categories, annotations=annotations)
     (image,) = read(COCO_INSTANCES, tmp_path).images
     assert [region.instance for region in image.regions] == [0, None]
+
+
+def test_eisegs_file_lies_in_label_among_masks_that_are_called_as_the_images(tmp_path):
+    image = {"id": 1, "width": 6, "height": 4, "file_name": "a.png", "coco_url": ""}
+    drawn = {"id": 1, "image_id": 1, "category_id": 1, "area": 0, "bbox": [0, 0, 0, 0]}
+    contents = {
+        "categories": [{"id": 1, "name": "car", "color": [255, 0, 9], "supercategory": ""}],
+        "images": [image],
+        "annotations": [{**drawn, "segmentation": box(0, 0, 2, 4)}],
+        "info": "info",
+        "licenses": "licenses",
+    }
+    (tmp_path / "label").mkdir()
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    Image.new("L", (6, 4)).save(tmp_path / "label" / "a.png")
+    (tmp_path / "label" / "annotations.json").write_text(json.dumps(contents))
+    found = read(COCO_INSTANCES, tmp_path)
+    assert found.images[0].image == tmp_path / "a.png" and found.colours == {"car": (255, 0, 9)}
+    assert painted(found, found.images[0]).tolist() == 4 * [[1, 1, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("names", [("background", "car", "tree"), ("car", "tree", "sky")])
+def test_what_predict_writes_comes_back_to_the_same_mask(names, tmp_path):
+    label = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), (20, 30))
+    label = label.repeat(3, 0).repeat(3, 1)
+    for folder in ("photos", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", label.shape[::-1]).save(tmp_path / "photos" / "a.png")
+    classes = tuple(i for i, name in enumerate(names) if name != "background")
+    if classes != (0, 1, 2):
+        label[label == 255] = 0  # Where there is a background, it is what nothing covers.
+    mask = tmp_path / "masks" / "a.png"
+    Image.fromarray(label).save(mask)
+    entry = types.SimpleNamespace(file_name="a.png")
+    Coco(names, classes, 0.0).write(tmp_path / "masks" / "annotations.json", [(entry, mask)])
+    files = FolderFiles(tmp_path / "masks", tmp_path / "photos")
+    found = COCO_INSTANCES.read(files, Options())
+    assert found.images[0].image == tmp_path / "photos" / "a.png"
+    np.testing.assert_array_equal(painted(found, found.images[0]), label)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,14 @@ def test_what_is_wrong_in_a_file_is_named_with_the_remedy(tmp_path, shapes, fiel
     assert message in line and "a.json" in line and ": " in line
 
 
+def test_names_give_classes_and_their_order_also_those_that_do_not_occur(tmp_path):
+    save_labelme(tmp_path / "in", "a", [shape("car")])
+    options = Options(names=("background", "truck", "car"))
+    summary, out = converted(tmp_path / "in", options=options)
+    assert list(summary["classes"]) == ["background", "truck", "car"]
+    assert mask(out)[3, 3] == 2
+
+
 def test_half_a_file_is_named_with_its_line(tmp_path):
     path = save_labelme(tmp_path / "in", "a", [shape()])
     path.write_bytes(path.read_bytes()[:150])

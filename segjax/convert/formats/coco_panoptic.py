@@ -60,7 +60,7 @@ class CocoPanoptic:
                 if not image.annotations:
                     continue
                 where = f"{coco.path}, image {image.id}"
-                path = image_path(files, coco.path, image)
+                path = image_path(files, coco, image)
                 gathered.take(path, where)
                 try:
                     regions = _regions(files, coco, image, options)

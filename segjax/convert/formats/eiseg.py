@@ -50,10 +50,11 @@ class _EISeg:
         Raises:
           InputError: autosave_label.txt cannot be read, or two ids have one name.
         """
-        del options
         listing = _listed_classes(files)
         images, problems, used = [], [], {}
         names = None if listing is None else listing[0]
+        if options.names is not None:
+            names = tuple(name for name in options.names if name != BACKGROUND)
         by_stem = collections.defaultdict(list)
         for image in files.find(*IMAGES):
             by_stem[image.stem].append(image)
@@ -167,8 +168,8 @@ def _region(
         close = nearest(name, {each: each for each in names})
         near = f" (near: {close[0]})" if close else ""
         raise InputError(
-            f"{where} has the name {name!r}, which {CLASSES} does not list{near}: correct the "
-            f"name, or add it to {CLASSES}."
+            f"{where} has the name {name!r}, which is not in the list of classes{near}: "
+            f"correct the name, or add it to {CLASSES} or --names."
         )
     points = checked_points(polygon["points"], "polygon", f"{where} ({name!r})")
     return Region(

@@ -52,8 +52,8 @@ MOST_TRIED = 50
 class _Labelme:
     """The reader of Labelme's files.
 
-    Classes are those of `labels.txt`, in its order, if the source has one; else the labels that
-    occur, in alphabetical order. Shapes of one label and one `group_id` are one object.
+    Classes are those of `--names`, or of `labels.txt` if the source has one, in that order; else
+    the labels that occur, in alphabetical order. Shapes of one label and one `group_id` are one object.
     """
 
     name: str = "labelme"
@@ -72,8 +72,7 @@ class _Labelme:
         Raises:
           InputError: labels.txt cannot be read.
         """
-        del options
-        names = _label_list(files)
+        names = _label_list(files, options)
         images, problems, others = [], [], []
         annotated_by: dict[pathlib.Path, pathlib.Path] = {}
         for path in files.find(".json"):
@@ -116,12 +115,15 @@ def _is_labelme(contents: Any) -> bool:
     )
 
 
-def _label_list(files: SourceFiles) -> tuple[str, ...] | None:
-    """Returns the class names of `labels.txt`, or None if there is none, or several."""
+def _label_list(files: SourceFiles, options: Options) -> tuple[str, ...] | None:
+    """Returns the names of `--names`, or those of the one `labels.txt`, or None."""
+    names = options.names
     found = [path for path in files.find(".txt") if path.name == "labels.txt"]
-    if len(found) != 1:
+    if names is None and len(found) == 1:
+        names = tuple(listed(found[0], str, what="label"))
+    if names is None:
         return None
-    return tuple(name for name in listed(found[0], str, what="label") if name not in SPECIAL)
+    return tuple(name for name in names if name not in (*SPECIAL, BACKGROUND))
 
 
 def _image(
@@ -210,8 +212,8 @@ def _class_name(label: Any, where: str, names: Collection[str] | None) -> str:
         close = nearest(label, {name: name for name in names})
         near = f" (near: {close[0]})" if close else ""
         raise InputError(
-            f"{where} has the label {label!r}, which labels.txt does not list{near}: correct "
-            "the label, or add it to labels.txt."
+            f"{where} has the label {label!r}, which is not in the list of labels{near}: "
+            "correct the label, or add it to labels.txt or --names."
         )
     return label
 
