@@ -51,12 +51,12 @@ class Labels:
 
     def notes(self) -> tuple[str, ...]:
         """Returns a line each about shapes that were left out or have no label."""
-        lines = [
-            f"{count} shapes of the kind {kind} have no area and are left out"
-            for kind, count in sorted(self.left_out.items())
-        ]
+        lines = []
+        if self.left_out:
+            kinds = [f"{count} {kind}" for kind, count in sorted(self.left_out.items())]
+            lines.append(f"shapes without an area are left out: {', '.join(kinds)}")
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} shapes have no label: their pixels are ignored")
+            lines.append(f"pixels of shapes without a label are ignored: {self.unlabelled}")
         return tuple(lines)
 
 

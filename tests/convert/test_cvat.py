@@ -81,8 +81,8 @@ def test_labels_colours_splits_and_objects_are_kept(tmp_path):
     assert [region.instance for region in first.regions] == ["group_id 3"] * 2
     assert painted(found, second)[1, 1] == 255
     assert found.notes == (
-        "1 shapes of the kind polyline have no area and are left out",
-        "1 shapes have no label: their pixels are ignored",
+        "shapes without an area are left out: 1 polyline",
+        "pixels of shapes without a label are ignored: 1",
     )
 
 

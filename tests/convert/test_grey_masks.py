@@ -87,7 +87,7 @@ def test_lossy_binary_masks_are_split_at_half_with_a_statement(tmp_path):
     (label,) = labels(found)
     np.testing.assert_array_equal(label, mask > 0)
     assert found.notes == (
-        "1 masks are compressed with loss: pixels of at least 128 are 'polyp'",
+        "masks are compressed with loss (1 of them): pixels of at least 128 are 'polyp'",
     )
     with Image.open(tmp_path / "masks" / "0.jpg") as image:
         assert len(np.unique(np.asarray(image))) > 2

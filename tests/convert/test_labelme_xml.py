@@ -52,7 +52,7 @@ def test_polygons_are_painted_in_order_and_deleted_ones_left_out(tmp_path):
     (image,) = found.images
     np.testing.assert_array_equal(painted(found, image), expected)
     assert found.class_names == ("car", "wall") and image.name == "street/a"
-    assert found.notes == ("1 deleted objects are left out",)
+    assert found.notes == ("deleted objects are left out: 1",)
 
 
 def test_a_part_covers_its_whole_whatever_their_order(tmp_path):
@@ -113,7 +113,7 @@ def test_a_wrong_file_is_named_and_does_not_stop_the_others(text, message, tmp_p
 def test_an_object_without_a_name_is_ignored(tmp_path):
     found = read(LABELME_XML, source(tmp_path, thing("", (0, 0, 4, 4))))
     assert painted(found, found.images[0])[0, 0] == 255
-    assert found.notes == ("1 objects have no name: their pixels are ignored",)
+    assert found.notes == ("pixels of objects without a name are ignored: 1",)
 
 
 def test_files_of_pascal_voc_are_not_recognised(tmp_path):

@@ -58,7 +58,7 @@ def test_a_mask_that_lacks_is_an_absent_class_and_0_and_1_are_binary(tmp_path):
     found = read(PLANE_MASKS, tmp_path)
     assert [len(image.regions) for image in found.images] == [2, 1]
     assert found.images[1].regions[0].mask(Size(1, 3)).sum() == 1
-    assert found.notes[1] == "1 images lack the masks of some classes: these are absent"
+    assert found.notes[1] == "images that lack the mask of a class do not have it: 1"
 
 
 def test_a_single_mask_with_an_ending_is_not_one_of_several_classes(tmp_path):

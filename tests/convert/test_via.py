@@ -99,7 +99,7 @@ def test_circles_and_ellipses_are_filled_and_lines_and_points_left_out(tmp_path)
     expected = np.zeros((8, 10))
     expected[1:7, 4:6] = expected[3:5, 3:7] = 1
     np.testing.assert_array_equal(label, expected)
-    assert "1 regions of the kind point have no area and are left out" in found.notes
+    assert "regions without an area are left out: 1 polyline, 1 point" in found.notes
 
 
 def test_an_attribute_is_chosen_where_there_are_several(tmp_path):
@@ -112,7 +112,7 @@ def test_an_attribute_is_chosen_where_there_are_several(tmp_path):
     assert read(VIA, tmp_path, attribute="colour").class_names == ("blue", "red")
     found = read(VIA, tmp_path, attribute="kind")
     assert painted(found, found.images[0])[0, 6] == 255
-    assert "1 regions have no class: their pixels are ignored" in found.notes
+    assert "pixels of regions without a class are ignored: 1" in found.notes
 
 
 def test_regions_without_attributes_are_one_class(tmp_path):

@@ -107,7 +107,7 @@ def test_boxes_alone_are_refused(tmp_path):
     assert VOC_LAYOUT.recognize(FolderFiles(tmp_path)) == (
         "1 XML files of PASCAL VOC with boxes"
     )
-    with pytest.raises(InputError, match="no masks in SegmentationClass/, but 1 XML files"):
+    with pytest.raises(InputError, match="no masks in SegmentationClass/, but boxes in 1 XML"):
         read(VOC_LAYOUT, tmp_path)
     (tmp_path / "a.xml").write_text("<annotation><object><polygon/></object></annotation>")
     assert VOC_LAYOUT.recognize(FolderFiles(tmp_path)) is None

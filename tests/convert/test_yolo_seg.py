@@ -67,15 +67,15 @@ def test_images_without_a_label_file_are_background_and_boxes_are_filled(tmp_pat
     assert (label[2:6, 4:6] == 2).all() and (label[2:6, 1:4] == 1).all()
     assert not painted(found, found.images[1]).any() and len(found.images) == 3
     assert found.notes == (
-        "1 objects have a box only: the whole box is filled",
-        "1 images have no label file: they are all background",
+        "boxes without an outline are filled: 1",
+        "images without a label file are all background: 1",
     )
 
 
 def test_a_dataset_for_detection_is_refused(tmp_path):
     names(tmp_path)
     write(tmp_path, "images/a.jpg", ["1 0.5 0.5 0.2 0.5"], label="labels/a.txt")
-    with pytest.raises(InputError, match="1 boxes and no outlines: .*for segmentation"):
+    with pytest.raises(InputError, match="boxes and no outlines \\(1 in all\\).*for segm"):
         read(YOLO_SEG, tmp_path)
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -132,7 +132,7 @@ class ADE20KFull:
           InputError: an image is missing, or its annotations cannot be used.
         """
         del options
-        frames = [_frame(mask, files) for mask in _masks(files)]
+        frames = _frames(files)
         whole = {name: None for frame in frames for name in frame.named.values()}
         short = short_names(_in_order(whole, files))
         images, problems = each_image(frames, lambda each: _annotated(each, short, files))
@@ -145,10 +145,11 @@ class ADE20KFull:
 
 def _masks(files: SourceFiles) -> list[pathlib.Path]:
     """Returns the `*_seg.png` that have a file of classes beside them."""
+    there = set(files.find(".txt", ".json"))
     return [
         path
         for path in files.find(".png")
-        if path.stem.endswith("_seg") and any(p.is_file() for p in _class_files(path))
+        if path.stem.endswith("_seg") and not there.isdisjoint(_class_files(path))
     ]
 
 
@@ -157,19 +158,22 @@ def _class_files(mask: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return mask.with_name(f"{stem}_atr.txt"), mask.with_name(f"{stem}.json")
 
 
-def _frame(mask: pathlib.Path, files: SourceFiles) -> _Frame:
+def _frames(files: SourceFiles) -> list[_Frame]:
+    there = {path: None for path in files.find(*IMAGES, ".txt")}
+    return [_frame(mask, there, files) for mask in _masks(files)]
+
+
+def _frame(mask: pathlib.Path, there: Collection[pathlib.Path], files: SourceFiles) -> _Frame:
     attributes, json_file = _class_files(mask)
     stem = mask.stem.removesuffix("_seg")
     image = next(
-        (p for suffix in IMAGES if (p := mask.with_name(stem + suffix)).is_file()), None
+        (p for suffix in IMAGES if (p := mask.with_name(stem + suffix)) in there), None
     )
     if image is None:
         raise InputError(f"{mask} has no image {stem}.jpg beside it: unpack all of ADE20K.")
-    if attributes.is_file():
-        objects, parts = _attributes(attributes)
-    else:
-        objects, parts = _objects(files, json_file)
-    return _Frame(image, mask, objects, attributes.is_file(), parts)
+    is_2017 = attributes in there
+    named, parts = _attributes(attributes) if is_2017 else _objects(files, json_file)
+    return _Frame(image, mask, named, is_2017, parts)
 
 
 def _attributes(path: pathlib.Path) -> tuple[dict[int, str], int]:
@@ -241,7 +245,7 @@ def _in_order(names: Mapping[str, None], files: SourceFiles) -> Sequence[str]:
     return sorted(names, key=lambda name: (first.get(name.split(",")[0], len(first)), name))
 
 
-def short_names(names) -> dict[str, str]:
+def short_names(names: Iterable[str]) -> dict[str, str]:
     """Returns {name: its first synonym}, and all its synonyms where others have the same first.
 
     >>> short_names(["person, individual", "bar", "bar, pub"])

@@ -25,6 +25,7 @@ from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of
 from segjax.convert.outlines import Bounds, numbers
 from segjax.data.decode import decode
+from segjax.data.images import turned
 from segjax.errors import InputError
 
 
@@ -63,8 +64,8 @@ Draw = Callable[[Size], Mask_HW]
 MOST_TRIED = 50
 """XML files that are looked into before a source counts as another format's."""
 
-DELETED = "{} deleted objects are left out"
-UNNAMED = "{} objects have no name: their pixels are ignored"
+DELETED = "deleted objects are left out: {}"
+UNNAMED = "pixels of objects without a name are ignored: {}"
 
 
 def _files(files: SourceFiles, *, most: int | None = None) -> Iterator[pathlib.Path]:
@@ -141,7 +142,7 @@ def _drawing(
 
 
 def _covered(mask: pathlib.Path) -> Mask_HW:
-    array = np.atleast_3d(np.asarray(decode(mask).image))
+    array = np.atleast_3d(np.asarray(turned(decode(mask).image)))
     return np.any(array != 0, axis=-1)
 
 

@@ -75,7 +75,7 @@ class PlaneMasks:
         partial = sum(len(masks) < len(names) for masks in found.values())
         notes = ("classes may overlap: each has a mask of its own",)
         if partial:
-            notes += (f"{partial} images lack the masks of some classes: these are absent",)
+            notes += (f"images that lack the mask of a class do not have it: {partial}",)
         return Annotations(images, names, has_planes=True, notes=notes, problems=problems)
 
 
