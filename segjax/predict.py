@@ -94,6 +94,12 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         "--overlay", action="store_true", help="<stem>_overlay.png: the mask over the image"
     )
     group.add_argument(
+        "--file-ids",
+        action="store_true",
+        help="<stem>_file_ids.png: the ids of the dataset's own files, as the benchmarks of "
+        "Cityscapes and ADE20K want them",
+    )
+    group.add_argument(
         "--probabilities", action="store_true", help="<stem>.npz: float16, h w classes"
     )
     group.add_argument(

@@ -54,6 +54,7 @@ def write_predictions(arguments: argparse.Namespace) -> None:
     work = Writer(
         answer=trained.answer,
         channels=trained.channels,
+        image_dtype=trained.image_dtype,
         out=arguments.out,
         outputs=outputs,
         frame_files=any(kind.edited for kind in outputs)

@@ -16,7 +16,9 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 from segjax.contracts import FULL_SCALE, Array, Variables
+from segjax.data.arrays import NPY
 from segjax.data.decode import DEFAULT_LIMIT, Limit
+from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.images import MODES, pixels, read_image, turned
 from segjax.data.palette import palette_of, voc_palette
 from segjax.drawing.overlay import overlay, palette_png, planes_overlay
@@ -60,6 +62,7 @@ class Segmenter:
       class_names: one a class, or nothing.
       colours: red, green and blue of each class, k × 3; VOC's are the default.
       max_megapixels: larger image files are refused.
+      image_dtype: of image files, "uint8", "uint16" or "float32".
 
     Raises:
       InputError: the network has no such output stride, a wrapper cannot stand where it is, or
@@ -79,11 +82,13 @@ class Segmenter:
         class_names: Sequence[str] = (),
         colours: Any = None,
         max_megapixels: float = DEFAULT_LIMIT.megapixels,
+        image_dtype: str = "uint8",
     ):
         self.model, self.variables, self.task = model, variables, task
         self.channels, self.class_names = channels, tuple(class_names)
         self.wrappers = tuple(wrappers)
         self.palette = voc_palette() if colours is None else palette_of(colours)
+        self._image_dtype = image_dtype
         self._limit = Limit(max_megapixels, "Segmenter(max_megapixels={})")
         self._scaled = normalize in SCALED
         self._predict = task.predictor(
@@ -156,6 +161,7 @@ class Segmenter:
             wrappers=evaluation.wrappers if wrappers is None else wrappers,
             output_stride=evaluation.output_stride,
             channels=trained.channels,
+            image_dtype=trained.image_dtype,
             class_names=names,
             colours=colours,
         )
@@ -217,11 +223,29 @@ class Segmenter:
         parts += [repr(wrapper) for wrapper in self.wrappers]
         return f"Segmenter({'; '.join(parts)})"
 
+    def _read(self, path: pathlib.Path) -> Shaped[np.ndarray, "h w c"]:
+        """Returns the image of a file, of the network's channels and depth."""
+        kind = ImageKind(self.channels, self._image_dtype, self._limit)
+        if kind.is_shown and path.suffix.lower() != NPY:
+            return read_image(path, channels=self.channels, limit=self._limit)
+        try:
+            first, *others = image_pages(path, path.read_bytes(), kind)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+        if others:
+            raise InputError(f"{path} holds several images: save one by itself.")
+        return first.pixels
+
     def _pixels(self, image: Picture) -> Shaped[np.ndarray, "h w c"]:
         """Returns the image h w c, upright, with the network's channels."""
         if isinstance(image, str | os.PathLike):
-            return read_image(pathlib.Path(image), channels=self.channels, limit=self._limit)
+            return self._read(pathlib.Path(image))
         if isinstance(image, Image.Image):
+            if self.channels not in MODES:
+                raise InputError(
+                    f"A PIL image does not have the network's {self.channels} channels: pass "
+                    "an array, h w c."
+                )
             if image.mode.startswith(("I", "F")):
                 raise InputError(
                     f"A PIL image of mode {image.mode} has more than 8 bits a channel: "

@@ -205,7 +205,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
             "",
             "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
             f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
-            *(f"Note: {note}." for note in summary["notes"]),
+            *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
             *_left(summary),
             "",
             f"Look at {out / 'preview.png'}, then train: "

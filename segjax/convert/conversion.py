@@ -125,7 +125,12 @@ def convert(
     splits = split({image.name: image.split for image in gathered.done}, request.shares)
     _write_lists(request.out, classes, splits, gathered, writer)
     experiment, kept = _write_experiment(request.out, classes, colours, writer, earlier)
-    notes = [*annotations.notes, *splits.notes, *kept, *_notes(classes, gathered.counts)]
+    notes = [
+        *annotations.notes,
+        *splits.notes,
+        *kept,
+        *_notes(classes, gathered.counts, splits),
+    ]
     summary = {
         "finished": True,
         "made_by": made_by,
@@ -280,8 +285,12 @@ def _by_class(names: Sequence[str], counts: _Counts) -> dict[str, dict[str, int]
     }
 
 
-def _notes(classes: Classes, counts: _Counts) -> list[str]:
-    notes = []
+def _notes(classes: Classes, counts: _Counts, splits: Splits) -> list[str]:
+    notes = [
+        f"no image is for {side}, so {EXPERIMENT} cannot run yet: add images"
+        for side in ("train", "val")
+        if not splits.names[side]
+    ]
     if classes.left_out:
         names = ", ".join(classes.left_out)
         notes.append(f"not among --classes, so not drawn: {names}")

@@ -146,10 +146,10 @@ def _drawn(image: Annotated, size: Size, classes: Classes) -> tuple[list[_Drawn]
     """Returns the regions that have pixels, how many have none, and how many are cut off."""
     drawn, empty, clipped = [], 0, 0
     for number, region in enumerate(image.regions):
-        class_id = _class_id(region, classes)
+        class_id = _class_id(region, classes, _where(image, region))
         if class_id is None:
             continue
-        crop = _cropped(region.mask(size), size, region.where)
+        crop = _cropped(region.mask(size), size, _where(image, region))
         clipped += _leaves(region.bounds, size)
         if crop is None:
             empty += 1
@@ -159,10 +159,17 @@ def _drawn(image: Annotated, size: Size, classes: Classes) -> tuple[list[_Drawn]
     return drawn, empty, clipped
 
 
-def _class_id(region: Region, classes: Classes) -> int | None:
+def _where(image: Annotated, region: Region) -> str:
+    """Returns what names the region in messages, with the file."""
+    if not image.where or image.where in region.where:
+        return region.where
+    return f"{image.where}: {region.where}"
+
+
+def _class_id(region: Region, classes: Classes, where: str) -> int | None:
     if region.class_name not in classes.ids:
         raise InputError(
-            f"{region.where} has the class {region.class_name!r}, which is not a class of the "
+            f"{where} has the class {region.class_name!r}, which is not a class of the "
             "source: correct its name."
         )
     return classes.ids[region.class_name]

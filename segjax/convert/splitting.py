@@ -46,8 +46,8 @@ def split(
     """Returns the splits of images, given by name with the source's own split or None.
 
     With `shares` a hash of each name decides, so images that are added later move none of the
-    others. Without, the source's own split is kept; if it has none for validation, a fifth of
-    its training images, or of all, is for validation.
+    others. Without, the source's own split is kept; if it has none, or none for training or for
+    validation, a fifth of the images is for validation.
 
     A split that would be empty although its share is not gets the image whose hash is nearest.
     """
@@ -67,13 +67,11 @@ def split(
             f"{len(unsplit)} images are in none of the source's splits: they are for training"
         )
         names["train"] = (*names["train"], *unsplit)
-    if not names["val"] and len(names["train"]) > 1:
-        divided, more = _by_hash(names["train"], DEFAULT)
-        names = {**divided, "test": names["test"]}
-        notes += [
-            "the source has no images for validation: a fifth of its training images is",
-            *more,
-        ]
+    for empty, other in (("val", "train"), ("train", "val")):
+        if not names[empty] and len(names[other]) > 1:
+            divided, more = _by_hash(names[other], DEFAULT)
+            names = {**divided, "test": names["test"]}
+            notes += [f"the source has no images for {empty}: some of {other} are taken", *more]
     return Splits(names, tuple(notes))
 
 

@@ -119,6 +119,36 @@ def _fits(key: int | str, i: int) -> bool | None:
     return None
 
 
+def ids_of_files(label_map: LabelMap, class_names: Sequence[str]) -> tuple[int, ...]:
+    """Returns the id in the files of each class, and last that of ignored pixels.
+
+    >>> ids_of_files(((0, 255), (1, 0), (2, 1)), ("road", "car"))
+    (1, 2, 0)
+    >>> ids_of_files(((255, 1),), ("background", "cell"))
+    (0, 255, 255)
+
+    Raises:
+      InputError: a class is made of several ids, or of a range, so no single id is right.
+    """
+    found = []
+    for index, name in enumerate(class_names):
+        ids = [key for key, target in label_map if target == index]
+        ids = ids or [index] * (classes_of([index], label_map) == [index])
+        if len(ids) != 1 or isinstance(ids[0], str):
+            made = (
+                f"label_map makes it of {', '.join(map(repr, ids))}"
+                if ids
+                else "none becomes it"
+            )
+            raise InputError(
+                f"Class {index}, {name}, has no single id in the dataset's files: {made}. "
+                "Leave --file-ids out, or map one id to each class."
+            )
+        found += ids
+    ignored = [key for key, target in label_map if target == IGNORE and isinstance(key, int)]
+    return (*found, ignored[0] if ignored else IGNORE)
+
+
 def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[int]:
     """Returns the ids that become neither a class nor 255."""
     classes = classes_of(ids, label_map)

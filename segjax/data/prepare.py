@@ -35,7 +35,7 @@ from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
 from segjax.data.faults import Fault, report
 from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
 from segjax.data.images import png
-from segjax.data.label_map import LabelMap
+from segjax.data.label_map import LabelMap, ids_of_files
 from segjax.data.label_pages import label_pages, stacked, unstacked
 from segjax.data.lossy_masks import statement
 from segjax.data.made_masks import MadeMask, made_classes
@@ -123,6 +123,19 @@ class FileDataset:
     def channels(self) -> int:
         """RGB, but for a dataset that says otherwise."""
         return 3
+
+    @property
+    def file_ids(self) -> tuple[int, ...]:
+        """The id in the dataset's own files of each class, and last that of ignored pixels.
+
+        Raises:
+          InputError: masks are painted or have planes, or a class has no single id.
+        """
+        recipe = self._recipe()
+        if recipe.mask_colours or recipe.planes:
+            kind = "colours" if recipe.mask_colours else "planes"
+            raise InputError(f"The dataset's masks hold {kind}, not ids: leave --file-ids out.")
+        return ids_of_files(recipe.label_map, getattr(self, "class_names", ()))
 
     def _sources(self) -> Sequence[Source]:
         """Returns all examples, in order, or `InputError`."""

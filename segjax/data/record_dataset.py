@@ -22,7 +22,7 @@ from segjax.contracts import IGNORE, Example
 from segjax.data.cache import cache_root
 from segjax.data.contents import digest
 from segjax.data.image_files import ImageKind, image_pages
-from segjax.data.label_map import check_label_map
+from segjax.data.label_map import check_label_map, ids_of_files
 from segjax.data.label_pages import label_pages
 from segjax.data.mask_files import LabelKind
 from segjax.data.palette import palette_of, voc_palette
@@ -96,6 +96,15 @@ class RecordDataset:
     def palette(self) -> np.ndarray:
         """`colours`, or VOC's."""
         return voc_palette() if self.colours is None else palette_of(self.colours)
+
+    @property
+    def file_ids(self) -> tuple[int, ...]:
+        """The id in the records of each class, and last that of ignored pixels.
+
+        Raises:
+          InputError: a class has no single id.
+        """
+        return ids_of_files(self.label_map, self.class_names)
 
     @cached_property
     def _records(self) -> Records:

@@ -16,6 +16,7 @@ from segjax.losses.binary_cross_entropy import (
     PositiveWeightedCrossEntropy,
     sigmoid_cross_entropy,
 )
+from segjax.losses.boundary import Boundary
 from segjax.losses.cross_entropy import (
     ClassWeightedCrossEntropy,
     SmoothedCrossEntropy,
@@ -29,6 +30,7 @@ from segjax.losses.regions import Dice, GeneralizedDice, Jaccard, Tversky
 from segjax.losses.weighted_sum import Sum, activations
 
 __all__ = (
+    "Boundary",
     "ClassWeightedCrossEntropy",
     "Dice",
     "GeneralizedDice",

@@ -31,7 +31,7 @@ class TopKCrossEntropy:
 
         total = Σ w · −log p_label,    weight = Σ w,    over the ⌈share · n⌉ hardest of n pixels
 
-    Online bootstrapping, Wu et al., 2016 (arXiv:1605.06885, section 4.2), who keep 512 pixels;
+    Online bootstrapping, Wu et al., 2016 (arXiv:1605.06885), who keep 512 pixels;
     DeepLab's later code keeps a share. n are the image's pixels that count.
 
     Attributes:

@@ -3,7 +3,7 @@
 Berman et al., 2018 (arXiv:1705.08790). The Jaccard loss of a class is a set function of its
 wrong pixels M: Δ(M) = |M| / |G ∪ M|, where G are its true pixels. Its Lovász extension is
 defined for errors m ≥ 0 of each pixel, and equals Δ where each m is 0 or 1. With the errors in
-descending order (equation 9),
+descending order (definition 1),
 
     loss = Σ_i m_i (Δ({1 … i}) − Δ({1 … i − 1})).
 

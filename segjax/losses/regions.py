@@ -135,8 +135,8 @@ class Tversky:
         index_c = (I_c + s) / (I_c + α (P_c − I_c) + β (G_c − I_c) + s)
         loss = mean_c (1 − index_c)^(1/γ)
 
-    Salehi et al., 2017 (arXiv:1706.05721, equation 4); the exponent is the focal Tversky loss,
-    Abraham and Khan, 2019 (arXiv:1810.07842, equation 4), who set γ = 4/3. α = β = 0.5 is
+    Salehi et al., 2017 (arXiv:1706.05721); the exponent is the focal Tversky loss,
+    Abraham and Khan, 2019 (arXiv:1810.07842), who set γ = 4/3. α = β = 0.5 is
     `Dice` with half its s; α = β = 1 is `Jaccard`.
 
     Attributes:
@@ -198,8 +198,8 @@ class Jaccard:
 
         loss = 1 − mean_c (I_c + s) / (P_c + G_c − I_c + s)
 
-    Rahman and Wang, 2016 (ISVC, doi:10.1007/978-3-319-50835-1_22, equations 3 to 5), who have
-    no smoothing. `LovaszSoftmax` is another surrogate of the same index.
+    Rahman and Wang, 2016 (ISVC, doi:10.1007/978-3-319-50835-1_22), who have no
+    smoothing. `LovaszSoftmax` is another surrogate of the same index.
 
     Attributes:
       over: "batch" or "image", as in `Dice`.

@@ -7,31 +7,51 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
+from segjax.data.arrays import NPY
 from segjax.data.decode import DEFAULT_LIMIT, Limit, pages
+from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.images import pixels, read_image, upright
 from segjax.errors import InputError
 from segjax.outputs.inputs import Input
 
-Image_HWC = UInt8[np.ndarray, "h w c"]
+Image_HWC = Shaped[np.ndarray, "h w c"]
 
 
 def frames(
-    source: Input, *, channels: int, limit: Limit = DEFAULT_LIMIT
+    source: Input, *, channels: int, dtype: str = "uint8", limit: Limit = DEFAULT_LIMIT
 ) -> Iterator[Image_HWC]:
     """Yields the source's images in order, one in memory at a time; 3 channels are RGB.
 
     Raises:
-      InputError: the file cannot be read, from here on, or an image is above the limit.
+      InputError: the file cannot be read, from here on, an image is above the limit, or images
+        of other channels or another depth than those of a picture on a screen do not have them.
     """
-    if source.is_video:
+    kind = ImageKind(channels, dtype, limit)
+    if not kind.is_shown or source.path.suffix.lower() == NPY:
+        yield from _measured(source, kind)
+    elif source.is_video:
         yield from _video_frames(source.path, channels)
     elif source.frames is None:
         yield read_image(source.path, channels=channels, limit=limit)
     else:
         for page in pages(source.path, name=source.path, limit=limit):
             yield pixels(upright(page, source.path, channels=channels))
+
+
+def _measured(source: Input, kind: ImageKind) -> Iterator[Image_HWC]:
+    if source.is_video:
+        raise InputError(
+            f"{source.path} is a video, but the network's images have {kind.channels} "
+            f"channel(s) of {kind.dtype}: give images."
+        )
+    try:
+        data = source.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source.path} cannot be read ({error.strerror}).") from None
+    for image in image_pages(source.path, data, kind):
+        yield image.pixels
 
 
 def av_library() -> Any:

@@ -7,13 +7,16 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from segjax.data.decode import page_count
-from segjax.data.files import IMAGES, check_links, of_kind, walk
+from segjax.data.files import IMAGES, IMAGES_BY_NAME, check_links, of_kind, walk
 from segjax.data.names import inside, near_entry
 from segjax.errors import InputError
 from segjax.outputs.kinds import Frame, Overlay
 from segjax.outputs.patterns import matches, split_pattern
 
 PICTURES = IMAGES
+ARRAYS = IMAGES_BY_NAME
+"""Read where they are named, or where a folder holds no pictures."""
+
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 FILM = "_overlay.mp4"
 """Ends the name of the overlays of a video as a video."""
@@ -94,8 +97,8 @@ def _sources(given: str, out: pathlib.Path) -> Iterator[Input]:
 
 
 def _check_known(path: pathlib.Path) -> None:
-    if path.suffix.lower() not in (*PICTURES, *VIDEOS):
-        known = " ".join((*PICTURES, *VIDEOS))
+    if path.suffix.lower() not in (*PICTURES, *ARRAYS, *VIDEOS):
+        known = " ".join((*PICTURES, *ARRAYS, *VIDEOS))
         raise InputError(f"{path} is not an image or a video; known suffixes are {known}.")
 
 
@@ -106,7 +109,7 @@ def _folder(folder: pathlib.Path, out: pathlib.Path) -> Iterator[Input]:
             f"--out {out} lies inside {folder}, so its masks would become "
             "inputs; choose another folder."
         )
-    found = of_kind(walked, PICTURES)
+    found = of_kind(walked, PICTURES) or of_kind(walked, ARRAYS)
     if not found:
         raise InputError(
             f"The folder {folder} holds no image ({' '.join(PICTURES)}); name videos one by "

@@ -78,6 +78,29 @@ class Mask:
 
 
 @dataclasses.dataclass(frozen=True)
+class FileIds:
+    """A grey PNG of the ids that the dataset's own files have, as benchmarks ask for.
+
+    Attributes:
+      ids: one a class, and last that of pixels without a class.
+    """
+
+    ids: tuple[int, ...]
+    suffix: ClassVar[str] = "_file_ids.png"
+    soft: ClassVar[bool] = False
+    edited: ClassVar[bool] = False
+
+    def save(self, prediction: Prediction, path: pathlib.Path) -> None:
+        """Writes the file, whole or not at all; ids above 255 take 16 bits."""
+        *ids, ignored = self.ids
+        table = np.full(256, ignored, np.uint16)
+        table[: len(ids)] = ids
+        written = table[prediction.label]
+        is_small = max(self.ids) <= np.iinfo(np.uint8).max
+        save_png(Image.fromarray(written.astype(np.uint8) if is_small else written), path)
+
+
+@dataclasses.dataclass(frozen=True)
 class Overlay:
     """The mask over the image."""
 

@@ -6,7 +6,7 @@ import difflib
 import io
 import math
 import pathlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 from PIL import ImageColor
@@ -19,6 +19,7 @@ from segjax.outputs.kinds import (
     Background,
     Blur,
     CutOut,
+    FileIds,
     Labelme,
     Mask,
     Output,
@@ -34,13 +35,27 @@ BACKGROUND = "background"
 TOLERANCE = 1.0
 
 
-def asked_outputs(options: argparse.Namespace, class_names: Sequence[str]) -> list[Output]:
+def asked_outputs(
+    options: argparse.Namespace,
+    class_names: Sequence[str],
+    *,
+    file_ids: Callable[[], tuple[int, ...]] | None = None,
+) -> list[Output]:
     """Returns the kinds of files that the options ask for; the mask is always first.
+
+    `file_ids` gives the ids of the dataset's own files; None where it has no files.
 
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
     """
     outputs: list[Output] = [Mask()]
+    if options.file_ids:
+        if file_ids is None:
+            raise InputError(
+                "--file-ids: the experiment's eval_data is not read from files, so it has no "
+                "other ids than the mask's; leave the option out."
+            )
+        outputs.append(FileIds(file_ids()))
     if options.overlay:
         outputs.append(Overlay())
     if options.probabilities:

@@ -125,6 +125,11 @@ def asked_plane_outputs(
                 f"--{option} needs mutually exclusive classes, but those of this run may "
                 "overlap: leave it out, and use the mask of each class."
             )
+    if options.file_ids:
+        raise InputError(
+            "--file-ids needs a mask of class ids, but this run writes a mask a class: leave "
+            "it out."
+        )
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
     # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.
     outputs: list[Any] = [

@@ -56,7 +56,7 @@ class Writer:
 
     Attributes:
       answer: (image h w c, whether probabilities are needed) → (class ids h w, those or None).
-      channels: of the network's images.
+      channels, image_dtype: of the network's images.
       out: the folder for all files.
       outputs: kinds of files, the mask first.
       frame_files: whether one image of several in a file becomes a file of its own too.
@@ -74,6 +74,7 @@ class Writer:
     class_names: tuple[str, ...]
     palette: np.ndarray
     limit: Limit = DEFAULT_LIMIT
+    image_dtype: str = "uint8"
 
     def entries(self, source: Input) -> Iterator[Entry]:
         """Returns one entry an image of the source, once its files are written."""
@@ -81,7 +82,9 @@ class Writer:
         if source.frames is None and not self._missing(source, None, read_from):
             yield self._entry(source, None, read_from, skipped=True)
             return
-        images = frames(source, channels=self.channels, limit=self.limit)
+        images = frames(
+            source, channels=self.channels, dtype=self.image_dtype, limit=self.limit
+        )
         frame = None if source.frames is None else 1
         while True:
             try:

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from segjax.contracts import Variables
+from segjax.data.image_files import ImageKind
+from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor
 from segjax.evaluate.windows import OverlapTile, PadToMultiple, SlidingWindow
 from segjax.experiment import Experiment, Wrapper
@@ -96,6 +98,12 @@ def load_runs(runs: Sequence[tuple[Source, Experiment]]) -> list[ServedRun]:
 def _load(source: Source, experiment: Experiment) -> ServedRun:
     shown = experiment.task.shown(experiment.eval_data)
     trained = source.load(experiment)
+    if not ImageKind(trained.channels, trained.image_dtype).is_shown:
+        raise InputError(
+            f"{source.name} takes images of {trained.channels} channel(s) of "
+            f"{trained.image_dtype}, but the page shows 8 bits in RGB or grey: use "
+            "segjax.predict."
+        )
     return ServedRun(
         name=source.name,
         weights=trained.weights,

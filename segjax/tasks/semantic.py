@@ -23,6 +23,8 @@ from segjax.contracts import (
     Variables,
 )
 from segjax.data.checks import check_example
+from segjax.data.prepare import FileDataset
+from segjax.data.record_dataset import RecordDataset
 from segjax.data.survey import Survey
 from segjax.drawing.composite import foreground
 from segjax.errors import InputError
@@ -249,7 +251,12 @@ class Semantic(Task):
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """Returns a palette PNG of class ids, and what else the options ask for."""
-        return asked_outputs(options, tuple(data.class_names))
+        from_files = isinstance(data, FileDataset | RecordDataset)
+        return asked_outputs(
+            options,
+            tuple(data.class_names),
+            file_ids=(lambda: data.file_ids) if from_files else None,
+        )
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
         """Returns the legend of overlays, areas by class, and COCO's annotations."""

@@ -61,6 +61,11 @@ class Trained:
         """Of the network's images: 3 are RGB, 1 is grey."""
         return self.experiment.eval_data.channels
 
+    @property
+    def image_dtype(self) -> str:
+        """The name of the dtype of the network's images."""
+        return getattr(self.experiment.eval_data, "image_dtype", "uint8")
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:

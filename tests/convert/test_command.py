@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from segjax.convert.__main__ import OVERLAPS, main
+from segjax.convert.formats.table import formats
 from segjax.convert.painting import OVERLAPS as PAINTED
 
 FILES = runpy.run_path(str(pathlib.Path(__file__).with_name("labelme_files.py")))
@@ -100,3 +101,10 @@ def test_the_help_appears_without_loading_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "SOURCE" in done.stdout, done.stderr
+
+
+def test_the_guide_has_a_row_for_every_format():
+    page = pathlib.Path(__file__).parents[2] / "docs/guides/converting.md"
+    rows = page.read_text(encoding="utf-8").split("## Formats")[1].split("\n## ")[0]
+    named = [line.split("`")[1] for line in rows.splitlines() if line.startswith("| `")]
+    assert [each.name for each in formats()] == [name for name in named if name != "--format"]

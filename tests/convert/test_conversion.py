@@ -279,3 +279,10 @@ def test_the_preview_shows_the_classes(source):
     with Image.open(out / "preview.png") as preview:
         colours = {rgb for _, rgb in preview.convert("RGB").getcolors(100_000)}
     assert {(128, 0, 0), (0, 128, 0)} <= colours
+
+
+def test_one_image_is_converted_and_it_is_said_that_training_needs_more(tmp_path):
+    save_labelme(tmp_path / "in", "a", [shape()])
+    summary, _ = converted(tmp_path / "in")
+    assert summary["splits"] == {"train": 1, "val": 0, "test": 0}
+    assert any("no image is for val" in note for note in summary["notes"])

@@ -106,7 +106,7 @@ def test_maps_and_masks_of_another_size_are_named():
     with pytest.raises(InputError, match=r"x\.png has 4x3 pixels, and the image has 8x6"):
         painted(class_map=class_map)
     region = Region("a", lambda size: np.ones((3, 4), bool), where="annotation 7")
-    with pytest.raises(InputError, match="annotation 7 has a mask of 4x3 pixels"):
+    with pytest.raises(InputError, match=r"x\.json: annotation 7 has a mask of 4x3 pixels"):
         painted(region)
 
 
@@ -128,5 +128,5 @@ def test_regions_out_of_the_image_are_counted():
 
 
 def test_a_name_that_is_no_class_of_the_source_is_named():
-    with pytest.raises(InputError, match="annotation 3 has the class 'c'"):
+    with pytest.raises(InputError, match=r"x\.json: annotation 3 has the class 'c'"):
         painted(box("c", 0, 0, 1, 1, where="annotation 3"))

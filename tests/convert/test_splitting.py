@@ -36,7 +36,16 @@ def test_the_own_split_of_the_source_is_kept():
 def test_a_source_without_validation_images_gives_some_of_its_training_images():
     found = split({**{name: "train" for name in MANY}, "t": "test"})
     assert found.names["val"] == tuple(n for n in MANY if position(n) < 0.2)
-    assert found.names["test"] == ("t",) and "a fifth of its training" in found.notes[0]
+    assert (
+        found.names["test"] == ("t",)
+        and "has no images for val: some of train" in found.notes[0]
+    )
+
+
+def test_a_source_without_training_images_gives_some_of_those_for_validation():
+    found = split({name: "val" for name in MANY})
+    assert found.names["val"] == tuple(n for n in MANY if position(n) < 0.2)
+    assert "has no images for train: some of val" in found.notes[0]
 
 
 def test_images_outside_of_the_splits_of_the_source_are_for_training():

@@ -168,3 +168,28 @@ def test_a_file_that_is_no_video_counts_as_one_image(tmp_path):
     pytest.importorskip("av", reason="PyAV is not installed: no videos to test on.")
     (tmp_path / "clip.mkv").write_bytes(b"no video")
     assert expected_frames(source(tmp_path / "clip.mkv")) == 1
+
+
+def test_images_of_other_channels_and_depths_are_read_as_they_are(tmp_path):
+    array = RNG.integers(0, 2**16, (4, 5, 6), np.uint16)
+    np.save(tmp_path / "a.npy", array)
+    (found,) = frames(source(tmp_path / "a.npy"), channels=6, dtype="uint16")
+    np.testing.assert_array_equal(found, array)
+    Image.fromarray(array[..., 0]).save(tmp_path / "grey.png")
+    (found,) = frames(source(tmp_path / "grey.png"), channels=1, dtype="uint16")
+    np.testing.assert_array_equal(found, array[..., :1])
+    with pytest.raises(InputError, match="has 6 channel.s., but the dataset has channels=3"):
+        list(frames(source(tmp_path / "a.npy"), channels=3, dtype="uint16"))
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(InputError, match="is a video, but the network's images have 6 channel"):
+        list(frames(source(tmp_path / "film.mp4"), channels=6, dtype="uint16"))
+
+
+def test_arrays_are_inputs_where_a_folder_holds_no_pictures(tmp_path):
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, np.zeros((2, 3), np.uint8))
+    found = find_inputs([str(tmp_path)], tmp_path.parent / "out")
+    assert [each.path.name for each in found] == ["a.npy", "b.npy"]
+    Image.new("L", (3, 2)).save(tmp_path / "c.png")
+    found = find_inputs([str(tmp_path)], tmp_path.parent / "out")
+    assert [each.path.name for each in found] == ["c.png"]

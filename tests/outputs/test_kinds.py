@@ -1,5 +1,6 @@
 """Each kind of file, read back; and what options ask for which."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 from PIL import Image
 
 from segjax.atomic import atomic_path
+from segjax.data.ade20k import ADE20K
+from segjax.data.camvid import CamVid
+from segjax.data.cityscapes import Cityscapes
+from segjax.data.folder import Folder
 from segjax.data.palette import voc_palette
+from segjax.data.tfds_source import TFDS
 from segjax.drawing import composite, overlay
 from segjax.errors import InputError
 from segjax.outputs.kinds import Blur, CutOut, Prediction
@@ -55,6 +61,51 @@ def test_pictures_are_the_composites_of_the_summed_probabilities(tmp_path):
     green = saved(tmp_path, "--keep", "dog", "--background", "#00ff00")
     flat = np.full_like(IMAGE, (0, 255, 0))
     np.testing.assert_array_equal(green, composite.replace_background(IMAGE, ALPHA, flat))
+
+
+def test_file_ids_are_those_of_the_datasets_own_files(tmp_path):
+    ids = lambda: (7, 300, 0, 9)
+    kind = asked_outputs(options("--file-ids"), NAMES, file_ids=ids)[-1]
+    made = dataclasses.replace(prediction(tmp_path), label=LABEL.copy())
+    made.label[0, 0] = 255
+    kind.save(made, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        written = np.array(picture)
+    expected = np.array([7, 300, 0])[made.label % 255]
+    expected[0, 0] = 9
+    np.testing.assert_array_equal(written, expected)
+    with pytest.raises(InputError, match="is not read from files, so it has no other ids"):
+        asked_outputs(options("--file-ids"), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ids"),
+    [
+        (Cityscapes("val"), (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33, 0)),
+        (ADE20K("val"), (*range(1, 151), 0)),
+        (CamVid("val"), (*range(11), 11)),
+        (Folder(class_names=("a", "b"), label_map=((255, 1),)), (0, 255, 255)),
+        (TFDS("pets", class_names=("a", "b"), label_map=((1, 1), (2, 0), (3, 255))), (2, 1, 3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_dataset_has_one_file_id_a_class_and_one_for_ignored_pixels(dataset, ids):
+    assert dataset.file_ids == ids
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"label_map": ((3, 1), (4, 1))}, "Class 1, b, has no single id .* makes it of 3, 4"),
+        ({"label_map": ((">127", 1), ("else", 0))}, "Class 0, a, .* makes it of 'else'"),
+        ({"label_map": ((0, 1), (1, 1))}, "Class 0, a, .*: none becomes it"),
+        ({"mask_colours": (((0, 0, 0), 0),)}, "masks hold colours, not ids"),
+        ({"planes": True}, "masks hold planes, not ids"),
+    ],
+)
+def test_classes_without_a_single_file_id_are_refused(fields, words):
+    with pytest.raises(InputError, match=words):
+        _ = Folder(class_names=("a", "b"), **fields).file_ids
 
 
 def test_an_overlay_is_the_reports_and_keeps_the_image_where_the_class_is_black(tmp_path):

@@ -258,6 +258,7 @@ def test_one_plane_no_longer_answers_the_same_everywhere():
 
 
 OPTIONS = {
+    "file_ids": False,
     **dict.fromkeys(("overlay", "probabilities", "cut_out", "labelme", "coco", "areas"), False),
     **dict.fromkeys(("keep", "blur", "background", "tolerance")),
 }
