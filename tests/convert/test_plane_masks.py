@@ -61,6 +61,13 @@ def test_a_mask_that_lacks_is_an_absent_class_and_0_and_1_are_binary(tmp_path):
     assert found.notes[1] == "images that lack the mask of a class do not have it: 1"
 
 
+def test_folders_of_splits_are_not_classes(tmp_path):
+    for split in ("train", "val"):
+        save(tmp_path / "images" / "x.png", np.zeros((1, 3, 3), np.uint8))
+        save(tmp_path / "masks" / split / "x.png", np.array(CUP, np.uint8))
+    assert PLANE_MASKS.recognize(FolderFiles(tmp_path)) is None
+
+
 def test_a_single_mask_with_an_ending_is_not_one_of_several_classes(tmp_path):
     save(tmp_path / "images" / "x.jpg", np.zeros((1, 3, 3), np.uint8))
     save(tmp_path / "masks" / "x_mask.png", np.array(CUP, np.uint8))
