@@ -1,4 +1,16 @@
-"""CamVid: street scenes from a car, 11 classes, in the layout of SegNet's tutorial."""
+"""CamVid: street scenes from a car, 11 classes, in the layout of SegNet's tutorial.
+
+The original release has 701 frames of 960 × 720 pixels, whose masks are painted in 32 colours.
+`Folder` reads it with the tables here::
+
+    Folder(
+        image="701_StillsRaw_full/{stem}.png",
+        mask="LabeledApproved_full/{stem}_L.png",
+        class_names=tuple(COLOURS_32),
+        colours=tuple(COLOURS_32.values()),
+        mask_colours=MASK_COLOURS_32,
+    )
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
+from segjax.data.colour_masks import MaskColours
 from segjax.data.files import IMAGES, MASKS, Place, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import palette_of
@@ -25,6 +38,47 @@ COLOURS = {
     "Pedestrian": (64, 64, 0),
     "Bicyclist": (0, 128, 192),
 }
+COLOURS_32 = {
+    "Animal": (64, 128, 64),
+    "Archway": (192, 0, 128),
+    "Bicyclist": (0, 128, 192),
+    "Bridge": (0, 128, 64),
+    "Building": (128, 0, 0),
+    "Car": (64, 0, 128),
+    "CartLuggagePram": (64, 0, 192),
+    "Child": (192, 128, 64),
+    "Column_Pole": (192, 192, 128),
+    "Fence": (64, 64, 128),
+    "LaneMkgsDriv": (128, 0, 192),
+    "LaneMkgsNonDriv": (192, 0, 64),
+    "Misc_Text": (128, 128, 64),
+    "MotorcycleScooter": (192, 0, 192),
+    "OtherMoving": (128, 64, 64),
+    "ParkingBlock": (64, 192, 128),
+    "Pedestrian": (64, 64, 0),
+    "Road": (128, 64, 128),
+    "RoadShoulder": (128, 128, 192),
+    "Sidewalk": (0, 0, 192),
+    "SignSymbol": (192, 128, 128),
+    "Sky": (128, 128, 128),
+    "SUVPickupTruck": (64, 128, 192),
+    "TrafficCone": (0, 0, 64),
+    "TrafficLight": (0, 64, 64),
+    "Train": (192, 64, 128),
+    "Tree": (128, 128, 0),
+    "Truck_Bus": (192, 128, 192),
+    "Tunnel": (64, 0, 64),
+    "VegetationMisc": (192, 192, 0),
+    "Wall": (64, 192, 0),
+}
+"""The original classes in the order of `label_colors.txt`, without Void."""
+
+MASK_COLOURS_32: MaskColours = (
+    *((colour, index) for index, colour in enumerate(COLOURS_32.values())),
+    ((0, 0, 0), IGNORE),
+)
+"""What the colours of the original masks mean; Void is ignored."""
+
 SPLITS = ("train", "val", "test")
 
 

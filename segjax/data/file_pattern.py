@@ -40,8 +40,12 @@ class FilePattern:
     suffixes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, text: Any, suffixes: Sequence[str], *, field: str) -> "FilePattern":
+    def of(
+        cls, text: Any, suffixes: Sequence[str], *, field: str, named: Sequence[str] = ()
+    ) -> "FilePattern":
         """Returns the pattern that a user wrote as `field`; files have one of `suffixes`.
+
+        Those of `named` count only where the pattern ends in one of them.
 
         Raises:
           InputError: it has no {stem}, another field, a format that does not only fill, or a
@@ -51,7 +55,7 @@ class FilePattern:
         parts = composed(text).split("/")
         first = next(i for i, part in enumerate(parts) if _has_field(part))
         template = "/".join(parts[first:])
-        stem, suffix = _without_suffix(template, tuple(suffixes), text, field)
+        stem, suffix = _without_suffix(template, (*suffixes, *named), text, field)
         folder = "/".join(parts[:first]).replace("{{", "{").replace("}}", "}")
         _check_parts(folder, stem, text, field)
         return cls(_normal(folder), stem, (suffix,) if suffix else tuple(suffixes))

@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
+from segjax.data.colour_masks import MaskColours, check_mask_colours
 from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.file_pattern import FilePattern
-from segjax.data.files import IMAGES, MASKS, existing_folder
+from segjax.data.files import IMAGES, IMAGES_BY_NAME, MASKS, MASKS_BY_NAME, existing_folder
 from segjax.data.folder_files import Layout, check_no_splits, find_sources
 from segjax.data.hold_out import SIDES, held_out_side
+from segjax.data.image_files import DTYPES
 from segjax.data.label_map import LabelMap, check_label_map
+from segjax.data.lossy_masks import EXAMPLE, cuts_levels
 from segjax.data.palette import palette_of, voc_palette, voc_planes
 from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
@@ -43,7 +46,10 @@ class Folder(FileDataset):
 
     Without a split, every image counts. There are three ways to split a folder:
 
-    * `split="train"` with a file `directory/train.txt`, which lists one name a line;
+    * `split="train"` with a list of names, one a line, in `directory/train.txt` or
+      `directory/splits/train.txt`. Lines that begin with # do not count. A name may have its
+      suffix and folder. Lines of two columns, `images/a.jpg masks/a.png`, name the image and
+      its mask, whatever the patterns say;
     * `split="train"` with the folders `images/train` and `masks/train`;
     * `held_out=0.2` with `split="train"` or `split="val"`: a hash of each image's name decides,
       so the folder stays as it is, and images added later move none of the others. About a
@@ -61,10 +67,21 @@ class Folder(FileDataset):
     `(("nonzero", 1),)`; others are ">=128", "<10", "<=9" and "10-20". Masks that store one
     white as 1 and another as 255 are refused unless the label map gives both the same class.
 
+    Masks that are painted need `mask_colours`, pairs ((red, green, blue), class id or 255).
+    Colours must be exact: an unknown one is refused. Black-and-white masks in JPEG files need
+    a pattern that ends in .jpg and a threshold: `mask="masks/{stem}.jpg"` with
+    `label_map=((">127", 1), ("else", 0))`.
+
     Images and masks are each turned as their own EXIF data say. Images become RGB
-    (`channels=3`) or grey (`channels=1`). Each page of a file (TIFF; moving pictures) is one
-    example; image and mask must have equally many. Images above `max_megapixels` are refused.
-    `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+    (`channels=3`) or grey (`channels=1`) of 8 bits. Each page of a file (TIFF; moving pictures)
+    is one example; image and mask must have equally many. Images above `max_megapixels` are
+    refused. `colours` are for drawing: one (red, green, blue) a class; VOC's are the default.
+
+    Other images are read as they are, without any conversion: `channels` may be any number of
+    bands, and `image_dtype` "uint16" or "float32". All images must have this number and depth.
+    A pattern that ends in .npy reads NumPy arrays, h w or h w c; masks too, h w or, with
+    `planes=True`, h w k. TIFF files of several bands need tifffile (`segjax[tiff]`). A network
+    sees 8 and 16 bits divided by 255 and 65535, and floats as they are.
 
     For classes that overlap (`tasks.multilabel`), a label has one plane a class, h w k, without
     background: 1 inside, 0 outside, 255 ignored. `label_map` renames ids to these three. Give
@@ -91,6 +108,8 @@ class Folder(FileDataset):
     image: str | None = None
     mask: str | tuple[str, ...] | None = None
     held_out: float | None = None
+    image_dtype: str = "uint8"
+    mask_colours: MaskColours = ()
 
     def __post_init__(self):
         self._check_types()
@@ -99,11 +118,12 @@ class Folder(FileDataset):
             raise InputError(
                 f"Folder needs class_names=('background', ...), 1 to 255 names, got {count}."
             )
-        if self.channels not in (1, 3):
-            raise InputError(f"Folder makes images of channels=1 or 3, got {self.channels}.")
+        self._check_images()
         self._check_names()
         self._check_held_out()
         check_label_map(self.label_map, 2 if self.has_planes else count)
+        self._check_mask_colours()
+        self._check_lossy()
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         if self.colours is not None and len(self.colours) != count:
@@ -132,6 +152,27 @@ class Folder(FileDataset):
         ):
             if not is_right(value := getattr(self, field)):
                 raise InputError(f"Folder has {field}={value!r}: write {field}={example}.")
+
+    def _check_images(self) -> None:
+        if not isinstance(self.channels, int) or self.channels < 1:
+            raise InputError(
+                f"Folder has channels={self.channels!r}: write channels=3 for RGB, 1 for grey, "
+                "or the number of bands."
+            )
+        if self.image_dtype not in DTYPES:
+            raise InputError(
+                f"Folder has image_dtype={self.image_dtype!r}: write one of "
+                f"{', '.join(map(repr, DTYPES))}."
+            )
+
+    def _check_mask_colours(self) -> None:
+        check_mask_colours(self.mask_colours, len(self.class_names))
+        other = "label_map" if self.label_map else "planes" if self.has_planes else None
+        if self.mask_colours and other:
+            raise InputError(
+                f"Folder has mask_colours and {other}: colours lead to class ids directly, so "
+                "keep one of the two."
+            )
 
     def _check_names(self) -> None:
         for new, old, default in (("image", "images", "images"), ("mask", "masks", "masks")):
@@ -163,6 +204,15 @@ class Folder(FileDataset):
             raise InputError(
                 f"Folder has the same names for images and masks, {_shown(self._image)}: name "
                 'other files for one of them, as image="{stem}.jpg" and mask="{stem}.png" do.'
+            )
+
+    def _check_lossy(self) -> None:
+        lossy = {".jpg", ".jpeg"}
+        named = [mask.text for mask in self._masks if lossy.intersection(mask.suffixes)]
+        if named and not cuts_levels(self.label_map):
+            raise InputError(
+                f"Folder has masks {named[0]}, but JPEG changes class ids: if they are black "
+                f"and white, set {EXAMPLE}; if not, make them again without loss, as PNG."
             )
 
     def _check_pattern_a_class(self) -> None:
@@ -206,7 +256,7 @@ class Folder(FileDataset):
     def _image(self) -> FilePattern:
         if self.image is None:
             return FilePattern.of_folder(self.images, IMAGES)
-        return FilePattern.of(self.image, IMAGES, field="image")
+        return FilePattern.of(self.image, IMAGES, field="image", named=IMAGES_BY_NAME)
 
     @property
     def _masks(self) -> tuple[FilePattern, ...]:
@@ -215,7 +265,9 @@ class Folder(FileDataset):
         given = (given,) if isinstance(given, str) else given
         if self.mask is None:
             return tuple(FilePattern.of_folder(each, MASKS) for each in given)
-        return tuple(FilePattern.of(each, MASKS, field="mask") for each in given)
+        return tuple(
+            FilePattern.of(each, MASKS, field="mask", named=MASKS_BY_NAME) for each in given
+        )
 
     @property
     def has_planes(self) -> bool:
@@ -254,6 +306,8 @@ class Folder(FileDataset):
             label_map=self.label_map,
             limit=Limit(self.max_megapixels, "Folder(max_megapixels={})"),
             planes=self.has_planes,
+            image_dtype=self.image_dtype,
+            mask_colours=self.mask_colours,
         )
 
     def _sources(self) -> list[Source]:

@@ -2,14 +2,22 @@
 
 import pathlib
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+from segjax.data.faults import Fault, report
 from segjax.data.file_pattern import FilePattern
-from segjax.data.files import IMAGES, Place, by_stem, members, paired
+from segjax.data.files import Place, by_stem, members, paired
 from segjax.data.hold_out import SIDES
-from segjax.data.lists import listed
 from segjax.data.names import inside, near_entry
-from segjax.data.prepare import Source, raise_first
+from segjax.data.prepare import Source
+from segjax.data.split_lists import (
+    LISTS,
+    listed_pairs,
+    listed_stems,
+    paired_sources,
+    split_list,
+)
 from segjax.errors import InputError
 
 Files = dict[str, pathlib.Path]
@@ -46,13 +54,16 @@ def find_sources(layout: Layout) -> list[Source]:
     """Returns each image with its mask, or with one mask a class.
 
     An image's mask is found by its name: the image's stem, put into the pattern. A file that is
-    the mask of another does not count as an image, so both may lie in one folder.
+    the mask of another does not count as an image, so both may lie in one folder. A list of
+    images and masks in two columns says itself which belong together.
 
     Raises:
       InputError: a folder, a list, an image or a mask is missing, or two images share a mask.
     """
-    names = inside(layout.root, f"{layout.split}.txt")
+    names = split_list(layout.root, str(layout.split))
     is_list = layout.split is not None and names.is_file()
+    if is_list and len(layout.masks) == 1 and (pairs := listed_pairs(names)):
+        return paired_sources(layout.root, names, pairs)
     below = None if is_list else layout.split
     image_place = _place(layout.root, layout.image, below)
     if below is not None and not image_place.folder.is_dir():
@@ -61,7 +72,7 @@ def find_sources(layout: Layout) -> list[Source]:
             f"{image_place.folder}{near_entry(image_place.folder)}: make one of them, or leave "
             "split=None for all images."
         )
-    listed_names = listed(names, _without_suffix) if is_list else None
+    listed_names = listed_stems(names) if is_list else None
     images = _images(layout.image, image_place)
     found = [_masks(pattern, _place(layout.root, pattern, below)) for pattern in layout.masks]
     images = _without_masks(images, found)
@@ -86,7 +97,8 @@ def check_no_splits(layout: Layout) -> None:
     """Raises InputError where a folder that is to be divided by names has splits of its own."""
     folder = _place(layout.root, layout.image, None).folder
     for side in SIDES:
-        for path in (inside(layout.root, f"{side}.txt"), inside(folder, side)):
+        lists = (inside(layout.root, f"{below}{side}.txt") for below in ("", f"{LISTS}/"))
+        for path in (*lists, inside(folder, side)):
             if path.exists():
                 raise InputError(
                     f"Folder has held_out, which divides the images by their names, and {path} "
@@ -136,9 +148,11 @@ def _no_images(pattern: FilePattern, place: Place) -> str:
 
 
 def _stems(names: Sequence[str], pattern: FilePattern, images: Files) -> list[str]:
-    """Returns the stems that a list means, which may name the files instead."""
+    """Returns the stems that a list means, which may name the files or their paths instead."""
     by_name = {pattern.name(stem): stem for stem in images}
-    return [name if name in images else by_name.get(name, name) for name in names]
+    known = {f"{pattern.folder}/{name}": stem for name, stem in by_name.items()}
+    known |= by_name | {stem: stem for stem in images}
+    return [known.get(name, known.get(name.removeprefix("./"), name)) for name in names]
 
 
 def _by_image(masks: _Masks, images: Files, *, others: Sequence[_Masks]) -> Files:
@@ -166,27 +180,26 @@ def _check_shared(by_class: Sequence[Sequence[Source]]) -> None:
         for source in sources:
             (mask,) = source.masks
             if mask == source.image:
-                problems.append(
+                text = (
                     f"{mask} is an image and its own mask: give images and masks different "
                     "names or folders."
                 )
+                problems.append(partial(Fault, "mask_shared", text, mask))
             elif mask in owners:
-                problems.append(
+                text = (
                     f"{owners[mask].image} and {source.image} have the same mask {mask}: "
                     "rename one of them, and give it a mask."
                 )
+                problems.append(partial(Fault, "mask_shared", text, mask, source.image))
             owners[mask] = source
-        raise_first(problems)
+        report(problems)
 
 
 def _joined(by_class: Sequence[Sequence[Source]]) -> list[Source]:
     """Returns one source an image, with the masks of all classes."""
+    by_name = [{source.name: source for source in sources} for sources in by_class]
     return [
-        Source(same[0].name, same[0].image, tuple(mask for s in same for mask in s.masks))
-        for same in zip(*by_class, strict=True)
+        Source(one.name, one.image, tuple(m for each in by_name for m in each[one.name].masks))
+        for one in by_class[0]
+        if all(one.name in each for each in by_name)
     ]
-
-
-def _without_suffix(name: str) -> str:
-    path = pathlib.PurePosixPath(name)
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGES else str(path)

@@ -4,10 +4,8 @@ A plane holds 1 where a pixel belongs to its class, 0 where it does not, and 255
 ignored, so that a pixel may belong to several classes, or to none.
 """
 
-import io
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -15,28 +13,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from segjax.contracts import IGNORE
-from segjax.data.decode import DEFAULT_LIMIT, Limit, Page, pages
-from segjax.data.label_map import LabelMap, classes_of, outside, remedy
-from segjax.data.masks import largest_sample, stored_planes, stored_samples
+from segjax.data.faults import Fault, report
+from segjax.data.label_map import classes_of, outside, remedy
+from segjax.data.mask_files import LabelKind, Stored, stored_masks
 from segjax.data.whites import Found
 from segjax.errors import InputError
-
-
-@dataclass(frozen=True)
-class LabelKind:
-    """What labels a dataset's masks hold.
-
-    Attributes:
-      num_classes: classes of a pixel, or planes.
-      label_map: what ids become classes; in a plane, 0, 1 or 255.
-      planes: whether a label has a plane a class.
-      limit: the largest mask that is decoded.
-    """
-
-    num_classes: int
-    label_map: LabelMap = ()
-    planes: bool = False
-    limit: Limit = DEFAULT_LIMIT
 
 
 class Label(NamedTuple):
@@ -61,36 +42,38 @@ def label_pages(
       InputError: a file cannot be read, or holds values that are not classes; or planes differ
         in size or number.
     """
-    read = lambda path: pages(io.BytesIO(data[path]), name=path, limit=kind.limit)
+    several = kind.planes and len(files) != kind.num_classes
+    read = lambda path: stored_masks(path, data[path], kind, several=several)
     if not kind.planes:
         (path,) = files
-        for page in read(path):
-            classes, found = _class_ids(stored_samples(page, path), page, path, kind)
-            yield Label(classes, page.count, [found])
-    elif len(files) == kind.num_classes:
+        for mask in read(path):
+            classes, found = _class_ids(mask.planes[0], mask, path, kind)
+            yield Label(classes, mask.count, [found])
+    elif not several:
         for same in zip_longest(*map(read, files)):
             _check_counts(files, same)
             planes = [
-                _class_ids(stored_samples(page, path), page, path, kind)
-                for page, path in zip(same, files, strict=True)
+                _class_ids(mask.planes[0], mask, path, kind)
+                for mask, path in zip(same, files, strict=True)
             ]
             yield _joined(planes, files, count=same[0].count)
     else:
         yield from _of_one_file(files[0], read(files[0]), kind)
 
 
-def _of_one_file(path: pathlib.Path, found: Iterator[Page], kind: LabelKind) -> Iterator[Label]:
+def _of_one_file(
+    path: pathlib.Path, found: Iterator[Stored], kind: LabelKind
+) -> Iterator[Label]:
     """Yields one label a page of k channels, or one label of k pages."""
     k, gathered = kind.num_classes, []
-    for page in found:
-        channels = stored_planes(page, path)
-        planes = [_class_ids(channel, page, path, kind) for channel in channels]
+    for mask in found:
+        planes = [_class_ids(plane, mask, path, kind) for plane in mask.planes]
         if len(planes) == k:
-            yield _joined(planes, [path] * k, count=page.count)
+            yield _joined(planes, [path] * k, count=mask.count)
             continue
-        if len(planes) != 1 or page.count != k:
+        if len(planes) != 1 or mask.count != k:
             raise InputError(
-                f"{path} holds {page.count} image(s) of {len(planes)} channel(s), but there "
+                f"{path} holds {mask.count} image(s) of {len(planes)} channel(s), but there "
                 f"are {k} classes: save one channel a class, or a TIFF of one page a class, or "
                 'name one mask file a class, as in masks=("cup", "disc").'
             )
@@ -99,11 +82,11 @@ def _of_one_file(path: pathlib.Path, found: Iterator[Page], kind: LabelKind) -> 
         yield _joined(gathered, [path] * k, count=1)
 
 
-def _check_counts(files: Sequence[pathlib.Path], same: Sequence[Page | None]) -> None:
+def _check_counts(files: Sequence[pathlib.Path], same: Sequence[Stored | None]) -> None:
     """Raises InputError where the masks of one image do not all have this page."""
-    for path, page in zip(files, same, strict=True):
+    for path, mask in zip(files, same, strict=True):
         there = next(other for other in same if other is not None)
-        if page is None or page.count != there.count:
+        if mask is None or mask.count != there.count:
             other = files[next(i for i, p in enumerate(same) if p is there)]
             raise InputError(
                 f"{path} and {other}, masks of one image, hold different numbers of images: "
@@ -126,12 +109,14 @@ def _joined(
 
 
 def _class_ids(
-    samples: Int[np.ndarray, "h w"], page: Page, path: pathlib.Path, kind: LabelKind
+    samples: Int[np.ndarray, "h w"], mask: Stored, path: pathlib.Path, kind: LabelKind
 ) -> tuple[UInt8[np.ndarray, "h w"], Found]:
     """Returns class ids (of a plane 0 and 1) and 255, and what the file held."""
     num_classes = 2 if kind.planes else kind.num_classes
-    present = np.unique(samples)
+    present = _distinct(samples)
     ids = present.tolist()
+    if kind.mask_colours:
+        return samples.astype(np.uint8), Found.of(path, ids, ids, largest=mask.largest)
     if strange := outside(ids, kind.label_map, num_classes):
         listed = ", ".join(map(str, strange[:8])) + (", ..." if len(strange) > 8 else "")
         known = (
@@ -143,14 +128,26 @@ def _class_ids(
                 f"the values {listed}, but a class's plane holds 0 and 1 (and {IGNORE} = "
                 "ignored)"
             )
-        raise InputError(f"{path} has {known}: " + remedy(ids, num_classes, strange=strange))
-    classes = np.array(classes_of(ids, kind.label_map), np.uint8)
-    found = Found.of(path, ids, classes.tolist(), largest=largest_sample(page))
+        text = f"{path} has {known}: " + remedy(ids, num_classes, strange=strange)
+        count = lambda i: int(np.count_nonzero(samples == i))
+        report(
+            [lambda: Fault("unknown_ids", text, path, pixels={i: count(i) for i in strange})]
+        )
+    made = zip(ids, classes_of(ids, kind.label_map), strict=True)
+    classes = np.array([IGNORE if i in strange else c for i, c in made], np.uint8)
+    found = Found.of(path, ids, classes.tolist(), largest=mask.largest, levels=mask.levels)
     if ids[0] >= 0 and ids[-1] <= 65535:  # A table takes less memory than places in `present`.
         table = np.zeros(ids[-1] + 1, np.uint8)
         table[present] = classes
         return table[samples], found
     return classes[np.searchsorted(present, samples)], found
+
+
+def _distinct(samples: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "n"]:
+    """Returns the samples that occur, in rising order; of 8 bits faster than by sorting."""
+    if samples.dtype != np.uint8:
+        return np.unique(samples)
+    return np.flatnonzero(np.bincount(samples.ravel(), minlength=256))
 
 
 def stacked(label: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:

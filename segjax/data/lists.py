@@ -23,8 +23,8 @@ def listed(
 ) -> list[str]:
     """Returns the names of a list in their order; `named` turns each line into a name.
 
-    Names are in Unicode's composed form, and have "/" between folders. `what` says in messages
-    what they are names of.
+    Names are in Unicode's composed form, and have "/" between folders. Empty lines and lines
+    that begin with # are left out. `what` says in messages what they are names of.
 
     Raises:
       InputError: the file is missing or no text, has no such line, or names something twice.
@@ -33,7 +33,11 @@ def listed(
     lines = (
         line.replace("\ufeff", "").strip() for line in re.split(r"[\r\n]+", _text(path, what))
     )
-    names = [composed(named(line.replace("\\", "/"))) for line in lines if line]
+    names = [
+        composed(named(line.replace("\\", "/")))
+        for line in lines
+        if line and not line.startswith("#")
+    ]
     if not names:
         raise InputError(f"The list {path} is empty: it names one {what} a line.")
     repeated = {name: n for name, n in collections.Counter(names).items() if n > 1}

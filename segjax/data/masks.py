@@ -8,6 +8,7 @@ from jaxtyping import Int
 from PIL import Image, ImageOps
 
 from segjax.data.decode import Page
+from segjax.data.lossy_masks import EXAMPLE
 from segjax.errors import InputError
 
 LARGEST = {"1": 1, "L;2": 3, "L;4": 15, "L": 255, "LX": 255}
@@ -16,7 +17,10 @@ LARGEST = {"1": 1, "L;2": 3, "L;4": 15, "L": 255, "LX": 255}
 _GREY = re.compile(r"(1|L;2|L;4|LX?);?(I?)R?")
 """Pillow's names for kinds of grey: I where zero is white, R where bits are reversed."""
 
-_REMEDY = "convert each colour to its class id and save one channel, or a palette image."
+_REMEDY = (
+    "convert each colour to its class id and save one channel, or a palette image; or, for "
+    "Folder, name the colours: mask_colours=(((128, 64, 128), 0), ((0, 0, 0), 255))."
+)
 _LOSSLESS = ("PNG", "BMP", "DIB", "TIFF", "GIF")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
@@ -33,7 +37,7 @@ def stored_samples(page: Page, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
       InputError: the file is compressed with loss, holds different colours, transparent pixels
         or numbers that are not whole, or is a moving picture; the line names it.
     """
-    _check_format(page, name)
+    check_format(page, name)
     page_image = ImageOps.exif_transpose(page.image)
     mode = page_image.mode
     if mode in ("1", "L"):
@@ -61,11 +65,19 @@ def stored_planes(page: Page, name: pathlib.Path) -> list[Int[np.ndarray, "h w"]
       InputError: as `stored_samples`, or channels have more than 8 bits or are multiplied by
         alpha.
     """
-    _check_format(page, name)
+    check_format(page, name)
     if page.image.mode in ("LA", "RGB", "RGBA") and page.bits == 8 and "a" not in page.raw:
         array = np.asarray(ImageOps.exif_transpose(page.image))
         return list(np.moveaxis(array, -1, 0))
     return [stored_samples(page, name)]
+
+
+def is_lossy(page: Page) -> bool:
+    """Returns whether a file's compression changes its samples."""
+    compression = page.image.info.get("compression", "")
+    return page.image.format not in _LOSSLESS or (
+        page.image.format == "TIFF" and compression in _LOSSY_TIFF
+    )
 
 
 def largest_sample(page: Page) -> int:
@@ -74,13 +86,14 @@ def largest_sample(page: Page) -> int:
     return LARGEST[match[1]] if match else 2**page.bits - 1
 
 
-def _check_format(page: Page, name: pathlib.Path) -> None:
+def check_format(page: Page, name: pathlib.Path) -> None:
+    """Raises InputError unless the file keeps samples exactly, in a single frame or pages."""
     kind = page.image.format or "?"
     compression = page.image.info.get("compression", "")
-    if kind not in _LOSSLESS or kind == "TIFF" and compression in _LOSSY_TIFF:
+    if is_lossy(page):
         raise InputError(
             f"{name} is compressed as {compression or kind}, which changes class ids: make it "
-            "again without loss, as PNG."
+            f"again without loss, as PNG. If it is black and white, set {EXAMPLE}."
         )
     if page.count > 1 and kind != "TIFF":
         # Pillow paints later frames over earlier ones, in colours.

@@ -29,11 +29,17 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
+from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
-from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image, pages
-from segjax.data.images import encode_image, pixels, png
+from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
+from segjax.data.faults import Fault, report
+from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
+from segjax.data.images import png
 from segjax.data.label_map import LabelMap
-from segjax.data.label_pages import LabelKind, label_pages, stacked, unstacked
+from segjax.data.label_pages import label_pages, stacked, unstacked
+from segjax.data.lossy_masks import statement
+from segjax.data.made_masks import MadeMask, made_classes
+from segjax.data.mask_files import LabelKind
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
@@ -48,17 +54,24 @@ CHUNK = 64
 class Source:
     """An image file and its mask before preparation: one example, or one a page.
 
-    `label` is one file, or several, one for each class's plane.
+    `label` is one file, or several, one for each class's plane, or says how it is made.
     """
 
     name: str
     image: pathlib.Path
-    label: pathlib.Path | tuple[pathlib.Path, ...]
+    label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
 
     @property
     def masks(self) -> tuple[pathlib.Path, ...]:
-        """The file or files of the label."""
+        """The file or files of the label; none if it is made from what has no file a label."""
+        if isinstance(self.label, MadeMask):
+            return self.label.files
         return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    @property
+    def mask_name(self) -> str:
+        """What names the label in messages."""
+        return self.label.where if isinstance(self.label, MadeMask) else str(self.masks[0])
 
     @property
     def files(self) -> tuple[pathlib.Path, ...]:
@@ -71,9 +84,10 @@ class Recipe:
     """How sources are prepared: everything that decides the contents of the prepared folder.
 
     `name` is the dataset and its split, such as "camvid-train". The name of the cache's folder
-    begins with it, so it has only letters, digits and hyphens. `channels` is 3 (RGB) or 1
-    (grey). With `planes`, a label has one plane a class. `limit` decides which images are
-    refused; it does not change the contents.
+    begins with it, so it has only letters, digits and hyphens. `channels` and `image_dtype` are
+    those of images. With `planes`, a label has one plane a class. `mask_colours` says what
+    colours mean where masks are painted. `limit` decides which images are refused; it does not
+    change the contents.
     """
 
     name: str
@@ -82,11 +96,20 @@ class Recipe:
     label_map: LabelMap = ()
     limit: Limit = DEFAULT_LIMIT
     planes: bool = False
+    image_dtype: str = "uint8"
+    mask_colours: MaskColours = ()
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """What the images are."""
+        return ImageKind(self.channels, self.image_dtype, self.limit)
 
     @property
     def label_kind(self) -> LabelKind:
         """What the masks hold."""
-        return LabelKind(self.num_classes, self.label_map, self.planes, self.limit)
+        return LabelKind(
+            self.num_classes, self.label_map, self.planes, self.mask_colours, self.limit
+        )
 
 
 class FileDataset:
@@ -147,10 +170,9 @@ class FileDataset:
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         record = self._records[index]
-        image, label = (open_image(io.BytesIO(record[key])) for key in ("image", "label"))
+        label = unstacked(np.array(open_image(io.BytesIO(record["label"]))), self._planes)
         name = record["name"].decode()
-        label = unstacked(np.array(label), self._planes)
-        return {"image": pixels(image), "label": label, "name": name}
+        return {"image": decoded(record["image"]), "label": label, "name": name}
 
 
 def raise_first(problems: Sequence[str]) -> None:
@@ -210,7 +232,10 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     """Returns what decides the examples, beside the contents of files."""
     options = [recipe.name, recipe.num_classes, recipe.channels, recipe.label_map]
     options += ["planes"] if recipe.planes else []
-    return [VERSION, options, [source.name for source in sources]]
+    options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
+    options += [recipe.mask_colours] if recipe.mask_colours else []
+    made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
+    return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
 
 def _hash(*parts: Any) -> str:
@@ -300,8 +325,16 @@ def _encoded(
                 noted.digests.update(encoded.digests)
                 noted.masks += encoded.masks
                 yield from () if noted.problems else encoded.examples
-    if not noted.problems and (problem := mixed_whites(noted.masks, recipe.label_map)):
+    if not noted.problems and (problem := problem_of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)
+
+
+def problem_of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
+    """Returns what is wrong with all masks together; says which were read with loss."""
+    lossy = [mask.levels for mask in masks if mask.levels is not None]
+    if (said := statement(lossy)) is not None:
+        print(f"{recipe.name}: {said}", file=sys.stderr)
+    return None if recipe.mask_colours else mixed_whites(masks, recipe.label_map)
 
 
 @dataclass(frozen=True)
@@ -314,28 +347,54 @@ class _Encoded:
 
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
-    data = {path: _contents(path) for path in source.files}
-    images = pages(io.BytesIO(data[source.image]), name=source.image, limit=recipe.limit)
+    data = {path: contents(path) for path in source.files}
+    images = encoded_images(source.image, data[source.image], recipe.image_kind)
+    if isinstance(source.label, MadeMask):
+        return _encode_made(source, source.label, images, data, recipe)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
-        if image.count != label.count:
-            raise InputError(
-                f"{source.image} holds {image.count} image(s) and its mask {source.masks[0]} "
-                f"{label.count}: give each image its mask, or save single images."
-            )
-        name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
-        encoded, size = encode_image(
-            image, data[source.image], source.image, channels=recipe.channels
-        )
-        _check_sizes(source, label.classes.shape[1::-1], size)
+        check_counts(source, label.count, image.count)
+        name = page_name(source, image.number, image.count)
+        check_sizes(source, label.classes.shape[1::-1], image.size)
         label_png = png(Image.fromarray(stacked(label.classes)))
-        examples.append({"image": encoded, "label": label_png, "name": name})
+        examples.append({"image": image.data, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
-def _contents(path: pathlib.Path) -> bytes:
+def _encode_made(
+    source: Source,
+    mask: MadeMask,
+    images: Iterator[EncodedImage],
+    data: Mapping[pathlib.Path, bytes],
+    recipe: Recipe,
+) -> _Encoded:
+    image = next(images)
+    if image.count > 1:
+        raise InputError(
+            f"{source.image} holds {image.count} images, but {mask.where} is the label of one: "
+            "save single images."
+        )
+    classes = made_classes(
+        mask,
+        [data[path] for path in mask.files],
+        (image.size[1], image.size[0]),
+        num_classes=recipe.num_classes,
+        label_map=recipe.label_map,
+    )
+    check_sizes(source, classes.shape[1::-1], image.size)
+    label_png = png(Image.fromarray(classes))
+    example = {"image": image.data, "label": label_png, "name": source.name}
+    return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
+
+
+def contents(path: pathlib.Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -344,10 +403,35 @@ def _contents(path: pathlib.Path) -> bytes:
         ) from None
 
 
-def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
+def page_name(source: Source, number: int, count: int) -> str:
+    """Returns the name of an example: that of its files, with its page where there are more."""
+    return f"{source.name}/{number:06d}" if count > 1 else source.name
+
+
+def check_counts(source: Source, label: int, image: int) -> None:
+    """Reports a fault unless image and mask have equally many pages.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
     if label != image:
-        raise InputError(
-            f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
+        text = (
+            f"{source.image} holds {image} image(s) and its mask {source.mask_name} "
+            f"{label}: give each image its mask, or save single images."
+        )
+        report([lambda: Fault("pages_differ", text, *source.masks[:1], source.image)])
+
+
+def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Reports a fault unless image and mask, as (width, height), have the same size.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
+    if label != image:
+        text = (
+            f"{source.mask_name} is {label[0]}x{label[1]} pixels, but its image {source.image} "
             f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
             "mend the pair, or leave it out."
         )
+        report([lambda: Fault("sizes_differ", text, *source.masks[:1], source.image)])

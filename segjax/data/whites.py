@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from segjax.contracts import IGNORE
 from segjax.data.label_map import LabelMap, classes_of
+from segjax.data.lossy_masks import Levels
 
 EVERYWHERE = (255, 65535)
 """White whatever the file's depth; 1 may be white too, or class 1."""
@@ -24,21 +25,29 @@ class Found:
       ids: its three lowest, and 255.
       classes: what all its ids but 0 become.
       largest: the largest id that its file could store.
+      levels: of a mask that is stored with loss, else None.
     """
 
     path: pathlib.Path
     ids: tuple[int, ...]
     classes: frozenset[int]
     largest: int
+    levels: Levels | None = None
 
     @classmethod
     def of(
-        cls, path: pathlib.Path, ids: Sequence[int], classes: Sequence[int], *, largest: int
+        cls,
+        path: pathlib.Path,
+        ids: Sequence[int],
+        classes: Sequence[int],
+        *,
+        largest: int,
+        levels: Levels | None = None,
     ) -> "Found":
         """Returns what is noted of a mask's ids, given in rising order, and their classes."""
         few = (*ids[:3], *(i for i in ids[3:] if i == 255))
         made = frozenset(c for i, c in zip(ids, classes, strict=True) if i != 0)
-        return cls(path, few, made, largest)
+        return cls(path, few, made, largest, levels)
 
 
 def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
@@ -50,8 +59,10 @@ def mixed_whites(masks: Sequence[Found], label_map: LabelMap) -> str | None:
     class ids elsewhere and so is what is ignored.
 
     White may also be any grey level that a threshold cuts off: where the label map makes one
-    class of 0 and 1, masks of nothing but these would lose what they show.
+    class of 0 and 1, masks of nothing but these would lose what they show. Masks that are
+    stored with loss have no exact white, and do not count.
     """
+    masks = [mask for mask in masks if mask.levels is None]
     return _different_whites(masks, label_map) or _emptied(masks, label_map)
 
 

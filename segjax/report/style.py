@@ -121,6 +121,10 @@ td.value { font-weight: 600; }
   border-radius: 2px; text-indent: 0;
   vertical-align: -0.06em; box-shadow: inset 0 0 0 1px rgb(128 128 128 / 0.55); }
 
+.extra { display: grid; gap: 32px; margin-bottom: 40px; grid-template-columns: minmax(0, 1fr); }
+td.definition, th.definition { text-align: left; white-space: normal; line-height: 1.35;
+  min-width: 22em; color: var(--muted); }
+
 .matrix { display: grid; gap: 28px 48px; align-items: start;
   grid-template-columns: minmax(0, 1fr); }
 @media (min-width: 1000px) { .matrix { grid-template-columns: minmax(0, 1fr) 350px; } }

@@ -28,6 +28,7 @@ from segjax.drawing.composite import foreground
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, argmax_labels
 from segjax.evaluate.predictors import softmax_probabilities
+from segjax.losses import activations
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.options import asked_lists, asked_outputs
@@ -35,6 +36,7 @@ from segjax.report.class_maps import class_map_panels
 from segjax.report.class_scores import class_tables, confusions
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
+from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.confusion import ConfusionMetric
@@ -95,6 +97,30 @@ class Semantic(Task):
         probabilities = predictor(variables, image[None])[0]
         return argmax_labels(probabilities), probabilities
 
+    def predict_with_probabilities(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Returns for each image (class ids h w, their probabilities h w k)."""
+        probabilities = np.asarray(predictor(variables, images))
+        return list(zip(argmax_labels(probabilities), probabilities, strict=True))
+
+    def check_metric(self, metric: ExtraMetric, data: LabelledDataset) -> None:
+        """Raises InputError unless the metric can score the classes."""
+        metric.check(data.class_names, overlapping=False)
+
+    def scored_image(
+        self,
+        example: Example,
+        prediction: np.ndarray,
+        data: LabelledDataset,
+        *,
+        probabilities: np.ndarray | None,
+    ) -> ScoredImage:
+        """Returns class ids h w, true and predicted."""
+        label = example["label"]
+        names = tuple(data.class_names)
+        return ScoredImage(label, prediction, label != IGNORE, names, probabilities)
+
     def metric(self, data: LabelledDataset) -> ConfusionMetric:
         """Returns a confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
@@ -111,6 +137,13 @@ class Semantic(Task):
         Classes are looked at if they are known without files.
         """
         check_model(model)
+        wrong = [name for name, kind in activations(loss) if kind == "sigmoid"]
+        if wrong:
+            raise InputError(
+                f"loss={wrong[0]} (sigmoid) is for classes that may overlap: use it with "
+                "task=segjax.tasks.multilabel.Multilabel(). With task=Semantic() use a loss of "
+                "the softmax, such as segjax.losses.softmax_cross_entropy."
+            )
         known = known_early(datasets)
         for field in known:
             self.check_data(model, datasets, field=field)

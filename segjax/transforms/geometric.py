@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Integer, Shaped
 from PIL import Image
 
 from segjax.contracts import Example
@@ -20,7 +20,7 @@ from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
 from segjax.transforms.fields import check_probability, pair_of
-from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
+from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.kinds import Motion
 
 
@@ -49,14 +49,18 @@ class RandomScale:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at a random scale, at least one pixel high and wide."""
-        h, w = size_of(example, by="RandomScale")
+        size = self.drawn(size_of(example, by="RandomScale"), rng)
+        return resize_to(example, size, by="RandomScale")
+
+    def drawn(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+        """Returns a random size for an example of this size, at least 1 × 1."""
         if self.step is None:
             factor = rng.uniform(self.minimum, self.maximum)
         else:
             steps = int((self.maximum - self.minimum) / self.step + 1e-6)
             factor = self.minimum + self.step * rng.integers(steps + 1)
-        size = max(1, round(h * factor)), max(1, round(w * factor))
-        return resize_to(example, size, by="RandomScale")
+        h, w = size
+        return max(1, round(h * factor)), max(1, round(w * factor))
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,7 @@ class RandomFlip:
             return unmoved(example, by="RandomFlip")
         h, w = size_of(example, by="RandomFlip")
         mirrored = lambda xy: xy * (-1, 1) + (w, 0)
-        return _rearranged(
-            example, lambda plane: plane[:, ::-1], mirrored, size=(h, w), by="RandomFlip"
-        )
+        return _rearranged(example, _mirror, mirrored, size=(h, w), by="RandomFlip")
 
 
 @dataclass(frozen=True)
@@ -272,22 +274,27 @@ def resize_to(example: Example, size: tuple[int, int], *, by: str) -> Example:
 
 
 def resize_with_pillow(
-    image: Shaped[np.ndarray, "h w c"], h: int, w: int
+    image: Shaped[np.ndarray, "h w c"],
+    h: int,
+    w: int,
+    *,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Shaped[np.ndarray, "h2 w2 c"]:
-    """Returns the image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres."""
+    """Returns the image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres.
+
+    `box` is the part that is resized, (left, top, right, bottom) in the image's pixels; pixels
+    around it are still averaged with those inside.
+    """
+    resize = lambda plane: np.asarray(
+        Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR, box=box)
+    )
     if image.dtype == np.uint8 and image.shape[-1] == 3:
-        return np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR))
+        return resize(image)
     # Channel by channel: Pillow would take two or four channels for colours with transparency.
     planes = [image[..., c] for c in range(image.shape[-1])]
     if image.dtype != np.uint8:
         planes = [plane.astype(np.float32) for plane in planes]
-    resized = np.stack(
-        [
-            np.asarray(Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR))
-            for plane in map(np.ascontiguousarray, planes)
-        ],
-        axis=-1,
-    )
+    resized = np.stack([resize(np.ascontiguousarray(plane)) for plane in planes], axis=-1)
     return as_dtype(resized, image.dtype)
 
 
@@ -296,10 +303,18 @@ def resize_nearest(
 ) -> Shaped[np.ndarray, "h2 w2 ..."]:
     """Returns the label at h × w: each pixel takes the old one under its centre."""
     y, x = (
-        (2 * np.arange(new) + 1) * old // (2 * new)
+        under_centres(np.arange(new), of=new, old=old)
         for new, old in zip((h, w), label.shape[:2], strict=True)
     )
-    return label[y[:, None], x]
+    # Axis by axis: several times as fast as both indices at once.
+    return label.take(x, axis=1).take(y, axis=0)
+
+
+def under_centres(
+    pixels: Integer[np.ndarray, " n"], *, of: int, old: int
+) -> Integer[np.ndarray, " n"]:
+    """Returns which of `old` pixels lies under the centre of each of `of` in their place."""
+    return (2 * pixels + 1) * old // (2 * of)
 
 
 def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
@@ -308,8 +323,7 @@ def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -
     y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
     if (y1 - y0, x1 - x0) == (h, w):
         return np.ascontiguousarray(plane[y0:y1, x0:x1])
-    window = np.empty((h, w, *plane.shape[2:]), plane.dtype)
-    window[...] = fill
+    window = filled((h, w, *plane.shape[2:]), plane.dtype, fill)
     window[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
     return window
 
@@ -325,3 +339,11 @@ def _rearranged(
     """Returns the example with its pixels in another order; nothing is interpolated."""
     plain = lambda plane, _: np.ascontiguousarray(pixels(plane))
     return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
+
+
+def _mirror(plane: np.ndarray) -> np.ndarray:
+    """Returns the plane with left and right exchanged."""
+    if plane.ndim == 2:
+        return plane[:, ::-1]
+    # Copying a reversed view goes value by value, and takes twice as long.
+    return plane.take(np.arange(plane.shape[1])[::-1], axis=1)

@@ -218,7 +218,6 @@ def test_the_files_of_another_pair_are_no_near_fit(tmp_path):
         ("a", "a.heic", "there is a.heic, which is not read"),
         ("images/a.jpg masks/a", "a.png", "; a list has one name a line, without quotation"),
         ('"qqqq"', "b.png", "; a list has one name a line, without quotation"),
-        ("# qqqq", "b.png", "; a list has one name a line, without quotation"),
     ],
 )
 def test_a_listed_name_without_image_has_named_what_nearly_fits(listed, image, said, tmp_path):

@@ -189,7 +189,7 @@ def test_a_mask_of_colours_is_refused(root):
     save(root / "masks/b.png", np.arange(72).reshape(4, 6, 3))
     message = problem(root)
     assert f"{root / 'masks/b.png'} holds colours (mode RGB)" in message
-    assert "palette" in message
+    assert "palette" in message and "mask_colours=(((" in message
 
 
 def test_an_image_of_sixteen_bits_is_refused(root):
@@ -443,7 +443,19 @@ def test_a_missing_folder_is_named_with_the_option_that_gives_it(tmp_path):
         ({"directory": 3}, "directory=3: write directory='my_data'"),
         ({"max_megapixels": "9"}, "max_megapixels='9': write max_megapixels=100"),
         ({"colours": 3}, r"colours=3: write colours=\(\(0, 0, 0\), …\)"),
-        ({"channels": 4}, "got 4"),
+        ({"channels": 0}, "channels=0: write channels=3 for RGB, 1 for grey"),
+        ({"channels": "3"}, "channels='3': write channels=3"),
+        ({"image_dtype": "int16"}, "image_dtype='int16': write one of 'uint8', 'uint16'"),
+        ({"mask_colours": 3}, r"mask_colours=3 must be pairs: write mask_colours=\(\("),
+        ({"mask_colours": (((0, 0), 1),)}, r"\(\(0, 0\), 1\), which is not a pair of a colour"),
+        ({"mask_colours": (((0, 0, 256), 1),)}, "three numbers 0 to 255"),
+        ({"mask_colours": (((0, 0, 0), 3),)}, "leads to 3 in .* ids are 0 to 2"),
+        ({"mask_colours": (((9, 9, 9), 0),) * 2}, r"names \(9, 9, 9\) twice"),
+        ({"mask_colours": (((9, 9, 9), 0),), "planes": True}, "has mask_colours and planes"),
+        (
+            {"mask_colours": (((9, 9, 9), 0),), "label_map": ((9, 1),)},
+            "has mask_colours and label_map",
+        ),
         ({"label_map": ((7, 3),)}, r"leads to 3 in \(7, 3\)"),
         ({"label_map": (255, 1)}, "must be pairs"),
         ({"max_megapixels": 0}, "max_megapixels > 0, got 0"),
