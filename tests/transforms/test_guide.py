@@ -14,7 +14,7 @@ MODULES = sorted(path.stem for path in (ROOT / "segjax" / "transforms").glob("[!
 
 
 def transforms_of(stem):
-    """Returns the transforms of a module: dataclasses called with an example and a generator."""
+    """Returns the dataclasses of a module that take an example and a generator."""
     module = importlib.import_module(f"segjax.transforms.{stem}")
     classes = [value for value in vars(module).values() if inspect.isclass(value)]
     own = [cls for cls in classes if cls.__module__ == module.__name__]
@@ -50,5 +50,5 @@ def test_it_is_frozen_and_moves_no_state(stem, cls):
     assert not named or "probability" in {field.name for field in dataclasses.fields(cls)}
 
 
-ALWAYS = ("RandomScale", "RandomCrop", "RandomRotate90")
+ALWAYS = ("RandomScale", "RandomCrop", "RandomScaleCrop", "RandomRotate90")
 """Drawn anew for every example."""
