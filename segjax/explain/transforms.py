@@ -216,7 +216,7 @@ def _words(step: Mapping[str, Any], draws: int, names: Sequence[str]) -> list[st
     found = step["draws"] if step["transform"] else step["draws"][:1]
     sizes = ", ".join(dict.fromkeys("x".join(map(str, one["size"])) for one in found))
     classes = sorted({index for one in found for index in one["classes"]})
-    called = [names[i] if i < len(names) else str(i) for i in classes]
+    called = [str(names[i] if i < len(names) else i) for i in classes]
     ignored = ", ".join(dict.fromkeys(f"{one['ignored']:.1%}" for one in found))
     kind = f"{found[0]['channels']} x {found[0]['dtype']}"
     lines = [f"size {sizes}, {kind}, ignored {ignored}", f"classes: {', '.join(called)}"]
