@@ -83,7 +83,8 @@ def _findings(audit: Audit, palette: np.ndarray) -> str:
     names = [*audit.classes, "ignored"]
     colours = [*palette[: len(audit.classes)], palette[255]]
     key = legend(legend_item(*pair) for pair in zip(names, colours, strict=True))
-    return "".join(_group(kind, group, read, palette) for kind, group in groups.items()) + key
+    parts = "".join(_group(kind, group, read, palette) for kind, group in groups.items())
+    return parts + (key if read else "")
 
 
 def _group(

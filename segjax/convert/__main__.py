@@ -96,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave out images with an error, and list them",
     )
+    parser.add_argument(
+        "--no-audit",
+        action="store_true",
+        help="do not look for wrong labels afterwards: copies in two splits, empty masks, ...",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 
@@ -179,41 +184,46 @@ def _request(arguments: argparse.Namespace) -> "Request":
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.convert.auditing import audit_folder
     from segjax.convert.conversion import convert
     from segjax.train.log import Progress
 
     request = _request(arguments)
-    progress = Progress("convert", first=0, total=0, unit="image", quiet=arguments.json)
-    summary = convert(request, update=lambda done, total: progress.update(done))
-    progress.close()
+    bars: list[Progress] = []
+
+    def update(done: int, total: int) -> None:
+        if not bars:
+            quiet = arguments.json
+            bars.append(Progress("convert", first=0, total=total, unit="image", quiet=quiet))
+        bars[0].update(done)
+
+    summary = convert(request, update=update)
+    for bar in bars:
+        bar.close()
     if arguments.json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
         print("\n".join(_lines(summary, request.out)))
+        if not arguments.no_audit:
+            print(f"\n{audit_folder(request.out, summary)}")
+        train = f"python -m segjax.launch {request.out / 'experiment.py'}"
+        print(f"\nLook at {request.out / 'preview.png'}, then train: {train}")
 
 
 def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
-    """Returns the printed lines: what was read, classes, splits, notes, and what to do next."""
-    made_by, classes = summary["made_by"], summary["classes"]
-    changed = summary["changed"]
-    return (
-        [
-            f"{out}: {summary['images']} images from {', '.join(made_by['formats'])}, "
-            f"{changed or 'none'} of them new or changed",
-            "",
-            *_table(summary),
-            "",
-            "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
-            f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
-            *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
-            *_left(summary),
-            "",
-            f"Look at {out / 'preview.png'}, then train: "
-            f"python -m segjax.launch {out / 'experiment.py'}",
-        ]
-        if classes
-        else []
-    )
+    """Returns the printed lines: what was read, classes, splits and notes."""
+    formats = ", ".join(summary["made_by"]["formats"])
+    changed = summary["changed"] or "none"
+    return [
+        f"{out}: {summary['images']} images from {formats}, {changed} of them new or changed",
+        "",
+        *_table(summary),
+        "",
+        "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
+        f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
+        *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
+        *_left(summary),
+    ]
 
 
 def _left(summary: dict[str, Any]) -> list[str]:

@@ -136,6 +136,7 @@ def convert(
         "made_by": made_by,
         "images": len(gathered.done),
         "splits": {name: len(names) for name, names in splits.names.items()},
+        "mask_folders": list(writer.mask_folders),
         "classes": _by_class(classes.names, gathered.counts),
         "ignored_pixels": gathered.counts.pixels[IGNORE],
         "objects": gathered.counts.objects,

@@ -52,8 +52,9 @@ MOST_TRIED = 50
 class _Labelme:
     """The reader of Labelme's files.
 
-    Classes are those of `--names`, or of `labels.txt` if the source has one, in that order; else
-    the labels that occur, in alphabetical order. Shapes of one label and one `group_id` are one object.
+    Classes are those of `--names`, or of `labels.txt` if the source has one, in that order;
+    else the labels that occur, in alphabetical order. Shapes of one label and one `group_id`
+    are one object.
     """
 
     name: str = "labelme"
