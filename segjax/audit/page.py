@@ -46,10 +46,9 @@ def audit_page(audit: Audit) -> str:
     """Returns the page."""
     palette = voc_palette() if audit.palette is None else audit.palette
     title = f"Audit of {audit.name}" if audit.name else "Audit"
-    parts = [
-        section("Findings", NOTE, _findings(audit, palette)),
-        section("Datasets", "", _datasets(audit)),
-    ]
+    parts = [section("Findings", NOTE, _findings(audit, palette))]
+    if audit.datasets:
+        parts.append(section("Datasets", "", _datasets(audit)))
     if audit.classes:
         parts.append(section("Classes", "", _classes(audit, palette)))
         examples = _examples(audit, palette)

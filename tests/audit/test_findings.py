@@ -95,6 +95,12 @@ def test_ids_that_count_from_1_have_a_label_map_that_reads_them(tmp_path):
     assert not audit_datasets({"train": mended}).errors
 
 
+def test_where_no_dataset_can_be_read_the_page_says_so():
+    found = audit_datasets({"train": Folder(directory="no", class_names=NAMES)})
+    assert found.errors == 1 and not found.datasets
+    assert "which is not a folder" in audit_page(found)
+
+
 def test_an_absent_class_is_a_warning_and_a_wholly_ignored_dataset_an_error(tmp_path):
     label = mask()
     label[label == 2] = 0
