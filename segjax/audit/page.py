@@ -46,10 +46,9 @@ def audit_page(audit: Audit) -> str:
     """Returns the page."""
     palette = voc_palette() if audit.palette is None else audit.palette
     title = f"Audit of {audit.name}" if audit.name else "Audit"
-    parts = [
-        section("Findings", NOTE, _findings(audit, palette)),
-        section("Datasets", "", _datasets(audit)),
-    ]
+    parts = [section("Findings", NOTE, _findings(audit, palette))]
+    if audit.datasets:
+        parts.append(section("Datasets", "", _datasets(audit)))
     if audit.classes:
         parts.append(section("Classes", "", _classes(audit, palette)))
         examples = _examples(audit, palette)
@@ -83,7 +82,8 @@ def _findings(audit: Audit, palette: np.ndarray) -> str:
     names = [*audit.classes, "ignored"]
     colours = [*palette[: len(audit.classes)], palette[255]]
     key = legend(legend_item(*pair) for pair in zip(names, colours, strict=True))
-    return "".join(_group(kind, group, read, palette) for kind, group in groups.items()) + key
+    parts = "".join(_group(kind, group, read, palette) for kind, group in groups.items())
+    return parts + (key if read else "")
 
 
 def _group(

@@ -82,6 +82,25 @@ def test_a_missing_folder_does_not_keep_the_other_dataset_from_being_read(tmp_pa
     assert found.datasets["train"].read == 3
 
 
+def test_ids_that_count_from_1_have_a_label_map_that_reads_them(tmp_path):
+    for i in range(2):
+        save(tmp_path, "train", f"{i}", picture(i), np.where(mask() == 255, 0, mask() + 1))
+    data = Folder("train", directory=str(tmp_path), class_names=NAMES)
+    first = audit_datasets({"train": data}).findings[0]
+    written = "((0, 255), *((i + 1, i) for i in range(3)))"
+    assert first.kind == "unknown_ids" and f"label_map={written}" in first.text
+    mended = Folder(
+        "train", directory=str(tmp_path), class_names=NAMES, label_map=eval(written)
+    )
+    assert not audit_datasets({"train": mended}).errors
+
+
+def test_where_no_dataset_can_be_read_the_page_says_so():
+    found = audit_datasets({"train": Folder(directory="no", class_names=NAMES)})
+    assert found.errors == 1 and not found.datasets
+    assert "which is not a folder" in audit_page(found)
+
+
 def test_an_absent_class_is_a_warning_and_a_wholly_ignored_dataset_an_error(tmp_path):
     label = mask()
     label[label == 2] = 0
