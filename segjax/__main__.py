@@ -17,6 +17,10 @@ COMMANDS = {
         "segjax.export.__main__",
         "write a run's network as one file for other programs",
     ),
+    "convert": (
+        "segjax.convert.__main__",
+        "write a dataset from the files of an annotation tool",
+    ),
     "explain": ("segjax.explain.__main__", "show what an operation or a network really does"),
 }
 """For each command, the module with its `main` and what it does."""

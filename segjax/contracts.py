@@ -1,6 +1,6 @@
 """Types of the arrays and callables that modules exchange, and protocols of their parts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -50,10 +50,26 @@ Features = Mapping[str, Array]
 Batch = Mapping[str, Array]
 """`image` b h w c, `label` b h w, `step` b, and what transforms add (`weight` b h w)."""
 
-Terms = Mapping[str, tuple[Array, Array]]
-"""{term: (total, weight)}, sums over pixels that count. Both are summed over all devices; the
-loss is the sum of total / weight of each term. A term `auxiliary/…` counts `auxiliary_weight`
-times."""
+
+@runtime_checkable
+class LossOfSums(Protocol):
+    """A loss that is not a total over a weight, such as Dice: a function of several sums.
+
+    It is a pytree of float arrays, such as a `flax.struct.dataclass`: one device's share of
+    the sums. The train step adds each array over all devices before it calls `value`.
+    """
+
+    def value(self) -> Array:
+        """Returns the loss, a scalar: 0, with gradient 0, where no pixel counts."""
+        ...
+
+
+Term = tuple[Array, Array] | LossOfSums
+"""(total, weight), sums over pixels that count, whose loss is total / weight; or other sums."""
+
+Terms = Mapping[str, Term]
+"""{term: sums}. They are added over all devices before the loss is taken, which is the sum of
+all terms. A term `auxiliary/…` counts `auxiliary_weight` times."""
 
 Loss = Callable[[Array, Batch], Terms]
 """(logits b h w k, batch on their grid) -> terms, sums over valid pixels."""
@@ -74,6 +90,28 @@ Example = Mapping[str, Any]
 """`image` h w c (uint8, uint16 or float32), `label` h w (integers), `name`; NumPy."""
 
 Transform = Callable[[Example, np.random.Generator], Example]
+
+DeviceTransform = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
+"""(one example of a batch, key) -> example, traced inside the training step."""
+
+
+class NeedsPartners(Protocol):
+    """A transform that mixes an example with others of its dataset, such as `CutMix`.
+
+    The loader draws the partners from the example's own random numbers. It gives them to the
+    transform after the transforms that come before it, and reads each only when it is used.
+    """
+
+    @property
+    def partners(self) -> int:
+        """The number of other examples that the transform may use."""
+        ...
+
+    def __call__(
+        self, example: Example, rng: np.random.Generator, partners: Sequence[Example] = ()
+    ) -> Example:
+        """Returns the mixed example."""
+        ...
 
 
 @runtime_checkable

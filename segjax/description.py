@@ -335,10 +335,19 @@ def wrong_types(value: Any, *, path: str = "") -> Iterator[str]:
             item, hint = getattr(value, name), annotated.get(name, Any)
             if not matches_type(item, hint):
                 yield f"{path}{name}: {_mismatch(item, hint)}"
-            if any(mark in _leaf(item) for mark in ("<lambda>", "<locals>", " at 0x")):
+            for unnamed in _unnamed(item):
                 yield (
-                    f"{path}{name}: {_leaf(item)} has no name to describe it by; use a "
+                    f"{path}{name}: {unnamed} has no name to describe it by; use a "
                     "function or a frozen dataclass of a module"
                 )
     for key, child in _children(value):
         yield from wrong_types(child, path=f"{path}{key}.")
+
+
+def _unnamed(value: Any) -> Iterator[str]:
+    """Yields the text of a value, or of each item of a tuple, that says no name of a module."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _unnamed(item)
+    elif any(mark in _leaf(value) for mark in ("<lambda>", "<locals>", " at 0x")):
+        yield _leaf(value)

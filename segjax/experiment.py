@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 
-from segjax.contracts import Dataset, Loss, Transform
+from segjax.contracts import Dataset, DeviceTransform, Loss, Transform
 from segjax.description import wrong_types
 from segjax.errors import InputError
 from segjax.experiment_file import run_experiment_file
@@ -18,6 +18,7 @@ from segjax.normalize import IMAGENET as IMAGENET
 from segjax.normalize import SIGNED as SIGNED
 from segjax.normalize import UNIT as UNIT
 from segjax.normalize import Normalize as Normalize
+from segjax.scores.extra_metric import ExtraMetric
 from segjax.settings import describe as describe
 from segjax.settings import override as override
 from segjax.tasks.semantic import Semantic
@@ -50,6 +51,8 @@ class Evaluation:
       examples: worst and best images that the report shows, this many of each.
       predictor: wrapper(s) of `segjax.evaluate.wrappers`, `windows` and `crf`; the first is
         the innermost. Without any, whole images are predicted at their own size.
+      metrics: score(s) of `segjax.scores` beside those of the task. They never decide which
+        checkpoint is the best.
     """
 
     every: int | None = None
@@ -57,6 +60,7 @@ class Evaluation:
     output_stride: int | None = None
     examples: int = 4
     predictor: Wrapper | tuple[Wrapper, ...] = ()
+    metrics: ExtraMetric | tuple[ExtraMetric, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "every", "batch_size")
@@ -65,11 +69,20 @@ class Evaluation:
             if isinstance(wrapper, type):
                 name = wrapper.__name__
                 raise InputError(f"evaluation.predictor: {name} is a class; write {name}().")
+        for metric in self.extra_metrics:
+            if isinstance(metric, type):
+                name = metric.__name__
+                raise InputError(f"evaluation.metrics: {name} is a class; write {name}().")
 
     @property
     def wrappers(self) -> tuple[Wrapper, ...]:
         """The wrappers as a tuple, also where there is one alone."""
         return self.predictor if isinstance(self.predictor, tuple) else (self.predictor,)
+
+    @property
+    def extra_metrics(self) -> tuple[ExtraMetric, ...]:
+        """The metrics as a tuple, also where there is one alone."""
+        return self.metrics if isinstance(self.metrics, tuple) else (self.metrics,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +141,8 @@ class Experiment:
       batch_size: examples in a step, over all devices.
       steps: the length of the run.
       transforms: augmentations, in order; the last one fixes the size.
+      device_transforms: augmentations inside the training step, after the others
+        (`segjax.transforms.on_device`); they relieve a loader that is slower than the devices.
       normalize: raw images → the network's input, in training and wherever the run predicts.
       init: None for the network's own initialisation, or `weights.Pretrained(...)`.
       auxiliary_weight: of the auxiliary heads' losses, where the model has any.
@@ -149,6 +164,7 @@ class Experiment:
     batch_size: int
     steps: int
     transforms: tuple[Transform, ...] = ()
+    device_transforms: tuple[DeviceTransform, ...] = ()
     normalize: Normalize = IMAGENET
     init: Initial | None = None
     auxiliary_weight: float = 0.4
@@ -171,15 +187,24 @@ class Experiment:
             raise InputError(f"ema={self.ema} must lie between 0 and 1, for example 0.999.")
         if isinstance(self.split, tuple) and (len(self.split) != 2 or min(self.split) < 1):
             raise InputError(f"split={self.split} must be (rows, columns) of at least 1 each.")
+        if self.device_transforms and self.split != (1, 1):
+            raise InputError(
+                f"device_transforms work on whole images, but split={self.split} spreads each "
+                "image over devices: use transforms, which run on the host."
+            )
 
 
 TRAJECTORY = (
-    *("model", "normalize", "init", "train_data", "transforms", "loss", "optimizer"),
-    *("batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
+    *("model", "normalize", "init", "train_data", "transforms", "device_transforms", "loss"),
+    *("optimizer", "batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
-UNSAID = {"task": "segjax.tasks.semantic.Semantic()"}
+UNSAID = {
+    "task": "segjax.tasks.semantic.Semantic()",
+    "device_transforms": "()",
+    "evaluation.metrics": "()",
+}
 """What a description means that does not have the field, since it was the only choice."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")

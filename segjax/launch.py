@@ -4,10 +4,12 @@ Run the same command again to resume. A file with a list, `experiments = [...]`,
 each of its experiments runs in its own folder, `<workdir>/<name>/seed<seed>`, and one page
 compares them.
 
+`--audit` checks the datasets instead: see `segjax.audit`.
+
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code; 130 Ctrl-C: the state is saved, and the line says from which step the
-same command resumes.
+experiment's own code, or an audit found errors; 130 Ctrl-C: the state is saved, and the line
+says from which step the same command resumes.
 """
 
 import argparse
@@ -68,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print every field of the experiment and stop; no data is read",
     )
+    mode.add_argument(
+        "--audit",
+        action="store_true",
+        help="check both datasets, list everything that is wrong with them, and stop: broken "
+        "files, unknown label ids, copies, class frequencies and weights; writes "
+        "audit/audit.html and audit/audit.json into the workdir; exit status 1 if there are "
+        "errors, 0 if there are only warnings",
+    )
     parser.add_argument(
         "--checkpoint",
         default="best",
@@ -107,6 +117,11 @@ def _run(arguments: argparse.Namespace) -> None:
         for run in runs:
             check_parts(run.experiment)
         print("\n".join(describe(run.experiment, short=True) for run in runs), end="")
+        return
+    if arguments.audit:
+        from segjax.audit.report import audit_runs
+
+        audit_runs([(run.experiment, run.workdir) for run in runs])
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)

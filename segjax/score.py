@@ -22,10 +22,15 @@ mean IoU, classes without truth out of the mean accuracy.
 Every true mask needs a prediction of the same size. Predictions without a true mask, such as
 the overlays that `segjax.predict` writes, are reported and not scored.
 
+`--metrics boundary_iou,boundary_f1` adds scores of `segjax.scores`; they need `--names` or
+`--classes`.
+
 From Python, call `segjax.evaluate.mask_folders.score_folders`.
 """
 
 import argparse
+import difflib
+import importlib
 import json
 import pathlib
 import sys
@@ -38,6 +43,8 @@ from segjax.errors import InputError, first_of, run_command
 if TYPE_CHECKING:
     from segjax.data.label_map import LabelMap
     from segjax.evaluate.mask_folders import MaskScores
+    from segjax.report.score import Score
+    from segjax.scores.of_masks import MaskExtras
 
 SUMMARY = {
     "mean_iou": "mean IoU",
@@ -57,6 +64,24 @@ OVER = {
 
 COLUMNS = {"iou": "IoU", "accuracy": "Accuracy", "precision": "Precision", "dice": "Dice"}
 """The scores of a class, and the heads of their columns."""
+
+
+METRICS = {
+    "dice": "overlap.Dice",
+    "precision": "overlap.Precision",
+    "recall": "overlap.Recall",
+    "mean_iou_over_images": "overlap.MeanIoUOverImages",
+    "boundary_iou": "boundary.BoundaryIoU",
+    "trimap_iou": "boundary.TrimapIoU",
+    "boundary_f1": "boundary.BoundaryF1",
+    "rand_error": "rand.RandError",
+    "warping_error": "warping.WarpingError",
+    "bootstrap": "bootstrap.BootstrapIntervals",
+}
+"""The names of `--metrics`, and the class in `segjax.scores` that each is."""
+
+SEGMENTED = ("rand_error", "warping_error")
+"""Metrics of the connected regions of one class."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,6 +130,12 @@ def _parser() -> argparse.ArgumentParser:
         '">127=1,else=0", 10-20=3',
     )
     parser.add_argument(
+        "--metrics",
+        metavar="NAME,...",
+        help=f"more scores: {', '.join(METRICS)}; rand_error=CLASS and warping_error=CLASS say "
+        "which class the segments are",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print all scores and the confusion matrix as JSON"
     )
     return parser
@@ -114,11 +145,14 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
     from segjax.data.lists import listed
     from segjax.evaluate.mask_folders import pair_masks, score_pairs
+    from segjax.tasks.scorer import plain
     from segjax.train.log import Progress
 
     names = None if arguments.names is None else listed(arguments.names, str, what="class")
     label_map = parse_label_map(arguments.label_map or "")
-    pairs, extra = pair_masks(arguments.truth, arguments.prediction)
+    classes = names or [str(i) for i in range(arguments.classes or 0)]
+    extra = mask_extras(arguments.metrics or "", classes)
+    pairs, unpaired = pair_masks(arguments.truth, arguments.prediction)
     progress = Progress("score", first=0, total=len(pairs), unit="image")
     scored = score_pairs(
         pairs,
@@ -127,21 +161,71 @@ def _run(arguments: argparse.Namespace) -> None:
         ignore=arguments.ignore,
         label_map=label_map,
         progress=progress.update,
+        each=extra.add,
     )
     progress.close()
-    if extra:
+    if unpaired:
         below = arguments.prediction  # Or a pattern, which no path lies below.
         files = first_of(
-            [str(p.relative_to(below) if p.is_relative_to(below) else p) for p in extra], most=3
+            [str(p.relative_to(below) if p.is_relative_to(below) else p) for p in unpaired],
+            most=3,
         )
-        count = f"{len(extra)} file{'s' * (len(extra) > 1)}"
+        count = f"{len(unpaired)} file{'s' * (len(unpaired) > 1)}"
         where = f"{count} of {arguments.prediction}"
         print(f"score: {where} without a true mask: not scored ({files}).", file=sys.stderr)
     if arguments.json:
-        print(json.dumps(scored.scores()))
+        print(json.dumps(scored.scores() | plain(extra.scores())))
     else:
         known = arguments.classes is not None or names is not None
         print("\n".join(score_lines(scored, inferred=not known, named=names is not None)))
+        print("\n".join(extra_lines(extra.columns, plain(extra.scores()))), end="")
+
+
+def mask_extras(text: str, class_names: Sequence[str]) -> "MaskExtras":
+    """Returns counts of the metrics of `--metrics`, which are none for "".
+
+    Raises:
+      InputError: there is no such metric, it does not fit the classes, or they are not known.
+    """
+    from segjax.scores.of_masks import MaskExtras
+
+    metrics = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, _, segments = (each.strip() for each in part.partition("="))
+        if name not in METRICS:
+            near = difflib.get_close_matches(name, METRICS, n=3, cutoff=0.5) or METRICS
+            raise InputError(f"--metrics: there is no {name!r}; near: {', '.join(near)}.")
+        if segments and name not in SEGMENTED:
+            raise InputError(
+                f"--metrics {part}: only {' and '.join(SEGMENTED)} take =CLASS; write {name}."
+            )
+        module, _, made = METRICS[name].partition(".")
+        metric = getattr(importlib.import_module(f"segjax.scores.{module}"), made)
+        metrics.append(metric(segments) if segments else metric())
+    if metrics and not class_names:
+        raise InputError("--metrics needs the classes: give --names FILE or --classes N.")
+    try:
+        return MaskExtras(metrics, class_names)
+    except InputError as error:
+        reason = str(error).removeprefix("evaluation.metrics: ")
+        raise InputError(f"--metrics: {reason}") from None
+
+
+def extra_lines(columns: Mapping[str, "Score"], scores: Mapping[str, Any]) -> list[str]:
+    """Returns the printed lines of the extra scores; none where there are none."""
+    rows = [
+        (score.title, "–" if scores[name] is None else score.text(scores[name]))
+        for name, score in columns.items()
+    ]
+    for width, value in scores.get("trimap_iou", {}).items():
+        rows.append((f"Mean IoU within {width} px of a border", _per_cent(value)))
+    intervals = scores.get("bootstrap_intervals", {})
+    titles = {"mean_iou": "mean IoU", "mean_dice": "mean Dice"} if intervals else {}
+    for name, title in titles.items():
+        ends = " to ".join(map(_per_cent, intervals[name]))
+        rows.append((f"95 % interval of {title}", ends))
+    width = max((len(title) for title, _ in rows), default=0)
+    return ["", *(f"{title:{width}}  {text:>8}" for title, text in rows), ""] if rows else []
 
 
 def parse_label_map(text: str) -> "LabelMap":

@@ -25,6 +25,8 @@ WORKS = {
     "test_a_run_is_served_from_its_printed_address_until_ctrl_c",
     "export": "commands/test_export.py::"
     "test_the_file_takes_any_batch_and_beside_it_stands_what_it_means",
+    "convert": "convert/test_command.py::"
+    "test_the_command_writes_a_dataset_and_says_what_is_in_it",
     "explain": "explain/test_command.py::test_the_program_explains_rates",
 }
 COLLECT = """

@@ -2,15 +2,17 @@
 
 import pathlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
+from segjax.data.faults import Fault, report
 from segjax.data.files import by_stem, existing_folder
 from segjax.data.names import composed
 from segjax.data.palette import palette_of
-from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
+from segjax.data.prepare import FileDataset, Recipe, Source
 from segjax.errors import InputError
 
 CLASSES = {
@@ -89,28 +91,42 @@ class Cityscapes(FileDataset):
                 f"{folders[0]} has no frames */*{endings[0]}.png: unpack them there, or mend "
                 "directory=... (--data)."
             )
-        problems = [
-            f"The frame {frame} has no {missing}/*/{frame}{ending}.png: add it, or move the "
-            "frame's other files away."
-            for missing, ending, found in zip(folders, endings, (images, labels), strict=True)
-            for frame in sorted((images.keys() | labels.keys()) - found.keys())
-        ]
-        raise_first(problems)
-        return [Source(frame, images[frame], labels[frame]) for frame in sorted(images)]
+        report(
+            [
+                partial(_lacking, kind, frame, f"{missing}/*/{frame}{ending}.png", other[frame])
+                for kind, missing, ending, found, other in zip(
+                    ("missing_image", "missing_mask"),
+                    folders,
+                    endings,
+                    (images, labels),
+                    (labels, images),
+                    strict=True,
+                )
+                for frame in sorted((images.keys() | labels.keys()) - found.keys())
+            ]
+        )
+        frames = sorted(images.keys() & labels.keys())
+        return [Source(frame, images[frame], labels[frame]) for frame in frames]
+
+
+def _lacking(kind: str, frame: str, wanted: str, other: pathlib.Path) -> Fault:
+    text = f"The frame {frame} has no {wanted}: add it, or move the frame's other files away."
+    return Fault(kind, text, other)
 
 
 def _by_frame(folder: pathlib.Path, ending: str) -> dict[str, pathlib.Path]:
     """Returns the PNG files whose stems have the ending, by the part before it."""
     frames: dict[str, pathlib.Path] = {}
-    problems = []
+    twice = []
     for path in by_stem(folder, (".png",)).values():
         if not path.stem.endswith(ending):
             continue
         frame = composed(path.stem.removesuffix(ending))
         if frame in frames:
-            problems.append(
+            text = (
                 f"{path} and {frames[frame]} are one frame: move one of them out of {folder}."
             )
+            twice.append(partial(Fault, "name_twice", text, path, frames[frame]))
         frames[frame] = path
-    raise_first(problems)
+    report(twice)
     return frames

@@ -6,8 +6,10 @@ import pathlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from segjax.data.faults import Fault, report
 from segjax.data.names import composed, inside, near_entry, nearest, printable
 from segjax.data.prepare import Source, raise_first
 from segjax.errors import InputError, first_of
@@ -185,15 +187,15 @@ def by_stem(
             "it, or mend directory=... (--data)."
         )
     files: dict[str, pathlib.Path] = {}
-    problems = []
+    twice = []
     for path in members(folder, suffixes):
         stem = relative_stem(path, folder)
         if not fits(stem):
             continue
         if stem in files:
-            problems.append(_of_one_name(files[stem], path, suffixes))
+            twice.append(partial(_of_one_name, files[stem], path, suffixes))
         files[stem] = path
-    raise_first(problems)
+    report(twice)
     return files
 
 
@@ -202,12 +204,13 @@ def relative_stem(path: pathlib.Path, folder: pathlib.Path) -> str:
     return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]) -> str:
+def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]) -> Fault:
     if one.suffix == other.suffix:
-        return (
+        text = (
             f"{other} is there twice, with accents as characters of their own and without, "
             "which look the same: rename one of them."
         )
+        return Fault("name_twice", text, other, one)
     if suffixes is MASKS:
         remedy = "an image has one mask: move one of them out of this folder, or rename it"
     else:
@@ -215,7 +218,8 @@ def _of_one_name(one: pathlib.Path, other: pathlib.Path, suffixes: Sequence[str]
             "the folder of images has one a name: if one is the mask of the other, move it to "
             "the folder of masks; else rename one of them"
         )
-    return f"{other} and {one.name} share a name, and {remedy}."
+    text = f"{other} and {one.name} share a name, and {remedy}."
+    return Fault("name_twice", text, other, one)
 
 
 @dataclass(frozen=True)
@@ -254,45 +258,68 @@ def paired(
       InputError: there are none, or one lacks its image or its mask. The line names a file
         there that nearly fits, and why it was not taken.
     """
-    stems = list(stems)
-    problems = [stem for stem in stems if stem not in images or stem not in masks]
-    if problems:
-        # What nearly fits is looked for once: a folder may hold many files.
-        complete = images.keys() & masks.keys()
-        none_fits = len(problems) == len(stems) > 1 and not complete
-        stem = next((s for s in problems if none_fits and s in images), problems[0])
-        if stem in images:
-            lossy = (
-                "which changes class ids: save masks as PNG, or name .jpg in mask=... if they "
-                "are black and white"
-            )
-            near = _instead(stem, mask_place, complete, lossy=lossy)
-            first = (
-                f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{near}: add "
-                "the mask, or leave the image out."
-            )
-            if none_fits:
-                first = (
-                    f"None of the {len(images)} images has a mask: {images[stem]} would have "
-                    f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the "
-                    "masks."
-                )
-                problems = problems[:1]
-        else:
-            near = _instead(stem, image_place, () if stem not in masks else complete)
-            near = _several(stem) or near
-            found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
-            first = (
-                f"The {found} has no image {image_place.wanted(stem)}{near}: add the image, or "
-                f"leave the {'mask' if stem in masks else 'name'} out."
-            )
-        raise_first([first, *problems[1:]])
+    stems, complete = list(stems), images.keys() & masks.keys()
+    lacking = [stem for stem in stems if stem not in complete]
+    with_image = [stem for stem in lacking if stem in images]
+    if len(lacking) == len(stems) > 1 and with_image and not complete:
+        report([partial(_no_masks, with_image[0], images, mask_place)])
+    else:
+        places = {"image_place": image_place, "mask_place": mask_place}
+        unpaired = partial(_unpaired, images=images, masks=masks, **places)
+        report([partial(unpaired, stem, near=i < MOST_NEAR) for i, stem in enumerate(lacking)])
     if not stems:
         raise InputError(
             f"{image_place.folder} has no images ({' '.join(image_place.suffixes)}): put some "
             "there, or mend directory=... (--data)."
         )
+    stems = [stem for stem in stems if stem in complete]
     return [Source(printable(stem), images[stem], masks[stem]) for stem in stems]
+
+
+LOSSY_MASK = (
+    "which changes class ids: save masks as PNG, or name .jpg in mask=... if they are black "
+    "and white"
+)
+MOST_NEAR = 20
+"""Faults for which a file that nearly fits is looked for: each time the folder is walked."""
+
+
+def _no_masks(stem: str, images: Mapping[str, pathlib.Path], mask_place: Place) -> Fault:
+    near = _instead(stem, mask_place, (), lossy=LOSSY_MASK)
+    return Fault(
+        "missing_mask",
+        f"None of the {len(images)} images has a mask: {images[stem]} would have "
+        f"{mask_place.wanted(stem)}{near}. Change the folder or pattern of the masks.",
+        images[stem],
+    )
+
+
+def _unpaired(
+    stem: str,
+    *,
+    images: Mapping[str, pathlib.Path],
+    masks: Mapping[str, pathlib.Path],
+    image_place: Place,
+    mask_place: Place,
+    near: bool,
+) -> Fault:
+    """Returns the fault of a stem that lacks its image or its mask; with what is `near`."""
+    complete = images.keys() & masks.keys()
+    if stem in images:
+        there = near and _instead(stem, mask_place, complete, lossy=LOSSY_MASK) or ""
+        text = (
+            f"The image {images[stem]} has no mask {mask_place.wanted(stem)}{there}: add "
+            "the mask, or leave the image out."
+        )
+        return Fault("missing_mask", text, images[stem])
+    others = complete if stem in masks else ()
+    there = _several(stem) or (near and _instead(stem, image_place, others)) or ""
+    found = f"mask {masks[stem]}" if stem in masks else f"listed name {stem!r}"
+    text = (
+        f"The {found} has no image {image_place.wanted(stem)}{there}: add the image, or "
+        f"leave the {'mask' if stem in masks else 'name'} out."
+    )
+    return Fault("missing_image", text, *([masks[stem]] if stem in masks else []))
 
 
 def _several(name: str) -> str:

@@ -2,13 +2,15 @@
 
 import pathlib
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+from segjax.data.faults import Fault, report
 from segjax.data.file_pattern import FilePattern
 from segjax.data.files import Place, by_stem, members, paired
 from segjax.data.hold_out import SIDES
 from segjax.data.names import inside, near_entry
-from segjax.data.prepare import Source, raise_first
+from segjax.data.prepare import Source
 from segjax.data.split_lists import (
     LISTS,
     listed_pairs,
@@ -178,22 +180,26 @@ def _check_shared(by_class: Sequence[Sequence[Source]]) -> None:
         for source in sources:
             (mask,) = source.masks
             if mask == source.image:
-                problems.append(
+                text = (
                     f"{mask} is an image and its own mask: give images and masks different "
                     "names or folders."
                 )
+                problems.append(partial(Fault, "mask_shared", text, mask))
             elif mask in owners:
-                problems.append(
+                text = (
                     f"{owners[mask].image} and {source.image} have the same mask {mask}: "
                     "rename one of them, and give it a mask."
                 )
+                problems.append(partial(Fault, "mask_shared", text, mask, source.image))
             owners[mask] = source
-        raise_first(problems)
+        report(problems)
 
 
 def _joined(by_class: Sequence[Sequence[Source]]) -> list[Source]:
     """Returns one source an image, with the masks of all classes."""
+    by_name = [{source.name: source for source in sources} for sources in by_class]
     return [
-        Source(same[0].name, same[0].image, tuple(mask for s in same for mask in s.masks))
-        for same in zip(*by_class, strict=True)
+        Source(one.name, one.image, tuple(m for each in by_name for m in each[one.name].masks))
+        for one in by_class[0]
+        if all(one.name in each for each in by_name)
     ]

@@ -25,6 +25,7 @@ from segjax.data.checks import (
     class_map_check,
     read_example,
 )
+from segjax.data.partners import Examples, transformed
 from segjax.errors import InputError
 
 
@@ -53,7 +54,8 @@ def batches(
 
     Args:
       dataset: its examples are read as often as needed; it may be smaller than a batch.
-      transforms: applied in order to each example, all with one generator per example.
+      transforms: applied in order to each example, all with one generator per example. From
+        it come the partners of a `NeedsPartners` too (`segjax.data.partners`).
       batch_size: examples over all processes.
       seed: decides order and transforms; 0 … 2**32 − 1.
       first_step: the first batch is the one that a run from step 0 would see at this step.
@@ -86,6 +88,7 @@ def batches(
             partial(
                 _transformed,
                 transforms=tuple(transforms),
+                dataset=_Source(dataset),
                 check=check or class_map_check(dataset),
                 channels=channels,
             )
@@ -178,12 +181,12 @@ def _transformed(
     rng: np.random.Generator,
     *,
     transforms: Sequence[Transform],
+    dataset: Examples,
     check: CheckExample,
     channels: int | None,
 ) -> Example:
     """Returns the example after the transforms, checked."""
-    for transform in transforms:
-        example = transform(example, rng)
+    example = transformed(example, transforms, rng, dataset=dataset)
     check(example, transformed=bool(transforms))
     if channels is not None:
         check_same_channels(example, channels, transformed=bool(transforms))

@@ -32,11 +32,13 @@ from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
-from segjax.data.image_files import ImageKind, decoded, encoded_images
+from segjax.data.faults import Fault, report
+from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
 from segjax.data.images import png
 from segjax.data.label_map import LabelMap, ids_of_files
 from segjax.data.label_pages import label_pages, stacked, unstacked
 from segjax.data.lossy_masks import statement
+from segjax.data.made_masks import MadeMask, made_classes
 from segjax.data.mask_files import LabelKind
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
@@ -52,17 +54,24 @@ CHUNK = 64
 class Source:
     """An image file and its mask before preparation: one example, or one a page.
 
-    `label` is one file, or several, one for each class's plane.
+    `label` is one file, or several, one for each class's plane, or says how it is made.
     """
 
     name: str
     image: pathlib.Path
-    label: pathlib.Path | tuple[pathlib.Path, ...]
+    label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
 
     @property
     def masks(self) -> tuple[pathlib.Path, ...]:
-        """The file or files of the label."""
+        """The file or files of the label; none if it is made from what has no file a label."""
+        if isinstance(self.label, MadeMask):
+            return self.label.files
         return self.label if isinstance(self.label, tuple) else (self.label,)
+
+    @property
+    def mask_name(self) -> str:
+        """What names the label in messages."""
+        return self.label.where if isinstance(self.label, MadeMask) else str(self.masks[0])
 
     @property
     def files(self) -> tuple[pathlib.Path, ...]:
@@ -238,7 +247,8 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     options += ["planes"] if recipe.planes else []
     options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
     options += [recipe.mask_colours] if recipe.mask_colours else []
-    return [VERSION, options, [source.name for source in sources]]
+    made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
+    return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
 
 def _hash(*parts: Any) -> str:
@@ -328,11 +338,11 @@ def _encoded(
                 noted.digests.update(encoded.digests)
                 noted.masks += encoded.masks
                 yield from () if noted.problems else encoded.examples
-    if not noted.problems and (problem := _of_all_masks(noted.masks, recipe)):
+    if not noted.problems and (problem := problem_of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)
 
 
-def _of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
+def problem_of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
     """Returns what is wrong with all masks together; says which were read with loss."""
     lossy = [mask.levels for mask in masks if mask.levels is not None]
     if (said := statement(lossy)) is not None:
@@ -350,25 +360,54 @@ class _Encoded:
 
 
 def _encode(source: Source, recipe: Recipe) -> _Encoded:
-    data = {path: _contents(path) for path in source.files}
+    data = {path: contents(path) for path in source.files}
     images = encoded_images(source.image, data[source.image], recipe.image_kind)
+    if isinstance(source.label, MadeMask):
+        return _encode_made(source, source.label, images, data, recipe)
     labels = label_pages(source.masks, data, recipe.label_kind)
     examples, masks = [], []
     for image, label in zip(images, labels, strict=False):
-        if image.count != label.count:
-            raise InputError(
-                f"{source.image} holds {image.count} image(s) and its mask {source.masks[0]} "
-                f"{label.count}: give each image its mask, or save single images."
-            )
-        name = f"{source.name}/{image.number:06d}" if image.count > 1 else source.name
-        _check_sizes(source, label.classes.shape[1::-1], image.size)
+        check_counts(source, label.count, image.count)
+        name = page_name(source, image.number, image.count)
+        check_sizes(source, label.classes.shape[1::-1], image.size)
         label_png = png(Image.fromarray(stacked(label.classes)))
         examples.append({"image": image.data, "label": label_png, "name": name})
         masks += label.masks
     return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
 
 
-def _contents(path: pathlib.Path) -> bytes:
+def _encode_made(
+    source: Source,
+    mask: MadeMask,
+    images: Iterator[EncodedImage],
+    data: Mapping[pathlib.Path, bytes],
+    recipe: Recipe,
+) -> _Encoded:
+    image = next(images)
+    if image.count > 1:
+        raise InputError(
+            f"{source.image} holds {image.count} images, but {mask.where} is the label of one: "
+            "save single images."
+        )
+    classes = made_classes(
+        mask,
+        [data[path] for path in mask.files],
+        (image.size[1], image.size[0]),
+        num_classes=recipe.num_classes,
+        label_map=recipe.label_map,
+    )
+    check_sizes(source, classes.shape[1::-1], image.size)
+    label_png = png(Image.fromarray(classes))
+    example = {"image": image.data, "label": label_png, "name": source.name}
+    return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
+
+
+def contents(path: pathlib.Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -377,10 +416,35 @@ def _contents(path: pathlib.Path) -> bytes:
         ) from None
 
 
-def _check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, int]) -> None:
+def page_name(source: Source, number: int, count: int) -> str:
+    """Returns the name of an example: that of its files, with its page where there are more."""
+    return f"{source.name}/{number:06d}" if count > 1 else source.name
+
+
+def check_counts(source: Source, label: int, image: int) -> None:
+    """Reports a fault unless image and mask have equally many pages.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
     if label != image:
-        raise InputError(
-            f"{source.masks[0]} is {label[0]}x{label[1]} pixels, but its image {source.image} "
+        text = (
+            f"{source.image} holds {image} image(s) and its mask {source.mask_name} "
+            f"{label}: give each image its mask, or save single images."
+        )
+        report([lambda: Fault("pages_differ", text, *source.masks[:1], source.image)])
+
+
+def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Reports a fault unless image and mask, as (width, height), have the same size.
+
+    Raises:
+      InputError: they have not, unless faults are collected.
+    """
+    if label != image:
+        text = (
+            f"{source.mask_name} is {label[0]}x{label[1]} pixels, but its image {source.image} "
             f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
             "mend the pair, or leave it out."
         )
+        report([lambda: Fault("sizes_differ", text, *source.masks[:1], source.image)])

@@ -14,6 +14,9 @@ from segjax.drawing.polygons import Region, area, bridged, centres, edges, simpl
 
 Label_HW = UInt8[np.ndarray, "h w"]
 
+PREDICTED = "Predicted by segjax"
+"""The description in COCO files that segjax writes."""
+
 
 def coco_categories(class_names: Sequence[str], classes: Collection[int]) -> list[dict]:
     """Returns COCO categories of `classes`; ids are class ids plus 1, as COCO's begin at 1."""

@@ -200,6 +200,7 @@ def score_pairs(
     label_map: LabelMap = (),
     limit: Limit = DEFAULT_LIMIT,
     progress: Callable[[int], None] = lambda done: None,
+    each: Callable[[np.ndarray, np.ndarray], None] = lambda truth, prediction: None,
 ) -> MaskScores:
     """Returns the scores of pairs of masks, from one confusion matrix over all of them.
 
@@ -214,6 +215,7 @@ def score_pairs(
       label_map: changes ids of both folders first, as `data.folder.Folder` does.
       limit: the largest mask that is read.
       progress: called with the number of pairs done.
+      each: called with the true and the predicted class ids h w of each image; -1 is no class.
 
     Raises:
       InputError: a file cannot be read or holds what is no class, or the masks of a pair differ
@@ -235,6 +237,7 @@ def score_pairs(
             counts = np.pad(counts, (0, max(0, largest + 2 - len(counts))))
             ignored += int((truth == VOID).sum())
             counts += _counted(truth, prediction, len(counts))
+            each(truth, prediction)
         progress(done)
     if ignore is None and classes_of([IGNORE], label_map) == [IGNORE]:
         reader.check_whites(len(counts) - 1)

@@ -1,4 +1,4 @@
-"""`python -m segjax.explain conv|rates|skips|upsampling|model ...`: numbers and figures.
+"""`python -m segjax.explain TOPIC ...`: text, numbers and figures about one topic.
 
 Each topic prints text or, with `--json`, one JSON object; `--out FILE.png` draws a figure too.
 Exit status: 0 done; 2 an argument is wrong, with a message of one line.
@@ -15,7 +15,7 @@ from types import ModuleType
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
 
-TOPICS = ("conv", "rates", "skips", "upsampling", "model")
+TOPICS = ("conv", "rates", "skips", "upsampling", "model", "transforms")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         prog=program("explain"),
-        description="Explain an operation or a model in numbers and figures.",
+        description="Explain an operation, a model or augmentations in numbers and figures.",
         epilog="Example: python -m segjax.explain rates 1 2 5 --out rates.png",
     )
     topics = parser.add_subparsers(dest="topic", required=True, metavar="TOPIC")

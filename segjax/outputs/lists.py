@@ -11,7 +11,7 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.data.decode import UNLIMITED, decode
-from segjax.drawing.annotations import coco_categories, coco_regions
+from segjax.drawing.annotations import PREDICTED, coco_categories, coco_regions
 from segjax.drawing.composite import areas
 from segjax.outputs.record import Record
 from segjax.outputs.writer import Entry
@@ -93,7 +93,7 @@ class Coco:
           InputError: a mask cannot be read.
         """
         categories = coco_categories(self.class_names, self.classes)
-        head = {"info": {"description": "Predicted by segjax"}, "categories": categories}
+        head = {"info": {"description": PREDICTED}, "categories": categories}
         images: list[dict[str, Any]] = []
         count = 0
         with atomic_path(path) as partial, _written(partial) as file:

@@ -35,6 +35,10 @@ SMALL = {
         "Images per second",
         "The speed drops during an evaluation or a checkpoint, or when the loader is slow.",
     ),
+    "waiting_for_data": (
+        "Waiting for data",
+        "The share of time in which the devices stood still because no batch was ready.",
+    ),
 }
 """Key of a row → title of its small chart, and how to read it."""
 
@@ -167,6 +171,8 @@ def _small(history: Rows, key: str, title: str, caption: str) -> str:
         lines = [Line(title, x, y)] if len(x) else []
         return chart(title, lines, caption, size=SMALL_SIZE)
     lines = _smoothed(x, y)
+    if key == "waiting_for_data":
+        return chart(title, lines, caption, size=SMALL_SIZE, y_limits=SHARE, y_format=percent)
     return chart(
         title, lines, caption, size=SMALL_SIZE, y_range=(0.0, _without_spikes(lines)[1])
     )

@@ -121,6 +121,10 @@ td.value { font-weight: 600; }
   border-radius: 2px; text-indent: 0;
   vertical-align: -0.06em; box-shadow: inset 0 0 0 1px rgb(128 128 128 / 0.55); }
 
+.extra { display: grid; gap: 32px; margin-bottom: 40px; grid-template-columns: minmax(0, 1fr); }
+td.definition, th.definition { text-align: left; white-space: normal; line-height: 1.35;
+  min-width: 22em; color: var(--muted); }
+
 .matrix { display: grid; gap: 28px 48px; align-items: start;
   grid-template-columns: minmax(0, 1fr); }
 @media (min-width: 1000px) { .matrix { grid-template-columns: minmax(0, 1fr) 350px; } }
@@ -146,6 +150,12 @@ svg .frame { fill: none; stroke: var(--hairline); }
   object-fit: contain; object-position: left top; }
 .panels img.tiny { image-rendering: pixelated; }
 .panels figcaption { margin-top: 3px; font-size: 0.82rem; }
+h3.error, h3.warning, h3.part { margin: 36px 0 0; font-size: 1.1rem; }
+h3.error { color: var(--orange); }
+.error ~ .example, .warning ~ .example { margin-top: 14px; }
+.example > p { margin: 0 0 8px; max-width: 76ch; overflow-wrap: anywhere; }
+ul.findings { margin: 0; padding: 4px 16px 16px 34px; overflow-wrap: anywhere;
+  font-size: 0.92rem; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 6px 0 0;
   padding: 0; font-size: 0.88rem; }
 @media (max-width: 700px) {

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax.conformity import check_grid, label_stride
-from segjax.contracts import IGNORE, Array, Batch, Loss, Objective, Traced
+from segjax.contracts import IGNORE, Array, Batch, Loss, Objective, Term, Traced
 from segjax.losses import on_logits_grid
 
 
@@ -34,8 +34,8 @@ def objective(
 
 def loss_terms(
     model: nn.Module, loss: Loss, logits: Array, auxiliary: Mapping[str, Array], batch: Batch
-) -> dict[str, tuple[Array, Array]]:
-    """Returns (total, weight) of each loss term; those of heads as `auxiliary/HEAD/TERM`.
+) -> dict[str, Term]:
+    """Returns the sums of each loss term; those of heads as `auxiliary/HEAD/TERM`.
 
     Labels come to the grid of each; a model with scores `label_stride` pixels apart says so.
     """

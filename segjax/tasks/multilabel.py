@@ -27,7 +27,7 @@ from segjax.data.checks import check_example, check_plane_example
 from segjax.data.survey import Survey
 from segjax.errors import InputError, RunError
 from segjax.evaluate.compiled import HostPredictor
-from segjax.losses import ClassWeightedCrossEntropy, softmax_cross_entropy
+from segjax.losses import activations
 from segjax.models.crf_rnn import CRFRNN
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import Colour, ImageList
@@ -35,6 +35,7 @@ from segjax.outputs.planes import asked_plane_lists, asked_plane_outputs
 from segjax.report.examples import Panels
 from segjax.report.plane_scores import plane_panels, plane_table, threshold_chart
 from segjax.report.run_page import Section
+from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.plane_metric import PlaneMetric
@@ -94,6 +95,31 @@ class Multilabel(Task):
         """
         return _numbers(np.asarray(predictor(variables, images)))
 
+    def predict_with_probabilities(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Returns the probabilities h w k of each image twice: they are its prediction."""
+        found = self.predict(predictor, variables, images)
+        return list(zip(found, found, strict=True))
+
+    def check_metric(self, metric: ExtraMetric, data: LabelledDataset) -> None:
+        """Raises InputError unless the metric can score the planes."""
+        metric.check(plane_names(data), overlapping=True)
+
+    def scored_image(
+        self,
+        example: Example,
+        prediction: np.ndarray,
+        data: LabelledDataset,
+        *,
+        probabilities: np.ndarray | None,
+    ) -> ScoredImage:
+        """Returns planes h w k of 0 and 1, true and predicted at the threshold."""
+        label = example["label"]
+        label = label[..., None] if label.ndim == 2 else label
+        planes = self.planes(prediction)
+        return ScoredImage(label, planes, label != IGNORE, plane_names(data), probabilities)
+
     def answer(
         self, predictor: HostPredictor, variables: Variables, image: np.ndarray, *, soft: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -133,11 +159,12 @@ class Multilabel(Task):
         """Raises InputError where loss, network or classes are for exclusive classes."""
         check_model(model)
         known = known_early(datasets)
-        if loss is softmax_cross_entropy or isinstance(loss, ClassWeightedCrossEntropy):
-            name = getattr(loss, "__name__", type(loss).__name__)
+        wrong = [name for name, kind in activations(loss) if kind == "softmax"]
+        if wrong:
             raise InputError(
-                f"loss={name} is for mutually exclusive classes; with task=Multilabel() use "
-                "segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy."
+                f"loss={wrong[0]} is for mutually exclusive classes; with task=Multilabel() "
+                "use segjax.losses.sigmoid_cross_entropy or PositiveWeightedCrossEntropy, or "
+                'another loss of planes, such as segjax.losses.Dice(activation="sigmoid").'
             )
         if isinstance(model, CRFRNN):
             raise InputError(

@@ -30,6 +30,7 @@ from segjax.drawing.composite import foreground
 from segjax.errors import InputError
 from segjax.evaluate.compiled import HostPredictor, argmax_labels
 from segjax.evaluate.predictors import softmax_probabilities
+from segjax.losses import activations
 from segjax.outputs.kinds import Output
 from segjax.outputs.lists import ImageList
 from segjax.outputs.options import asked_lists, asked_outputs
@@ -37,6 +38,7 @@ from segjax.report.class_maps import class_map_panels
 from segjax.report.class_scores import class_tables, confusions
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
+from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
 from segjax.tasks.class_coverage import absent_classes, all_ignored, known_early
 from segjax.tasks.confusion import ConfusionMetric
@@ -97,6 +99,30 @@ class Semantic(Task):
         probabilities = predictor(variables, image[None])[0]
         return argmax_labels(probabilities), probabilities
 
+    def predict_with_probabilities(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Returns for each image (class ids h w, their probabilities h w k)."""
+        probabilities = np.asarray(predictor(variables, images))
+        return list(zip(argmax_labels(probabilities), probabilities, strict=True))
+
+    def check_metric(self, metric: ExtraMetric, data: LabelledDataset) -> None:
+        """Raises InputError unless the metric can score the classes."""
+        metric.check(data.class_names, overlapping=False)
+
+    def scored_image(
+        self,
+        example: Example,
+        prediction: np.ndarray,
+        data: LabelledDataset,
+        *,
+        probabilities: np.ndarray | None,
+    ) -> ScoredImage:
+        """Returns class ids h w, true and predicted."""
+        label = example["label"]
+        names = tuple(data.class_names)
+        return ScoredImage(label, prediction, label != IGNORE, names, probabilities)
+
     def metric(self, data: LabelledDataset) -> ConfusionMetric:
         """Returns a confusion matrix of zeros."""
         return ConfusionMetric(data.class_names)
@@ -113,6 +139,13 @@ class Semantic(Task):
         Classes are looked at if they are known without files.
         """
         check_model(model)
+        wrong = [name for name, kind in activations(loss) if kind == "sigmoid"]
+        if wrong:
+            raise InputError(
+                f"loss={wrong[0]} (sigmoid) is for classes that may overlap: use it with "
+                "task=segjax.tasks.multilabel.Multilabel(). With task=Semantic() use a loss of "
+                "the softmax, such as segjax.losses.softmax_cross_entropy."
+            )
         known = known_early(datasets)
         for field in known:
             self.check_data(model, datasets, field=field)
@@ -218,8 +251,9 @@ class Semantic(Task):
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """Returns a palette PNG of class ids, and what else the options ask for."""
-        stored: Any = data if isinstance(data, FileDataset | RecordDataset) else None
-        file_ids = None if stored is None else lambda: stored.file_ids
+        file_ids = None
+        if isinstance(data, FileDataset | RecordDataset):
+            file_ids = lambda: data.file_ids
         return asked_outputs(options, tuple(data.class_names), file_ids=file_ids)
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:

@@ -27,6 +27,7 @@ from segjax.outputs.lists import ImageList
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
 from segjax.report.score import Score
+from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
 from segjax.tasks.shown import Shown
 
@@ -231,6 +232,36 @@ class Task(abc.ABC):
         They must be NumPy arrays to be compared on the page of an ablation, which keeps them.
         """
         return [*predictor(variables, images)]
+
+    def predict_with_probabilities(
+        self, predictor: HostPredictor, variables: Variables, images: np.ndarray
+    ) -> Sequence[tuple[Any, np.ndarray]]:
+        """Returns for each image (what `predict` returns, the maps h w k of the network)."""
+        maps = np.asarray(predictor(variables, images))
+        return list(zip(maps, maps, strict=True))
+
+    def check_metric(self, metric: ExtraMetric, data: Any) -> None:
+        """Raises InputError unless an extra metric can score the task's predictions.
+
+        A task that defines `scored_image` redefines this too, to accept metrics.
+
+        Raises:
+          InputError: it cannot.
+        """
+        raise InputError(
+            f"{type(metric).__name__} scores classes, which task={type(self).__name__} does "
+            "not have; leave it out, or define `scored_image` and `check_metric` in the task."
+        )
+
+    def scored_image(
+        self, example: Example, prediction: Any, data: Any, *, probabilities: np.ndarray | None
+    ) -> ScoredImage:
+        """Returns an image as extra metrics read it; `prediction` is what `predict` returned.
+
+        Raises:
+          NotImplementedError: the task has no classes; `check_metric` refuses before.
+        """
+        raise NotImplementedError
 
     def scored(self, data: Dataset) -> str:
         """Returns in words what the scores are of; runs compare only if it is equal."""

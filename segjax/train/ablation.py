@@ -18,6 +18,7 @@ from segjax.train.plan import make_plan
 from segjax.train.predictions import is_finished
 from segjax.train.run import Run
 from segjax.train.variants import COMPARISON
+from segjax.train.workdir import recorded
 
 
 def complete_ablation(
@@ -64,7 +65,7 @@ def evaluate_ablation(
 
 def _is_finished(run: Run) -> bool:
     """Returns whether there is nothing to do; the main process decides for all."""
-    done = cluster.is_main() and is_finished(run.workdir, run.experiment)
+    done = cluster.is_main() and is_finished(run.workdir, recorded(run.experiment, run.workdir))
     return bool(sum_over_processes(np.array(int(done))))
 
 

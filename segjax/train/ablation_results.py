@@ -10,6 +10,8 @@ import numpy as np
 from segjax.atomic import write_text
 from segjax.report.comparison import ComparedImage, Values, Variant, write_comparison
 from segjax.report.legend import LegendItem
+from segjax.report.score import Score
+from segjax.scores.counting import columns
 from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
 from segjax.train.predictions import has_predictions, prediction_of, shown_images
@@ -28,18 +30,27 @@ def write_ablation_results(root: pathlib.Path, runs: Sequence[Run]) -> dict[str,
     """
     groups = _by_variant(runs)
     fields = differing_fields([group[0].experiment for group in groups])
-    read = [_read(group, told) for group, told in zip(groups, fields, strict=True)]
+    names = list(_columns(runs))
+    read = [_read(group, told, names) for group, told in zip(groups, fields, strict=True)]
     table = {"variants": [entry for entry, _ in read]}
     write_text(root / TABLE, json.dumps(table, indent=2) + "\n")
-    metric = _metric(runs[0])
     write_comparison(
         root / COMPARISON,
         title=root.name,
-        columns={name: metric.shown[name] for name in metric.logged},
+        columns=_columns(runs),
         variants=[variant for _, variant in read],
         images=_images([run for run in runs if has_predictions(run.workdir)]),
     )
     return table
+
+
+def _columns(runs: Sequence[Run]) -> dict[str, Score]:
+    """Returns the logged scores of the task, then those that any run's evaluation adds."""
+    metric = _metric(runs[0])
+    found = {name: metric.shown[name] for name in metric.logged}
+    for run in runs:
+        found |= columns(run.experiment.evaluation.extra_metrics)
+    return found
 
 
 def _metric(run: Run) -> Metric:
@@ -53,8 +64,10 @@ def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
     return list(groups.values())
 
 
-def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any], Variant]:
-    """Returns a variant's entry in the table, and what the page shows of it."""
+def _read(
+    group: Sequence[Run], fields: dict[str, str], names: Sequence[str]
+) -> tuple[dict[str, Any], Variant]:
+    """Returns a variant's entry in the table, and what the page shows: scores by `names`."""
     done = [run for run in group if has_predictions(run.workdir)]
     evaluations = [
         json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
@@ -70,7 +83,7 @@ def _read(group: Sequence[Run], fields: dict[str, str]) -> tuple[dict[str, Any],
                 tuple(scores.get(name) for scores in evaluations),
                 remark=metric.remark(name, *evaluations),
             )
-            for name in metric.logged
+            for name in names
         },
         histories=tuple(read_metrics(run.workdir) for run in done),
     )

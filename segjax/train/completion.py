@@ -14,6 +14,7 @@ from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
 from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.workdir import check_owner
 
 
 def complete_run(
@@ -32,9 +33,12 @@ def complete_run(
       RunError: the run failed.
       Interrupted: Ctrl-C; the state was saved where one process trains.
     """
-    experiment, workdir = run.experiment, run.workdir
-    with interruptible(run, partial(what_is_left, workdir, experiment.steps)):
+    workdir = run.workdir
+    with interruptible(run, partial(what_is_left, workdir, run.experiment.steps)):
         plan = _checked_plan(run, note)
+        experiment = plan.experiment
+        run = run._replace(experiment=experiment)
+        check_owner(workdir, experiment)  # Weights are numbers by now.
         devices = cluster.describe_devices()
         note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         claim_run(run)

@@ -17,7 +17,7 @@ from segjax.train.predictions import forget_predictions, save_predictions
 from segjax.train.results import REPORT, evaluation_of, write_results
 from segjax.train.run import Run, claim_run, interruptible
 from segjax.train.table import evaluation_stages, table_lines, write_table
-from segjax.train.workdir import DESCRIPTION
+from segjax.train.workdir import DESCRIPTION, recorded
 
 INITIAL = "init"
 """The name of the weights before the first step, which no checkpoint holds."""
@@ -43,7 +43,8 @@ def evaluate_run(
       Interrupted: Ctrl-C.
     """
     with interruptible(run, lambda: "the same command evaluates again, from the first image."):
-        experiment = run.experiment
+        experiment = recorded(run.experiment, run.workdir)
+        run = run._replace(experiment=experiment)
         if checkpoint == INITIAL:
             trained_on = _trained_on(experiment, note)
             step, variables = 0, initial_variables(experiment, note=note)
@@ -130,7 +131,7 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.place is not None:
         save_predictions(workdir, experiment, own, variables)
-    shown = scored.metric.line(evaluation) or "no score is defined"
+    shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")
 

@@ -18,12 +18,17 @@ from segjax.parallel.cluster import is_alone, is_main, process_share
 from segjax.parallel.data import replicate
 from segjax.parallel.sharing import over_devices
 from segjax.tasks.scorer import Scored, Scorer
+from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
+from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
 from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.step import TrainState, make_train_step
+
+MUCH = 0.1
+"""The share of time that devices wait for data from which on a run says so."""
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -40,7 +45,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
     experiment, scored = plan.experiment, None
     step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
     left = partial(what_is_left, workdir, experiment.steps)
-    with CtrlC(left) as ctrl_c, Checkpoints(workdir, keep=experiment.keep) as checkpoints:
+    kept = Checkpoints(workdir, keep=experiment.keep)
+    with CtrlC(left) as ctrl_c, kept as checkpoints, DataWait() as wait:
         with announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
@@ -50,7 +56,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
-            rows = _Rows(experiment, log, progress, first)
+            rows = _Rows(experiment, log, progress, first, wait)
             score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
@@ -74,7 +80,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
                     standing = scored.standing if evaluate and scored else None
                     checkpoints.save(state, score=standing)
             rows.flush()
-            progress.close()
+            rows.close()
             if rows.failed_at is not None:
                 raise _not_finite(checkpoints, state, workdir, plan)
             if ctrl_c.came:
@@ -102,7 +108,7 @@ def train_step(plan: Plan) -> Callable:
         experiment.model, experiment.loss, normalize=experiment.normalize
     )
     return make_train_step(
-        objective,
+        augmented(objective, experiment.device_transforms),
         plan.optimizer,
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
@@ -150,7 +156,8 @@ def _next(
 ) -> Mapping[str, np.ndarray]:
     """Returns the next batch; saves the state before it raises for a faulty example."""
     try:
-        return next(batches)
+        with rows.wait.fetching():
+            return next(batches)
     except InputError as error:
         rows.flush()
         # The other processes know nothing of it, and saving would wait for them.
@@ -200,17 +207,25 @@ class _Rows:
     """Reads a step's numbers one step late, so that the device never waits for the host."""
 
     def __init__(
-        self, experiment: Experiment, log: RunLog | None, progress: Progress, first: int
+        self,
+        experiment: Experiment,
+        log: RunLog | None,
+        progress: Progress,
+        first: int,
+        wait: DataWait,
     ):
         self._experiment, self._log, self._progress = experiment, log, progress
+        self.wait = wait
         self._pending: tuple[int, Any] | None = None
         self._clock = (time.monotonic(), first)
+        self._seconds, self._idle = 0.0, 0.0
         schedule = getattr(experiment.optimizer, "schedule", None)
         self._rate = schedule.build(experiment.steps) if schedule else None
         self.failed_at: int | None = None
 
     def add(self, step: int, measured: Any) -> None:
         """Takes the numbers of `step`, and writes those of the step before."""
+        self.wait.dispatched(measured)
         self.flush()
         self._pending = (step, measured)
 
@@ -233,6 +248,9 @@ class _Rows:
         now, (then, last) = time.monotonic(), self._clock
         speed = (step - last) * self._experiment.batch_size / max(now - then, 1e-9)
         numbers["images_per_second"] = round(speed, 2)
+        idle, seconds = self.wait.take(), max(now - then, 1e-9)
+        numbers["waiting_for_data"] = round(min(idle / seconds, 1.0), 3)
+        self._idle, self._seconds = self._idle + idle, self._seconds + seconds
         self._clock = (now, step)
         if self._log:
             self._log.write(step, numbers)
@@ -245,15 +263,27 @@ class _Rows:
     def add_evaluation(self, step: int, scored: Scored) -> None:
         """Writes the scores of an evaluation."""
         metric, scores = scored.metric, scored.scores
+        names = (*metric.logged, *scored.extra.columns)
         if self._log:
-            self._log.write(step, {name: scores[name] for name in metric.logged})
+            self._log.write(step, {name: scores[name] for name in names})
         shown = " ".join(
             f"{name} {math.nan if scores[name] is None else scores[name]:.4f}"
             f"{metric.remark(name, scores)}"
-            for name in metric.logged
+            for name in names
         )
         images = len(self._experiment.eval_data)
         self._progress.line(
             f"step {step}/{self._experiment.steps} evaluated on {images} images: {shown}"
         )
         self._clock = (time.monotonic(), step)
+        self.wait.take()
+
+    def close(self) -> None:
+        """Ends the progress, with a line where the devices stood still for want of data."""
+        self._progress.close()
+        if (share := self._idle / max(self._seconds, 1e-9)) >= MUCH:
+            self._progress.line(
+                f"the devices waited for data during {share:.0%} of the training: raise "
+                "loader.threads, use loader.workers, or move augmentation to the devices with "
+                "device_transforms."
+            )

@@ -23,7 +23,9 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
-from segjax.tasks.scorer import Scorer
+from segjax.tasks.scorer import Scorer, check_metrics
+from segjax.train.augmentation import augmented_batch
+from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
@@ -37,7 +39,7 @@ class Plan:
     """A checked experiment with what the loop needs of it.
 
     Attributes:
-      experiment: the experiment itself.
+      experiment: the experiment itself, with numbers where its loss has rules for weights.
       channels: of its images.
       shapes: shape and dtype of all variables.
       optimizer: the optax transformation.
@@ -101,6 +103,7 @@ def scorer(experiment: Experiment) -> Scorer:
         evaluated(experiment),
         experiment.eval_data,
         batch_size=experiment.evaluation.batch_size,
+        metrics=experiment.evaluation.extra_metrics,
     )
 
 
@@ -133,19 +136,23 @@ def make_plan(
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
-    known = check_settings(experiment)
+    known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
     found = data_coverage(experiment, "train_data", "eval_data")
+    said: list[str] = []
+    experiment = with_computed_weights(experiment, note=said.append)
     examples = _batches(experiment, 0)
     with contextlib.closing(examples):  # type: ignore[type-var]
         sample = next(examples)
         traced = known.get(_key(sample)) or _traced(experiment, sample)
-        counts = lambda batch: experiment.task.counts(experiment.model, batch, traced)
+        counts = lambda batch: experiment.task.counts(
+            experiment.model, _augmented(experiment, batch), traced
+        )
         more = lambda: next(examples)
         uncounted = uncounted_batches(sample, more, counts, most=FIRST_BATCHES)
-    for line in (found.summary, *found.lines, *([uncounted] if uncounted else [])):
+    for line in (found.summary, *found.lines, *said, *([uncounted] if uncounted else [])):
         note(line)
     shapes = traced.variables
     optimizer = experiment.optimizer.build(experiment.steps, shapes["params"])
@@ -191,12 +198,22 @@ def check_parts(experiment: Experiment) -> None:
     Raises:
       InputError: they do not; no device is asked for, no file is read, nothing is traced.
     """
+    datasets = check_datasets(experiment)
+    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
+
+
+def check_datasets(experiment: Experiment) -> dict[str, Dataset]:
+    """Returns the datasets of an experiment by field; no file is read.
+
+    Raises:
+      InputError: one lacks a member, or two divide a folder differently.
+    """
     datasets = _datasets(experiment)
     for field, data in datasets.items():
         check_dataset(data, field=field)
         check_values(data, field=field)
     check_held_out(datasets)
-    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
+    return datasets
 
 
 def _key(batch: Mapping[str, np.ndarray]) -> str:
@@ -283,8 +300,15 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
     """Returns the network's shapes, after the task has tried an example on it."""
     with announced("Checking network and loss", after=1), _one_line():
         return experiment.task.trace(
-            experiment.model, experiment.loss, sample, normalize=experiment.normalize
+            experiment.model,
+            experiment.loss,
+            _augmented(experiment, sample),
+            normalize=experiment.normalize,
         )
+
+
+def _augmented(experiment: Experiment, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return augmented_batch(batch, experiment.device_transforms, seed=experiment.seed)
 
 
 def check_evaluation(experiment: Experiment, variables: Any) -> None:
@@ -292,7 +316,7 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
 
     Raises:
       InputError: the network, the normalisation or a wrapper refuses it, or a network that
-        undoes the normalisation undoes another one.
+        undoes the normalisation undoes another one, or a metric of `evaluation` does not fit.
     """
     model = experiment.model
     if declares(model, Undoing) and model.normalize != experiment.normalize:
@@ -301,6 +325,7 @@ def check_evaluation(experiment: Experiment, variables: Any) -> None:
             f"experiment's, {experiment.normalize}; give both the same."
         )
     data, task = experiment.eval_data, experiment.task
+    check_metrics(task, data, experiment.evaluation.extra_metrics)
     image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
     try:
         with _one_line():

@@ -14,6 +14,7 @@ from segjax.experiment import Experiment, describe
 from segjax.parallel.cluster import is_main
 from segjax.report.examples import ShownExample, longest_side, score_text
 from segjax.report.run_page import Scores, write_report
+from segjax.scores.section import extra_sections
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.tasks.task import Metric
 from segjax.train.log import read_metrics
@@ -56,7 +57,10 @@ def write_results(
         evaluation=evaluation,
         scores=Scores(metric.shown, remarks, metric.convention),
         steps=experiment.steps,
-        sections=task.sections(metric, evaluation, data),
+        sections=[
+            *task.sections(metric, evaluation, data),
+            *extra_sections(scored.extra.metrics, evaluation, task.legend(data)[0]),
+        ],
         worst=[example(index) for index in worst],
         best=[example(index) for index in best],
         examples_note=task.examples_note,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segjax.conformity import canvas
+from segjax.data.partners import transformed
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
 from segjax.experiment import Experiment
@@ -68,9 +69,9 @@ def _transformed(experiment: Experiment, shape: tuple[int, int, int]) -> Arrays 
     rng = np.random.default_rng(0)
     try:
         example = experiment.task.stand_in(shape, experiment.train_data) or {}
-        for transform in experiment.transforms:
-            example = transform(example, rng)
-        return _batch(example)
+        # The example is its own partner, where a transform mixes several.
+        moved = transformed(example, experiment.transforms, rng, dataset=[example])
+        return _batch(moved)
     except Exception as error:
         return error
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from segjax.contracts import AXIS, Array, Batch, Objective, Variables
+from segjax.contracts import AXIS, Array, Batch, LossOfSums, Objective, Variables
 
 
 @flax.struct.dataclass
@@ -55,10 +55,11 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Returns `step(state, batch) → (state, metrics)`, to be run by `over_devices`.
 
-    Each loss term is psum(total) / psum(weight). The weights do not depend on the parameters:
-    they are added up first, and the pull-back of the local totals is called with 1 / weight, so
-    that no collective of ours stands in the differentiated function, and ignored pixels may be
-    spread over the devices as they come.
+    Each loss term is a function of sums over all devices: total / weight, where the weight does
+    not depend on the parameters, or what a `LossOfSums` makes of its own. The sums are added up
+    first, and the pull-back of each device's share is called with the loss's gradient by them,
+    such as 1 / weight. So no collective of ours stands in the differentiated function, and
+    ignored pixels may be spread over the devices as they come.
 
     A step changes nothing where loss or gradients are not finite, or where `batch["step"]` is
     not the state's own step. So after a bad step all that follow change nothing either, until
@@ -66,24 +67,26 @@ def make_train_step(
     """
 
     def forward(params, batch_stats, batch: Batch, key: Array):
-        """Returns each loss term's total on this device; and their weights, and the state."""
+        """Returns each loss term's sums on this device; and their weights, and the state."""
         terms, updated = objective(_variables(params, batch_stats), batch, key)
-        totals = {name: total for name, (total, _) in terms.items()}
-        weights = {name: weight for name, (_, weight) in terms.items()}
-        return totals, (weights, updated)
+        pairs = {name: term for name, term in terms.items() if not isinstance(term, LossOfSums)}
+        sums = {**terms, **{name: total for name, (total, _) in pairs.items()}}
+        return sums, ({name: weight for name, (_, weight) in pairs.items()}, updated)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         """Takes one step; the old state comes back where loss or gradients are not finite."""
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        totals, pull_back, (weights, batch_stats) = jax.vjp(
+        sums, pull_back, (weights, batch_stats) = jax.vjp(
             lambda params: forward(params, state.batch_stats, batch, key),
             state.params,
             has_aux=True,
         )
-        weights = lax.psum(weights, AXIS)
-        scale = {name: _share(name, w, auxiliary_weight) for name, w in weights.items()}
-        gradients = lax.psum(pull_back(scale)[0], AXIS)
-        terms = jax.tree.map(lambda total, s: total * s, lax.psum(totals, AXIS), scale)
+        sums, weights = lax.psum((sums, weights), AXIS)
+        factor = lambda name: auxiliary_weight if name.startswith("auxiliary/") else 1.0
+        found = {name: _loss(s, weights.get(name), factor(name)) for name, s in sums.items()}
+        terms = {name: value for name, (value, _) in found.items()}
+        slopes = {name: slope for name, (_, slope) in found.items()}
+        gradients = lax.psum(pull_back(slopes)[0], AXIS)
         total = jnp.asarray(sum(terms.values()))
         norm = optax.tree.norm(gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -103,10 +106,15 @@ def _variables(params, batch_stats) -> Variables:
     return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
 
-def _share(name: str, weight: Array, auxiliary_weight: float) -> Array:
-    """Returns what one unit of a term's total adds to the loss; 0 where no pixel counts."""
-    factor = auxiliary_weight if name.startswith("auxiliary/") else 1.0
-    return jnp.where(weight > 0, factor / jnp.where(weight > 0, weight, 1.0), 0.0)
+def _loss(sums: Any, weight: Array | None, factor: float) -> tuple[Array, Any]:
+    """Returns a term's part of the loss, and the gradient of that by the term's sums.
+
+    A total whose weight is 0, because no pixel counts, adds nothing.
+    """
+    if weight is None:
+        return jax.value_and_grad(lambda sums: factor * sums.value())(sums)
+    slope = jnp.where(weight > 0, factor / jnp.where(weight > 0, weight, 1.0), 0.0)
+    return sums * slope, slope
 
 
 def _average(decay: float | None, average, value):

@@ -9,6 +9,7 @@ from typing import Any
 from segjax.atomic import write_text
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import Experiment
+from segjax.scores.counting import columns
 from segjax.train.results import how_evaluated
 
 EVALUATIONS = "evaluations.json"
@@ -50,14 +51,15 @@ def table_lines(rows: Sequence[tuple[str, Experiment, Mapping[str, Any]]]) -> li
     """
     experiment = rows[0][1]
     metric = experiment.task.metric(experiment.eval_data)
+    shown_names = (*metric.logged, *columns(experiment.evaluation.extra_metrics))
     widest = max(len(name) for name, _, _ in rows)
-    width = max(16, *(len(name) + 2 for name in metric.logged))
-    head = f"{'':{widest}}" + "".join(f"{name:>{width}}" for name in metric.logged)
+    width = max(16, *(len(name) + 2 for name in shown_names))
+    head = f"{'':{widest}}" + "".join(f"{name:>{width}}" for name in shown_names)
     remark = lambda scores: metric.remark(metric.primary, scores)
     shown = lambda value: "–" if value is None else f"{value:.4f}"
     return [head] + [
         f"{name:{widest}}"
-        + "".join(f"{shown(scores[score]):>{width}}" for score in metric.logged)
+        + "".join(f"{shown(scores[score]):>{width}}" for score in shown_names)
         + (f"  {metric.primary}{remark(scores)}" if remark(scores) else "")
         for name, _, scores in rows
     ]

@@ -13,6 +13,7 @@ from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.settings import short_hash
 from segjax.train.checkpoint import has_checkpoint
+from segjax.train.computed_weights import with_recorded_weights
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
@@ -46,7 +47,9 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     results = has_checkpoint(workdir) or (workdir / EVALUATION).is_file()
     if not recorded.is_file() or not results:
         return
-    theirs = experiments.trajectory(_recorded(workdir))
+    theirs = experiments.trajectory(text := _recorded(workdir))
+    # Rules for weights are numbers in the record; those of today's data are compared later.
+    experiment = with_recorded_weights(experiment, text)
     ours = experiments.trajectory(experiments.describe(experiment))
     differ = [
         _difference(path, theirs.get(path, "unset"), ours.get(path, "unset"))
@@ -112,11 +115,18 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     experiment = listed[place]
     for setting in json.loads(_after(lines, _SETTINGS, "[]")):
         experiment = experiments.override(experiment, setting)
-    return experiment
+    return with_recorded_weights(experiment, "\n".join(lines))
 
 
 def _after(lines: Sequence[str], head: str, default: str) -> str:
     return next((line[len(head) :] for line in lines if line.startswith(head)), default)
+
+
+def recorded(run_experiment: Experiment, workdir: pathlib.Path) -> Experiment:
+    """Returns an experiment with the computed weights of the run in this folder, if any."""
+    if not (workdir / DESCRIPTION).is_file():
+        return run_experiment
+    return with_recorded_weights(run_experiment, _recorded(workdir))
 
 
 def _recorded(workdir: pathlib.Path) -> str:

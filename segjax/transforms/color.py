@@ -42,11 +42,11 @@ class ColorJitter:
         factor = lambda value: rng.uniform(max(0.0, 1 - value), 1 + value)
         brightness, contrast = factor(self.brightness), factor(self.contrast)
         saturation, turn = factor(self.saturation), rng.uniform(-self.hue, self.hue)
-        change = lambda image: _changed(image, brightness, contrast, saturation, turn)
+        change = lambda image: change_colours(image, brightness, contrast, saturation, turn)
         return change_images(example, change, by="ColorJitter")
 
 
-def _changed(
+def change_colours(
     image: Shaped[np.ndarray, "h w c"],
     brightness: float,
     contrast: float,
@@ -62,7 +62,7 @@ def _changed(
     mean = brightness * (luma @ image.mean((0, 1), dtype=np.float64))
     changed = image.astype(np.float32) @ (brightness * contrast * matrix.T).astype(np.float32)
     changed += np.float32((1 - contrast) * mean)
-    return _to_dtype(changed, image.dtype)
+    return in_range(changed, image.dtype)
 
 
 def _turn_hue(turn: float) -> Float64[np.ndarray, "3 3"]:
@@ -72,6 +72,7 @@ def _turn_hue(turn: float) -> Float64[np.ndarray, "3 3"]:
     return cosine * np.eye(3) + sine * cross + (1 - cosine) / 3
 
 
-def _to_dtype(image: np.ndarray, dtype: np.dtype) -> Shaped[np.ndarray, "h w c"]:
+def in_range(image: np.ndarray, dtype: np.dtype) -> Shaped[np.ndarray, "h w c"]:
+    """Returns an image in a dtype: rounded for integers, and clipped to the dtype's range."""
     rounded = np.rint(image) if np.issubdtype(dtype, np.integer) else image
     return rounded.clip(0, full_scale(dtype)).astype(dtype)

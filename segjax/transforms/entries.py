@@ -133,6 +133,7 @@ def unmoved(
     by: str,
     fill: float | tuple[float, ...] | None = None,
     knows_places: bool = True,
+    repeats: bool = False,
 ) -> Example:
     """Returns a new example with the same pixels, where chance skips the transform `by`.
 
@@ -144,6 +145,7 @@ def unmoved(
       by: the transform's name, for messages.
       fill: what the transform fills images with, as in its `Motion`.
       knows_places: whether the transform can tell where points and boxes go.
+      repeats: whether the transform shows parts of the example twice.
 
     Raises:
       InputError: the transform would not take the example.
@@ -156,6 +158,7 @@ def unmoved(
         nearest=same,
         places=same if knows_places else None,
         fill=fill,
+        repeats=repeats,
     )
     return move(example, motion)
 

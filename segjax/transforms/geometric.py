@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Integer, Shaped
 from PIL import Image
 
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
+from segjax.transforms.fields import check_probability, pair_of
+from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.kinds import Motion
 
 
@@ -48,14 +49,18 @@ class RandomScale:
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at a random scale, at least one pixel high and wide."""
-        h, w = size_of(example, by="RandomScale")
+        size = self.drawn(size_of(example, by="RandomScale"), rng)
+        return resize_to(example, size, by="RandomScale")
+
+    def drawn(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+        """Returns a random size for an example of this size, at least 1 × 1."""
         if self.step is None:
             factor = rng.uniform(self.minimum, self.maximum)
         else:
             steps = int((self.maximum - self.minimum) / self.step + 1e-6)
             factor = self.minimum + self.step * rng.integers(steps + 1)
-        size = max(1, round(h * factor)), max(1, round(w * factor))
-        return _resized(example, size, by="RandomScale")
+        h, w = size
+        return max(1, round(h * factor)), max(1, round(w * factor))
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,11 @@ class Resize:
     size: int | tuple[int, int]
 
     def __post_init__(self):
-        _pair(self.size, "Resize")
+        pair_of(self.size, "Resize")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at `size`."""
-        return _resized(example, _pair(self.size, "Resize"), by="Resize")
+        return resize_to(example, pair_of(self.size, "Resize"), by="Resize")
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class ShrinkTo:
         if scale >= 1:
             return example
         size = max(1, round(h * scale)), max(1, round(w * scale))
-        return _resized(example, size, by="ShrinkTo")
+        return resize_to(example, size, by="ShrinkTo")
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class RandomCrop:
     fill: float | tuple[float, ...] = MEAN_COLOUR
 
     def __post_init__(self):
-        _pair(self.size, "RandomCrop")
+        pair_of(self.size, "RandomCrop")
         check_number_or_colour("RandomCrop", self.fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -118,22 +123,9 @@ class RandomCrop:
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.
         """
-        have, size = size_of(example, by="RandomCrop"), _pair(self.size, "RandomCrop")
-        # Negative where the window is larger than the example.
-        top, left = (
-            int(rng.integers(min(0, old - new), max(0, old - new) + 1))
-            for old, new in zip(have, size, strict=True)
-        )
-        window = lambda plane, fill: _window(plane, top, left, *size, fill)
-        motion = Motion(
-            by="RandomCrop",
-            size=size,
-            bilinear=window,
-            nearest=window,
-            places=lambda xy: xy - (left, top),
-            fill=self.fill,
-        )
-        return move(example, motion)
+        have, size = size_of(example, by="RandomCrop"), pair_of(self.size, "RandomCrop")
+        top, left = random_corner(have, size, rng)
+        return crop(example, top, left, size, fill=self.fill, by="RandomCrop")
 
 
 @dataclass(frozen=True)
@@ -180,7 +172,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self):
-        _check_probability(self)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example or its mirror image."""
@@ -188,9 +180,7 @@ class RandomFlip:
             return unmoved(example, by="RandomFlip")
         h, w = size_of(example, by="RandomFlip")
         mirrored = lambda xy: xy * (-1, 1) + (w, 0)
-        return _rearranged(
-            example, lambda plane: plane[:, ::-1], mirrored, size=(h, w), by="RandomFlip"
-        )
+        return _rearranged(example, _mirror, mirrored, size=(h, w), by="RandomFlip")
 
 
 @dataclass(frozen=True)
@@ -200,7 +190,7 @@ class RandomFlipVertical:
     probability: float = 0.5
 
     def __post_init__(self):
-        _check_probability(self)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example or its mirror image."""
@@ -233,50 +223,44 @@ class RandomRotate90:
         return _rearranged(example, pixels, turned, size=size, by="RandomRotate90")
 
 
-def resize_with_pillow(
-    image: Shaped[np.ndarray, "h w c"], h: int, w: int
-) -> Shaped[np.ndarray, "h2 w2 c"]:
-    """Returns the image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres."""
-    if image.dtype == np.uint8 and image.shape[-1] == 3:
-        return np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR))
-    # Channel by channel: Pillow would take two or four channels for colours with transparency.
-    planes = [image[..., c] for c in range(image.shape[-1])]
-    if image.dtype != np.uint8:
-        planes = [plane.astype(np.float32) for plane in planes]
-    resized = np.stack(
-        [
-            np.asarray(Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR))
-            for plane in map(np.ascontiguousarray, planes)
-        ],
-        axis=-1,
+def random_corner(
+    have: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[int, int]:
+    """Returns (top, left) of a window, uniform over all places that waste no pixel.
+
+    Numbers are negative where the window is larger than the example.
+    """
+    top, left = (
+        int(rng.integers(min(0, old - new), max(0, old - new) + 1))
+        for old, new in zip(have, size, strict=True)
     )
-    return as_dtype(resized, image.dtype)
+    return top, left
 
 
-def resize_nearest(
-    label: Shaped[np.ndarray, "h w ..."], h: int, w: int
-) -> Shaped[np.ndarray, "h2 w2 ..."]:
-    """Returns the label at h × w: each pixel takes the old one under its centre."""
-    y, x = (
-        (2 * np.arange(new) + 1) * old // (2 * new)
-        for new, old in zip((h, w), label.shape[:2], strict=True)
+def crop(
+    example: Example,
+    top: int,
+    left: int,
+    size: tuple[int, int],
+    *,
+    fill: float | tuple[float, ...] = MEAN_COLOUR,
+    by: str,
+) -> Example:
+    """Returns the window of an example whose corner is (top, left); see `RandomCrop`."""
+    window = lambda plane, fill: _window(plane, top, left, *size, fill)
+    motion = Motion(
+        by=by,
+        size=size,
+        bilinear=window,
+        nearest=window,
+        places=lambda xy: xy - (left, top),
+        fill=fill,
     )
-    return label[y[:, None], x]
+    return move(example, motion)
 
 
-def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
-    """Returns h rows from `top` and w columns from `left`; `fill` outside the plane."""
-    rows, columns = plane.shape[:2]
-    y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
-    if (y1 - y0, x1 - x0) == (h, w):
-        return np.ascontiguousarray(plane[y0:y1, x0:x1])
-    window = np.empty((h, w, *plane.shape[2:]), plane.dtype)
-    window[...] = fill
-    window[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
-    return window
-
-
-def _resized(example: Example, size: tuple[int, int], *, by: str) -> Example:
+def resize_to(example: Example, size: tuple[int, int], *, by: str) -> Example:
+    """Returns the example at (height, width): images bilinear, labels nearest."""
     h, w = size_of(example, by=by)
     factors = np.array([size[1] / w, size[0] / h])
     motion = Motion(
@@ -287,6 +271,61 @@ def _resized(example: Example, size: tuple[int, int], *, by: str) -> Example:
         places=lambda xy: xy * factors,
     )
     return move(example, motion)
+
+
+def resize_with_pillow(
+    image: Shaped[np.ndarray, "h w c"],
+    h: int,
+    w: int,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+) -> Shaped[np.ndarray, "h2 w2 c"]:
+    """Returns the image at h × w by Pillow's BILINEAR, in its own dtype; half-pixel centres.
+
+    `box` is the part that is resized, (left, top, right, bottom) in the image's pixels; pixels
+    around it are still averaged with those inside.
+    """
+    resize = lambda plane: np.asarray(
+        Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR, box=box)
+    )
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return resize(image)
+    # Channel by channel: Pillow would take two or four channels for colours with transparency.
+    planes = [image[..., c] for c in range(image.shape[-1])]
+    if image.dtype != np.uint8:
+        planes = [plane.astype(np.float32) for plane in planes]
+    resized = np.stack([resize(np.ascontiguousarray(plane)) for plane in planes], axis=-1)
+    return as_dtype(resized, image.dtype)
+
+
+def resize_nearest(
+    label: Shaped[np.ndarray, "h w ..."], h: int, w: int
+) -> Shaped[np.ndarray, "h2 w2 ..."]:
+    """Returns the label at h × w: each pixel takes the old one under its centre."""
+    y, x = (
+        under_centres(np.arange(new), of=new, old=old)
+        for new, old in zip((h, w), label.shape[:2], strict=True)
+    )
+    # Axis by axis: several times as fast as both indices at once.
+    return label.take(x, axis=1).take(y, axis=0)
+
+
+def under_centres(
+    pixels: Integer[np.ndarray, " n"], *, of: int, old: int
+) -> Integer[np.ndarray, " n"]:
+    """Returns which of `old` pixels lies under the centre of each of `of` in their place."""
+    return (2 * pixels + 1) * old // (2 * of)
+
+
+def _window(plane: np.ndarray, top: int, left: int, h: int, w: int, fill: Any) -> np.ndarray:
+    """Returns h rows from `top` and w columns from `left`; `fill` outside the plane."""
+    rows, columns = plane.shape[:2]
+    y0, y1, x0, x1 = max(top, 0), min(top + h, rows), max(left, 0), min(left + w, columns)
+    if (y1 - y0, x1 - x0) == (h, w):
+        return np.ascontiguousarray(plane[y0:y1, x0:x1])
+    window = filled((h, w, *plane.shape[2:]), plane.dtype, fill)
+    window[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
+    return window
 
 
 def _rearranged(
@@ -302,18 +341,9 @@ def _rearranged(
     return move(example, Motion(by=by, size=size, bilinear=plain, nearest=plain, places=places))
 
 
-def _pair(size: Any, name: str) -> tuple[int, int]:
-    pair = size if isinstance(size, tuple) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise InputError(
-            f"{name} needs size: one positive integer or (height, width), got {size!r}."
-        )
-    return pair
-
-
-def _check_probability(transform: Any) -> None:
-    if not 0 <= transform.probability <= 1:
-        raise InputError(
-            f"{type(transform).__name__} needs probability in 0 ... 1, got "
-            f"{transform.probability}."
-        )
+def _mirror(plane: np.ndarray) -> np.ndarray:
+    """Returns the plane with left and right exchanged."""
+    if plane.ndim == 2:
+        return plane[:, ::-1]
+    # Copying a reversed view goes value by value, and takes twice as long.
+    return plane.take(np.arange(plane.shape[1])[::-1], axis=1)

@@ -163,3 +163,44 @@ def test_real_annotations_score_perfectly_against_themselves(real_data, run):
     status, out, _ = run(ade / "annotations", ade / "predictions", *options)
     scores = json.loads(out)
     assert status == 0 and scores["mean_iou"] == 1 and scores["classes_with_truth"] == 15
+
+
+def test_metrics_add_their_scores_to_the_table_and_to_the_json(folders, run):
+    names = "dice,precision,recall,mean_iou_over_images,boundary_iou,trimap_iou,boundary_f1"
+    options = ("--classes", 5, "--metrics", f"{names},rand_error=3,warping_error=3,bootstrap")
+    status, out, err = run(*folders, *options)
+    assert status == 0, err
+    rows = [line.split("  ")[0] for line in out.splitlines()]
+    assert {"Mean Dice", "Mean boundary IoU", "Rand error", "Warping error"} <= {*rows}
+    assert out.count("Mean IoU within ") == 6 and "95 % interval of mean IoU" in out
+    scores = json.loads(run(*folders, *options, "--json")[1])
+    plain = json.loads(run(*folders, "--classes", 5, "--json")[1])
+    assert {name: scores[name] for name in plain} == plain
+    assert scores["mean_dice"] == pytest.approx(np.mean(list(plain["dice"].values())))
+    assert scores["mean_iou_over_images"] == pytest.approx(plain["mean_iou"])  # One image.
+    assert scores["trimap_iou"]["32"] == pytest.approx(plain["mean_iou"])  # All of it.
+    assert scores["bootstrap_intervals"]["mean_iou"] == [pytest.approx(plain["mean_iou"])] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--metrics", "dice"),
+            "--metrics needs the classes: give --names FILE or --classes N",
+        ),
+        (
+            ("--classes", 5, "--metrics", "boundry_iou"),
+            "there is no 'boundry_iou'; near: bound",
+        ),
+        (
+            ("--classes", 5, "--metrics", "dice=1"),
+            "only rand_error and warping_error take =CLA",
+        ),
+        (("--classes", 5, "--metrics", "rand_error"), "such as RandError(segments='4')"),
+        (("--classes", 5, "--metrics", "dice,dice"), "both give 'mean_dice'"),
+    ],
+)
+def test_metrics_that_do_not_fit_are_one_line_and_status_2(folders, run, options, said):
+    status, out, err = run(*folders, *options)
+    assert status == 2 and said in err and err.count("\n") == 1

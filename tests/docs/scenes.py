@@ -3,6 +3,7 @@
 Everything is drawn or random. `runpy.run_path` reads this file.
 """
 
+import json
 import os
 import pathlib
 import runpy
@@ -50,6 +51,22 @@ def split_data(folder: pathlib.Path) -> None:
         _save(mask, folder / "my_split_data" / "masks" / split / f"{i:03}.png")
 
 
+def annotations(folder: pathlib.Path) -> None:
+    """Writes `annotations/*.jpg` with Labelme's files: a road, and a car on it."""
+    for i in range(12):
+        photograph, mask = drawn(i)
+        width, height = photograph.size
+        _save(photograph, folder / "annotations" / f"{i:03}.jpg")
+        shapes = [
+            _rectangle(name, np.argwhere(np.asarray(mask) >= label))
+            for label, name in ((1, "road"), (2, "car"))
+        ]
+        contents = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imageData": None}
+        contents |= {"imagePath": f"{i:03}.jpg", "imageHeight": height, "imageWidth": width}
+        text = json.dumps(contents)
+        (folder / "annotations" / f"{i:03}.json").write_text(text, encoding="utf-8")
+
+
 def photos(folder: pathlib.Path) -> None:
     """Writes `photo.jpg`, `photos/*.jpg`, one of them in a folder, and `beach.jpg`."""
     for i in range(3):
@@ -79,7 +96,8 @@ def weights(folder: pathlib.Path) -> None:
 
 
 SCENES = {
-    made.__name__: made for made in (my_data, my_binary_data, split_data, photos, run, weights)
+    made.__name__: made
+    for made in (my_data, my_binary_data, split_data, annotations, photos, run, weights)
 }
 
 
@@ -95,6 +113,12 @@ def drawn(seed: int) -> tuple[Image.Image, Image.Image]:
     colours = np.array([[90, 150, 80], [120, 120, 125], [190, 40, 40]])[np.asarray(mask)]
     noisy = np.clip(colours + rng.normal(0, 12, colours.shape), 0, 255).astype(np.uint8)
     return Image.fromarray(noisy), mask
+
+
+def _rectangle(name: str, places: np.ndarray) -> dict:
+    """Returns Labelme's rectangle around pixels, given as (row, column)."""
+    points = [places.min(0)[::-1].tolist(), places.max(0)[::-1].tolist()]
+    return {"label": name, "points": points, "shape_type": "rectangle", "group_id": None}
 
 
 def _save(image: Image.Image, path: pathlib.Path) -> None:

@@ -47,7 +47,7 @@ def test_rates_are_explained_without_loading_jax_or_matplotlib():
 
 
 def test_help_names_every_topic_and_every_topic_has_json_and_out(capsys):
-    for topic in ("conv", "rates", "skips", "upsampling", "model"):
+    for topic in explain.TOPICS:
         for given, words in (
             (["--help"], [f"\n    {topic}"]),
             ([topic, "-h"], ["--json", "--out"]),

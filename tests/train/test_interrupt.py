@@ -53,7 +53,11 @@ def what_came_of(workdir):
         state = checkpoints.restore_tree(checkpoints.steps[-1])
         best = checkpoints.step_of("best")
     rows = [
-        {name: value for name, value in row.items() if name != "images_per_second"}
+        {
+            name: value
+            for name, value in row.items()
+            if name not in ("images_per_second", "waiting_for_data")
+        }
         for row in read_metrics(workdir)
     ]
     return jax.tree.map(np.asarray, state), rows, best

@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,18 +42,41 @@ class Small(nn.Module):
 MODEL = Small()
 
 
+@flax.struct.dataclass
+class Overlap:
+    """Sums of which the loss is no quotient of two: 1 − 2 i / (a + i²), times a factor."""
+
+    intersection: Any
+    area: Any
+
+    def value(self):
+        return 1 - 2 * self.intersection / (self.area + self.intersection**2)
+
+
+def overlap(logits, batch) -> dict[str, Any]:
+    counted = (batch["label"] != 255)[..., None]
+    share = jnp.where(counted, jax.nn.softmax(logits), 0)
+    return {"overlap": Overlap(jnp.sum(share[..., 1]), jnp.sum(counted, dtype=logits.dtype))}
+
+
 def deeplab(dtype: Any) -> DeepLabV3:
     backbone = ResNet(stages=(1, 1, 1, 1), width=4, output_stride=8, dtype=dtype)
     return DeepLabV3(backbone, num_classes=3, rates=(1, 2), auxiliary=True, features=8)
 
 
-def state_and_step(*, ema: float | None = None, dtype: Any = jnp.float32, make=Small):
+def state_and_step(
+    *,
+    ema: float | None = None,
+    dtype: Any = jnp.float32,
+    make=Small,
+    loss=losses.softmax_cross_entropy,
+):
     model = make(dtype)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
     optimizer = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
     step = make_train_step(
-        dense.objective(model, losses.softmax_cross_entropy, normalize=IMAGENET),
+        dense.objective(model, loss, normalize=IMAGENET),
         optimizer,
         auxiliary_weight=0.4,
         ema=ema,
@@ -110,6 +134,47 @@ def test_one_device_and_many_take_the_same_steps(devices, bits, tolerance):
     for part in ("params", "batch_stats", "opt_state", "averaged"):
         assert largest_difference(getattr(one, part), getattr(many, part)) < tolerance, part
     assert largest_difference(rows_one, rows_many) < tolerance
+
+
+def test_a_loss_of_sums_takes_the_same_steps_on_one_device_and_four():
+    with jax.enable_x64(True):
+        one, rows_one = run(1, dtype=jnp.float64, loss=overlap)
+        four, rows_four = run(4, dtype=jnp.float64, loss=overlap)
+    for part in ("params", "batch_stats", "opt_state"):
+        assert largest_difference(getattr(one, part), getattr(four, part)) < 1e-10, part
+    assert largest_difference(rows_one, rows_four) < 1e-10
+
+
+def test_the_gradient_of_a_loss_of_sums_is_that_of_the_whole_batch():
+    """Of `overlap` and of a total over a weight together, each with its factor."""
+    x = np.random.default_rng(0).normal(size=(4, 5))
+
+    def objective(variables, batch, key):
+        scores = batch["x"] @ variables["params"]["w"]
+        both = {
+            "overlap": Overlap(jnp.sum(scores**2), jnp.float64(7.0)),
+            "auxiliary/head/mean": (jnp.sum(scores), jnp.float64(scores.size)),
+        }
+        return both, {}
+
+    def whole(w):
+        scores = x @ w
+        i = jnp.sum(scores**2)
+        return 1 - 2 * i / (4 * 7.0 + i**2) + 0.4 * jnp.mean(scores)
+
+    class Keep:
+        init = staticmethod(lambda params: params)
+        update = staticmethod(lambda gradients, state, params: (gradients, gradients))
+
+    with jax.enable_x64(True):
+        w = jnp.arange(5.0) / 10
+        step = make_train_step(objective, Keep, auxiliary_weight=0.4)  # type: ignore[arg-type]
+        state = init_state({"params": {"w": w}}, Keep)
+        batch = {"x": x[:, None], "step": np.zeros((4, 1), np.int32)}
+        over_four = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
+        after, metrics = over_four(state, batch)
+        np.testing.assert_allclose(after.opt_state["w"], jax.grad(whole)(w), rtol=1e-12)
+        np.testing.assert_allclose(metrics["loss"], whole(w), rtol=1e-12)
 
 
 @pytest.mark.slow

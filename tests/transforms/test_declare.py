@@ -8,9 +8,14 @@ import pytest
 
 from segjax.description import describe_lines, replace_at, wrong_types
 from segjax.errors import InputError
+from segjax.transforms.affine import RandomAffine, RandomPerspective
 from segjax.transforms.blur import RandomBlur
 from segjax.transforms.border import BorderWeights
+from segjax.transforms.clahe import RandomCLAHE
 from segjax.transforms.color import ColorJitter
+from segjax.transforms.crops import BalancedCrop, ForegroundCrop
+from segjax.transforms.cutout import Cutout
+from segjax.transforms.degrade import RandomJPEG, RandomNoise
 from segjax.transforms.elastic import RandomElastic
 from segjax.transforms.entries import KINDS, Declare
 from segjax.transforms.geometric import (
@@ -23,13 +28,21 @@ from segjax.transforms.geometric import (
     Resize,
 )
 from segjax.transforms.kinds import Bilinear, Boxes, Fixed, Follows, Image, Nearest, Points
+from segjax.transforms.rand_augment import RandAugment
+from segjax.transforms.resize_sides import ResizeLongSide, ResizeShortSide
 from segjax.transforms.rotate import RandomRotate
+from segjax.transforms.tone import RandomGamma, RandomGrey
 
 ALL = (
     *(RandomScale(), Resize(9), RandomCrop(6), MirrorPad(2), RandomRotate90(), RandomElastic()),
     *(RandomFlip(0.0), RandomFlip(1.0), RandomFlipVertical(0.0), RandomFlipVertical(1.0)),
     *(RandomRotate(), RandomRotate(probability=1.0), RandomElastic(probability=0.0)),
     *(ColorJitter(0.4, 0.4), RandomBlur(), BorderWeights()),
+    *(RandomAffine(), RandomAffine(probability=0.0), RandomPerspective(probability=1.0)),
+    *(RandomRotate(border="reflect"), ResizeShortSide(9), ResizeLongSide(9)),
+    *(BalancedCrop(6), ForegroundCrop(6, (1,)), Cutout(3), Cutout(3, ignore=True)),
+    *(RandomGrey(), RandomGamma(), RandomNoise(), RandomJPEG(), RandomCLAHE()),
+    RandAugment(),
 )
 """Every transform, also where it leaves the example as it is."""
 
@@ -41,7 +54,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("transform", ALL, ids=repr)
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
 @pytest.mark.parametrize(
     "value",
     [np.zeros((8, 9)), np.zeros((2, 4), np.float32), [[1, 2, 3, 4]], {"a": 1}],
@@ -60,14 +73,14 @@ def test_an_entry_that_is_in_no_table_is_refused_by_its_name_whatever_was_drawn(
         assert "\n" not in message
 
 
-@pytest.mark.parametrize("transform", ALL, ids=repr)
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
 def test_text_numbers_and_nothing_stay_under_any_name(transform):
     plain = {"city": "Bern", "exposure": 0.1, "id": np.int64(3), "raw": b"", "note": None}
     found = transform({**EXAMPLE, **plain}, rng())
     assert {key: found[key] for key in plain} == plain
 
 
-@pytest.mark.parametrize("transform", ALL, ids=repr)
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
 def test_what_is_declared_goes_through_every_transform(transform):
     given = {**EXAMPLE, "depth": np.eye(8, 9, dtype=np.float32)}
     found = transform(Declare("depth", Nearest())(given, rng()), rng(3))
@@ -130,7 +143,11 @@ def test_colours_change_in_images_alone_and_by_the_same_numbers():
     given = {**EXAMPLE, "after": IMAGE, "depth": IMAGE[..., 0]}
     for declare in (Declare("after", Image()), Declare("depth", Bilinear())):
         given = declare(given, rng())
-    for transform in (ColorJitter(0.5, 0.5, 0.5, 0.1), RandomBlur(probability=1.0)):
+    for transform in (
+        *(ColorJitter(0.5, 0.5, 0.5, 0.1), RandomBlur(probability=1.0), RandomGrey(1.0)),
+        *(RandomGamma(probability=1.0), RandomNoise(probability=1.0)),
+        *(RandomJPEG(probability=1.0), RandomCLAHE(probability=1.0)),
+    ):
         found = transform(given, rng(1))
         assert not np.array_equal(found["image"], IMAGE)
         np.testing.assert_array_equal(found["after"], found["image"])

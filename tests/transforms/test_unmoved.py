@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from segjax.errors import InputError
+from segjax.transforms.affine import RandomAffine, RandomPerspective
 from segjax.transforms.blur import RandomBlur
+from segjax.transforms.clahe import RandomCLAHE
 from segjax.transforms.color import ColorJitter
+from segjax.transforms.cutout import Cutout
+from segjax.transforms.degrade import RandomJPEG, RandomNoise
 from segjax.transforms.elastic import RandomElastic
 from segjax.transforms.entries import Declare
 from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomFlipVertical
 from segjax.transforms.kinds import Bilinear, Image, Nearest
 from segjax.transforms.rotate import RandomRotate
+from segjax.transforms.tone import RandomGamma, RandomGrey
 
 RNG = np.random.default_rng(0)
 MAYBE = {
@@ -19,7 +24,20 @@ MAYBE = {
     "elastic": lambda p: RandomElastic(1.0, probability=p),
     "rotate": lambda p: RandomRotate(0.0, p),
     "rotate with two fills": lambda p: RandomRotate(0.0, p, fill=(1.0, 2.0)),
+    "rotate reflected": lambda p: RandomRotate(0.0, p, border="reflect"),
+    "affine": lambda p: RandomAffine(0.0, (1.0, 1.0), 0.0, 0.0, p),
+    "affine reflected": lambda p: RandomAffine(0.0, (1.0, 1.0), 0.0, 0.0, p, border="reflect"),
+    "perspective": lambda p: RandomPerspective(0.0, p),
+    "perspective with two fills": lambda p: RandomPerspective(0.0, p, fill=(1.0, 2.0)),
+    "cutout": lambda p: Cutout(3, probability=p),
+    "cutout with ignore": lambda p: Cutout(3, ignore=True, probability=p),
+    "cutout with two fills": lambda p: Cutout(3, probability=p, fill=(1.0, 2.0)),
     "blur": lambda p: RandomBlur(probability=p),
+    "grey": lambda p: RandomGrey(p),
+    "gamma": lambda p: RandomGamma(probability=p),
+    "noise": lambda p: RandomNoise(probability=p),
+    "jpeg": lambda p: RandomJPEG(probability=p),
+    "clahe": lambda p: RandomCLAHE(tiles=(2, 2), probability=p),
 }
 PLAIN = {
     "image": np.zeros((6, 8, 3), np.uint8),

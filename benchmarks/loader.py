@@ -1,0 +1,104 @@
+"""Times segjax's loader against PyTorch's DataLoader, in turns in one run.
+
+    python benchmarks/loader.py speed --data CAMVID --torch PYTHON [--turns 5] [--colour]
+    python benchmarks/loader.py leak --data CAMVID [--batches 10000]
+
+CAMVID is the folder of SegNet's CamVid (480 × 360, JPEG images, PNG masks); PYTHON is the
+interpreter of an environment that has torch and torchvision. Both sides decode with Pillow,
+scale by a factor from 0.5 to 2 (masks nearest), crop 321 × 321 with padding, flip, and stack
+batches of 8; `--colour` adds brightness, contrast and saturation. Each side is tried with
+several numbers of workers and shown at its best. Memory is the peak of the process and its
+workers together (proportional set size). Start-up is from the start of the interpreter to the
+first batch, with the data prepared. Nothing else should run.
+"""
+
+import argparse
+import pathlib
+import statistics
+import sys
+import time
+
+from sides import Side
+
+TORCH_WORKERS = (0, 1, 2)
+SEGJAX_THREADS = ((2, 0), (4, 0), (1, 2))
+"""(threads, worker processes) of segjax's loader."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("speed", "leak"))
+    parser.add_argument("--data", required=True, type=pathlib.Path)
+    parser.add_argument("--torch")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--count", type=int, default=20, help="batches in a turn")
+    parser.add_argument("--batches", type=int, default=10_000, help="of the leak run")
+    parser.add_argument("--colour", action="store_true")
+    arguments = parser.parse_args()
+    return (speed if arguments.what == "speed" else leak)(arguments)
+
+
+def speed(arguments: argparse.Namespace) -> int:
+    if arguments.torch is None:
+        print("speed needs --torch PYTHON, an interpreter with torch and torchvision.")
+        return 2
+    sides = {}
+    common = {"data": str(arguments.data.resolve()), "colour": arguments.colour}
+    for workers in TORCH_WORKERS:
+        sides["torch", f"{workers} workers"] = (
+            arguments.torch,
+            "loader_torch.py",
+            {**common, "workers": workers},
+        )
+    for threads, workers in SEGJAX_THREADS:
+        sides["segjax", f"{threads} threads, {workers} workers"] = (
+            sys.executable,
+            "loader_segjax.py",
+            {**common, "threads": threads, "workers": workers},
+        )
+    rows = {key: measured(*side, arguments) for key, side in sides.items()}
+    best = {}
+    print("| side | setting | images a second | peak memory, MiB | start-up, s |")
+    print("|---|---|---|---|---|")
+    for (side, setting), row in rows.items():
+        print(
+            f"| {side} | {setting} | {row['speed']:.1f} | {row['memory_mib']:.0f} | "
+            f"{row['start_s']:.1f} |"
+        )
+        best[side] = max(best.get(side, 0.0), row["speed"])
+    print(f"\nsegjax ÷ torch, both at their best: {best['segjax'] / best['torch']:.2f}")
+    return 0
+
+
+def measured(python: str, script: str, case: dict, arguments: argparse.Namespace) -> dict:
+    """Returns the median speed of the turns, the peak memory and the start-up of a side."""
+    began = time.perf_counter()
+    side = Side(python, script)
+    side.ask(**case)
+    start = time.perf_counter() - began
+    side.ask(run=arguments.count)  # Warm.
+    answers = [side.ask(run=arguments.count) for _ in range(arguments.turns)]
+    side.close()
+    return {
+        "speed": statistics.median(answer["images_per_second"] for answer in answers),
+        "memory_mib": max(answer["memory_mib"] for answer in answers),
+        "start_s": start,
+    }
+
+
+def leak(arguments: argparse.Namespace) -> int:
+    side = Side(sys.executable, "loader_segjax.py")
+    data = str(arguments.data.resolve())
+    # Small windows, so that many batches pass.
+    side.ask(data=data, colour=False, threads=4, workers=0, crop=33, scale=0.25, batch=1)
+    tenth = max(arguments.batches // 10, 1)
+    print("| batches | memory, MiB |\n|---|---|")
+    for part in range(10):
+        answer = side.ask(run=tenth)
+        print(f"| {(part + 1) * tenth} | {answer['memory_mib']:.1f} |", flush=True)
+    side.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Everything that is wrong with datasets: faulty files, copies, classes and their weights."""

@@ -1,0 +1,1 @@
+"""Annotations of other tools → a folder of images and masks that `Folder` reads."""

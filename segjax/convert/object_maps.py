@@ -1,0 +1,47 @@
+"""Objects of a map whose classes another map says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Integer
+
+from segjax.convert.annotated import ClassMap
+from segjax.convert.id_regions import IdRegions
+
+Ids_HW = Integer[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Objects:
+    objects: Callable[[], Ids_HW]
+    class_map: ClassMap
+
+    def __call__(self) -> tuple[Ids_HW, Mapping[int, str]]:
+        return _numbered(self)
+
+
+def object_regions(objects: Callable[[], Ids_HW], class_map: ClassMap) -> IdRegions:
+    """Returns a region for each object of a map, with the class that its pixels have.
+
+    `objects` reads the map; 0 is none. An object with pixels of several classes counts as one
+    for each of them.
+    """
+    return IdRegions(_Objects(objects, class_map))
+
+
+@lru_cache(maxsize=2)
+def _numbered(maps: _Objects) -> tuple[Ids_HW, Mapping[int, str]]:
+    """Returns the objects, numbered from 1 on, and the class of each."""
+    objects, ids = maps.objects(), maps.class_map.ids()
+    found = objects > 0
+    pairs, numbers = np.unique(
+        np.stack([objects[found], ids[found]], axis=-1), axis=0, return_inverse=True
+    )
+    numbered = np.zeros(objects.shape, np.int64)
+    numbered[found] = numbers.reshape(-1) + 1
+    names = {
+        n: maps.class_map.names[class_id] for n, (_, class_id) in enumerate(pairs.tolist(), 1)
+    }
+    return numbered, names

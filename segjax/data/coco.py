@@ -1,0 +1,275 @@
+"""COCO (Lin et al., 2014, arXiv:1405.0312), with four sets of classes that are trained on."""
+
+import functools
+import io
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from segjax.contracts import IGNORE
+from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
+from segjax.data.coco_file import CocoImage, annotation_name
+from segjax.data.coco_index import CocoIndex, Row
+from segjax.data.coco_shapes import draw, is_empty
+from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
+from segjax.data.label_map import LabelMap
+from segjax.data.made_masks import MadeMask, Make, Size
+from segjax.data.palette import voc_palette
+from segjax.data.panoptic_png import check_segments, segment_ids
+from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
+from segjax.data.voc import CLASSES as VOC_CLASSES
+from segjax.errors import InputError
+
+SPLITS = ("train", "val")
+LEAST_AREA = 1000
+"""Pixels that objects of VOC's classes cover together in an image to train on."""
+
+NAMES = {
+    "things": ("background", *THINGS.values()),
+    "voc": VOC_CLASSES,
+    "stuff": (*THINGS.values(), *STUFF.values()),
+    "panoptic": tuple(PANOPTIC.values()),
+}
+"""The names of the classes of each set, in the order of their ids."""
+
+Label_HW = UInt8[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
+class COCO(FileDataset):
+    """The split `train` (118,287 images of 2017) or `val` (5000).
+
+    `directory` holds the images in `train2017/` and `val2017/` (or in `images/`). `classes`
+    says which labels are read, from where:
+
+    * "things": 80 classes of objects and the background, from
+      `annotations/instances_train2017.json`. A later object covers earlier ones; a crowd
+      becomes 255 where no object covers it.
+    * "voc": VOC's 20 classes and the background, from the same file, as torchvision's training
+      scripts make them. A pixel of two objects becomes 255; a crowd is an object. Images to
+      train on are those in which the objects' areas are more than 1000 pixels together; all
+      images count for `val`.
+    * "stuff": the 171 classes of COCO-Stuff (Caesar et al., 2018, arXiv:1612.03716), from
+      `stuffthingmaps/train2017/*.png`. Id 255 of the files is ignored, and so are the ids of 11
+      categories that have no objects.
+    * "panoptic": the 133 classes of the panoptic task (Kirillov et al., 2019,
+      arXiv:1801.00868), from `annotations/panoptic_train2017.json` and the PNGs in the folder
+      beside it. Pixels of no segment become 255, and those of crowds have their class.
+    """
+
+    split: str = "train"
+    directory: str | None = None
+    classes: str = "things"
+
+    def __post_init__(self):
+        if self.split not in SPLITS:
+            raise InputError(f"COCO has the splits {', '.join(SPLITS)}, got {self.split!r}.")
+        if self.classes not in NAMES:
+            raise InputError(
+                f"COCO has the classes {', '.join(NAMES)}, got classes={self.classes!r}."
+            )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of COCO's category ids, or of VOC's."""
+        return NAMES[self.classes]
+
+    @property
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """VOC's table, which has a colour for each class."""
+        return voc_palette()
+
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            f"coco-{self.classes}-{self.split}",
+            num_classes=len(self.class_names),
+            label_map=_stuff_map() if self.classes == "stuff" else (),
+        )
+
+    def _sources(self) -> Sequence[Source]:
+        root = existing_folder(self.directory, "COCO", "train2017/, val2017/ and annotations/")
+        year = f"{self.split}2017"
+        images = next((p for p in (root / year, root / "images" / year) if p.is_dir()), None)
+        images = images or root / year
+        if self.classes == "stuff":
+            return _of_maps(root, year, images)
+        if self.classes == "panoptic":
+            path = root / "annotations" / f"panoptic_{year}.json"
+            return _panoptic(CocoIndex(path, categories=PANOPTIC), images)
+        path = root / "annotations" / f"instances_{year}.json"
+        index = CocoIndex(path, categories=THINGS)
+        if self.classes == "things":
+            return _drawn(index, images, _thing_label, "all", _name_row)
+        about, row = ("voc", _voc_row) if self.split == "train" else ("all", _name_row)
+        return _drawn(index, images, _voc_label, about, row)
+
+
+def _name_row(image: CocoImage) -> Row:
+    return [str(image.id), image.file]
+
+
+def _voc_row(image: CocoImage) -> Row | None:
+    """Returns None where objects of VOC's classes cover too little, as torchvision counts."""
+    objects = [a for a in image.annotations if a["category_id"] in VOC_CATEGORIES]
+    enough = sum(annotation.get("area", 0) for annotation in objects) > LEAST_AREA
+    return _name_row(image) if enough else None
+
+
+def _drawn(
+    index: CocoIndex,
+    images: pathlib.Path,
+    label: Callable[[pathlib.Path, CocoImage, Size], Label_HW],
+    about: str,
+    row: Callable[[CocoImage], Row | None],
+) -> Sequence[Source]:
+    """Returns a source for each row, whose label is drawn from the image's annotations."""
+
+    def make(number: str, contents: Sequence[bytes], size: Size) -> Label_HW:
+        del contents
+        return label(index.path, index.image(number), size)
+
+    rows = index.rows(about, row)
+    made = [
+        MadeMask(
+            make=functools.partial(make, number),
+            key=f"{label.__name__} {index.digest} {number}",
+            where=f"{index.path}, image {number}",
+        )
+        for number, *_ in rows
+    ]
+    return _sources_of(index, images, [file for _, file in rows], made)
+
+
+def _sources_of(
+    index: CocoIndex, images: pathlib.Path, files: Sequence[str], made: Sequence[MadeMask]
+) -> Sequence[Source]:
+    """Returns the sources of listed images.
+
+    Raises:
+      InputError: images are missing, or none is listed.
+    """
+    there = _listed_files(index, images, IMAGES, files)
+    stems = [*map(_stem, files)]
+    if not stems:
+        raise InputError(f"{index.path} lists no image with such classes: choose others.")
+    return [Source(stem, there[stem], mask) for stem, mask in zip(stems, made, strict=True)]
+
+
+def _listed_files(
+    index: CocoIndex, folder: pathlib.Path, suffixes: tuple[str, ...], files: Sequence[str]
+) -> Mapping[str, pathlib.Path]:
+    """Returns the files of a folder by stem.
+
+    Raises:
+      InputError: the folder is missing, or a listed file is not in it.
+    """
+    there = by_stem(folder, suffixes)
+    raise_first(
+        [
+            f"{index.path} lists the file {file}, which is not in {folder}: put it there, or "
+            "take its image and annotations out of the list."
+            for file in files
+            if _stem(file) not in there
+        ]
+    )
+    return there
+
+
+def _stem(file: str) -> str:
+    return pathlib.PurePosixPath(file).with_suffix("").as_posix()
+
+
+def _thing_label(path: pathlib.Path, image: CocoImage, size: Size) -> Label_HW:
+    """Returns the last object's class of each pixel; crowds are 255 below all objects."""
+    classes = {category: place for place, category in enumerate(THINGS, 1)}
+    label = np.zeros(size, np.uint8)
+    crowds = [a for a in image.annotations if a.get("iscrowd")]
+    for annotation in (*crowds, *(a for a in image.annotations if not a.get("iscrowd"))):
+        if not is_empty(annotation.get("segmentation")):
+            category = annotation["category_id"]
+            value = IGNORE if annotation.get("iscrowd") else classes[category]
+            label[_mask(path, annotation, size)] = value
+    return label
+
+
+def _voc_label(path: pathlib.Path, image: CocoImage, size: Size) -> Label_HW:
+    """Returns each pixel's class of VOC, and 255 where two objects overlap.
+
+    So do `FilterAndRemapCocoCategories` and `ConvertCocoPolysToMask` of torchvision's
+    references/segmentation/coco_utils.py.
+    """
+    classes = {category: place for place, category in enumerate(VOC_CATEGORIES)}
+    label, objects = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    for annotation in image.annotations:
+        category = annotation["category_id"]
+        if category in classes and not is_empty(annotation.get("segmentation")):
+            mask = _mask(path, annotation, size)
+            label[mask] = classes[category]
+            objects[mask & (objects < 2)] += 1
+    label[objects > 1] = IGNORE
+    return label
+
+
+def _mask(path: pathlib.Path, annotation: Mapping[str, Any], size: Size) -> np.ndarray:
+    height, width = size
+    where = annotation_name(path, annotation)
+    return draw(annotation["segmentation"], height=height, width=width, where=where)
+
+
+def _panoptic(index: CocoIndex, images: pathlib.Path) -> Sequence[Source]:
+    def row(image: CocoImage) -> Row | None:
+        names = [annotation.get("file_name", "") for annotation in image.annotations]
+        return [*_name_row(image), names[0]] if names else None
+
+    rows = index.rows("panoptic", row)
+    pngs = [png for _, _, png in rows]
+    there = _listed_files(index, index.path.with_suffix(""), (".png",), pngs)
+    made = [
+        MadeMask(
+            make=_panoptic_label(index, number, there[_stem(png)]),
+            key=f"panoptic {index.digest} {number}",
+            where=str(there[_stem(png)]),
+            files=(there[_stem(png)],),
+        )
+        for number, _, png in rows
+    ]
+    return _sources_of(index, images, [file for _, file, _ in rows], made)
+
+
+def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:
+    classes = {category: place for place, category in enumerate(PANOPTIC)}
+
+    def make(contents: Sequence[bytes], size: Size) -> Label_HW:
+        del size  # The PNG's size is compared with the image's.
+        ids = segment_ids(io.BytesIO(contents[0]), name=png)
+        segments = index.image(number).annotations[0]["segments_info"]
+        check_segments(ids, [segment["id"] for segment in segments], name=png)
+        label = np.full(ids.shape, IGNORE, np.uint8)
+        for segment in segments:
+            label[ids == segment["id"]] = classes[segment["category_id"]]
+        return label
+
+    return make
+
+
+def _of_maps(root: pathlib.Path, year: str, images: pathlib.Path) -> Sequence[Source]:
+    folders = [root / name / year for name in ("stuffthingmaps", "stuffthingmaps_trainval2017")]
+    masks = next((folder for folder in folders if folder.is_dir()), folders[0])
+    found_images, found_masks = by_stem(images, IMAGES), by_stem(masks, (".png",))
+    return paired(
+        found_images,
+        found_masks,
+        sorted(found_images.keys() | found_masks.keys()),
+        image_place=Place(images, IMAGES),
+        mask_place=Place(masks, (".png",)),
+    )
+
+
+def _stuff_map() -> LabelMap:
+    """Returns the class of each id of the maps, which are category ids minus 1."""
+    classes = {category: place for place, category in enumerate(THINGS | STUFF)}
+    return tuple((i - 1, classes.get(i, IGNORE)) for i in range(1, 183))

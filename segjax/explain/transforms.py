@@ -1,0 +1,225 @@
+"""`explain transforms`: an example before and after each augmentation of an experiment."""
+
+import argparse
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from segjax import experiment as experiments
+from segjax.contracts import IGNORE, Example, Transform
+from segjax.data.checks import read_example
+from segjax.data.partners import apply
+from segjax.errors import InputError
+from segjax.experiment import Experiment
+from segjax.explain import transforms_figure as drawing
+from segjax.explain.explained import Explained
+from segjax.explain.whole_numbers import whole_number
+from segjax.settings import directory_settings
+
+MOST_DRAWS = 8
+"""Columns of the figure."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the sub-command `transforms`."""
+    parser = subparsers.add_parser(
+        "transforms",
+        help="an example before and after each augmentation, with its label",
+        description="Apply the transforms of an experiment to one example of its training "
+        "data, one after the other. For each, show size, classes, ignored pixels and time. "
+        "With --out, draw the example and its label after each transform, one column for each "
+        "draw of random numbers.",
+        epilog="Example: python -m segjax.explain transforms experiments/quickstart.py --out "
+        "transforms.png",
+    )
+    parser.add_argument("experiment", type=pathlib.Path, metavar="EXPERIMENT.py")
+    parser.add_argument(
+        "--index", type=int, default=0, metavar="N", help="the example (default 0, the first)"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=3, metavar="N", help="draws of random numbers (default 3)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of the random numbers (default: experiment's)"
+    )
+    parser.add_argument("--data", metavar="DIR", help="the folder of your data")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a field"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Explained:
+    """Returns what the arguments ask for.
+
+    Raises:
+      InputError: an argument, the experiment, its data or a transform is wrong.
+    """
+    experiment = experiments.load(arguments.experiment)
+    settings = list(arguments.set)
+    if arguments.data:
+        settings += directory_settings(experiment, arguments.data)
+    for setting in settings:
+        experiment = experiments.override(experiment, setting)
+    experiment = experiments.checked(experiment, "--set")
+    return explain_transforms(
+        experiment, index=arguments.index, draws=arguments.draws, seed=arguments.seed
+    )
+
+
+def explain_transforms(
+    experiment: Experiment, *, index: int = 0, draws: int = 3, seed: int | None = None
+) -> Explained:
+    """Returns what each transform of an experiment makes of one example.
+
+    The random numbers are made for this purpose: the run itself draws others.
+
+    Args:
+      experiment: whose `transforms` are applied to an example of its `train_data`.
+      index: of the example.
+      draws: how often the transforms are applied, each time with other random numbers.
+      seed: of the random numbers; None: the experiment's.
+
+    Raises:
+      InputError: an argument is out of range, the data cannot be prepared, or a transform
+        refuses the example.
+    """
+    index, draws = whole_number("index", index), whole_number("draws", draws)
+    seed = experiment.seed if seed is None else whole_number("seed", seed)
+    if not 1 <= draws <= MOST_DRAWS:
+        raise InputError(f"draws must be from 1 to {MOST_DRAWS}, got {draws}.")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, got {seed}.")
+    data = experiment.train_data
+    data.prepare()
+    if not 0 <= index < len(data):
+        raise InputError(f"index must be from 0 to {len(data) - 1}, got {index}.")
+    source = _Read(data)
+    first = source[index]
+    runs = [
+        _steps(first, experiment.transforms, np.random.default_rng((seed, index, draw)), source)
+        for draw in range(draws)
+    ]
+    facts = {
+        "name": experiment.name,
+        "index": index,
+        "examples": len(data),
+        "example": first["name"],
+        "seed": seed,
+        "draws": draws,
+        "class_names": list(getattr(data, "class_names", ())),
+        "steps": _facts(experiment.transforms, runs),
+    }
+    examples = [[run[step][0] for run in runs] for step in range(len(runs[0]))]
+    return Explained(
+        facts, text=text, figure=lambda facts: drawing.steps_figure(facts, examples, data)
+    )
+
+
+class _Read:
+    """A dataset whose examples are checked when they are read."""
+
+    def __init__(self, data: Any):
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return read_example(self._data, index)
+
+
+def _steps(
+    example: Example, transforms: Sequence[Transform], rng: np.random.Generator, source: _Read
+) -> list[tuple[Example, float]]:
+    """Returns the example at the start and after each transform, with its CPU time in ms."""
+    steps = [(example, 0.0)]
+    for place in range(len(transforms)):
+        start = time.thread_time()
+        example = apply(transforms, place, example, rng, dataset=source)
+        steps.append((example, 1000 * (time.thread_time() - start)))
+    return steps
+
+
+def _facts(
+    transforms: Sequence[Transform], runs: Sequence[Sequence[tuple[Example, float]]]
+) -> list[dict[str, Any]]:
+    names = [None, *(_name(transform) for transform in transforms)]
+    found = []
+    for step, name in enumerate(names):
+        examples = [run[step][0] for run in runs]
+        before = [run[max(step - 1, 0)][0] for run in runs]
+        changed = [not _same(a, b) for a, b in zip(before, examples, strict=True)]
+        found.append(
+            {
+                "transform": name,
+                "milliseconds": round(float(np.median([run[step][1] for run in runs])), 2),
+                "changed": sum(changed),
+                "draws": [_example_facts(example) for example in examples],
+            }
+        )
+    return found
+
+
+def _name(transform: Transform) -> str:
+    """Returns a transform as it is written, a function by its name."""
+    return getattr(transform, "__qualname__", None) or repr(transform)
+
+
+def _same(first: Example, second: Example) -> bool:
+    """Returns whether two examples hold the same images and labels."""
+    return all(
+        np.array_equal(first[key], second[key], equal_nan=first[key].dtype.kind == "f")
+        for key in ("image", "label")
+    )
+
+
+def _example_facts(example: Example) -> dict[str, Any]:
+    image, label = example["image"], example["label"]
+    h, w, channels = image.shape
+    return {
+        "size": [h, w],
+        "channels": channels,
+        "dtype": image.dtype.name,
+        "range": [float(image.min()), float(image.max())],
+        "classes": _classes(label).tolist(),
+        "ignored": round(float((label == IGNORE).mean()), 4),
+    }
+
+
+def _classes(label: np.ndarray) -> np.ndarray:
+    """Returns the classes in a label of class ids or of planes; none in one of measurements."""
+    if label.dtype.kind not in "iub":
+        return np.zeros(0, int)
+    if label.ndim == 3:
+        return np.flatnonzero((label == 1).any((0, 1)))
+    return np.unique(label[label != IGNORE])
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """Returns a paragraph for each transform."""
+    draws = result["draws"]
+    lines = [
+        f"{result['name']}: example {result['index']} of {result['examples']}, "
+        f"{result['example']}, {draws} draw{'s' * (draws != 1)} with seed {result['seed']}",
+    ]
+    for number, step in enumerate(result["steps"]):
+        lines += ["", f"{number}  {step['transform'] or 'as the dataset returns it'}"]
+        lines += [f"   {line}" for line in _words(step, draws, result["class_names"])]
+    return "\n".join(lines)
+
+
+def _words(step: Mapping[str, Any], draws: int, names: Sequence[str]) -> list[str]:
+    found = step["draws"] if step["transform"] else step["draws"][:1]
+    sizes = ", ".join(dict.fromkeys("x".join(map(str, one["size"])) for one in found))
+    classes = sorted({index for one in found for index in one["classes"]})
+    called = [str(names[i] if i < len(names) else i) for i in classes]
+    ignored = ", ".join(dict.fromkeys(f"{one['ignored']:.1%}" for one in found))
+    kind = f"{found[0]['channels']} x {found[0]['dtype']}"
+    lines = [f"size {sizes}, {kind}, ignored {ignored}", f"classes: {', '.join(called)}"]
+    if step["transform"]:
+        lines.append(f"changed {step['changed']} of {draws}, {step['milliseconds']:.1f} ms")
+    return lines

@@ -1,0 +1,1 @@
+"""Scores that `Evaluation.metrics` computes beside the metric of the task."""

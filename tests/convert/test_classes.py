@@ -1,0 +1,125 @@
+import pytest
+
+from segjax.convert.annotated import IGNORED
+from segjax.convert.classes import Choice, chosen, parsed_merges, parsed_names
+from segjax.errors import InputError
+
+NAMES = ("road", "car", "truck", "sky")
+
+
+def classes(names=NAMES, background="background", earlier=(), planes=False, **choice):
+    return chosen(
+        names, background=background, choice=Choice(**choice), earlier=earlier, planes=planes
+    )
+
+
+def test_ids_follow_the_source_behind_the_background():
+    found = classes()
+    assert found.names == ("background", *NAMES)
+    assert found.ids == {
+        **{name: number for number, name in enumerate(found.names)},
+        IGNORED: 255,
+    }
+    assert found.uncovered == 0
+
+
+def test_a_source_without_background_has_its_first_class_at_0_and_255_elsewhere():
+    found = classes(background=IGNORED)
+    assert found.names == NAMES and found.ids["road"] == 0 and found.uncovered == 255
+
+
+def test_classes_chooses_and_orders_and_the_others_are_not_drawn():
+    found = classes(classes=("sky", "car"))
+    assert found.names == ("background", "sky", "car")
+    assert (found.ids["road"], found.ids["truck"]) == (None, None)
+    assert found.left_out == ("road", "truck")
+    assert classes(classes=("background", "sky", "car")) == found
+
+
+def test_merged_classes_stand_where_the_first_of_them_stood():
+    found = classes(merged={"car": "vehicle", "truck": "vehicle"})
+    assert found.names == ("background", "road", "vehicle", "sky")
+    assert found.ids["car"] == found.ids["truck"] == 2 and "vehicle" not in found.ids
+
+
+def test_a_class_may_become_background_or_another_one():
+    found = classes(merged={"sky": "background", "truck": "car"})
+    assert found.names == ("background", "road", "car")
+    assert (found.ids["sky"], found.ids["truck"]) == (0, 2)
+
+
+def test_ignored_names_become_255_before_and_after_merging():
+    found = classes(merged={"car": "vehicle", "truck": "vehicle"}, ignored=("vehicle", "sky"))
+    assert found.names == ("background", "road")
+    assert [found.ids[name] for name in NAMES] == [1, 255, 255, 255]
+
+
+def test_an_ignored_background_is_no_class_and_uncovered_pixels_are_255():
+    found = classes(ignored=("background",))
+    assert found.uncovered == 255 and found.names == NAMES
+
+
+def test_classes_of_an_earlier_result_keep_their_ids_and_new_ones_follow():
+    found = classes(("ant", *NAMES), earlier=("background", *NAMES))
+    assert found.names == ("background", *NAMES, "ant")
+
+
+def test_with_planes_the_background_is_not_a_class():
+    found = classes(planes=True)
+    assert found.names == NAMES and found.ids["background"] is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"classes": ("trcuk",)}, "--classes names 'trcuk'.*; near names are truck"),
+        ({"classes": ("Truck",)}, "near names are truck"),
+        ({"merged": {"crs": "x"}}, "--merge names 'crs'"),
+        ({"ignored": ("zzzz",)}, "--ignore names 'zzzz'.*; its classes are road, car, truck"),
+        ({"classes": ("car", "background")}, "the background is class 0. Name it first"),
+        ({"classes": ("car",), "ignored": ("car",)}, "'car', which --merge or --ignore takes"),
+        ({"ignored": NAMES}, "No class is left besides 'background'"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused_with_the_near_ones(choice, message):
+    with pytest.raises(InputError, match=message):
+        classes(**choice)
+
+
+def test_more_classes_than_a_mask_holds_are_refused():
+    with pytest.raises(InputError, match="would have 256 classes, and a mask holds 255"):
+        classes(tuple(map(str, range(255))))
+
+
+def test_names_come_from_a_text_or_a_file(tmp_path):
+    (tmp_path / "names.txt").write_text("a, b\r\nc\n", encoding="utf-8")
+    assert parsed_names("a, b", "--classes") == ("a", "b")
+    assert parsed_names(str(tmp_path / "names.txt"), "--classes") == ("a, b", "c")
+
+
+@pytest.mark.parametrize(("text", "message"), [(",", "has no name"), ("a,b,a", "'a' twice")])
+def test_a_text_of_names_that_is_wrong_is_named(text, message):
+    with pytest.raises(InputError, match=f"--classes .*{message}"):
+        parsed_names(text, "--classes")
+
+
+def test_merges_are_read():
+    assert parsed_merges(["car,truck=vehicle", "a = b"]) == {
+        "car": "vehicle",
+        "truck": "vehicle",
+        "a": "b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["car"], "--merge car: write the old names, = and the new name"),
+        (["=x"], "--merge =x"),
+        (["a="], "--merge a="),
+        (["a=b", "a=c"], "gives 'a' to 'b' and to 'c'"),
+    ],
+)
+def test_merges_that_are_wrong_are_named(texts, message):
+    with pytest.raises(InputError, match=message):
+        parsed_merges(texts)
