@@ -286,3 +286,77 @@ def test_one_image_is_converted_and_it_is_said_that_training_needs_more(tmp_path
     summary, _ = converted(tmp_path / "in")
     assert summary["splits"] == {"train": 1, "val": 0, "test": 0}
     assert any("no image is for val" in note for note in summary["notes"])
+
+
+KINDS = {
+    "cmyk.jpg": lambda rgb: rgb.convert("CMYK"),
+    "grey.png": lambda rgb: rgb.convert("L"),
+    "one_bit.png": lambda rgb: rgb.convert("1"),
+    "alpha.png": lambda rgb: rgb.convert("RGBA"),
+    "palette.png": lambda rgb: rgb.quantize(8),
+    "upper.TIFF": lambda rgb: rgb,
+    "picture.webp": lambda rgb: rgb,
+}
+
+
+def test_every_kind_of_image_that_folder_reads_is_converted(tmp_path):
+    rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8))
+    for name, kind in KINDS.items():
+        path = tmp_path / "in" / name
+        fields = {"image": "", "imagePath": name}
+        save_labelme(tmp_path / "in", path.stem, [shape()], **fields)
+        more = {"transparency": 3} if name == "palette.png" else {}
+        kind(rgb).save(path, **more)
+    summary, out = converted(tmp_path / "in")
+    assert summary["images"] == len(KINDS) and not summary["skipped"]
+    found = experiment.load(out / "experiment.py")
+    found.train_data.prepare()
+    found.eval_data.prepare()
+    for name in KINDS:
+        suffix = pathlib.Path(name).suffix.lower()
+        copy = out / "images" / f"{pathlib.Path(name).stem}{suffix}"
+        assert copy.read_bytes() == (tmp_path / "in" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: path.write_bytes(b""), "cannot be read as an image"),
+        (lambda path: path.write_bytes(path.read_bytes()[:200]), "cannot be read as an image"),
+        (
+            lambda path: Image.fromarray(np.full((12, 16), 999, np.uint16)).save(path, "PNG"),
+            r"has more than 8 bits a channel \(16",
+        ),
+        (
+            lambda path: Image.new("L", (16, 12)).save(
+                path, "GIF", save_all=True, append_images=[Image.new("L", (16, 12), 9)]
+            ),
+            "holds 2 images where one is wanted",
+        ),
+    ],
+)
+def test_an_image_that_folder_would_refuse_is_refused_with_the_remedy(tmp_path, write, message):
+    save_labelme(tmp_path / "in", "a", [shape()])
+    write(tmp_path / "in/a.jpg")
+    with pytest.raises(InputError, match=message) as caught:
+        converted(tmp_path / "in")
+    assert "a.jpg" in str(caught.value)
+
+
+def test_classes_that_overlap_get_a_mask_each_that_the_experiment_reads(tmp_path):
+    for stem in ("a", "b", "c", "d"):
+        save_image(tmp_path / f"in/images/{stem}.jpg")
+        for name, left in (("disc", 2), ("cup", 4)):
+            plane = np.zeros((12, 16), np.uint8)
+            plane[2:8, left:10] = 255
+            path = tmp_path / f"in/masks/{name}/{stem}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(plane).save(path)
+    summary, out = converted(tmp_path / "in")
+    assert summary["made_by"]["formats"] == ["plane-masks"]
+    assert sorted(summary["classes"]) == ["cup", "disc"]
+    data = experiment.load(out / "experiment.py").train_data
+    data.prepare()
+    label = data[0]["label"]
+    pixels = dict(zip(data.class_names, (label == 1).sum((0, 1)).tolist(), strict=True))
+    assert pixels == {"disc": 48, "cup": 36}

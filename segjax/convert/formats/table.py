@@ -92,13 +92,27 @@ def recognized(files: SourceFiles) -> tuple[Format, str]:
     Raises:
       InputError: it is in none of the formats, or in two of one rank.
     """
+    problems: list[InputError] = []
     for rank in RANKS:
-        found = [(each, sign) for each in rank if (sign := each.recognize(files)) is not None]
+        signs = [(each, _sign(each, files, problems)) for each in rank]
+        found = [(each, sign) for each, sign in signs if sign is not None]
         if len(found) == 1:
             return found[0]
         if found:
             raise InputError(_several(files, found))
-    raise InputError(_unknown(files))
+    raise problems[0] if problems else InputError(_unknown(files))
+
+
+def _sign(format_: Format, files: SourceFiles, problems: list[InputError]) -> str | None:
+    """Returns what gives a format away; what is wrong with it goes to `problems`.
+
+    A source that is wrong for one format may be right for a later one.
+    """
+    try:
+        return format_.recognize(files)
+    except InputError as error:
+        problems.append(error)
+        return None
 
 
 def _several(files: SourceFiles, found: Sequence[tuple[Format, str]]) -> str:
