@@ -1,5 +1,4 @@
-"""COCO's panoptic segmentation: a PNG an image, whose colours are ids of segments, and a JSON
-file that says the class of each."""
+"""COCO's panoptic segmentation: PNGs of segments, and a JSON file with the class of each."""
 
 import functools
 import pathlib
