@@ -1,4 +1,4 @@
-"""torchvision's DeepLab v3 on a dilated ResNet-50, on the images of COCO with VOC's classes.
+"""torchvision's DeepLab v3 (arXiv:1706.05587) on ResNet-50, on COCO's images, VOC's classes.
 
 The recipe of torchvision's published weights (references/segmentation): 66.4 mIoU and 92.4
 pixel accuracy on COCO val2017, images and labels resized to a short side of 520. Measured here:

@@ -41,7 +41,7 @@ def parsed_shares(text: str) -> tuple[float, float, float]:
 
 
 def split(
-    own: Mapping[str, str | None], shares: tuple[float, float, float] | None = None
+    own: Mapping[str, str | None], *, shares: tuple[float, float, float] | None = None
 ) -> Splits:
     """Returns the splits of images, given by name with the source's own split or None.
 

@@ -99,7 +99,7 @@ def _frames(files: SourceFiles, path: pathlib.Path, root: Element) -> dict[int, 
                 )
             frames[frame] = image
     if not frames:
-        video = child_text(root, "meta/source", "VIDEO")
+        video = child_text(root, "meta/source", default="VIDEO")
         raise InputError(
             f"{path} has tracks, but there are no images of its frames: extract them with "
             f"ffmpeg -i {video} -start_number 0 images/frame_%06d.png, or give --images DIR."

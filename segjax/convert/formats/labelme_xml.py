@@ -90,12 +90,12 @@ def _image(
     image = files.inside(f"Images/{folder}/{filename}" if folder else filename, beside=path)
     regions = []
     for place, element in enumerate(_wholes_first(root.findall("object"))):
-        number = child_text(element, "id", str(place))
+        number = child_text(element, "id", default=str(place))
         where = f"{path}, object {number}"
         if child_text(element, "deleted") == "1":
             counts[DELETED] += 1
             continue
-        name = child_text(element, "name", IGNORED)
+        name = child_text(element, "name", default=IGNORED)
         counts[UNNAMED] += name == IGNORED
         names |= {name} - {IGNORED}
         draw, bounds = _drawing(element, files, path, folder, where)
@@ -112,7 +112,7 @@ def _image(
 
 def _wholes_first(elements: list[Element]) -> list[Element]:
     """Returns the objects in their order, but each part behind the object it belongs to."""
-    by_id = {child_text(e, "id", str(place)): e for place, e in enumerate(elements)}
+    by_id = {child_text(e, "id", default=str(place)): e for place, e in enumerate(elements)}
 
     def depth(element: Element) -> int:
         passed = set()
