@@ -170,10 +170,10 @@ def test_a_polygon_moves_if_its_points_are_as_many_and_else_waits(tmp_path):
 
 def test_a_turn_goes_the_short_way(tmp_path):
     box = '<box frame="{}" outside="0" xtl="2" ytl="3" xbr="8" ybr="5" rotation="{}"/>'
-    body = track(box.format(0, 350) + box.format(4, 10))
+    body = track(box.format(0, 355) + box.format(8, 15))
     found = read(CVAT_VIDEO, source(tmp_path, body, images=FRAMES))
-    half_way = painted(found, found.images[1])
-    assert half_way[3:5, 2:8].all() and half_way.sum() == 12
+    after_a_quarter = painted(found, found.images[1])
+    assert after_a_quarter[3:5, 2:8].all() and after_a_quarter.sum() == 12
 
 
 def test_a_video_without_frames_says_how_to_extract_them(tmp_path):

@@ -56,6 +56,14 @@ def test_names_of_two_splits_are_not_mixed_up(tmp_path):
     )
 
 
+def test_numbers_pair_files_of_two_words(tmp_path):
+    paths = [f"images/image_{n}.png" for n in (1, 2)] + [f"masks/gt_{n}.png" for n in (1, 2)]
+    assert pairs(tmp_path, *paths) == (
+        [(f"images/image_{n}.png", f"masks/gt_{n}.png") for n in (1, 2)],
+        [],
+    )
+
+
 def test_photos_alone_are_not_images_with_masks(tmp_path):
     assert pairs(tmp_path, "images/a.jpg", "images/b.jpg", "c.jpg") is None
 
