@@ -64,10 +64,10 @@ experiments = [
         loss=loss,
         optimizer=AdamW(Cosine(2e-3, warmup_steps=50), weight_decay=1e-2),
         batch_size=4,
-        steps=400,
+        steps=250,
         seed=seed,
         evaluation=Evaluation(batch_size=8, predictor=LongestSide(240)),
-        checkpoint_every=400,
+        checkpoint_every=250,
     )
     for name, loss in VARIANTS.items()
     for seed in (0, 1, 2)
