@@ -9,7 +9,7 @@ import io
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from segjax.data.faults import Fault, collected
 from segjax.data.image_files import decoded, encoded_images
 from segjax.data.images import pixels, upright
 from segjax.data.label_pages import label_pages
+from segjax.data.made_masks import MadeMask, made_classes
 from segjax.data.mask_files import stored_masks
 from segjax.data.prepare import (
     FileDataset,
@@ -141,7 +142,7 @@ class FileExamples:
             return {"name": source.name}
         example = found.examples[page]
         ids = {i for fault, _ in found.faults for i in fault.pixels}
-        if ids and not self.recipe.planes and "label" in example:
+        if ids and len(source.masks) == 1 and not self.recipe.planes and "label" in example:
             data = contents(source.masks[0])
             masks = list(stored_masks(source.masks[0], data, self.recipe.label_kind))
             example["unknown"] = np.isin(masks[page].planes[0], sorted(ids))
@@ -171,7 +172,7 @@ def read_source(source: Source, recipe: Recipe, *, apart: bool = False) -> _Sour
     with collected() as faults:
         data = {path: read for path in source.files if (read := _contents(path, faults))}
         images = _images(source, recipe, data, faults)
-        labels, unknown = _labels(source, recipe, data, faults, found)
+        labels, unknown = _labels(source, recipe, data, faults, found, images)
         if images is not None and labels is not None:
             check_counts(source, len(labels), len(images))
         found.kinds = tuple(_kind(data[path]) for path in source.files if path in data)
@@ -242,12 +243,24 @@ def _labels(
     data: Mapping[pathlib.Path, bytes],
     faults: list[Fault],
     found: "_Source",
+    images: Sequence[np.ndarray] | None,
 ) -> tuple[list[np.ndarray] | None, list[Mapping[int, int]]]:
     """Returns the label of each page with its unknown ids; None where a mask cannot be used."""
     if any(path not in data for path in source.masks):
         return None, []
     labels, unknown = [], []
     try:
+        if isinstance(source.label, MadeMask):
+            if not images:
+                return None, []
+            classes = made_classes(
+                source.label,
+                [data[path] for path in source.masks],
+                images[0].shape[:2],
+                num_classes=recipe.num_classes,
+                label_map=recipe.label_map,
+            )
+            return [classes], [{}]
         before = len(faults)
         for label in label_pages(source.masks, data, recipe.label_kind):
             labels.append(label.classes)
@@ -256,7 +269,7 @@ def _labels(
             before = len(faults)
         return labels, unknown
     except InputError as error:
-        faults.append(_as_fault(error, *source.masks))
+        faults.append(_as_fault(error, *(source.masks or [source.image])))
         _other_masks(source, recipe, data, faults)
         return None, []
 
@@ -272,7 +285,7 @@ def _other_masks(
     source: Source, recipe: Recipe, data: Mapping[pathlib.Path, bytes], faults: list[Fault]
 ) -> None:
     """Adds the faults of a class's own masks after one of them could not be used."""
-    if len(source.masks) == 1:
+    if len(source.masks) < 2 or isinstance(source.label, MadeMask):
         return
     kind, known = replace(recipe.label_kind, num_classes=1), {str(fault) for fault in faults}
     for path in source.masks:

@@ -1,5 +1,6 @@
 """Each fault of a folder is found, though others are there, with file, value and remedy."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -13,6 +14,8 @@ from segjax.audit.findings import KINDS
 from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json, record
 from segjax.data.folder import Folder
+from segjax.data.made_masks import MadeMask
+from segjax.data.prepare import FileDataset, Recipe, Source
 
 NEAR = runpy.run_path(str(pathlib.Path(__file__).with_name("faulty_folder.py")))
 NAMES, picture, mask, save = (NEAR[name] for name in ("NAMES", "picture", "mask", "save"))
@@ -93,6 +96,33 @@ def test_ids_that_count_from_1_have_a_label_map_that_reads_them(tmp_path):
         "train", directory=str(tmp_path), class_names=NAMES, label_map=eval(written)
     )
     assert not audit_datasets({"train": mended}).errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Made(FileDataset):
+    """Images whose labels a function makes, of which the second has an unknown id."""
+
+    directory: str
+    class_names = NAMES
+    palette = np.zeros((256, 3), np.uint8)
+
+    def _recipe(self):
+        return Recipe("made", num_classes=3)
+
+    def _sources(self):
+        make = lambda i: lambda contents, size: np.full(size, 5 * i, np.int64)
+        paths = sorted(pathlib.Path(self.directory).glob("*.png"))
+        made = [MadeMask(make(i), str(i), f"annotation {i}") for i in range(len(paths))]
+        return [Source(p.stem, p, mask) for p, mask in zip(paths, made, strict=True)]
+
+
+def test_labels_that_a_function_makes_are_audited_too(tmp_path):
+    for i in range(2):
+        Image.fromarray(picture(i)).save(tmp_path / f"{i}.png")
+    found = audit_datasets({"train": Made(str(tmp_path))})
+    assert "annotation 1 has the label id 5" in the(found, "unreadable").text
+    assert found.datasets["train"].counts.pixels == (48 * 48, 0, 0)
+    assert "annotation 1" in audit_page(found)
 
 
 def test_where_no_dataset_can_be_read_the_page_says_so():
