@@ -122,7 +122,7 @@ def convert(
         request.link,
     )
     gathered = _write_images(request, annotations, classes, writer, update)
-    splits = split({image.name: image.split for image in gathered.done}, request.shares)
+    splits = split({image.name: image.split for image in gathered.done}, shares=request.shares)
     _write_lists(request.out, classes, splits, gathered, writer)
     experiment, kept = _write_experiment(request.out, classes, colours, writer, earlier)
     notes = [

@@ -28,7 +28,7 @@ def image_entries(
                 "instance_id": each.id,
                 "segmentation": {
                     "size": [size.height, size.width],
-                    "counts": bytes(rle["counts"]).decode("ascii"),
+                    "counts": str(rle["counts"], "ascii"),  # pyright: ignore (bytes)
                 },
                 "area": int(coco_mask.area(rle)),
                 "bbox": [float(side) for side in coco_mask.toBbox(rle)],

@@ -41,7 +41,7 @@ def parsed_shares(text: str) -> tuple[float, float, float]:
 
 
 def split(
-    own: Mapping[str, str | None], shares: tuple[float, float, float] | None = None
+    own: Mapping[str, str | None], *, shares: tuple[float, float, float] | None = None
 ) -> Splits:
     """Returns the splits of images, given by name with the source's own split or None.
 
@@ -53,8 +53,8 @@ def split(
     """
     if shares is not None:
         said = [f"the source's own splits are replaced by --split {_text(shares)}"]
-        names, notes = _by_hash(list(own), shares)
-        return Splits(names, (*(said if any(own.values()) else ()), *notes))
+        divided, more = _by_hash(list(own), shares)
+        return Splits(divided, (*(said if any(own.values()) else ()), *more))
     names: dict[str, tuple[str, ...]] = {
         side: tuple(n for n in own if own[n] == side) for side in SPLITS
     }

@@ -8,7 +8,7 @@ MANY = {f"street/{number}": None for number in range(200)}
 
 
 def test_a_hash_of_the_name_decides_and_shares_are_about_right():
-    names = split(MANY, (0.8, 0.1, 0.1)).names
+    names = split(MANY, shares=(0.8, 0.1, 0.1)).names
     assert sorted(sum(names.values(), ())) == sorted(MANY)
     assert names["val"] == tuple(n for n in MANY if position(n) < 0.1)
     assert names["test"] == tuple(n for n in MANY if 0.1 <= position(n) < 0.2)
@@ -16,7 +16,7 @@ def test_a_hash_of_the_name_decides_and_shares_are_about_right():
 
 def test_images_that_are_added_move_none_of_the_others():
     more = {**MANY, **{f"later/{number}": None for number in range(100)}}
-    before, after = (split(each, (0.6, 0.2, 0.2)).names for each in (MANY, more))
+    before, after = (split(each, shares=(0.6, 0.2, 0.2)).names for each in (MANY, more))
     for side in before:
         assert before[side] == tuple(name for name in after[side] if name in MANY)
 
@@ -54,7 +54,7 @@ def test_images_outside_of_the_splits_of_the_source_are_for_training():
 
 
 def test_shares_replace_the_own_split_and_it_is_said():
-    found = split({name: "train" for name in MANY}, (0.5, 0.5, 0.0))
+    found = split({name: "train" for name in MANY}, shares=(0.5, 0.5, 0.0))
     assert found.names["val"] == tuple(n for n in MANY if position(n) < 0.5)
     assert found.notes == ("the source's own splits are replaced by --split 0.5,0.5,0",)
 
@@ -65,7 +65,7 @@ def test_no_split_with_a_share_is_empty_where_images_suffice():
         for start in range(20):
             found = split({f"{start}{name}": None for name in names})
             assert found.names["train"] and found.names["val"]
-    three = split({"a": None, "b": None, "c": None}, (0.4, 0.3, 0.3))
+    three = split({"a": None, "b": None, "c": None}, shares=(0.4, 0.3, 0.3))
     assert [len(names) for names in three.names.values()] == [1, 1, 1]
 
 
