@@ -1,8 +1,9 @@
-"""torchvision's DeepLab v3 on a dilated ResNet-50, on the images of COCO with VOC's classes.
+"""torchvision's DeepLab v3 (arXiv:1706.05587) on ResNet-50, on COCO's images, VOC's classes.
 
-The recipe of torchvision's published weights (references/segmentation): 66.4 mIoU and 92.4
-pixel accuracy on COCO val2017, images and labels resized to a short side of 520. Measured here:
-not yet; the run needs COCO, an accelerator and ImageNet weights.
+The network is that of Chen et al. (2017, arXiv:1706.05587) with torchvision's differences, and
+the recipe is that of its published weights (references/segmentation): 66.4 mIoU and 92.4 pixel
+accuracy on COCO val2017, images and labels resized to a short side of 520. Measured here: not
+yet; the run needs COCO, an accelerator and ImageNet weights.
 
 The data are torchvision's: VOC's 20 classes from COCO's objects, 255 where objects overlap, and
 to train on only images in which these objects cover more than 1000 pixels. So is the recipe:

@@ -204,6 +204,10 @@ UNSAID = {
     "task": "segjax.tasks.semantic.Semantic()",
     "device_transforms": "()",
     "evaluation.metrics": "()",
+    "train_data.image_dtype": "'uint8'",
+    "train_data.mask_colours": "()",
+    "eval_data.image_dtype": "'uint8'",
+    "eval_data.mask_colours": "()",
 }
 """What a description means that does not have the field, since it was the only choice."""
 

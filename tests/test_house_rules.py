@@ -65,7 +65,7 @@ def test_one_package_alone_asks_jax_for_devices_and_processes():
 ROOMS = [p for p in FILES if p.name == "__init__.py" and p.parent.name != "losses"]
 
 
-# The room of losses has names of its own, which descriptions of runs print: test_losses.py.
+# The room of losses has names of its own, which descriptions print: losses/test_contract.py.
 @pytest.mark.parametrize("path", ROOMS, ids=str)
 def test_init_files_hold_a_docstring_and_nothing_else(path):
     (node,) = ast.parse(path.read_text(encoding="utf-8")).body

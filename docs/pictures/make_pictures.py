@@ -70,10 +70,10 @@ def main(*runs: str) -> None:
 
 
 def _shrink(path: pathlib.Path) -> None:
-    """Makes a picture of photographs two thirds as wide, with 128 colours."""
+    """Makes a picture of photographs two thirds as wide, with 256 colours."""
     picture = Image.open(path).convert("RGB")
     smaller = picture.resize((picture.width * 2 // 3, picture.height * 2 // 3))
-    smaller.quantize(128).save(path, optimize=True)
+    smaller.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def _contact_sheet() -> Image.Image:

@@ -107,7 +107,7 @@ def audit_datasets(
     findings: list[Finding] = []
     for which, data in datasets.items():
         try:
-            examples[which] = examples_of(data, (checks or {}).get(which) or _check(data))
+            examples[which] = examples_of(data, check=(checks or {}).get(which) or _check(data))
             seen[which] = examples[which].seen(which)
         except InputError as error:
             findings.append(Finding("dataset", (which,), f"{which}: {error}"))

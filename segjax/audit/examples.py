@@ -27,6 +27,7 @@ from segjax.data.faults import Fault, collected
 from segjax.data.image_files import decoded, encoded_images
 from segjax.data.images import pixels, upright
 from segjax.data.label_pages import label_pages
+from segjax.data.mask_files import stored_masks
 from segjax.data.prepare import (
     FileDataset,
     Recipe,
@@ -37,6 +38,7 @@ from segjax.data.prepare import (
     page_name,
     problem_of_all_masks,
 )
+from segjax.data.record_dataset import RecordDataset
 from segjax.data.survey import MOST
 from segjax.data.whites import Found
 from segjax.errors import InputError
@@ -72,7 +74,7 @@ class Examples(Protocol):
         ...
 
 
-def examples_of(data: Any, check: CheckExample | None = None) -> Examples:
+def examples_of(data: Any, *, check: CheckExample | None = None) -> Examples:
     """Returns the examples of a dataset; `check` is applied to those that are not files.
 
     Raises:
@@ -80,7 +82,8 @@ def examples_of(data: Any, check: CheckExample | None = None) -> Examples:
     """
     if not isinstance(data, FileDataset):
         data.prepare()
-        return IndexedExamples(data, check, len(data))
+        whole = isinstance(data, RecordDataset)
+        return IndexedExamples(data, check, len(data), most=len(data) if whole else MOST)
     with collected() as faults:
         sources = list(data._sources())
     if all(isinstance(source, Source) for source in sources):
@@ -133,8 +136,16 @@ class FileExamples:
         """Returns an example, of which label or image may be missing where a file is broken."""
         index, page = place
         source = self.sources[index]
-        found = read_source(source, self.recipe, apart=True).examples
-        return found[page] if page < len(found) else {"name": source.name}
+        found = read_source(source, self.recipe, apart=True)
+        if page >= len(found.examples):
+            return {"name": source.name}
+        example = found.examples[page]
+        ids = {i for fault, _ in found.faults for i in fault.pixels}
+        if ids and not self.recipe.planes and "label" in example:
+            data = contents(source.masks[0])
+            masks = list(stored_masks(source.masks[0], data, self.recipe.label_kind))
+            example["unknown"] = np.isin(masks[page].planes[0], sorted(ids))
+        return example
 
 
 @dataclass

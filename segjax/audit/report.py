@@ -4,8 +4,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from segjax.announce import announced
 from segjax.atomic import write_text
 from segjax.audit.audit import Audit, audit
+from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json
 from segjax.errors import InputError, RunError
 from segjax.train.plan import check_datasets
@@ -13,7 +15,7 @@ from segjax.train.plan import check_datasets
 FOLDER = "audit"
 """In the workdir of the run."""
 
-RECORD = "audit.json"
+RECORD, PAGE = "audit.json", "audit.html"
 
 
 def audit_runs(
@@ -39,7 +41,7 @@ def audit_runs(
         note(str(found))
         folder = workdir / FOLDER
         write_audit(found, folder)
-        note(f"audit: {found.summary}; {folder / RECORD}")
+        note(f"audit: {found.summary}; {folder / PAGE}")
         errors += found.errors
     if errors:
         raise RunError(
@@ -48,6 +50,8 @@ def audit_runs(
 
 
 def write_audit(found: Audit, folder: pathlib.Path) -> None:
-    """Writes `audit.json` into a folder, which is made if need be."""
+    """Writes `audit.json` and `audit.html` into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RECORD, audit_json(found))
+    with announced("Drawing the page", after=1):
+        write_text(folder / PAGE, audit_page(found))

@@ -27,9 +27,9 @@ def audit_text(
     """Returns lines for people: tables of what there is, then what is wrong with it."""
     parts = [
         _aligned(dataset_rows(datasets)),
-        _label_maps(datasets),
+        "\n".join(label_map_lines(datasets)),
         _aligned(class_rows(datasets)),
-        "\n".join([_aligned(weight_rows(datasets, weights)), *_how_to_use(weights)]).strip(),
+        "\n".join([_aligned(weight_rows(datasets, weights)), *how_to_use(weights)]).strip(),
         _findings(findings, most),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -90,7 +90,7 @@ def weight_rows(
     return [head, *rows]
 
 
-def _how_to_use(weights: Mapping[str, Sequence[float]]) -> list[str]:
+def how_to_use(weights: Mapping[str, Sequence[float]]) -> list[str]:
     """Returns a line on what an experiment writes to train with such weights."""
     if not weights:
         return []
@@ -136,17 +136,17 @@ def _joined(counts: Mapping) -> str:
     return first_of([f"{key} ({count:,})" for key, count in counts.items()], most=3)
 
 
-def _label_maps(datasets: Mapping[str, Holdings]) -> str:
+def label_map_lines(datasets: Mapping[str, Holdings]) -> list[str]:
     """Returns a line for each label map; datasets with the same one share it."""
     names: dict[LabelMap, list[str]] = defaultdict(list)
     for name, held in datasets.items():
         if held.label_map:
             names[held.label_map].append(name)
-    return "\n".join(
+    return [
         f"label_map of {', '.join(those)}: "
         + first_of([f"{key} → {target}" for key, target in pairs], most=LONGEST_MAP)
         for pairs, those in names.items()
-    )
+    ]
 
 
 def _aligned(rows: Sequence[Row]) -> str:

@@ -1,6 +1,7 @@
 """What CVAT's XML files for images and for videos share: labels and shapes."""
 
 import collections
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ AREAS = ("polygon", "box", "ellipse", "mask")
 WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 BACKGROUND = "background"
+
+MOST_TRIED = 50
+"""XML files that are looked into before a source counts as another format's."""
 
 
 @dataclass
@@ -47,18 +51,20 @@ class Labels:
 
     def notes(self) -> tuple[str, ...]:
         """Returns a line each about shapes that were left out or have no label."""
-        lines = [
-            f"{count} shapes of the kind {kind} have no area and are left out"
-            for kind, count in sorted(self.left_out.items())
-        ]
+        lines = []
+        if self.left_out:
+            kinds = [f"{count} {kind}" for kind, count in sorted(self.left_out.items())]
+            lines.append(f"shapes without an area are left out: {', '.join(kinds)}")
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} shapes have no label: their pixels are ignored")
+            lines.append(f"pixels of shapes without a label are ignored: {self.unlabelled}")
         return tuple(lines)
 
 
-def documents(files: SourceFiles, first: str) -> Iterator[pathlib.Path]:
-    """Yields CVAT's files whose first image or track is a `first`."""
-    for path in files.find(".xml"):
+def documents(
+    files: SourceFiles, first: str, *, most: int | None = None
+) -> Iterator[pathlib.Path]:
+    """Yields CVAT's files whose first image or track is a `first`, among the `most` first."""
+    for path in itertools.islice(files.find(".xml"), most):
         if first_tag(path) == "annotations" and first_tag(path, "image", "track") == first:
             yield path
 

@@ -96,6 +96,6 @@ def first_tag(path: pathlib.Path, *tags: str) -> str | None:
     return found[0] if found else None
 
 
-def child_text(element: ElementTree.Element, path: str, default: str = "") -> str:
+def child_text(element: ElementTree.Element, path: str, *, default: str = "") -> str:
     """Returns the text at a path below an element without spaces around it, or `default`."""
     return (element.findtext(path) or "").strip() or default

@@ -8,6 +8,8 @@ from segjax.convert.annotated import Options
 from segjax.convert.classes import Choice
 from segjax.errors import InputError
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -55,11 +57,14 @@ class Request:
         }
 
     def check_places(self) -> None:
-        """Raises InputError where the result would lie inside a source, or the other way round.
+        """Raises InputError unless sources can be read and the result lies apart from them.
 
         Raises:
-          InputError: it would, or `out` is a file.
+          InputError: a source is an archive, `out` is a file, or one lies in the other.
         """
+        for path in self.sources:
+            if path.suffix.lower() in ARCHIVES and path.is_file():
+                raise InputError(f"{path} is an archive: unpack it, and give the folder.")
         out = self.out.resolve()
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out {self.out} is a file: name a folder.")

@@ -12,8 +12,6 @@ from segjax.convert.source_files import FolderFiles
 from segjax.data.names import composed, near_entry, printable
 from segjax.errors import InputError
 
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-
 
 class ReadSource(NamedTuple):
     """A source that was read.
@@ -38,8 +36,6 @@ def read_source(path: pathlib.Path, *, format_name: str | None, options: Options
       InputError: it is not there, its format is not known, or it cannot be read.
     """
     _check_there(path, "There is no source")
-    if path.suffix.lower() in ARCHIVES and path.is_file():
-        raise InputError(f"{path} is an archive: unpack it, and give the folder.")
     if options.images is not None:
         _check_there(options.images, "--images: there is no folder")
     files = FolderFiles(path, options.images)

@@ -51,7 +51,7 @@ def _without_comment(line: str) -> str:
     for place, character in enumerate(line):
         if quote:
             quote = "" if character == quote else quote
-        elif character in "'\"":
+        elif character in "'\"" and (not place or line[place - 1] in " \t[{,"):
             quote = character
         elif character == "#" and line[:place][-1:] in ("", " ", "\t"):
             return line[:place].rstrip()

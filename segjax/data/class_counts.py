@@ -13,11 +13,12 @@ import numpy as np
 from segjax.announce import announced
 from segjax.atomic import write_text
 from segjax.class_weights import ClassCounts
-from segjax.conformity import has_planes
-from segjax.contracts import IGNORE, LabelledDataset
+from segjax.conformity import declares, has_planes
+from segjax.contracts import IGNORE, Dataset, LabelledDataset
 from segjax.data.checks import read_example
 from segjax.data.prepare import FileDataset
 from segjax.data.survey import MOST
+from segjax.errors import InputError
 
 FILE = "class_counts1.json"
 """Beside the prepared examples; raise its number when anything is counted differently."""
@@ -74,15 +75,40 @@ def sum_counts(labels: Sequence[LabelCounts], *, classes: int, planes: bool) -> 
     )
 
 
-def dataset_counts(data: LabelledDataset, *, title: str) -> tuple[ClassCounts, int]:
-    """Returns the counts of a prepared dataset, and how many of its examples they are of.
+class DatasetCounts(NamedTuple):
+    """What the labels of a dataset hold.
+
+    Attributes:
+      counts: of its classes.
+      read: examples that were read.
+      absent: classes without a pixel, such as "3 'car'".
+    """
+
+    counts: ClassCounts
+    read: int
+    absent: list[str]
+
+
+def dataset_counts(data: Dataset, *, title: str) -> DatasetCounts:
+    """Returns the counts of a prepared dataset.
 
     Of a dataset that is not prepared from files up to `MOST` examples are read, evenly spread:
     always the same ones. `title` names it in the line that a user sees if this takes long.
 
     Raises:
-      InputError: the dataset returns something else than examples.
+      InputError: the dataset has no classes, or returns something else than examples.
     """
+    if not declares(data, LabelledDataset):
+        raise InputError(
+            f"The classes of {title} cannot be counted: {type(data).__name__} has no "
+            "class_names. Add class_names and palette to it, or write weights as numbers."
+        )
+    counts, read = _counts(data, title)
+    absent = [f"{k} {data.class_names[k]!r}" for k in counts.absent]
+    return DatasetCounts(counts, read, absent)
+
+
+def _counts(data: LabelledDataset, title: str) -> tuple[ClassCounts, int]:
     is_of_files = isinstance(data, FileDataset)
     total = len(data)
     path = data.prepared_folder / FILE if is_of_files else None

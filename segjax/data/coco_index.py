@@ -60,7 +60,7 @@ class CocoIndex:
             return self._file
 
     def _checked(self, found: CocoFile) -> CocoFile:
-        known: Mapping[Id, str] = dict(self._categories)
+        known: dict[Id, str] = {**self._categories}
         for number, category in found.categories.items():
             if known.get(number) != category.name:
                 raise InputError(

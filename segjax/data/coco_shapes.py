@@ -16,6 +16,8 @@ from segjax.errors import InputError
 FARTHEST = 1e6
 """The largest coordinate in pixels: pycocotools' memory grows with a polygon's length."""
 
+NUMBERS = (int, float)
+
 Mask_HW = Bool[np.ndarray, "h w"]
 
 
@@ -80,22 +82,18 @@ def _polygons(segmentation: Any, where: str) -> list[list[float]]:
 
 
 def _check_polygon(polygon: list[Any], where: str) -> None:
-    strange = [value for value in polygon if not _is_number(value)]
-    far = [] if strange else [value for value in polygon if not abs(value) <= FARTHEST]
-    if strange or far:
+    # NaN compares as False; bool is no type of numbers here.
+    strange = [v for v in polygon if type(v) not in NUMBERS or not -FARTHEST <= v <= FARTHEST]
+    if strange:
         raise InputError(
-            f"{where}: its polygon has the coordinate {(strange or far)[0]!r}, which is not a "
-            "place in an image: correct the polygon, or delete the annotation."
+            f"{where}: its polygon has the coordinate {strange[0]!r}, which is not a place in "
+            "an image: correct the polygon, or delete the annotation."
         )
     if len(polygon) < 6 or len(polygon) % 2:
         raise InputError(
             f"{where}: its polygon has {len(polygon)} numbers, but three points or more need 6 "
             "or more, in pairs x, y: correct the polygon, or delete the annotation."
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _runs(segmentation: dict, where: str) -> tuple[Int[np.ndarray, "n"], tuple[int, int]]:
@@ -171,5 +169,5 @@ def bounds(segmentation: Any) -> tuple[float, float, float, float] | None:
 
 def _nested(segmentation: Any) -> Any:
     """Returns a list of polygons, also of one polygon that is not in a list."""
-    alone = isinstance(segmentation, list) and segmentation and _is_number(segmentation[0])
+    alone = isinstance(segmentation, list) and segmentation and type(segmentation[0]) in NUMBERS
     return [segmentation] if alone else segmentation

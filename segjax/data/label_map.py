@@ -159,6 +159,16 @@ def outside(ids: Sequence[int], label_map: LabelMap, num_classes: int) -> list[i
     ]
 
 
+def _from_1(num_classes: int, strange: Sequence[int]) -> str:
+    """Returns the remedy where the one strange id is next to the last class, or ""."""
+    if num_classes < 3 or [*strange] != [num_classes]:
+        return ""
+    return (
+        f" If ids count from 1 and 0 is no class, set label_map=((0, {IGNORE}), "
+        f"*((i + 1, i) for i in range({num_classes})))."
+    )
+
+
 def remedy(ids: Sequence[int], num_classes: int, *, strange: Sequence[int]) -> str:
     """Returns what a label map for such ids looks like, as a user would write it.
 
@@ -168,7 +178,7 @@ def remedy(ids: Sequence[int], num_classes: int, *, strange: Sequence[int]) -> s
     if num_classes != 2 or not others:
         return (
             "name all classes, or change ids with label_map; "
-            f"(({strange[0]}, {IGNORE}),) ignores {strange[0]}."
+            f"(({strange[0]}, {IGNORE}),) ignores {strange[0]}.{_from_1(num_classes, strange)}"
         )
     if len(others) == 1:
         return f"if {others[0]} means class 1, set label_map=(({others[0]}, 1),)."

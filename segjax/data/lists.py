@@ -2,6 +2,7 @@
 
 import codecs
 import collections
+import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -57,6 +58,15 @@ def listed_stems(path: pathlib.Path) -> list[str]:
       InputError: as `listed`.
     """
     return listed(path, lambda line: pathlib.PurePosixPath(line.split()[0]).stem)
+
+
+def class_names_in(path: str | os.PathLike) -> tuple[str, ...]:
+    """Returns the class names of a text file, one a line, such as `classes.txt`.
+
+    Raises:
+      InputError: as `listed`.
+    """
+    return tuple(listed(pathlib.Path(path), str, what="class"))
 
 
 def _text(path: pathlib.Path, what: str) -> str:

@@ -180,19 +180,23 @@ def _same(first: Example, second: Example) -> bool:
 def _example_facts(example: Example) -> dict[str, Any]:
     image, label = example["image"], example["label"]
     h, w, channels = image.shape
-    present = np.unique(label[label != IGNORE]) if label.ndim == 2 else _planes(label)
     return {
         "size": [h, w],
         "channels": channels,
         "dtype": image.dtype.name,
         "range": [float(image.min()), float(image.max())],
-        "classes": [int(index) for index in present if np.isfinite(index)],
+        "classes": _classes(label).tolist(),
         "ignored": round(float((label == IGNORE).mean()), 4),
     }
 
 
-def _planes(label: np.ndarray) -> np.ndarray:
-    return np.flatnonzero((label == 1).any((0, 1)))
+def _classes(label: np.ndarray) -> np.ndarray:
+    """Returns the classes in a label of class ids or of planes; none in one of measurements."""
+    if label.dtype.kind not in "iub":
+        return np.zeros(0, int)
+    if label.ndim == 3:
+        return np.flatnonzero((label == 1).any((0, 1)))
+    return np.unique(label[label != IGNORE])
 
 
 def text(result: Mapping[str, Any]) -> str:
@@ -212,7 +216,7 @@ def _words(step: Mapping[str, Any], draws: int, names: Sequence[str]) -> list[st
     found = step["draws"] if step["transform"] else step["draws"][:1]
     sizes = ", ".join(dict.fromkeys("x".join(map(str, one["size"])) for one in found))
     classes = sorted({index for one in found for index in one["classes"]})
-    called = [names[i] if i < len(names) else str(i) for i in classes]
+    called = [str(names[i] if i < len(names) else i) for i in classes]
     ignored = ", ".join(dict.fromkeys(f"{one['ignored']:.1%}" for one in found))
     kind = f"{found[0]['channels']} x {found[0]['dtype']}"
     lines = [f"size {sizes}, {kind}, ignored {ignored}", f"classes: {', '.join(called)}"]

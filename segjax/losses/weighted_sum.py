@@ -1,7 +1,7 @@
 """A weighted sum of losses, and which labels a loss is for."""
 
-import collections
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -82,12 +82,11 @@ class Sum:
           ValueError: one of the losses refuses logits or batch.
         """
         terms: dict[str, Term] = {}
-        found = collections.Counter[str]()
         for loss, factor in self.losses:
             for name, term in loss(logits, batch).items():
-                found[name] += 1
-                own = name if found[name] == 1 else f"{name}_{found[name]}"
-                terms[own] = _scaled(term, factor)
+                numbered = (f"{name}_{i}" for i in itertools.count(2))
+                free = next(n for n in itertools.chain((name,), numbered) if n not in terms)
+                terms[free] = _scaled(term, factor)
         return terms
 
 

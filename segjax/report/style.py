@@ -150,6 +150,12 @@ svg .frame { fill: none; stroke: var(--hairline); }
   object-fit: contain; object-position: left top; }
 .panels img.tiny { image-rendering: pixelated; }
 .panels figcaption { margin-top: 3px; font-size: 0.82rem; }
+h3.error, h3.warning, h3.part { margin: 36px 0 0; font-size: 1.1rem; }
+h3.error { color: var(--orange); }
+.error ~ .example, .warning ~ .example { margin-top: 14px; }
+.example > p { margin: 0 0 8px; max-width: 76ch; overflow-wrap: anywhere; }
+ul.findings { margin: 0; padding: 4px 16px 16px 34px; overflow-wrap: anywhere;
+  font-size: 0.92rem; }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 6px 0 0;
   padding: 0; font-size: 0.88rem; }
 @media (max-width: 700px) {

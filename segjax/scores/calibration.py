@@ -1,4 +1,4 @@
-"""Expected calibration error: do probabilities say how often the prediction is right?"""
+"""Expected calibration error: how far confidence is from accuracy."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -251,12 +251,10 @@ class Semantic(Task):
 
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """Returns a palette PNG of class ids, and what else the options ask for."""
-        from_files = isinstance(data, FileDataset | RecordDataset)
-        return asked_outputs(
-            options,
-            tuple(data.class_names),
-            file_ids=(lambda: data.file_ids) if from_files else None,
-        )
+        file_ids = None
+        if isinstance(data, FileDataset | RecordDataset):
+            file_ids = lambda: data.file_ids
+        return asked_outputs(options, tuple(data.class_names), file_ids=file_ids)
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:
         """Returns the legend of overlays, areas by class, and COCO's annotations."""

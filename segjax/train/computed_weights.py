@@ -11,10 +11,10 @@ from typing import Any
 
 from segjax.class_weights import WeightRule
 from segjax.conformity import declares
-from segjax.contracts import LabelledDataset, Model
+from segjax.contracts import Model
 from segjax.data.class_counts import dataset_counts
 from segjax.description import fields, replace
-from segjax.errors import InputError, first_of
+from segjax.errors import first_of
 from segjax.experiment import Experiment
 
 
@@ -81,25 +81,20 @@ def with_computed_weights(experiment: Experiment, *, note: Callable[[str], None]
     if not weight_rules(experiment):
         return experiment
     data = experiment.train_data
-    if not declares(data, LabelledDataset):
-        raise InputError(
-            f"loss.weights cannot be computed: {type(data).__name__} has no class_names. Give "
-            "train_data class_names and palette, or write the weights as numbers."
-        )
-    counts, read = dataset_counts(data, title="train_data")
+    found = dataset_counts(data, title="train_data")
 
     def computed(path: str, rule: WeightRule) -> tuple[float, ...]:
-        weights = rule.computed(counts)
-        part = "its" if read == len(data) else f"{read:,} of its"
+        weights = rule.computed(found.counts)
+        part = "its" if found.read == len(data) else f"{found.read:,} of its"
         note(
             f"{path} = {weights}, by {rule!r} from train_data ({part} {len(data):,} examples, "
             "before transforms)"
         )
-        if absent := [f"{k} {data.class_names[k]!r}" for k in counts.absent]:
-            value = 1 if counts.planes else 0
+        if found.absent:
+            value = 1 if found.counts.planes else 0
             note(
-                f"warning: train_data has no pixel of {first_of(absent)}, so the weight in "
-                f"{path} is {value}"
+                f"warning: train_data has no pixel of {first_of(found.absent)}, so the weight "
+                f"in {path} is {value}"
             )
         return weights
 

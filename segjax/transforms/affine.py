@@ -48,10 +48,10 @@ class RandomAffine:
     border: Border = None
 
     def __post_init__(self):
-        check_number(self, "degrees", 0, 180)
-        check_range(self, "scale", 0.05, 20)
-        check_number(self, "translate", 0, 1)
-        check_number(self, "shear", 0, 60)
+        check_number(self, "degrees", 0, most=180)
+        check_range(self, "scale", 0.05, most=20)
+        check_number(self, "translate", 0, most=1)
+        check_number(self, "shear", 0, most=60)
         check_probability(self)
         check_number_or_colour("RandomAffine", self.fill)
         check_border(self)
@@ -90,7 +90,7 @@ class RandomPerspective:
 
     def __post_init__(self):
         # Above 2/3 the four corners may not be those of a convex shape.
-        check_number(self, "distortion", 0, 0.6)
+        check_number(self, "distortion", 0, most=0.6)
         check_probability(self)
         check_number_or_colour("RandomPerspective", self.fill)
 

@@ -37,7 +37,7 @@ class BalancedCrop:
 
     def __post_init__(self):
         pair_of(self.size, "BalancedCrop")
-        check_number(self, "cat_max_ratio", 0, 1)
+        check_number(self, "cat_max_ratio", 0, most=1)
         check_count(self, "tries", 1)
         check_number_or_colour("BalancedCrop", self.fill)
 

@@ -27,7 +27,7 @@ class RandomNoise:
     probability: float = 0.5
 
     def __post_init__(self):
-        check_number(self, "sigma", 0, 1)
+        check_number(self, "sigma", 0, most=1)
         check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:

@@ -9,10 +9,10 @@ from segjax.errors import InputError
 
 def check_probability(transform: Any) -> None:
     """Raises InputError unless the field `probability` is a number from 0 to 1."""
-    check_number(transform, "probability", 0, 1)
+    check_number(transform, "probability", 0, most=1)
 
 
-def check_number(transform: Any, name: str, least: float, most: float = math.inf) -> None:
+def check_number(transform: Any, name: str, least: float, *, most: float = math.inf) -> None:
     """Raises InputError unless a field is a finite number from `least` to `most`."""
     value = getattr(transform, name)
     if not _is_number(value) or not least <= value <= most:
@@ -21,7 +21,7 @@ def check_number(transform: Any, name: str, least: float, most: float = math.inf
         )
 
 
-def check_count(transform: Any, name: str, least: int, most: float = math.inf) -> None:
+def check_count(transform: Any, name: str, least: int, *, most: float = math.inf) -> None:
     """Raises InputError unless a field is a whole number from `least` to `most`."""
     value = getattr(transform, name)
     if not is_count(value) or not least <= value <= most:
@@ -31,7 +31,7 @@ def check_count(transform: Any, name: str, least: int, most: float = math.inf) -
         )
 
 
-def check_range(transform: Any, name: str, least: float, most: float = math.inf) -> None:
+def check_range(transform: Any, name: str, least: float, *, most: float = math.inf) -> None:
     """Raises InputError unless a field is (low, high), with least <= low <= high <= most."""
     value = getattr(transform, name)
     is_pair = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
@@ -42,13 +42,13 @@ def check_range(transform: Any, name: str, least: float, most: float = math.inf)
         )
 
 
-def check_classes(transform: Any, name: str = "classes") -> None:
-    """Raises InputError unless a field is a tuple of one or more class ids."""
-    value = getattr(transform, name)
+def check_classes(transform: Any) -> None:
+    """Raises InputError unless the field `classes` is a tuple of one or more class ids."""
+    value = transform.classes
     is_tuple = isinstance(value, tuple) and len(value) > 0
     if not is_tuple or not all(is_count(item) and item >= 0 for item in value):
         raise InputError(
-            f"{type(transform).__name__} needs {name}, a tuple of class ids such as (1, 2), "
+            f"{type(transform).__name__} needs classes, a tuple of class ids such as (1, 2), "
             f"got {value!r}."
         )
 

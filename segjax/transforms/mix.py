@@ -86,7 +86,7 @@ class Mosaic:
     partners: ClassVar[int] = 3
 
     def __post_init__(self):
-        check_range(self, "centre", 0, 1)
+        check_range(self, "centre", 0, most=1)
         check_probability(self)
 
     def __call__(
@@ -134,7 +134,7 @@ class CopyPaste:
 
     def __post_init__(self):
         check_classes(self)
-        check_number(self, "share", 0, 1)
+        check_number(self, "share", 0, most=1)
         check_probability(self)
 
     def __call__(

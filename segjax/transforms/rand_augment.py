@@ -159,7 +159,7 @@ class RandAugment:
 
     def __post_init__(self):
         check_count(self, "count", 0)
-        check_number(self, "magnitude", 0, 10)
+        check_number(self, "magnitude", 0, most=10)
         given = self.operations
         if not isinstance(given, tuple) or not given or not all(map(callable, given)):
             raise InputError(

@@ -45,7 +45,7 @@ class RandomGamma:
     probability: float = 0.5
 
     def __post_init__(self):
-        check_range(self, "gamma", 0.01, 100)
+        check_range(self, "gamma", 0.01, most=100)
         check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:

@@ -24,7 +24,10 @@ import dataclasses
 
 from tiny import experiment as tiny
 
-SHORT = dataclasses.replace(tiny, steps=4, checkpoint_every=2, ema=None)
+from segjax.scores.overlap import Dice
+
+SCORED = dataclasses.replace(tiny.evaluation, metrics=(Dice(),))
+SHORT = dataclasses.replace(tiny, steps=4, checkpoint_every=2, ema=None, evaluation=SCORED)
 WIDE = SHORT.model.clone(features=5)
 
 experiments = [
@@ -79,6 +82,16 @@ def test_the_table_has_mean_and_deviation_over_seeds_and_the_fields_that_differ(
         {"model.features": "4"},
         {"model.features": "5"},
     )
+
+
+def test_the_scores_of_metrics_are_columns_of_the_comparison(compared):
+    narrow = json.loads((compared / "comparison.json").read_text())["variants"][0]["mean_dice"]
+    assert narrow["values"] == [
+        _scores(compared, folder)["mean_dice"] for folder in FOLDERS[:2]
+    ]
+    page = (compared / "comparison.html").read_text()
+    assert '<th scope="col">Mean Dice %</th>' in page
+    assert f"{100 * narrow['mean']:.2f} ± {100 * narrow['std']:.2f}" in page
 
 
 def test_the_page_shows_scores_curves_and_each_variants_predictions(compared):

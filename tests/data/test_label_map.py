@@ -84,7 +84,12 @@ def test_black_and_white_is_answered_with_the_label_map_that_reads_it():
 
 def test_an_id_beyond_the_classes_is_answered_with_the_label_map_that_ignores_it():
     line = "name all classes, or change ids with label_map; ((11, 255),) ignores 11."
-    assert remedy([0, 3, 11], 11, strange=[11]) == line
+    assert remedy([0, 3, 12], 11, strange=[12]) == line.replace("11", "12")
+    # The id after the last class may also mean that ids count from 1.
+    assert remedy([0, 3, 11], 11, strange=[11]) == (
+        f"{line} If ids count from 1 and 0 is no class, set label_map=((0, 255), *((i + 1, i) "
+        "for i in range(11)))."
+    )
 
 
 def test_ranges_are_set_on_the_command_line_as_they_are_described():

@@ -2,7 +2,7 @@ import codecs
 
 import pytest
 
-from segjax.data.lists import listed, listed_stems
+from segjax.data.lists import class_names_in, listed, listed_stems
 from segjax.errors import InputError
 
 NAMES = ["straße", "café", "c d"]
@@ -56,6 +56,14 @@ def test_stems_are_those_of_the_first_path_of_a_line_in_either_systems_form(tmp_
     lines = "/SegNet/train/a.png /SegNet/trainannot/a.png\nC:\\data\\b.jpg\nc 1\n"
     (tmp_path / "val.txt").write_text(lines, encoding="utf-8")
     assert listed_stems(tmp_path / "val.txt") == ["a", "b", "c"]
+
+
+def test_class_names_are_read_from_a_file_and_comments_are_not_names(tmp_path):
+    (tmp_path / "classes.txt").write_text("# ours\nbackground\n\nroad sign\n")
+    assert class_names_in(tmp_path / "classes.txt") == ("background", "road sign")
+    (tmp_path / "classes.txt").write_text("road\nroad\n")
+    with pytest.raises(InputError, match="has 'road' 2 times: keep one line for each class"):
+        class_names_in(str(tmp_path / "classes.txt"))
 
 
 def test_what_is_listed_several_times_is_refused_and_counted(tmp_path):

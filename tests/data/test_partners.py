@@ -1,5 +1,7 @@
 """Partners of an example are drawn from its own key: the loader's options change nothing."""
 
+import dataclasses
+import pathlib
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -11,6 +13,8 @@ from segjax.data.loader import batches
 from segjax.data.partners import Partners, transformed
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
+from segjax.experiment import load
+from segjax.train.stand_in import stand_in
 from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomScale
 from segjax.transforms.mix import CopyPaste, CutMix, Mosaic
 
@@ -139,6 +143,13 @@ def test_a_partner_is_mixed_itself_where_a_mixing_transform_stands_before():
     transforms = (Recording((0,)), Recording((0, 1)))
     transformed({"name": "own"}, transforms, np.random.default_rng(0), dataset=data)
     assert len(data.read) == 1 + 2 * 2
+
+
+def test_the_batch_that_is_made_up_before_training_has_partners_too():
+    file = pathlib.Path(__file__).parents[2] / "experiments" / "quickstart.py"
+    mixing = (RandomCrop(24), CutMix(probability=1.0), Mosaic(probability=1.0))
+    batch, _ = stand_in(dataclasses.replace(load(file), transforms=mixing))
+    assert batch["image"].shape == (1, 24, 24, 3)
 
 
 def test_the_number_of_partners_is_no_setting_of_a_run():

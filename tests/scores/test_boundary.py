@@ -193,3 +193,13 @@ def test_boundary_f1_is_0_where_one_side_alone_has_a_boundary_and_nan_where_none
 def test_wrong_fields_are_refused_in_one_line(make, said):
     with pytest.raises(InputError, match=said):
         make()
+
+
+def test_each_image_counts_once_in_boundary_f1_however_many_classes_it_has():
+    metric, nan = BoundaryF1(), np.nan
+    counts = np.array([[1.0, nan, nan], [0.2, 0.4, 0.6]])
+    found = metric.scores(counts, ("a", "b", "c"))
+    assert found["boundary_f1_over_images"] == pytest.approx((1.0 + 0.4) / 2)
+    assert found["boundary_f1_over_images_by_class"] == pytest.approx(
+        {"a": 0.6, "b": 0.4, "c": 0.6}
+    )

@@ -140,3 +140,24 @@ def test_resampled_sums_are_exact_whole_numbers():
 def test_intervals_of_too_few_resamples_or_all_of_them_are_refused(fields):
     with pytest.raises(InputError, match="BootstrapIntervals"):
         BootstrapIntervals(**fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class Order(ExtraMetric):
+    """The summed labels of each image, as they come."""
+
+    per_image = True
+
+    def count(self, image):
+        return np.array(image.label.sum())
+
+    def scores(self, counts, class_names):
+        return {"order": counts.tolist()}
+
+
+def test_counts_of_each_image_come_in_the_order_of_the_dataset():
+    counts = ExtraCounts((Order(),))
+    for index in (3, 0, 4, 1, 2):
+        counts.add(index, SOFT[index])
+    counts.merge(5)
+    assert counts.scores(NAMES) == {"order": [int(image.label.sum()) for image in SOFT]}

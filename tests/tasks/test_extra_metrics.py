@@ -37,6 +37,7 @@ from segjax.tasks.scorer import Scorer, check_metrics, evaluate
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
 from segjax.train.optimizer import SGD, Constant
+from segjax.train.predictions import _said
 
 DATA = Synthetic(split="val", size=24, count=7)
 WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)}
@@ -365,3 +366,9 @@ def test_set_changes_and_empties_the_metrics():
     )
     assert two.evaluation.extra_metrics == (Dice(), Recall())
     assert override(two, "evaluation.metrics=()").evaluation.extra_metrics == ()
+
+
+def test_a_finished_run_from_before_the_field_still_counts_as_finished(finished):
+    text = describe(load(finished / "parts.py"))
+    line = "evaluation.metrics = ()\n"
+    assert line in text and _said(text.replace(line, "")) == _said(text)

@@ -80,11 +80,28 @@ def test_a_network_or_labels_that_do_not_fit_are_named(model, data, words):
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.softmax_cross_entropy, losses.ClassWeightedCrossEntropy((1.0, 1.0))]
+    "loss",
+    [
+        losses.softmax_cross_entropy,
+        losses.ClassWeightedCrossEntropy((1.0, 1.0)),
+        losses.Sum(((losses.Dice(), 1.0),)),
+    ],
+    ids=["cross_entropy", "class_weights", "sum"],
 )
 def test_a_softmax_loss_is_refused_with_the_losses_that_do(loss):
     with pytest.raises(InputError, match="mutually exclusive.*sigmoid_cross_entropy or Posit"):
         TASK.check_settings(unet(1), loss, both(BINARY))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.sigmoid_cross_entropy, losses.Sum(((losses.LovaszHinge(), 1.0),))],
+    ids=["cross_entropy", "sum"],
+)
+def test_semantic_segmentation_refuses_a_loss_of_planes_with_the_task_for_it(loss):
+    words = r"\(sigmoid\) is for classes that may overlap: .*segjax.tasks.multilabel.Multilabel"
+    with pytest.raises(InputError, match=words):
+        Semantic().check_settings(unet(2), loss, both(BINARY))
 
 
 def test_evaluation_data_of_another_kind_of_label_are_refused():

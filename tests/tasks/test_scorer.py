@@ -13,6 +13,7 @@ from segjax.data.synthetic import Synthetic
 from segjax.data.voc import VOC
 from segjax.errors import InputError
 from segjax.evaluate.compiled import on_host
+from segjax.experiment import Evaluation
 from segjax.metrics import mean_iou
 from segjax.tasks.confusion import ConfusionMetric
 from segjax.tasks.scorer import Scorer
@@ -137,7 +138,8 @@ def test_a_set_without_counted_pixels_has_no_means_and_counts_no_class():
 
 def test_a_table_says_of_a_row_over_how_many_classes_it_is():
     whole, part = scored([[3, 1], [0, 4]]), scored([[3, 0], [0, 0]])
-    run = SimpleNamespace(task=Semantic(), eval_data=SimpleNamespace(class_names=("a", "b")))
+    data = SimpleNamespace(class_names=("a", "b"))
+    run = SimpleNamespace(task=Semantic(), eval_data=data, evaluation=Evaluation())
     rows: Any = [("plain", run, whole), ("+ Flip", run, part)]
     _, first, second = table_lines(rows)
     assert first.split() == ["plain", "0.7750", "0.8750"]

@@ -122,6 +122,19 @@ def test_the_drawn_numbers_stay_within_their_limits():
     np.testing.assert_allclose(np.abs(shifts).max(0), 0.1, atol=0.005)
 
 
+def test_both_shears_are_drawn_up_to_their_limit():
+    corner = np.array([W / 2, H / 2])
+    points = corner + [[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]]
+    given, generator, found = {**example(), "points": points}, rng(), []
+    affine = RandomAffine(0.0, (1.0, 1.0), 0.0, 20.0, probability=1.0)
+    for _ in range(100):
+        origin, right, down = affine(given, generator)["points"]
+        tangents = np.array([down[0] - origin[0], right[1] - origin[1]]) / 6
+        found.append(np.degrees(np.arctan(tangents)))
+    assert (np.abs(found).max(0) <= 20 + 1e-9).all() and (np.max(found, 0) > 17).all()
+    assert (np.min(found, 0) < -17).all() and abs(np.corrcoef(np.transpose(found))[0, 1]) < 0.3
+
+
 def test_a_perspective_moves_each_corner_inwards_by_half_of_distortion_at_most():
     corners = np.array([[0, 0], [W, 0], [W, H], [0, H]], float)
     given, generator = {**example(), "points": corners}, rng()

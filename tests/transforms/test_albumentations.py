@@ -197,6 +197,7 @@ def test_a_pipeline_that_cannot_work_is_named(make, words):
         Albumentations(make(package()))
 
 
+@pytest.mark.slow
 @needs_package
 def test_threads_workers_and_resuming_change_nothing():
     def take(count, **options):

@@ -3,7 +3,8 @@
 import csv
 import io
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import Pair, find_pairs
 from segjax.convert.object_maps import Ids_HW, object_regions
+from segjax.data.ade20k import CLASSES
 from segjax.data.files import IMAGES
 from segjax.errors import InputError
 
@@ -80,13 +82,24 @@ def _info_names(path: pathlib.Path) -> dict[int, str]:
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
     try:
-        whole = {int(row["Idx"]): row["Name"].replace(";", ",") for row in rows}
+        named = {int(row["Idx"]): row["Name"] for row in rows}
+        return {number: _info_name(number, name) for number, name in named.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(
             f"{path} lacks the columns Idx and Name: take the file that came with ADE20K."
         ) from None
-    short = short_names(whole.values())
-    return {number: short[name] for number, name in whole.items()}
+
+
+def _info_name(number: int, text: str) -> str:
+    """Returns a class's first synonym.
+
+    The CSV file has semicolons between words too, so the name is cut where segjax's own list of
+    the 150 classes ends it.
+    """
+    own = CLASSES[number - 1] if 1 <= number <= len(CLASSES) else ""
+    if own and re.split("[;, ]+", text)[: len(own.split())] == own.split():
+        return own
+    return re.split("[;,]", text)[0].strip()
 
 
 class _Frame(NamedTuple):
@@ -119,7 +132,7 @@ class ADE20KFull:
           InputError: an image is missing, or its annotations cannot be used.
         """
         del options
-        frames = [_frame(mask, files) for mask in _masks(files)]
+        frames = _frames(files)
         whole = {name: None for frame in frames for name in frame.named.values()}
         short = short_names(_in_order(whole, files))
         images, problems = each_image(frames, lambda each: _annotated(each, short, files))
@@ -132,10 +145,11 @@ class ADE20KFull:
 
 def _masks(files: SourceFiles) -> list[pathlib.Path]:
     """Returns the `*_seg.png` that have a file of classes beside them."""
+    there = set(files.find(".txt", ".json"))
     return [
         path
         for path in files.find(".png")
-        if path.stem.endswith("_seg") and any(p.is_file() for p in _class_files(path))
+        if path.stem.endswith("_seg") and not there.isdisjoint(_class_files(path))
     ]
 
 
@@ -144,19 +158,22 @@ def _class_files(mask: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return mask.with_name(f"{stem}_atr.txt"), mask.with_name(f"{stem}.json")
 
 
-def _frame(mask: pathlib.Path, files: SourceFiles) -> _Frame:
+def _frames(files: SourceFiles) -> list[_Frame]:
+    there = {path: None for path in files.find(*IMAGES, ".txt")}
+    return [_frame(mask, there, files) for mask in _masks(files)]
+
+
+def _frame(mask: pathlib.Path, there: Collection[pathlib.Path], files: SourceFiles) -> _Frame:
     attributes, json_file = _class_files(mask)
     stem = mask.stem.removesuffix("_seg")
     image = next(
-        (p for suffix in IMAGES if (p := mask.with_name(stem + suffix)).is_file()), None
+        (p for suffix in IMAGES if (p := mask.with_name(stem + suffix)) in there), None
     )
     if image is None:
         raise InputError(f"{mask} has no image {stem}.jpg beside it: unpack all of ADE20K.")
-    if attributes.is_file():
-        objects, parts = _attributes(attributes)
-    else:
-        objects, parts = _objects(files, json_file)
-    return _Frame(image, mask, objects, attributes.is_file(), parts)
+    is_2017 = attributes in there
+    named, parts = _attributes(attributes) if is_2017 else _objects(files, json_file)
+    return _Frame(image, mask, named, is_2017, parts)
 
 
 def _attributes(path: pathlib.Path) -> tuple[dict[int, str], int]:
@@ -228,7 +245,7 @@ def _in_order(names: Mapping[str, None], files: SourceFiles) -> Sequence[str]:
     return sorted(names, key=lambda name: (first.get(name.split(",")[0], len(first)), name))
 
 
-def short_names(names) -> dict[str, str]:
+def short_names(names: Iterable[str]) -> dict[str, str]:
     """Returns {name: its first synonym}, and all its synonyms where others have the same first.
 
     >>> short_names(["person, individual", "bar", "bar, pub"])

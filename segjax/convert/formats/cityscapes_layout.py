@@ -138,7 +138,7 @@ def _labelled(
 
 
 def _names() -> dict[int, str]:
-    """{id: class}; ids that are not evaluated are ignored."""
+    """Returns {id: class}; ids that are not evaluated are ignored."""
     names = dict.fromkeys(range(-1, IDS), IGNORED)
     return names | {number: name for name, (number, _) in CLASSES.items()} | {255: IGNORED}
 

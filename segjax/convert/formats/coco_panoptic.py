@@ -1,5 +1,7 @@
-"""COCO's panoptic segmentation: a PNG an image, whose colours are ids of segments, and a JSON
-file that says the class of each."""
+"""COCO's panoptic segmentation: a PNG an image, and a JSON file with the class of each segment.
+
+The colours of a PNG are the ids of segments.
+"""
 
 import functools
 import pathlib

@@ -87,7 +87,7 @@ class ColourMasks:
             table.class_names,
             background=table.background,
             colours=table.colours,
-            notes=(f"{alone} images have no mask and are left out",) if alone else (),
+            notes=(f"images without a mask are left out: {alone}",) if alone else (),
             problems=problems,
         )
 

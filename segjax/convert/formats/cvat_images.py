@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from segjax.convert.annotated import Annotated, Annotations, Options, Size, SourceFiles
-from segjax.convert.cvat import Labels, add_labels, documents, regions
+from segjax.convert.cvat import MOST_TRIED, Labels, add_labels, documents, regions
 from segjax.convert.documents import read_xml
 from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of
@@ -22,7 +22,7 @@ class CvatImages:
 
     def recognize(self, files: SourceFiles) -> str | None:
         """Returns the name of the first of CVAT's files for images, or None."""
-        found = list(documents(files, "image"))
+        found = list(documents(files, "image", most=MOST_TRIED))
         return f"CVAT XML for images ({found[0].name})" if found else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:

@@ -15,7 +15,7 @@ from segjax.convert.annotated import (
     Size,
     SourceFiles,
 )
-from segjax.convert.cvat import Labels, add_labels, documents, points, regions
+from segjax.convert.cvat import MOST_TRIED, Labels, add_labels, documents, points, regions
 from segjax.convert.documents import child_text, read_xml
 from segjax.convert.image_files import each_image, image_name
 from segjax.convert.outlines import numbers
@@ -40,7 +40,7 @@ class CvatVideo:
 
     def recognize(self, files: SourceFiles) -> str | None:
         """Returns the name of the first of CVAT's files for videos, or None."""
-        found = list(documents(files, "track"))
+        found = list(documents(files, "track", most=MOST_TRIED))
         return f"CVAT XML for videos ({found[0].name})" if found else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
@@ -99,7 +99,7 @@ def _frames(files: SourceFiles, path: pathlib.Path, root: Element) -> dict[int, 
                 )
             frames[frame] = image
     if not frames:
-        video = child_text(root, "meta/source", "VIDEO")
+        video = child_text(root, "meta/source", default="VIDEO")
         raise InputError(
             f"{path} has tracks, but there are no images of its frames: extract them with "
             f"ffmpeg -i {video} -start_number 0 images/frame_%06d.png, or give --images DIR."

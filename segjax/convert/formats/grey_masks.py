@@ -63,7 +63,7 @@ class GreyMasks:
             )
         notes = []
         if found.alone:
-            notes.append(f"{len(found.alone)} images have no mask and are left out")
+            notes.append(f"images without a mask are left out: {len(found.alone)}")
         table = _table(files, options)
         if table is None or options.values is None and is_lossy(found.pairs[0].mask):
             return _binary(files, found.pairs, table, notes)
@@ -146,8 +146,8 @@ def _binary(
             _check_binary(values, pair.mask)
     if lossy:
         notes.append(
-            f"{len(lossy)} masks are compressed with loss: pixels of at least 128 are "
-            f"{names[1]!r}"
+            f"masks are compressed with loss ({len(lossy)} of them): pixels of at least 128 "
+            f"are {names[1]!r}"
         )
     if values:
         bright = max(values)

@@ -1,6 +1,7 @@
 """MIT LabelMe's XML: polygons and segments by image, in free words."""
 
 import collections
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of
 from segjax.convert.outlines import Bounds, numbers
 from segjax.data.decode import decode
+from segjax.data.images import turned
 from segjax.errors import InputError
 
 
@@ -39,9 +41,9 @@ class LabelmeXml:
     title: str = "MIT LabelMe XML"
 
     def recognize(self, files: SourceFiles) -> str | None:
-        """Returns how many LabelMe files there are, or None."""
-        count = len(list(_files(files)))
-        return f"{count} XML files of MIT LabelMe" if count else None
+        """Returns the first of LabelMe's files in words, or None."""
+        found = next(_files(files, most=MOST_TRIED), None)
+        return f"XML files of MIT LabelMe, such as {found.name}" if found else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
         """Returns the image of every file."""
@@ -59,12 +61,15 @@ class LabelmeXml:
 
 Draw = Callable[[Size], Mask_HW]
 
-DELETED = "{} deleted objects are left out"
-UNNAMED = "{} objects have no name: their pixels are ignored"
+MOST_TRIED = 50
+"""XML files that are looked into before a source counts as another format's."""
+
+DELETED = "deleted objects are left out: {}"
+UNNAMED = "pixels of objects without a name are ignored: {}"
 
 
-def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
-    for path in files.find(".xml"):
+def _files(files: SourceFiles, *, most: int | None = None) -> Iterator[pathlib.Path]:
+    for path in itertools.islice(files.find(".xml"), most):
         if first_tag(path) == "annotation" and first_tag(path, "polygon", "segm", "bndbox") in (
             "polygon",
             "segm",
@@ -85,12 +90,12 @@ def _image(
     image = files.inside(f"Images/{folder}/{filename}" if folder else filename, beside=path)
     regions = []
     for place, element in enumerate(_wholes_first(root.findall("object"))):
-        number = child_text(element, "id", str(place))
+        number = child_text(element, "id", default=str(place))
         where = f"{path}, object {number}"
         if child_text(element, "deleted") == "1":
             counts[DELETED] += 1
             continue
-        name = child_text(element, "name", IGNORED)
+        name = child_text(element, "name", default=IGNORED)
         counts[UNNAMED] += name == IGNORED
         names |= {name} - {IGNORED}
         draw, bounds = _drawing(element, files, path, folder, where)
@@ -107,7 +112,7 @@ def _image(
 
 def _wholes_first(elements: list[Element]) -> list[Element]:
     """Returns the objects in their order, but each part behind the object it belongs to."""
-    by_id = {child_text(e, "id", str(place)): e for place, e in enumerate(elements)}
+    by_id = {child_text(e, "id", default=str(place)): e for place, e in enumerate(elements)}
 
     def depth(element: Element) -> int:
         passed = set()
@@ -137,7 +142,7 @@ def _drawing(
 
 
 def _covered(mask: pathlib.Path) -> Mask_HW:
-    array = np.atleast_3d(np.asarray(decode(mask).image))
+    array = np.atleast_3d(np.asarray(turned(decode(mask).image)))
     return np.any(array != 0, axis=-1)
 
 

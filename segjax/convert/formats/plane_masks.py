@@ -18,7 +18,7 @@ from segjax.convert.annotated import (
 )
 from segjax.convert.grey_values import read_halves
 from segjax.convert.image_files import each_image, image_name
-from segjax.convert.layouts import split_of_path
+from segjax.convert.layouts import split_of, split_of_path
 from segjax.convert.mask_pairs import ENDING, Key, split_files
 from segjax.data.decode import decode
 from segjax.errors import InputError
@@ -43,8 +43,8 @@ class PlaneMasks:
         found = _planes(files)
         if found is None:
             return None
-        names = _class_names(found)
-        return f"mask files of {len(names)} classes" if len(names) > 1 else None
+        several = any(len(masks) > 1 for masks in found.values())
+        return f"mask files of {len(_class_names(found))} classes" if several else None
 
     def read(self, files: SourceFiles, options: Options) -> Annotations:
         """Returns each image that has a mask.
@@ -75,7 +75,7 @@ class PlaneMasks:
         partial = sum(len(masks) < len(names) for masks in found.values())
         notes = ("classes may overlap: each has a mask of its own",)
         if partial:
-            notes += (f"{partial} images lack the masks of some classes: these are absent",)
+            notes += (f"images that lack the mask of a class do not have it: {partial}",)
         return Annotations(images, names, has_planes=True, notes=notes, problems=problems)
 
 
@@ -90,7 +90,8 @@ def _planes(files: SourceFiles) -> Planes | None:
     if not images or not masks or any(key in by_key for key in masks.values()):
         return None
     for split in (_by_folder, _by_image_folder, _by_ending):
-        if found := _split(masks, by_key, split):
+        found = _split(masks, by_key, split)
+        if found and not any(split_of(name) for name in _class_names(found)):
             return found
     return None
 

@@ -53,8 +53,8 @@ RANKS: tuple[tuple[Format, ...], ...] = (
     ),
     (instance_masks.INSTANCE_MASKS,),
     # All masks are grey masks, unless something says more of them.
-    (colour_masks.COLOUR_MASKS,),
     (plane_masks.PLANE_MASKS,),
+    (colour_masks.COLOUR_MASKS,),
     (grey_masks.GREY_MASKS,),
 )
 """The formats by rank, in order of recognition.

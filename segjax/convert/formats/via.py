@@ -94,8 +94,8 @@ def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
     """Yields VIA's files: those with its columns, or with entries such as it writes."""
     for path in files.find(".csv"):
         with path.open("rb") as file:
-            first = file.readline(1000).decode("utf-8-sig", errors="replace").lstrip("#")
-        if all(column in first.split(",") for column in COLUMNS):
+            first = file.readline(1000).decode("utf-8-sig", errors="replace")
+        if {*COLUMNS} <= {*first.strip().lstrip("#").split(",")}:
             yield path
     for path in files.find(".json"):
         try:
@@ -243,13 +243,11 @@ class _Labels:
         said = f"the class is the attribute {self.attribute!r}"
         if self.attribute is None:
             said = f"regions have no attributes: all are the class {ONE_CLASS!r}"
-        lines = [said] + [
-            f"{count} regions of the kind {kind} have no area and are left out"
-            for kind, count in self.left_out.items()
-            if count
-        ]
+        lines, kinds = [said], [f"{n} {kind}" for kind, n in self.left_out.items() if n]
+        if kinds:
+            lines.append(f"regions without an area are left out: {', '.join(kinds)}")
         if self.unlabelled:
-            lines.append(f"{self.unlabelled} regions have no class: their pixels are ignored")
+            lines.append(f"pixels of regions without a class are ignored: {self.unlabelled}")
         return tuple(lines)
 
 

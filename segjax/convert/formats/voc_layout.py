@@ -1,5 +1,6 @@
 """PASCAL VOC's layout, which CVAT writes too: SegmentationClass, SegmentationObject, lists."""
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from segjax.convert.annotated import (
     Annotations,
     ClassMap,
     Options,
-    Region,
     SourceFiles,
 )
 from segjax.convert.colour_tables import (
@@ -21,15 +21,15 @@ from segjax.convert.colour_tables import (
     packed,
     read_colours,
     read_table,
-    table_of,
 )
 from segjax.convert.documents import first_tag
 from segjax.convert.formats.colour_masks import colour_map
-from segjax.convert.grey_values import ValueTable
+from segjax.convert.grey_values import ValueTable, read_values
 from segjax.convert.image_files import each_image
 from segjax.convert.object_maps import Ids_HW, object_regions
-from segjax.data.decode import decode
+from segjax.data.decode import open_image
 from segjax.data.files import IMAGES
+from segjax.data.files import MASKS as MASK_SUFFIXES
 from segjax.data.lists import listed_stems
 from segjax.data.names import composed
 from segjax.data.palette import VOID, voc_palette
@@ -38,6 +38,13 @@ from segjax.errors import InputError, first_of
 
 MASKS, OBJECTS, LISTS = "SegmentationClass", "SegmentationObject", "Segmentation"
 SPLITS = ("train", "val", "test")
+
+VOC_COLOURS = ColourTable(
+    {**dict(zip(CLASSES, map(tuple, voc_palette().tolist()), strict=False)), IGNORED: VOID},
+    CLASSES[0],
+    pathlib.Path("labelmap.txt"),
+)
+"""The table of VOC's own classes, for masks in RGB without a table."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +76,27 @@ class VocLayout:
         masks = _masks(files)
         if not masks:
             raise InputError(
-                f"{files.root} has no masks in {MASKS}/, but {_boxes(files)} XML files with "
-                "boxes: a box does not say which pixels are the object. Export the dataset for "
+                f"{files.root} has no masks in {MASKS}/, but boxes in {_boxes(files)} XML "
+                "files: a box does not say which pixels are the object. Export the dataset for "
                 "segmentation."
             )
-        labelmap = next(
-            (p for p in files.find(".txt") if p.name.casefold() == "labelmap.txt"), None
-        )
-        source = options.colours or labelmap
-        table = read_table(source) if source else _voc_colours(masks[0])
+        table = _table(files, options)
         values = _values(options.names or CLASSES)
         splits, listed = _splits(files)
-        found = _images(files)
+        found, objects = _images(files), _object_masks(files)
 
         def image(mask: pathlib.Path) -> Annotated:
             stem = composed(mask.stem)
             class_map = (
                 ClassMap(partial(values.ids, mask), values.id_names, where=str(mask))
-                if source is None and decode(mask).image.mode != "RGB"
-                else colour_map(mask, table)
+                if table is None and not _is_rgb(mask)
+                else colour_map(mask, table or VOC_COLOURS)
             )
+            drawn = objects.get((mask.parents[1], mask.name))
             return Annotated(
                 image=_image(stem, found, mask),
                 name=stem,
-                regions=_objects(mask, class_map),
+                regions=object_regions(partial(_object_ids, drawn), class_map) if drawn else (),
                 class_map=class_map,
                 split=splits.get(stem),
                 where=str(mask),
@@ -103,13 +107,21 @@ class VocLayout:
         notes = ()
         if unmasked:
             notes = (f"listed images without a mask are left out: {first_of(unmasked)}",)
-        if source:
+        if table:
             names, background, colours = table.class_names, table.background, table.colours
         else:
-            names, background = values.class_names[1:], values.class_names[0]
+            background, *names = values.class_names
             palette = voc_palette().tolist()
             colours = {n: tuple(palette[i]) for i, n in values.names.items() if n != IGNORED}
-        return Annotations(images, names, background, colours, notes=notes, problems=problems)
+        return Annotations(
+            images, tuple(names), background, colours, notes=notes, problems=problems
+        )
+
+
+def _table(files: SourceFiles, options: Options) -> ColourTable | None:
+    found = (path for path in files.find(".txt") if path.name.casefold() == "labelmap.txt")
+    path = options.colours or next(found, None)
+    return read_table(path) if path else None
 
 
 def _masks(files: SourceFiles) -> list[pathlib.Path]:
@@ -146,11 +158,11 @@ def _image(stem: str, found: dict[str, list[pathlib.Path]], mask: pathlib.Path) 
     return own[0]
 
 
-def _voc_colours(mask: pathlib.Path) -> ColourTable:
-    """Returns the table of VOC's own classes."""
-    palette = voc_palette().tolist()
-    entries = [(name, tuple(palette[place])) for place, name in enumerate(CLASSES)]
-    return table_of([*entries, (IGNORED, VOID)], mask.parents[1] / "labelmap.txt")
+def _is_rgb(mask: pathlib.Path) -> bool:
+    """Returns whether a file has colours of its own; a broken one is reported later."""
+    with contextlib.suppress(Exception), open_image(mask) as image:
+        return image.mode == "RGB"
+    return False
 
 
 def _values(names: Sequence[str]) -> ValueTable:
@@ -169,18 +181,21 @@ def _splits(files: SourceFiles) -> tuple[dict[str, str], set[str]]:
     return splits, listed
 
 
-def _objects(mask: pathlib.Path, class_map: ClassMap) -> Sequence[Region]:
-    path = mask.parents[1] / OBJECTS / mask.name
-    return object_regions(partial(_object_ids, path), class_map) if path.is_file() else ()
+def _object_masks(files: SourceFiles) -> dict[tuple[pathlib.Path, str], pathlib.Path]:
+    """Returns {(devkit's folder, file name): the mask of objects}."""
+    return {
+        (path.parents[1], path.name): path
+        for path in files.find(*MASK_SUFFIXES)
+        if path.parent.name == OBJECTS
+    }
 
 
 def _object_ids(path: pathlib.Path) -> Ids_HW:
-    image = decode(path).image
-    if image.mode != "RGB":
-        objects = np.asarray(image).astype(np.int64)
-        return np.where(objects == 255, 0, objects)
-    values = packed(read_colours(path))
-    return np.where(values == packed(np.array(VOID)), 0, values)
+    if _is_rgb(path):
+        values = packed(read_colours(path))
+        return np.where(values == packed(np.array(VOID)), 0, values)
+    values = read_values(path).astype(np.int64)
+    return np.where(values == 255, 0, values)
 
 
 VOC_LAYOUT = VocLayout()

@@ -80,9 +80,9 @@ class YoloSeg:
         alone = sum(image not in labels for image in files.find(*IMAGES))
         notes = []
         if boxes:
-            notes.append(f"{boxes} objects have a box only: the whole box is filled")
+            notes.append(f"boxes without an outline are filled: {boxes}")
         if alone:
-            notes.append(f"{alone} images have no label file: they are all background")
+            notes.append(f"images without a label file are all background: {alone}")
         return Annotations(images, names, notes=tuple(notes), problems=problems)
 
 
@@ -94,9 +94,9 @@ def _check_outlines(files: SourceFiles, *, objects: int, boxes: int) -> None:
         )
     if objects == boxes:
         raise InputError(
-            f"{files.root} has {boxes} boxes and no outlines: its labels are for detection, "
-            "and a box does not say which pixels are the object. Export the dataset for "
-            "segmentation."
+            f"{files.root} has boxes and no outlines ({boxes} in all): its labels are for "
+            "detection, and a box does not say which pixels are the object. Export the dataset "
+            "for segmentation."
         )
 
 
