@@ -22,7 +22,7 @@ IMAGES, MASKS, INSTANCES = "images", "masks", "instances"
 
 @dataclass(frozen=True)
 class FolderWriter:
-    """A writer of what belongs to one image; a file that is there and equal stays untouched.
+    """The writer of what belongs to one image; a file that is equal already stays untouched.
 
     Attributes:
       out: the folder of the result.
