@@ -23,23 +23,22 @@ from segjax.contracts import Example, LabelledDataset
 from segjax.data.arrays import is_array
 from segjax.data.checks import CheckExample, read_example
 from segjax.data.decode import open_image, page_numbers, pages, stored
-from segjax.data.faults import Fault, collected
-from segjax.data.image_files import decoded, encoded_images
-from segjax.data.images import pixels, upright
-from segjax.data.label_pages import label_pages
-from segjax.data.made_masks import MadeMask, made_classes
-from segjax.data.mask_files import stored_masks
-from segjax.data.prepare import (
-    FileDataset,
-    Recipe,
-    Source,
+from segjax.data.encode import (
     check_counts,
     check_sizes,
     contents,
     page_name,
     problem_of_all_masks,
 )
+from segjax.data.faults import Fault, collected
+from segjax.data.image_files import decoded, encoded_images
+from segjax.data.images import pixels, upright
+from segjax.data.label_pages import label_pages
+from segjax.data.made_masks import MadeMask, made_classes
+from segjax.data.mask_files import stored_masks
+from segjax.data.prepare import FileDataset
 from segjax.data.record_dataset import RecordDataset
+from segjax.data.source import Recipe, Source
 from segjax.data.survey import MOST
 from segjax.data.whites import Found
 from segjax.errors import InputError

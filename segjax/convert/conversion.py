@@ -21,8 +21,8 @@ from segjax.convert.pictures import picture
 from segjax.convert.request import Request
 from segjax.convert.sources import ReadSource, joined, read_source
 from segjax.convert.splitting import Splits, split
+from segjax.data.faults import raise_first
 from segjax.data.images import png
-from segjax.data.prepare import raise_first
 from segjax.errors import InputError
 from segjax.report.contact_sheet import Tile, class_tile, contact_sheet, planes_tile
 

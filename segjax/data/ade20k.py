@@ -8,7 +8,8 @@ from jaxtyping import UInt8
 from segjax.contracts import IGNORE
 from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.palette import voc_palette
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 NAMES = """

@@ -22,7 +22,8 @@ from segjax.data.colour_masks import MaskColours
 from segjax.data.files import IMAGES, MASKS, Place, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import palette_of
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 COLOURS = {

@@ -12,7 +12,8 @@ from segjax.data.faults import Fault, report
 from segjax.data.files import by_stem, existing_folder
 from segjax.data.names import composed
 from segjax.data.palette import palette_of
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 CLASSES = {

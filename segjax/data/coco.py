@@ -15,12 +15,14 @@ from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
 from segjax.data.coco_file import CocoImage, annotation_name
 from segjax.data.coco_index import CocoIndex, Row
 from segjax.data.coco_shapes import draw, is_empty
+from segjax.data.faults import raise_first
 from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.label_map import LabelMap
 from segjax.data.made_masks import MadeMask, Make, Size
 from segjax.data.palette import voc_palette
 from segjax.data.panoptic_png import check_segments, segment_ids
-from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.data.voc import CLASSES as VOC_CLASSES
 from segjax.errors import InputError
 

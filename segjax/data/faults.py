@@ -61,3 +61,14 @@ def report(faults: Sequence[Callable[[], Fault]]) -> None:
         return
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     raise InputError(f"{faults[0]()}{more}")
+
+
+def raise_first(problems: Sequence[str]) -> None:
+    """Raises InputError if there are problems: the first one, and how many more there are.
+
+    Raises:
+      InputError: the first problem, and how many more there are.
+    """
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)

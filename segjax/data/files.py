@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from segjax.data.faults import Fault, report
+from segjax.data.faults import Fault, raise_first, report
 from segjax.data.names import composed, inside, near_entry, nearest, printable
-from segjax.data.prepare import Source, raise_first
+from segjax.data.source import Source
 from segjax.errors import InputError, first_of
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")

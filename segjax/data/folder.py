@@ -21,7 +21,8 @@ from segjax.data.image_files import DTYPES
 from segjax.data.label_map import LabelMap, check_label_map
 from segjax.data.lossy_masks import EXAMPLE, cuts_levels
 from segjax.data.palette import palette_of, voc_palette, voc_planes
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 

@@ -10,7 +10,7 @@ from segjax.data.file_pattern import FilePattern
 from segjax.data.files import Place, by_stem, members, paired
 from segjax.data.hold_out import SIDES
 from segjax.data.names import inside, near_entry
-from segjax.data.prepare import Source
+from segjax.data.source import Source
 from segjax.data.split_lists import (
     LISTS,
     listed_pairs,

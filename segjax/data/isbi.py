@@ -7,7 +7,8 @@ from jaxtyping import UInt8
 
 from segjax.data.files import IMAGES, MASKS, Place, by_stem, existing_folder, paired
 from segjax.data.palette import palette_of
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 SPLITS = ("train", "val", "all")

@@ -25,22 +25,19 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-from PIL import Image
 
 from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
-from segjax.data.colour_masks import MaskColours
 from segjax.data.contents import digest, digests, remember, remembered, stamps
-from segjax.data.decode import DEFAULT_LIMIT, Limit, open_image
-from segjax.data.faults import Fault, report
-from segjax.data.image_files import EncodedImage, ImageKind, decoded, encoded_images
-from segjax.data.images import png
-from segjax.data.label_map import LabelMap, ids_of_files
-from segjax.data.label_pages import label_pages, stacked, unstacked
-from segjax.data.lossy_masks import statement
-from segjax.data.made_masks import MadeMask, made_classes
-from segjax.data.mask_files import LabelKind
-from segjax.data.whites import Found, mixed_whites
+from segjax.data.decode import open_image
+from segjax.data.encode import Encoded, encode, problem_of_all_masks
+from segjax.data.faults import raise_first
+from segjax.data.image_files import decoded
+from segjax.data.label_map import ids_of_files
+from segjax.data.label_pages import unstacked
+from segjax.data.made_masks import MadeMask
+from segjax.data.source import Recipe, Source
+from segjax.data.whites import Found
 from segjax.errors import InputError
 
 VERSION = "2.1.0"
@@ -48,68 +45,6 @@ VERSION = "2.1.0"
 
 CHUNK = 64
 """Examples decoded at a time, over all cores: what bounds memory."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image file and its mask before preparation: one example, or one a page.
-
-    `label` is one file, or several, one for each class's plane, or says how it is made.
-    """
-
-    name: str
-    image: pathlib.Path
-    label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
-
-    @property
-    def masks(self) -> tuple[pathlib.Path, ...]:
-        """The file or files of the label; none if it is made from what has no file a label."""
-        if isinstance(self.label, MadeMask):
-            return self.label.files
-        return self.label if isinstance(self.label, tuple) else (self.label,)
-
-    @property
-    def mask_name(self) -> str:
-        """What names the label in messages."""
-        return self.label.where if isinstance(self.label, MadeMask) else str(self.masks[0])
-
-    @property
-    def files(self) -> tuple[pathlib.Path, ...]:
-        """All of them, the image's first."""
-        return (self.image, *self.masks)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How sources are prepared: everything that decides the contents of the prepared folder.
-
-    `name` is the dataset and its split, such as "camvid-train". The name of the cache's folder
-    begins with it, so it has only letters, digits and hyphens. `channels` and `image_dtype` are
-    those of images. With `planes`, a label has one plane a class. `mask_colours` says what
-    colours mean where masks are painted. `limit` decides which images are refused; it does not
-    change the contents.
-    """
-
-    name: str
-    num_classes: int
-    channels: int = 3
-    label_map: LabelMap = ()
-    limit: Limit = DEFAULT_LIMIT
-    planes: bool = False
-    image_dtype: str = "uint8"
-    mask_colours: MaskColours = ()
-
-    @property
-    def image_kind(self) -> ImageKind:
-        """What the images are."""
-        return ImageKind(self.channels, self.image_dtype, self.limit)
-
-    @property
-    def label_kind(self) -> LabelKind:
-        """What the masks hold."""
-        return LabelKind(
-            self.num_classes, self.label_map, self.planes, self.mask_colours, self.limit
-        )
 
 
 class FileDataset:
@@ -186,17 +121,6 @@ class FileDataset:
         label = unstacked(np.array(open_image(io.BytesIO(record["label"]))), self._planes)
         name = record["name"].decode()
         return {"image": decoded(record["image"]), "label": label, "name": name}
-
-
-def raise_first(problems: Sequence[str]) -> None:
-    """Raises InputError if there are problems: the first one, and how many more there are.
-
-    Raises:
-      InputError: the first problem, and how many more there are.
-    """
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InputError(problems[0] + more)
 
 
 def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
@@ -316,9 +240,9 @@ def _encoded(
 ) -> Iterator[Mapping[str, Any]]:
     """Yields encoded examples up to the first problem; decodes all files in any case."""
 
-    def attempt(source: Source) -> _Encoded | InputError:
+    def attempt(source: Source) -> Encoded | InputError:
         try:
-            return _encode(source, recipe)
+            return encode(source, recipe)
         except InputError as error:
             return error
 
@@ -340,111 +264,3 @@ def _encoded(
                 yield from () if noted.problems else encoded.examples
     if not noted.problems and (problem := problem_of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)
-
-
-def problem_of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:
-    """Returns what is wrong with all masks together; says which were read with loss."""
-    lossy = [mask.levels for mask in masks if mask.levels is not None]
-    if (said := statement(lossy)) is not None:
-        print(f"{recipe.name}: {said}", file=sys.stderr)
-    return None if recipe.mask_colours else mixed_whites(masks, recipe.label_map)
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """A source's examples, one a page, and what is noted of its files."""
-
-    examples: list[Mapping[str, Any]]
-    digests: Digests
-    masks: list[Found]
-
-
-def _encode(source: Source, recipe: Recipe) -> _Encoded:
-    data = {path: contents(path) for path in source.files}
-    images = encoded_images(source.image, data[source.image], recipe.image_kind)
-    if isinstance(source.label, MadeMask):
-        return _encode_made(source, source.label, images, data, recipe)
-    labels = label_pages(source.masks, data, recipe.label_kind)
-    examples, masks = [], []
-    for image, label in zip(images, labels, strict=False):
-        check_counts(source, label.count, image.count)
-        name = page_name(source, image.number, image.count)
-        check_sizes(source, label.classes.shape[1::-1], image.size)
-        label_png = png(Image.fromarray(stacked(label.classes)))
-        examples.append({"image": image.data, "label": label_png, "name": name})
-        masks += label.masks
-    return _Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
-
-
-def _encode_made(
-    source: Source,
-    mask: MadeMask,
-    images: Iterator[EncodedImage],
-    data: Mapping[pathlib.Path, bytes],
-    recipe: Recipe,
-) -> _Encoded:
-    image = next(images)
-    if image.count > 1:
-        raise InputError(
-            f"{source.image} holds {image.count} images, but {mask.where} is the label of one: "
-            "save single images."
-        )
-    classes = made_classes(
-        mask,
-        [data[path] for path in mask.files],
-        (image.size[1], image.size[0]),
-        num_classes=recipe.num_classes,
-        label_map=recipe.label_map,
-    )
-    check_sizes(source, classes.shape[1::-1], image.size)
-    label_png = png(Image.fromarray(classes))
-    example = {"image": image.data, "label": label_png, "name": source.name}
-    return _Encoded([example], {path: digest(read) for path, read in data.items()}, [])
-
-
-def contents(path: pathlib.Path) -> bytes:
-    """Returns the bytes of a file.
-
-    Raises:
-      InputError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): make it readable, or leave it out."
-        ) from None
-
-
-def page_name(source: Source, number: int, count: int) -> str:
-    """Returns the name of an example: that of its files, with its page where there are more."""
-    return f"{source.name}/{number:06d}" if count > 1 else source.name
-
-
-def check_counts(source: Source, label: int, image: int) -> None:
-    """Reports a fault unless image and mask have equally many pages.
-
-    Raises:
-      InputError: they have not, unless faults are collected.
-    """
-    if label != image:
-        text = (
-            f"{source.image} holds {image} image(s) and its mask {source.mask_name} "
-            f"{label}: give each image its mask, or save single images."
-        )
-        report([lambda: Fault("pages_differ", text, *source.masks[:1], source.image)])
-
-
-def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
-    """Reports a fault unless image and mask, as (width, height), have the same size.
-
-    Raises:
-      InputError: they have not, unless faults are collected.
-    """
-    if label != image:
-        text = (
-            f"{source.mask_name} is {label[0]}x{label[1]} pixels, but its image {source.image} "
-            f"is {image[0]}x{image[1]} (width x height, each turned as its own EXIF says): "
-            "mend the pair, or leave it out."
-        )
-        report([lambda: Fault("sizes_differ", text, *source.masks[:1], source.image)])

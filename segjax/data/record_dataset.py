@@ -21,12 +21,13 @@ from segjax.atomic import write_text
 from segjax.contracts import IGNORE, Example
 from segjax.data.cache import cache_root
 from segjax.data.contents import digest
+from segjax.data.faults import raise_first
 from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.label_map import check_label_map, ids_of_files
 from segjax.data.label_pages import label_pages
 from segjax.data.mask_files import LabelKind
 from segjax.data.palette import palette_of, voc_palette
-from segjax.data.prepare import CHUNK, raise_first
+from segjax.data.prepare import CHUNK
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 

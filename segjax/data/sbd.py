@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.announce import LOGGER
+from segjax.data.faults import raise_first
 from segjax.data.files import IMAGES, by_stem, existing_folder
 from segjax.data.lists import listed_stems
 from segjax.data.made_masks import MadeMask, Size
 from segjax.data.palette import voc_palette
-from segjax.data.prepare import FileDataset, Recipe, Source, raise_first
+from segjax.data.prepare import FileDataset
 from segjax.data.sbd_mat import class_ids
+from segjax.data.source import Recipe, Source
 from segjax.data.voc import CLASSES
 from segjax.errors import InputError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from segjax.data.files import IMAGES, LOSSY
 from segjax.data.lists import listed
 from segjax.data.names import composed, inside, near_entry, printable
-from segjax.data.prepare import Source
+from segjax.data.source import Source
 from segjax.errors import InputError
 
 LISTS = "splits"

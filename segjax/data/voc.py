@@ -16,7 +16,8 @@ from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.lists import listed_stems
 from segjax.data.palette import voc_palette
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
 
 CLASSES = (

@@ -15,7 +15,8 @@ from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json, record
 from segjax.data.folder import Folder
 from segjax.data.made_masks import MadeMask
-from segjax.data.prepare import FileDataset, Recipe, Source
+from segjax.data.prepare import FileDataset
+from segjax.data.source import Recipe, Source
 
 NEAR = runpy.run_path(str(pathlib.Path(__file__).with_name("faulty_folder.py")))
 NAMES, picture, mask, save = (NEAR[name] for name in ("NAMES", "picture", "mask", "save"))
