@@ -36,7 +36,7 @@ def test_an_xml_file_becomes_its_elements(tmp_path):
     path.write_text("<?xml version='1.0'?><a x='1'><b> c&amp;d </b></a>", encoding="utf-8")
     root = read_xml(path)
     assert (root.tag, root.attrib, child_text(root, "b")) == ("a", {"x": "1"}, "c&d")
-    assert child_text(root, "c", "none") == "none"
+    assert child_text(root, "c", default="none") == "none"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Every folder of Datumaro's fixtures is recognised and read, or refused for its reason.
 
-Areas of masks and polygons are those that Datumaro 1.13 counts for the same files, COCO's aside;
-where regions overlap, the area that later ones leave, in the order that the reader states.
+Areas of masks and polygons are those that Datumaro 1.13 counts for the same files (but COCO).
+Where regions overlap, the area is what later ones leave, in the order that the reader states.
 """
 
 import collections

@@ -129,7 +129,9 @@ def _drawing(
 ) -> tuple[Draw, Bounds | None]:
     polygon = element.find("polygon")
     if polygon is not None:
-        texts = [child_text(pt, axis, "?") for pt in polygon.iterfind("pt") for axis in "xy"]
+        texts = [
+            child_text(pt, axis, default="?") for pt in polygon.iterfind("pt") for axis in "xy"
+        ]
         outline = outlines.polygon(numbers(texts, where=where), where=where)
         return outline.draw, outline.bounds
     written = child_text(element, "segm/mask")
