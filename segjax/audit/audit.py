@@ -71,6 +71,11 @@ class Audit:
         """The names of the classes of the first dataset."""
         return next((held.class_names for held in self.datasets.values()), ())
 
+    @property
+    def brief(self) -> str:
+        """The text without the tables of classes and weights."""
+        return text.brief_text(self.datasets, self.findings)
+
     def __str__(self) -> str:
         return text.audit_text(self.datasets, self.findings, self.weights)
 

@@ -35,6 +35,14 @@ def audit_text(
     return "\n\n".join(part for part in parts if part)
 
 
+def brief_text(
+    datasets: Mapping[str, Holdings], findings: Sequence[Finding], *, most: int = MOST
+) -> str:
+    """Returns lines for people who have seen a table of the classes already."""
+    parts = [_aligned(dataset_rows(datasets)), _findings(findings, most)]
+    return "\n\n".join(part for part in parts if part)
+
+
 def dataset_rows(datasets: Mapping[str, Holdings]) -> list[Row]:
     """Returns a row for each fact about images and files, a column a dataset."""
     if not datasets:
@@ -96,7 +104,11 @@ def how_to_use(weights: Mapping[str, Sequence[float]]) -> list[str]:
         return []
     planes = "NegativesPerPositive" in next(iter(weights))
     loss = "PositiveWeightedCrossEntropy" if planes else "ClassWeightedCrossEntropy"
-    return [f"To train with them: loss={loss}(weights=RULE), RULE one of {', '.join(weights)}."]
+    first = next(iter(weights))
+    return [
+        f"RULE is one of {', '.join(weights)}. To train with its weights, for example:",
+        f'  --set "loss=segjax.losses.{loss}(weights=segjax.class_weights.{first})"',
+    ]
 
 
 def _named(held: Holdings, columns: Sequence[Sequence[float]]) -> list[tuple[int, str]]:

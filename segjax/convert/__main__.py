@@ -205,9 +205,10 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         print("\n".join(_lines(summary, request.out)))
         if not arguments.no_audit:
-            print(f"\n{audit_folder(request.out, summary)}")
-        train = f"python -m segjax.launch {request.out / 'experiment.py'}"
-        print(f"\nLook at {request.out / 'preview.png'}, then train: {train}")
+            print(f"\n{audit_folder(request.out, summary).brief}")
+        train = f", then train: python -m segjax.launch {request.out / 'experiment.py'}"
+        can_train = all(summary["splits"][side] for side in ("train", "val"))
+        print(f"\nLook at {request.out / 'preview.png'}{train if can_train else ''}")
 
 
 def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:

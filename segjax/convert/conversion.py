@@ -288,7 +288,8 @@ def _by_class(names: Sequence[str], counts: _Counts) -> dict[str, dict[str, int]
 
 def _notes(classes: Classes, counts: _Counts, splits: Splits) -> list[str]:
     notes = [
-        f"no image is for {side}, so {EXPERIMENT} cannot run yet: add images"
+        f"no image is for {side}, so {EXPERIMENT} cannot run yet: add images, or divide these "
+        "with --split 0.8,0.2,0"
         for side in ("train", "val")
         if not splits.names[side]
     ]

@@ -36,7 +36,7 @@ h3 { font-size: 1rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
 .kicker { margin: 0 0 6px; color: var(--muted); font-size: 0.9rem; }
 section { margin-top: 56px; padding-top: 24px; border-top: 1px solid var(--hairline); }
 p.note, figcaption { color: var(--muted); font-size: 0.9rem; line-height: 1.45; max-width: 68ch;
-  text-wrap: pretty; }
+  text-wrap: pretty; overflow-wrap: anywhere; }
 p.note { margin: 0 0 20px; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 6px; }

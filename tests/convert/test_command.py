@@ -113,6 +113,6 @@ def test_the_guide_has_a_row_for_every_format():
 def test_an_audit_follows_unless_it_is_not_wanted(source, tmp_path, capsys):
     assert main([str(source), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "weights from train" in printed and "Images that are in two splits" in printed
+    assert "image files" in printed and "Images that are in two splits" in printed
     assert main([str(source), "--out", str(tmp_path / "plain"), "--no-audit"]) == 0
     assert "weights from train" not in capsys.readouterr().out

@@ -25,6 +25,7 @@ from segjax.convert.colour_tables import (
 from segjax.convert.image_files import each_image, image_name
 from segjax.convert.layouts import split_of_path
 from segjax.convert.mask_pairs import Pair, find_pairs
+from segjax.data.decode import decode
 from segjax.errors import InputError
 
 TABLES = (
@@ -122,7 +123,10 @@ def _tables(files: SourceFiles) -> Iterator[ColourTable]:
 
 
 def _is_coloured(mask: pathlib.Path) -> bool:
+    """Returns whether colours say the classes; those of a palette only show its indices."""
     try:
+        if decode(mask).image.mode == "P":
+            return False
         colours = read_colours(mask)
     except InputError:
         return False

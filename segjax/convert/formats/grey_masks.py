@@ -171,7 +171,8 @@ def _check_binary(values: set[int], mask: pathlib.Path) -> None:
         raise InputError(
             f"{mask} and masks before it hold {len(values)} values "
             f"({first_of([*map(str, sorted(values))])}), and nothing says which classes they "
-            f'are: give --values "{listed}", or --names "NAME,NAME" for the ids 0, 1, ….'
+            f'are: give --values "{listed},…", or --names "NAME,NAME,…" for the ids 0, 1, …. '
+            "If colours of a palette say it, give --format colour-masks --colours FILE."
         )
 
 
