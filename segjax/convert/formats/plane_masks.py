@@ -129,7 +129,7 @@ def _by_ending(path: pathlib.Path, key: Key) -> Sequence[tuple[Key, str]]:
     if ENDING.search(stem):
         stem = ENDING.sub("", stem)
     places = [place for place, letter in enumerate(stem) if letter in "_-." and place]
-    # The longest first: of the images `scan` and `scan_left`, `scan_left_tumor` is the second's.
+    # The longest first: `scan_left_tumor` belongs to `scan_left`, not to `scan`.
     return [((*key[:-1], stem[:place]), stem[place + 1 :]) for place in reversed(places)]
 
 
