@@ -145,7 +145,7 @@ def read_objects(
             except InputError as error:
                 gathered.problems.append(str(error))
                 continue
-            split = split_of_file(coco.path)
+            split = split_of_file(coco.path, files.root)
             gathered.images.append(annotated(files, path, image, regions, split, where))
     if boxes:
         gathered.notes.append(
@@ -251,7 +251,9 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
             return found[0]
     if beside.parent.name == "label" and (beside.parent.parent / image.file).is_file():
         return files.inside(f"../{image.file}", beside=beside)
-    if not (beside.parent / image.file).is_file() and (folder := _split_word(beside)):
+    if not (beside.parent / image.file).is_file() and (
+        folder := _split_word(beside, files.root)
+    ):
         try:
             return files.inside(f"{folder}/{image.file}", beside=beside)
         except InputError:
@@ -259,18 +261,19 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
     return files.inside(image.file, beside=beside)
 
 
-def split_of_file(path: pathlib.Path) -> str | None:
-    """Returns the split that the name of a file, or of its folder, ends in, or None.
+def split_of_file(path: pathlib.Path, root: pathlib.Path) -> str | None:
+    """Returns the split that the name of a file, or of its folder below a root, ends in.
 
-    >>> split_of_file(pathlib.Path("annotations/instances_train2017.json"))
+    >>> split_of_file(pathlib.Path("in/annotations/instances_train2017.json"), pathlib.Path("in"))
     'train'
-    >>> split_of_file(pathlib.Path("valid/_annotations.coco.json"))
+    >>> split_of_file(pathlib.Path("in/valid/_annotations.coco.json"), pathlib.Path("in"))
     'val'
     """
-    word = _split_word(path)
+    word = _split_word(path, root)
     return split_of(word) if word else None
 
 
-def _split_word(path: pathlib.Path) -> str | None:
-    words = (path.stem.rpartition("_")[2], path.parent.name)
+def _split_word(path: pathlib.Path, root: pathlib.Path) -> str | None:
+    folder = "" if path.parent == root else path.parent.name
+    words = (path.stem.rpartition("_")[2], folder)
     return next((word for word in words if split_of(word)), None)

@@ -80,7 +80,7 @@ def add_labels(root: Element, labels: Labels) -> None:
 def regions(shapes: Iterable[Element], labels: Labels, *, where: str) -> list[Region]:
     """Returns the shapes that have an area, those of the lowest `z_order` first.
 
-    Shapes of one `track_id` or one `group_id` are one object.
+    Shapes of one label and one `track_id` or `group_id` are one object.
 
     Raises:
       InputError: a shape has coordinates or a label that cannot be used.
@@ -104,7 +104,7 @@ def regions(shapes: Iterable[Element], labels: Labels, *, where: str) -> list[Re
 def _instance(shape: Element, number: int) -> str:
     for key in ("track_id", "group_id"):
         if (value := shape.get(key, "0")) not in ("", "0"):
-            return f"{key} {value}"
+            return f"{key} {value} {shape.get('label', '')}"
     return f"shape {number}"
 
 

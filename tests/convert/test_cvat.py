@@ -78,12 +78,22 @@ def test_labels_colours_splits_and_objects_are_kept(tmp_path):
     assert found.colours == {"car": (255, 10, 0)}
     first, second = found.images
     assert [(i.name, i.split) for i in found.images] == [("a", None), ("Validation/a", "val")]
-    assert [region.instance for region in first.regions] == ["group_id 3"] * 2
+    assert [region.instance for region in first.regions] == ["group_id 3 car"] * 2
     assert painted(found, second)[1, 1] == 255
     assert found.notes == (
         "shapes without an area are left out: 1 polyline",
         "pixels of shapes without a label are ignored: 1",
     )
+
+
+def test_a_group_of_two_labels_is_an_object_of_each(tmp_path):
+    shapes = [
+        f'<box label="{label}" xtl="0" ytl="0" xbr="4" ybr="4" group_id="3"/>'
+        for label in ("car", "road", "car")
+    ]
+    found = read(CVAT_IMAGES, source(tmp_path, image("".join(shapes))))
+    first, second, third = (region.instance for region in found.images[0].regions)
+    assert first == third != second
 
 
 @pytest.mark.parametrize(

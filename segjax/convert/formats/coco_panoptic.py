@@ -69,7 +69,7 @@ class CocoPanoptic:
                 except InputError as error:
                     gathered.problems.append(str(error))
                     continue
-                split = split_of_file(coco.path)
+                split = split_of_file(coco.path, files.root)
                 gathered.images.append(annotated(files, path, image, regions, split, where))
         return gathered.annotations(IGNORED)
 

@@ -15,7 +15,8 @@ from segjax.convert.annotated import (
     Options,
     SourceFiles,
 )
-from segjax.convert.coco_annotations import read_objects, sign_of, split_of_file
+from segjax.convert.coco_annotations import read_objects, sign_of
+from segjax.convert.layouts import split_of_path
 from segjax.data.coco_classes import STUFF, THINGS
 from segjax.data.decode import decode
 from segjax.data.masks import stored_samples
@@ -118,7 +119,7 @@ def _image(files: SourceFiles, path: pathlib.Path, names: dict[int, str]) -> Ann
         image=image,
         name=files.stem_of(image),
         class_map=ClassMap(functools.partial(_ids, path), names, str(path)),
-        split=split_of_file(path) or split_of_file(image),
+        split=split_of_path(path, files.root) or split_of_path(image, files.root),
         where=str(path),
     )
 
