@@ -1,6 +1,7 @@
 """Which class id a name of the source gets: choice, order, merging, and what is ignored."""
 
 import difflib
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def parsed_names(text: str, option: str) -> tuple[str, ...]:
     Raises:
       InputError: there are none, or one stands there twice.
     """
-    if pathlib.Path(text).is_file():
+    if os.path.isfile(text):  # False for a text that is too long for a path, too.
         return tuple(listed(pathlib.Path(text), str, what="class"))
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:

@@ -1,6 +1,7 @@
 """One or several sources → one set of annotated images, each with a name of its own."""
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ def read_source(path: pathlib.Path, *, format_name: str | None, options: Options
 
 
 def _check_there(path: pathlib.Path, what: str) -> None:
-    if not path.exists():
+    if not os.path.exists(path):  # Also where its name is too long for a path.
         raise InputError(f"{what} {path}{near_entry(path.absolute())}: check the path.")
 
 

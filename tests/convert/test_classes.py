@@ -97,6 +97,11 @@ def test_names_come_from_a_text_or_a_file(tmp_path):
     assert parsed_names(str(tmp_path / "names.txt"), "--classes") == ("a, b", "c")
 
 
+def test_a_text_may_have_more_characters_than_the_name_of_a_file():
+    names = tuple(f"class {number}" for number in range(80))
+    assert parsed_names(",".join(names), "--classes") == names
+
+
 @pytest.mark.parametrize(("text", "message"), [(",", "has no name"), ("a,b,a", "'a' twice")])
 def test_a_text_of_names_that_is_wrong_is_named(text, message):
     with pytest.raises(InputError, match=f"--classes .*{message}"):
