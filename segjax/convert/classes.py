@@ -99,8 +99,10 @@ def chosen(
     """Returns the classes of the result.
 
     Without a choice they are the names of the source, behind the background; a merged class
-    takes the place of the first of its names. Classes of an `earlier` result keep their ids;
-    new ones follow. With `planes` the background is not a class, nor is one that is ignored.
+    takes the place of the first of its names. Merging gives the background another name, and
+    it stays class 0. Classes of an `earlier` result keep their ids, also those that the source
+    no longer has; new ones follow. With `planes` the background is not a class, nor is one
+    that is ignored.
 
     Raises:
       InputError: an option names what the source does not have (near names are listed), the
@@ -109,21 +111,18 @@ def chosen(
     has_background = background != IGNORED
     merged, ignored = dict(choice.merged or {}), choice.ignored
     sources = (*names, background) if has_background else tuple(names)
-    _check_known(merged, sources, "--merge")
-    results = [*dict.fromkeys(merged.get(name, name) for name in sources)]
+    _check_known(merged, names if planes else sources, "--merge")
+    below = merged.get(background, background)
+    results = [*dict.fromkeys([*earlier, *(merged.get(name, name) for name in sources)])]
     _check_known(ignored, [*results, *sources], "--ignore")
-    kept = [name for name in results if name not in (background, IGNORED, *ignored)]
+    kept = [name for name in results if name not in (below, IGNORED, *ignored)]
     if choice.classes is not None:
         _check_known(choice.classes, [*results, *sources], "--classes")
-        kept = _selected(choice.classes, kept, background)
-    elif earlier:
-        kept = [name for name in earlier if name in kept] + [
-            name for name in kept if name not in earlier
-        ]
-    has_class = has_background and not planes and background not in ignored
-    final = (background, *kept) if has_class else tuple(kept)
+        kept = _selected(choice.classes, kept, below)
+    has_class = has_background and not planes and not {background, below} & {IGNORED, *ignored}
+    final = (below, *kept) if has_class else tuple(kept)
     if not kept:
-        what = f"{background!r}" if has_background else "ignored pixels"
+        what = f"{below!r}" if has_background else "ignored pixels"
         raise InputError(
             f"No class is left besides {what}: annotate objects first, or --ignore fewer names."
         )

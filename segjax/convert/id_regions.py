@@ -1,6 +1,6 @@
 """Maps of object ids as regions, which are found when they are asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import overload
@@ -29,6 +29,10 @@ class IdRegions(Sequence[Region]):
             Region(name, partial(_mask, self.objects, number), number, where=f"object {number}")
             for number, name in self.objects()[1].items()
         )
+
+    def __iter__(self) -> Iterator[Region]:
+        # Sequence's own would take an IndexError of the reader for the end.
+        return iter(self._regions)
 
     def __len__(self) -> int:
         return len(self._regions)

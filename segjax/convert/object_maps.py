@@ -9,6 +9,7 @@ from jaxtyping import Integer
 
 from segjax.convert.annotated import ClassMap
 from segjax.convert.id_regions import IdRegions
+from segjax.errors import InputError
 
 Ids_HW = Integer[np.ndarray, "h w"]
 
@@ -33,8 +34,18 @@ def object_regions(objects: Callable[[], Ids_HW], class_map: ClassMap) -> IdRegi
 
 @lru_cache(maxsize=2)
 def _numbered(maps: _Objects) -> tuple[Ids_HW, Mapping[int, str]]:
-    """Returns the objects, numbered from 1 on, and the class of each."""
+    """Returns the objects, numbered from 1 on, and the class of each.
+
+    Raises:
+      InputError: the two maps have different sizes.
+    """
     objects, ids = maps.objects(), maps.class_map.ids()
+    if objects.shape != ids.shape:
+        raise InputError(
+            f"{maps.class_map.where} has {ids.shape[1]}x{ids.shape[0]} pixels, and its map of "
+            f"objects {objects.shape[1]}x{objects.shape[0]}: export both again from the same "
+            "image."
+        )
     found = objects > 0
     pairs, numbers = np.unique(
         np.stack([objects[found], ids[found]], axis=-1), axis=0, return_inverse=True

@@ -219,11 +219,16 @@ def _objects(drawn: Sequence[_Drawn], where: str) -> dict[Hashable, Object]:
 
 
 def _by_area(drawn: Sequence[_Drawn]) -> Iterator[_Drawn]:
-    """Yields the regions, those of the largest object first."""
+    """Yields the regions, those of the largest object first; ignored crowds lie below all."""
     areas: collections.Counter[Hashable] = collections.Counter()
     for each in drawn:
         areas[each.owner] += int(each.crop.mask.sum())
-    yield from sorted(drawn, key=lambda each: -areas[each.owner])
+
+    def order(each: _Drawn) -> tuple[bool, int]:
+        hidden = each.region.is_crowd and each.class_id == IGNORE
+        return not hidden, -areas[each.owner]
+
+    yield from sorted(drawn, key=order)
 
 
 def _claimed_twice(drawn: Iterable[_Drawn], size: Size) -> Mask_HW:

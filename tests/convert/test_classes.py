@@ -48,6 +48,19 @@ def test_a_class_may_become_background_or_another_one():
     assert (found.ids["sky"], found.ids["truck"]) == (0, 2)
 
 
+def test_a_merged_background_is_class_0_under_its_new_name():
+    found = classes(merged={"background": "void", "sky": "void"})
+    assert found.names == ("void", "road", "car", "truck") and found.uncovered == 0
+    assert found.ids["background"] == found.ids["sky"] == 0
+    found = classes(merged={"background": "road"}, classes=("road", "car"))
+    assert found.names == ("road", "car") and found.uncovered == 0
+    assert found.ids["road"] == found.ids["background"] == 0
+    found = classes(merged={"background": "void"}, ignored=("void",))
+    assert found.names == NAMES and found.uncovered == 255
+    with pytest.raises(InputError, match="--merge names 'background', which the source does"):
+        classes(merged={"background": "car"}, planes=True)
+
+
 def test_ignored_names_become_255_before_and_after_merging():
     found = classes(merged={"car": "vehicle", "truck": "vehicle"}, ignored=("vehicle", "sky"))
     assert found.names == ("background", "road")
@@ -62,6 +75,14 @@ def test_an_ignored_background_is_no_class_and_uncovered_pixels_are_255():
 def test_classes_of_an_earlier_result_keep_their_ids_and_new_ones_follow():
     found = classes(("ant", *NAMES), earlier=("background", *NAMES))
     assert found.names == ("background", *NAMES, "ant")
+
+
+def test_classes_that_the_source_no_longer_has_keep_their_ids():
+    earlier = ("background", *NAMES)
+    assert classes(("road", "sky"), earlier=earlier).names == earlier
+    kept = classes(("sky", "ant"), earlier=earlier[:3], classes=("road", "sky", "ant"))
+    assert kept.names == ("background", "road", "sky", "ant")
+    assert classes(("road",), earlier=NAMES, ignored=("background",)).names == NAMES
 
 
 def test_with_planes_the_background_is_not_a_class():

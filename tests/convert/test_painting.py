@@ -42,6 +42,13 @@ def test_a_smaller_object_may_cover_a_larger_one_wherever_it_stands():
         assert label[1, 1] == 2 and (label == 1).sum() == 32
 
 
+def test_an_ignored_crowd_covers_no_object_however_small_it_is():
+    crowd = box(IGNORED, 0, 0, 2, 2, is_crowd=True)
+    for overlap in ("order", "smaller"):
+        found = painted(crowd, LARGE, overlap=overlap)
+        assert found.label[0, 0] == 1 and found.instances[0, 0] == 1
+
+
 def test_the_size_of_an_object_is_that_of_all_its_parts():
     parts = [box("b", 0, 0, 2, 2, instance=2), box("b", 0, 4, 6, 8, instance=2)]
     between = box("a", 1, 0, 3, 5, instance=1)

@@ -75,3 +75,17 @@ def test_a_single_mask_with_an_ending_is_not_one_of_several_classes(tmp_path):
     save(tmp_path / "masks" / "y.png", np.array(CUP, np.uint8))
     with pytest.raises(InputError, match=r"name them masks/CLASS/x\.png"):
         read(PLANE_MASKS, tmp_path)
+
+
+def test_a_mask_belongs_to_the_image_with_the_longest_fitting_name(tmp_path):
+    for name in ("scan", "scan_left", "scan_right"):
+        save(tmp_path / "images" / f"{name}.jpg", np.zeros((1, 3, 3), np.uint8))
+    for name in ("scan_tumor", "scan_cyst", "scan_left_tumor", "scan_left_cyst"):
+        save(tmp_path / "masks" / f"{name}.png", np.array(CUP, np.uint8))
+    found = read(PLANE_MASKS, tmp_path)
+    assert found.class_names == ("cyst", "tumor")
+    assert [(image.name, len(image.regions)) for image in found.images] == [
+        ("scan", 2),
+        ("scan_left", 2),
+    ]
+    assert "images without a mask are left out: 1" in found.notes

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from segjax.convert.formats.voc_layout import VOC_LAYOUT
+from segjax.convert.id_regions import IdRegions
 from segjax.convert.source_files import FolderFiles
 from segjax.data.palette import voc_palette
 from segjax.errors import InputError
@@ -111,3 +112,18 @@ def test_boxes_alone_are_refused(tmp_path):
         read(VOC_LAYOUT, tmp_path)
     (tmp_path / "a.xml").write_text("<annotation><object><polygon/></object></annotation>")
     assert VOC_LAYOUT.recognize(FolderFiles(tmp_path)) is None
+
+
+def test_a_map_of_objects_of_another_size_is_named_and_no_object_is_lost(tmp_path):
+    objects = palette_image(np.ones((2, 2), np.uint8))
+    found = read(VOC_LAYOUT, source(tmp_path, palette_image(IDS), objects=objects))
+    with pytest.raises(InputError, match=r"a\.png has 4x1 pixels, and its map of objects 2x2"):
+        list(found.images[0].regions)
+
+
+def test_an_error_of_a_map_is_not_taken_for_the_end_of_its_regions():
+    def objects():
+        raise IndexError("broken")
+
+    with pytest.raises(IndexError, match="broken"):
+        list(IdRegions(objects))

@@ -76,6 +76,8 @@ class PlaneMasks:
         notes = ("classes may overlap: each has a mask of its own",)
         if partial:
             notes += (f"images that lack the mask of a class do not have it: {partial}",)
+        if alone := len(split_files(files)[0].keys() - found.keys()):
+            notes += (f"images without a mask are left out: {alone}",)
         return Annotations(images, names, has_planes=True, notes=notes, problems=problems)
 
 
@@ -127,7 +129,8 @@ def _by_ending(path: pathlib.Path, key: Key) -> Sequence[tuple[Key, str]]:
     if ENDING.search(stem):
         stem = ENDING.sub("", stem)
     places = [place for place, letter in enumerate(stem) if letter in "_-." and place]
-    return [((*key[:-1], stem[:place]), stem[place + 1 :]) for place in places]
+    # The longest first: `scan_left_tumor` belongs to `scan_left`, not to `scan`.
+    return [((*key[:-1], stem[:place]), stem[place + 1 :]) for place in reversed(places)]
 
 
 def _region(name: str, mask: pathlib.Path) -> Region:
