@@ -107,6 +107,29 @@ def test_names_that_do_not_fit_are_refused_with_the_near_ones(choice, message):
         classes(**choice)
 
 
+def test_names_that_look_alike_are_one_class():
+    found = classes(("car ", "car", "caf\u00e9", "cafe\u0301", "bus "), merged={"bus": "coach"})
+    assert found.names == ("background", "car", "caf\u00e9", "coach")
+    assert [found.ids[name] for name in ("car ", "car", "cafe\u0301", "bus ")] == [1, 1, 2, 3]
+    assert classes(("car ", "bus"), ignored=("car",)).ids["car "] == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("car\nbus", r"'car\\nbus' has the character '\\n', which a line"),
+        ("c\ud800r", r"has the character '\\ud800'"),
+        ("a\u2028b", r"has the character '\\u2028'"),
+        ("#car", "begins with #, as comments do in classes.txt: .*--merge"),
+        (" ", "'' has no name"),
+    ],
+)
+def test_a_class_name_that_a_list_cannot_hold_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        classes(("road", name))
+    assert classes(("road", name), merged={name: "car"}).names[-1] == "car"
+
+
 def test_more_classes_than_a_mask_holds_are_refused():
     with pytest.raises(InputError, match="would have 256 classes, and a mask holds 255"):
         classes(tuple(map(str, range(255))))
