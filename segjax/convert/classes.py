@@ -1,6 +1,7 @@
 """Which class id a name of the source gets: choice, order, merging, and what is ignored."""
 
 import difflib
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from segjax.contracts import IGNORE
 from segjax.convert.annotated import IGNORED
 from segjax.data.lists import listed
+from segjax.data.names import composed, unlistable
 from segjax.errors import InputError, first_of
 
 MOST_CLASSES = 255
@@ -52,9 +54,9 @@ def parsed_names(text: str, option: str) -> tuple[str, ...]:
     Raises:
       InputError: there are none, or one stands there twice.
     """
-    if pathlib.Path(text).is_file():
+    if os.path.isfile(text):  # False for a text that is too long for a path, too.
         return tuple(listed(pathlib.Path(text), str, what="class"))
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(tidy(name) for name in text.split(",") if name.strip())
     if not names:
         raise InputError(f"{option} {text!r} has no name: write names, such as car,person.")
     twice = [name for name in names if names.count(name) > 1]
@@ -72,14 +74,14 @@ def parsed_merges(texts: Iterable[str]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for text in texts:
         left, equals, target = text.rpartition("=")
-        names = [name.strip() for name in left.split(",") if name.strip()]
+        names = [tidy(name) for name in left.split(",") if name.strip()]
         if not equals or not names or not target.strip():
             raise InputError(
                 f"--merge {text}: write the old names, = and the new name, such as "
                 '"car,truck=vehicle".'
             )
         for name in names:
-            if merged.setdefault(name, target.strip()) != target.strip():
+            if merged.setdefault(name, tidy(target)) != tidy(target):
                 raise InputError(
                     f"--merge gives {name!r} to {merged[name]!r} and to {target.strip()!r}: "
                     "keep one of them."
@@ -105,12 +107,16 @@ def chosen(
 
     Raises:
       InputError: an option names what the source does not have (near names are listed), the
-        background is not the first class, or there are no classes, or more than 255.
+        background is not the first class, or there are no classes, or more than 255, or a
+        list cannot hold the name of one.
     """
     has_background = background != IGNORED
-    merged, ignored = dict(choice.merged or {}), choice.ignored
+    given, ignored = dict(choice.merged or {}), choice.ignored
     sources = (*names, background) if has_background else tuple(names)
-    _check_known(merged, names if planes else sources, "--merge")
+    mergeable = names if planes else sources
+    _check_known(given, [*mergeable, *map(tidy, mergeable)], "--merge")
+    # Names that look alike, such as "car" and "car ", are one class.
+    merged = {name: given.get(name, given.get(tidy(name), tidy(name))) for name in sources}
     below = merged.get(background, background)
     results = [*dict.fromkeys([*earlier, *(merged.get(name, name) for name in sources)])]
     _check_known(ignored, [*results, *sources], "--ignore")
@@ -125,6 +131,7 @@ def chosen(
         raise InputError(
             f"No class is left besides {what}: annotate objects first, or --ignore fewer names."
         )
+    _check_listable(final)
     if len(final) > MOST_CLASSES:
         raise InputError(
             f"The result would have {len(final)} classes, and a mask holds {MOST_CLASSES}: "
@@ -139,6 +146,27 @@ def chosen(
     uncovered = ids.get(background)
     left_out = tuple(name for name in sources if ids[name] is None)
     return Classes(final, ids, IGNORE if uncovered is None else uncovered, left_out)
+
+
+def tidy(name: str) -> str:
+    """Returns a class name in Unicode's composed form, without spaces around it."""
+    return composed(name).strip()
+
+
+def _check_listable(names: Iterable[str]) -> None:
+    for name in names:
+        if wrong := unlistable(name):
+            reason = f"has the character {wrong[0]!a}, which a line of text cannot hold"
+        elif name.startswith("#"):
+            reason = "begins with #, as comments do in classes.txt"
+        elif not name:
+            reason = "has no name"
+        else:
+            continue
+        raise InputError(
+            f"The class {name!r} {reason}: correct its name in the annotations, or give it "
+            "another one with --merge."
+        )
 
 
 def _selected(classes: Sequence[str], kept: Sequence[str], background: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -249,11 +250,10 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
         ]
         if len(found) == 1:
             return found[0]
-    if beside.parent.name == "label" and (beside.parent.parent / image.file).is_file():
+    if beside.parent.name == "label" and os.path.isfile(beside.parent.parent / image.file):
         return files.inside(f"../{image.file}", beside=beside)
-    if not (beside.parent / image.file).is_file() and (
-        folder := _split_word(beside, files.root)
-    ):
+    is_beside = os.path.isfile(beside.parent / image.file)
+    if not is_beside and (folder := _split_word(beside, files.root)):
         try:
             return files.inside(f"{folder}/{image.file}", beside=beside)
         except InputError:

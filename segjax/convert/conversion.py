@@ -12,7 +12,7 @@ from PIL import Image
 from segjax.contracts import IGNORE
 from segjax.convert import record
 from segjax.convert.annotated import Annotated, Annotations, Size
-from segjax.convert.classes import Classes, chosen
+from segjax.convert.classes import Classes, chosen, tidy
 from segjax.convert.experiment_text import experiment_text
 from segjax.convert.folder_writer import FolderWriter, mask_folders, palette_for
 from segjax.convert.instances import document, image_entries
@@ -113,7 +113,7 @@ def convert(
         earlier=[*earlier.get("classes", ())],
         planes=annotations.has_planes,
     )
-    colours = dict(annotations.colours)
+    colours = {tidy(name): rgb for name, rgb in annotations.colours.items()}
     record.begin(request.out, made_by, earlier)
     writer = FolderWriter(
         request.out,

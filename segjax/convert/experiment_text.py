@@ -6,6 +6,8 @@ import re
 import string
 from collections.abc import Sequence
 
+from segjax.data.names import printable
+
 TEMPLATE = string.Template(
     '''"""$title: a small U-Net (arXiv:1505.04597) with its weights drawn at random.
 
@@ -83,7 +85,7 @@ def experiment_text(
     rgb = None if colours is None else [tuple(map(int, colour)) for colour in colours]
     return TEMPLATE.substitute(
         title=name,
-        command=f"{folder.name or '.'}/experiment.py",
+        command=_quoted(printable(f"{folder.name or '.'}/experiment.py"))[1:-1],
         name=_quoted(name),
         classes=_tuple("CLASSES", [_quoted(each) for each in class_names]),
         colours="COLOURS = None  # In pictures; None: those of PASCAL VOC."

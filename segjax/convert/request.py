@@ -1,5 +1,6 @@
 """What a user asks of `convert`."""
 
+import os
 import pathlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,14 +64,14 @@ class Request:
           InputError: a source is an archive, `out` is a file, or one lies in the other.
         """
         for path in self.sources:
-            if path.suffix.lower() in ARCHIVES and path.is_file():
+            if path.suffix.lower() in ARCHIVES and os.path.isfile(path):
                 raise InputError(f"{path} is an archive: unpack it, and give the folder.")
         out = self.out.resolve()
         if self.out.exists() and not self.out.is_dir():
             raise InputError(f"--out {self.out} is a file: name a folder.")
         images = [] if self.options.images is None else [self.options.images]
         for path in (*self.sources, *images):
-            folder = path.resolve().parent if path.is_file() else path.resolve()
+            folder = path.resolve().parent if os.path.isfile(path) else path.resolve()
             if out.is_relative_to(folder):
                 raise InputError(
                     f"--out {self.out} lies inside {path}, which is only read: choose a folder "

@@ -78,7 +78,7 @@ class FolderFiles:
         """
         parts = _parts(path)
         here = _joined(beside.parent, path)
-        if here is not None and here.is_file() and self._is_inside(here):
+        if here is not None and os.path.isfile(here) and self._is_inside(here):
             return here
         for start in range(len(parts)):
             if found := self._ending_in(parts[start:]):
@@ -117,7 +117,7 @@ class FolderFiles:
         close = nearest(name, others)
         near = f"; there is {close[0]} ({close[1]})" if close else ""
         there = _joined(beside.parent, path)
-        if there is not None and there.is_file():
+        if there is not None and os.path.isfile(there):
             near = f"; {there.resolve()} is outside"
         where = " or ".join(map(str, self._roots))
         return (
@@ -183,7 +183,7 @@ def _joined(folder: pathlib.Path, path: str) -> pathlib.Path | None:
     if "\0" in path or re.match(r"[\\/]|[A-Za-z]:|file:", path) or not path:
         return None
     whole = folder / path
-    if not whole.is_file():
+    if not os.path.isfile(whole):  # Also where a name is too long for a path.
         whole = folder.joinpath(*re.split(r"[\\/]+", path))
     return pathlib.Path(os.path.normpath(whole))
 

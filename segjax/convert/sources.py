@@ -1,6 +1,7 @@
 """One or several sources → one set of annotated images, each with a name of its own."""
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from segjax.convert.annotated import Annotated, Annotations, Format, Options
 from segjax.convert.formats.table import format_named, recognized
 from segjax.convert.source_files import FolderFiles
-from segjax.data.names import composed, near_entry, printable
+from segjax.data.names import composed, near_entry, printable, unlistable
 from segjax.errors import InputError
 
 
@@ -54,7 +55,7 @@ def read_source(path: pathlib.Path, *, format_name: str | None, options: Options
 
 
 def _check_there(path: pathlib.Path, what: str) -> None:
-    if not path.exists():
+    if not os.path.exists(path):  # Also where its name is too long for a path.
         raise InputError(f"{what} {path}{near_entry(path.absolute())}: check the path.")
 
 
@@ -103,11 +104,15 @@ def joined(sources: Sequence[ReadSource]) -> Annotations:
 def _clean(name: str) -> str:
     """Returns a name that stays inside the result, and that lists and folders can hold.
 
-    Hidden files do not count, "#" begins a comment in lists, and lists lose spaces at the end.
+    Hidden files do not count, "#" begins a comment in lists, lists lose spaces at the end, and
+    a backslash separates folders in them.
     """
-    parts = (re.sub(r"[\x00-\x1f\x7f]", "_", part).strip() for part in name.split("/"))
+    text = composed(printable(name)).replace("\\", "_")
+    for character in unlistable(text):
+        text = text.replace(character, "_")
+    parts = (part.strip() for part in text.split("/"))
     kept = (re.sub(r"^[.#]", "_", part) for part in parts if part not in ("", ".", ".."))
-    return composed(printable("/".join(kept)))
+    return "/".join(kept)
 
 
 def _check_names(images: Sequence[Annotated]) -> None:

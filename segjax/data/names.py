@@ -6,6 +6,9 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+UNLISTABLE = ("Cc", "Zl", "Zp", "Cs")
+"""Unicode's categories of control characters, line and paragraph separators, and surrogates."""
+
 
 def composed(name: str) -> str:
     """Returns the name in Unicode's composed form (NFC), in which names are compared.
@@ -19,6 +22,15 @@ def composed(name: str) -> str:
 def printable(name: str) -> str:
     """Returns the name as valid text: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def unlistable(name: str) -> str:
+    """Returns the characters of a name that a line of text cannot hold, or "".
+
+    They are control characters such as line ends and tabs, Unicode's separators of lines and
+    paragraphs, and surrogates, which UTF-8 cannot write.
+    """
+    return "".join(each for each in name if unicodedata.category(each) in UNLISTABLE)
 
 
 def inside(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -107,6 +107,29 @@ def test_names_that_do_not_fit_are_refused_with_the_near_ones(choice, message):
         classes(**choice)
 
 
+def test_names_that_look_alike_are_one_class():
+    found = classes(("car ", "car", "caf\u00e9", "cafe\u0301", "bus "), merged={"bus": "coach"})
+    assert found.names == ("background", "car", "caf\u00e9", "coach")
+    assert [found.ids[name] for name in ("car ", "car", "cafe\u0301", "bus ")] == [1, 1, 2, 3]
+    assert classes(("car ", "bus"), ignored=("car",)).ids["car "] == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("car\nbus", r"'car\\nbus' has the character '\\n', which a line"),
+        ("c\ud800r", r"has the character '\\ud800'"),
+        ("a\u2028b", r"has the character '\\u2028'"),
+        ("#car", "begins with #, as comments do in classes.txt: .*--merge"),
+        (" ", "'' has no name"),
+    ],
+)
+def test_a_class_name_that_a_list_cannot_hold_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        classes(("road", name))
+    assert classes(("road", name), merged={name: "car"}).names[-1] == "car"
+
+
 def test_more_classes_than_a_mask_holds_are_refused():
     with pytest.raises(InputError, match="would have 256 classes, and a mask holds 255"):
         classes(tuple(map(str, range(255))))
@@ -116,6 +139,11 @@ def test_names_come_from_a_text_or_a_file(tmp_path):
     (tmp_path / "names.txt").write_text("a, b\r\nc\n", encoding="utf-8")
     assert parsed_names("a, b", "--classes") == ("a", "b")
     assert parsed_names(str(tmp_path / "names.txt"), "--classes") == ("a, b", "c")
+
+
+def test_a_text_may_have_more_characters_than_the_name_of_a_file():
+    names = tuple(f"class {number}" for number in range(80))
+    assert parsed_names(",".join(names), "--classes") == names
 
 
 @pytest.mark.parametrize(("text", "message"), [(",", "has no name"), ("a,b,a", "'a' twice")])

@@ -200,17 +200,17 @@ def test_several_sources_have_their_folder_before_each_name(source, tmp_path):
 
 
 def test_names_with_dots_spaces_accents_and_upper_case_suffixes_are_kept(tmp_path):
-    names = ["v1.2 final", "größe", "b.png", "#1", "tab"]
+    names = ["v1.2 final", "größe", "b.png", "#1", "tab\there", "x\x85y", "back\\slash"]
     for name in names:
         save_labelme(tmp_path / "in", name, [shape()], image=".JPG")
         fields = {"image": "", "imagePath": f"{name}.JPG"}
         save_labelme(tmp_path / "in", name, [shape()], **fields)
     summary, out = converted(tmp_path / "in")
-    assert summary["images"] == 5
+    assert summary["images"] == 7
     found = experiment.load(out / "experiment.py")
     found.train_data.prepare()
     there = {each["name"] for data in (found.train_data, found.eval_data) for each in data}
-    assert there == {"v1.2 final", "größe", "b.png", "_1", "tab"}
+    assert there == {*names[:3], "_1", "tab_here", "x_y", "back_slash"}
 
 
 def test_images_of_one_name_are_refused_with_both_files(tmp_path):

@@ -33,6 +33,12 @@ def test_it_reads_the_folder_that_it_lies_in(tmp_path):
     assert (found.train_data.split, found.eval_data.split) == ("splits/train", "splits/val")
 
 
+@pytest.mark.parametrize("name", ["a\\users", "q\\N", 'x"""y', 'x"', "line\nline", "b\udcff"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    found = written(tmp_path / name)
+    assert found.train_data.directory == str(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ['a "b"', "tv/monitor", "größe", "back\\slash", "it's"])
 def test_names_of_classes_with_any_character_are_kept(tmp_path, name):
     found = written(tmp_path / "set", ("background", name))

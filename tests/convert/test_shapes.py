@@ -47,6 +47,23 @@ def test_shapes_are_drawn_as_labelme_draws_them(kind):
         np.testing.assert_array_equal(drawn(SIZE, kind, points), labelme_mask(kind, points))
 
 
+def test_a_circle_far_larger_than_its_image_is_drawn_at_once():
+    assert drawn(SIZE, "circle", [(5.0, 5.0), (1e6, 1e6)]).all()
+    assert not drawn(SIZE, "circle", [(-1e6, 20.0), (-10.0, 20.0)]).any()
+    to_column_25 = drawn(SIZE, "circle", [(-1e6, 20.0), (25.0, 20.0)])
+    assert to_column_25[:, :25].all() and not to_column_25[:, 27:].any()
+
+
+@pytest.mark.parametrize("radius", [400.0, 20_000.0])
+def test_where_pillow_stops_drawing_circles_only_their_edge_may_differ(radius, monkeypatch):
+    x, y = 20 - 0.6 * radius, 20 - 0.8 * radius
+    points = [(x, y), (x + radius, y)]
+    pillow = drawn(SIZE, "circle", points)
+    monkeypatch.setitem(drawn.__globals__, "LARGEST_CIRCLE", 0)
+    ours = drawn(SIZE, "circle", points)
+    assert 0 < pillow.sum() < pillow.size and (ours != pillow).sum() <= 50
+
+
 def test_several_points_are_the_discs_of_each():
     points = [(5.0, 6.0), (30.0, 20.0)]
     expected = labelme_mask("point", points[:1]) | labelme_mask("point", points[1:])

@@ -39,6 +39,11 @@ def test_no_path_leads_out_of_the_source(root, written):
         FolderFiles(root).inside(written.format(root=root), beside=root / "ann/a.json")
 
 
+def test_a_path_that_is_too_long_for_a_file_is_not_there(root):
+    with pytest.raises(InputError, match=f"names the file '{'x' * 300}.jpg', which is not in"):
+        FolderFiles(root).inside("x" * 300 + ".jpg", beside=root / "ann/a.json")
+
+
 def test_links_that_lead_out_of_the_source_do_not_count(root):
     os.symlink(root.parent / "secret.jpg", root / "ann/link.jpg")
     os.symlink(root.parent, root / "up")

@@ -16,6 +16,9 @@ LINE_WIDTH, POINT_RADIUS = 10, 5
 FARTHEST = 1e6
 """The largest coordinate, in pixels: Pillow takes longer for shapes far outside of images."""
 
+LARGEST_CIRCLE = 25_000
+"""The largest radius that Pillow draws: the fourth power of the diameter must fit 64 bits."""
+
 Points = list[tuple[float, float]]
 Draw = Callable[[ImageDraw.ImageDraw, Points], None]
 
@@ -66,9 +69,20 @@ def drawn(size: Size, kind: str, points: Points) -> Mask_HW:
     What lies outside of the image is cut off. A polygon that crosses itself is filled by the
     even-odd rule of Pillow's `ImageDraw`.
     """
+    if kind == "circle" and (radius := math.dist(*points)) > LARGEST_CIRCLE:
+        return _large_disc(size, *points[0], radius)
     image = Image.new("L", (size.width, size.height))
     SHAPES[kind][2](ImageDraw.Draw(image), points)
     return np.asarray(image) > 0
+
+
+def _large_disc(size: Size, x: float, y: float, radius: float) -> Mask_HW:
+    """Returns the pixels whose centres lie inside."""
+    # Whole numbers, as Pillow takes them.
+    left, top, right, bottom = map(int, (x - radius, y - radius, x + radius, y + radius))
+    across = (2 * np.arange(size.width) - left - right) / (right - left + 1)
+    down = (2 * np.arange(size.height)[:, None] - top - bottom) / (bottom - top + 1)
+    return across**2 + down**2 <= 1
 
 
 def checked_points(points: Any, kind: str, where: str) -> Points:
