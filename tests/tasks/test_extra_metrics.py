@@ -372,3 +372,9 @@ def test_a_finished_run_from_before_the_field_still_counts_as_finished(finished)
     text = describe(load(finished / "parts.py"))
     line = "evaluation.metrics = ()\n"
     assert line in text and _said(text.replace(line, "")) == _said(text)
+
+
+def test_a_finished_run_from_before_a_field_that_is_none_still_counts_as_finished():
+    before = "name = 'a'\ntransforms.1 = segjax.transforms.rotate.RandomRotate\n"
+    assert _said(before) == _said(before + "transforms.1.border = None\n")
+    assert _said(before) != _said(before + "transforms.1.border = 'reflect'\n")
