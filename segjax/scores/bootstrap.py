@@ -40,6 +40,7 @@ class BootstrapIntervals(ExtraMetric):
     confidence: float = 0.95
     seed: int = 0
 
+    further = ("bootstrap_intervals",)
     per_image = True
 
     def __post_init__(self) -> None:

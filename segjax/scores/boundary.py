@@ -109,6 +109,7 @@ class TrimapIoU(ExtraMetric):
 
     widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
+    further = ("trimap_iou",)
     definition = "Mean IoU of the pixels within n pixels of a border of the truth."
 
     def __post_init__(self) -> None:

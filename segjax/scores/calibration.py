@@ -47,6 +47,7 @@ class CalibrationError(ExtraMetric):
             "Expected calibration error", is_share=False, higher_is_better=False
         )
     }
+    further = ("calibration",)
     definition = (
         "The mean of |accuracy − confidence| over bins of confidence, weighted by their "
         "pixels (Guo et al., 2017)."

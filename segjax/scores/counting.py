@@ -21,7 +21,7 @@ class ExtraCounts:
         """Builds counts of nothing.
 
         Raises:
-          InputError: two metrics show a score of one name.
+          InputError: two metrics have an entry of one name.
         """
         self.metrics = tuple(metrics)
         check_names(self.metrics)
@@ -105,11 +105,11 @@ class ExtraCounts:
 
 
 def check_names(metrics: Sequence[ExtraMetric]) -> None:
-    """Raises InputError where two metrics show a score of one name."""
+    """Raises InputError where two metrics have an entry of one name."""
     owners: dict[str, str] = {}
     for metric in metrics:
         who = type(metric).__name__
-        for name in (*metric.shown, *metric.by_class):
+        for name in metric.entries:
             if name in owners:
                 raise InputError(_twice(who, owners[name], name))
             owners[name] = who

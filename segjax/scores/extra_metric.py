@@ -100,6 +100,8 @@ class ExtraMetric(abc.ABC):
       shown: {name: how people read it} of its single numbers, which are entries of
         `evaluation.json`, rows of the report and columns of a comparison.
       by_class: the same for entries {class: number}, which become columns of a table.
+      further: the names of all other entries that `scores` returns, so that two scores of one
+        name are found before training.
       definition: a sentence for the report.
       per_image: whether `scores` takes the counts of each image, n × …, instead of their sum.
         Counts that are summed must be integers, because the sum of floats depends on its order.
@@ -107,8 +109,14 @@ class ExtraMetric(abc.ABC):
 
     shown: ClassVar[Mapping[str, Score]] = {}
     by_class: ClassVar[Mapping[str, Score]] = {}
+    further: ClassVar[tuple[str, ...]] = ()
     definition: ClassVar[str] = ""
     per_image: ClassVar[bool] = False
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the entries of `evaluation.json` that the metric gives."""
+        return (*self.shown, *self.by_class, *self.further)
 
     @property
     def needs_probabilities(self) -> bool:

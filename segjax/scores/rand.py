@@ -51,6 +51,7 @@ class RandError(ExtraMetric):
         "rand_split": Score("Rand split score"),
         "rand_merge": Score("Rand merge score"),
     }
+    further = ("rand_threshold",)
     definition = (
         "1 − the foreground-restricted Rand F-score of connected regions, a mean over images "
         "(ISBI 2012; Arganda-Carreras et al., 2015)."

@@ -85,6 +85,11 @@ class ConfusionMetric(Metric):
             "iou": {name: _number(value) for name, value in by_class},
         }
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the scores, which do not depend on what was counted."""
+        return tuple(self.scores())
+
     def ranking(self) -> Mapping[int, float]:
         """Returns {index: mean IoU of that image alone}."""
         return self._image_iou

@@ -142,6 +142,11 @@ class PlaneMetric(Metric):
             MEAN_ERROR: _number(_mean(errors)),
         }
 
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the scores, which do not depend on what was counted."""
+        return tuple(self.scores())
+
     def ranking(self) -> Mapping[int, float]:
         """Returns {index: mean Dice of the image}; of a saliency metric its largest F."""
         return self._ranking

@@ -129,10 +129,7 @@ class Scorer:
         found = extra.scores(self._task.legend(self._dataset)[0])
         for name in found:
             if name in scores or name in RESERVED:
-                raise InputError(
-                    f"evaluation.metrics: one gives {name!r}, which evaluation.json already "
-                    f"has with task={type(self._task).__name__}; leave it out."
-                )
+                raise InputError(_taken("one", name, self._task))
         return {name: plain(value) for name, value in found.items()}
 
     def _checked(self, metric: Metric) -> dict[str, Any]:
@@ -205,19 +202,27 @@ def check_metrics(task: Task, data: Dataset, metrics: Sequence[ExtraMetric]) -> 
     Raises:
       InputError: one does not fit, or two scores have one name.
     """
-    own = task.metric(data).shown if metrics else {}
+    own = {*task.metric(data).entries, *RESERVED} if metrics else set()
     for metric in metrics:
         try:
             task.check_metric(metric, data)
         except InputError as error:
             raise InputError(f"evaluation.metrics: {error}") from None
-        for name in (*metric.shown, *metric.by_class):
-            if name in own:
-                raise InputError(
-                    f"evaluation.metrics: {type(metric).__name__} gives {name!r}, which "
-                    f"task={type(task).__name__} gives too; leave it out."
-                )
+        if both := [name for name in metric.entries if name in own]:
+            raise InputError(_taken(type(metric).__name__, both[0], task))
     check_names(metrics)
+
+
+def _taken(who: str, name: str, task: Task) -> str:
+    if name in RESERVED:
+        return (
+            f"evaluation.metrics: {who} gives {name!r}, which evaluation.json uses for something "
+            "else; give it another name."
+        )
+    return (
+        f"evaluation.metrics: {who} gives {name!r}, which task={type(task).__name__} gives too; "
+        "leave it out."
+    )
 
 
 def plain(value: Any) -> Any:

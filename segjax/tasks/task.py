@@ -89,6 +89,15 @@ class Metric(abc.ABC):
         return {f"-{self.primary}": worst if value is None else -float(value)}
 
     @property
+    def entries(self) -> tuple[str, ...]:
+        """The names of what `scores` returns, which no extra metric may have.
+
+        By default those of `shown`. A metric with more may redefine this: a name that both
+        have is then found before training.
+        """
+        return tuple(self.shown)
+
+    @property
     def primary(self) -> str:
         """The name of the score that decides which checkpoint is the best."""
         return next(iter(self.shown))

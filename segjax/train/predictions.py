@@ -85,6 +85,10 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
 
 
 def _said(description: str) -> list[str]:
-    """Returns the lines of a description without those that older ones leave out."""
+    """Returns the lines of a description without those that older ones leave out.
+
+    As for `trajectory`, a field that is None or `UNSAID` counts as unset.
+    """
     silent = {f"{path} = {value}" for path, value in UNSAID.items()}
-    return [line for line in description.splitlines() if line not in silent]
+    lines = description.splitlines()
+    return [line for line in lines if line not in silent and not line.endswith(" = None")]

@@ -83,6 +83,14 @@ class Own(ExtraMetric):
         return dict.fromkeys(self.gives, counts.sum())
 
 
+def test_every_entry_is_declared_so_that_two_of_one_name_are_found_before_training():
+    for metric in ALL:
+        counts = ExtraCounts((metric,))
+        counts.add(0, SOFT[0])
+        counts.merge(1)
+        assert set(counts.scores(NAMES)) == set(metric.entries)
+
+
 def test_a_metric_of_ones_own_is_summed():
     counts = ExtraCounts((Own(),))
     for index, image in enumerate(SOFT):

@@ -191,6 +191,18 @@ class Without(Task):
             "Dice gives 'mean_dice', which task=Multilabel gives too",
         ),
         (Semantic(), DATA, (Dice(), Dice()), "Dice and Dice both give 'mean_dice'"),
+        (
+            Semantic(),
+            DATA,
+            (TrimapIoU((1, 2)), TrimapIoU((4, 8))),
+            "TrimapIoU and TrimapIoU both give 'trimap_iou'",
+        ),
+        (
+            Semantic(),
+            DATA,
+            (BootstrapIntervals(), BootstrapIntervals(confidence=0.9)),
+            "both give 'bootstrap_intervals'",
+        ),
         (Semantic(), DATA, (RandError(),), r"such as RandError\(segments='cross'\)"),
         (Semantic(), DATA, (WarpingError("ringg"),), "'ringg'.* is not one of the classes"),
     ],
@@ -212,7 +224,7 @@ def test_a_class_in_place_of_a_metric_is_refused():
 
 @dataclasses.dataclass(frozen=True)
 class Taken(ExtraMetric):
-    """Calls a score by the name of another."""
+    """Calls a score by the name of another, and does not say so before."""
 
     def count(self, image):
         return np.zeros(1, int)
@@ -222,8 +234,25 @@ class Taken(ExtraMetric):
 
 
 def test_a_metric_cannot_replace_a_score_of_the_task():
-    with pytest.raises(InputError, match="gives 'iou', which evaluation.json already has"):
+    with pytest.raises(InputError, match="gives 'iou', which task=Semantic gives too"):
         scored(Taken())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("iou", "task=Semantic gives too"), ("step", "give it another name")]
+)
+def test_an_entry_that_is_taken_is_found_before_training(name, said):
+    class Said(Taken):
+        further = (name,)
+
+    with pytest.raises(InputError, match=f"Said gives '{name}', which .*{said}"):
+        check_metrics(Semantic(), DATA, (Said(),))
+
+
+@pytest.mark.parametrize("task", [Semantic(), Multilabel(), Multilabel(saliency=True)])
+def test_the_entries_of_a_tasks_metric_are_known_before_an_image_is_counted(task):
+    metric = task.metric(DATA)
+    assert {*metric.shown} < {*metric.entries} and "iou" in metric.entries
 
 
 class Pixels(nn.Module):
@@ -372,3 +401,9 @@ def test_a_finished_run_from_before_the_field_still_counts_as_finished(finished)
     text = describe(load(finished / "parts.py"))
     line = "evaluation.metrics = ()\n"
     assert line in text and _said(text.replace(line, "")) == _said(text)
+
+
+def test_a_finished_run_from_before_a_field_that_is_none_still_counts_as_finished():
+    before = "name = 'a'\ntransforms.1 = segjax.transforms.rotate.RandomRotate\n"
+    assert _said(before) == _said(before + "transforms.1.border = None\n")
+    assert _said(before) != _said(before + "transforms.1.border = 'reflect'\n")
