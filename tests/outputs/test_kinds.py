@@ -8,11 +8,15 @@ import pytest
 from PIL import Image
 
 from segjax.atomic import atomic_path
+from segjax.data import coco
 from segjax.data.ade20k import ADE20K
 from segjax.data.camvid import CamVid
 from segjax.data.cityscapes import Cityscapes
+from segjax.data.coco import COCO
+from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS
 from segjax.data.folder import Folder
 from segjax.data.palette import voc_palette
+from segjax.data.sbd import SBD
 from segjax.data.tfds_source import TFDS
 from segjax.drawing import composite, overlay
 from segjax.errors import InputError
@@ -84,6 +88,7 @@ def test_file_ids_are_those_of_the_datasets_own_files(tmp_path):
         (Cityscapes("val"), (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33, 0)),
         (ADE20K("val"), (*range(1, 151), 0)),
         (CamVid("val"), (*range(11), 11)),
+        (SBD("val"), (*range(21), 255)),
         (Folder(class_names=("a", "b"), label_map=((255, 1),)), (0, 255, 255)),
         (TFDS("pets", class_names=("a", "b"), label_map=((1, 1), (2, 0), (3, 255))), (2, 1, 3)),
     ],
@@ -91,6 +96,18 @@ def test_file_ids_are_those_of_the_datasets_own_files(tmp_path):
 )
 def test_a_dataset_has_one_file_id_a_class_and_one_for_ignored_pixels(dataset, ids):
     assert dataset.file_ids == ids
+
+
+@pytest.mark.parametrize("classes", coco.NAMES)
+def test_cocos_file_ids_are_category_ids_with_their_gaps(classes):
+    dataset = COCO("val", classes=classes)
+    minus = 1 if classes == "stuff" else 0  # Its maps hold category ids minus 1.
+    every = {0: "background", **THINGS, **STUFF, **PANOPTIC}
+    alike = {"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle"}
+    alike |= {"pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv"}
+    *ids, ignored = dataset.file_ids
+    names = [alike.get(name, name) for name in dataset.class_names]
+    assert [every[i + minus] for i in ids] == names and ignored == 255
 
 
 @pytest.mark.parametrize(
