@@ -15,6 +15,7 @@ from segjax.data.cityscapes import Cityscapes
 from segjax.data.coco import COCO
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS
 from segjax.data.folder import Folder
+from segjax.data.label_map import ids_of_files
 from segjax.data.palette import voc_palette
 from segjax.data.sbd import SBD
 from segjax.data.tfds_source import TFDS
@@ -115,6 +116,7 @@ def test_cocos_file_ids_are_category_ids_with_their_gaps(classes):
     [
         ({"label_map": ((3, 1), (4, 1))}, "Class 1, b, has no single id .* makes it of 3, 4"),
         ({"label_map": ((">127", 1), ("else", 0))}, "Class 0, a, .* makes it of 'else'"),
+        ({"label_map": ((5, 0),)}, "Class 0, a, .* makes it of 5, 0"),
         ({"label_map": ((0, 1), (1, 1))}, "Class 0, a, .*: none becomes it"),
         ({"mask_colours": (((0, 0, 0), 0),)}, "masks hold colours, not ids"),
         ({"planes": True}, "masks hold planes, not ids"),
@@ -123,6 +125,22 @@ def test_cocos_file_ids_are_category_ids_with_their_gaps(classes):
 def test_classes_without_a_single_file_id_are_refused(fields, words):
     with pytest.raises(InputError, match=words):
         _ = Folder(class_names=("a", "b"), **fields).file_ids
+
+
+def test_an_id_beside_the_classes_own_makes_it_have_two():
+    assert ids_of_files(((5, 2), (2, 255)), ("a", "b", "c")) == (0, 1, 5, 2)
+    with pytest.raises(InputError, match="Class 2, c, .* makes it of 255, 2"):
+        ids_of_files(((255, 2),), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("strange", [-1, 70_000])
+@pytest.mark.parametrize("target", [1, 255])
+def test_file_ids_that_a_png_cannot_hold_are_refused_before_anything_is_predicted(
+    strange, target
+):
+    data = Folder(class_names=("a", "b"), label_map=((strange, target),))
+    with pytest.raises(InputError, match=f"have the id {strange}, but a PNG holds ids from 0"):
+        asked_outputs(options("--file-ids"), ("a", "b"), file_ids=lambda: data.file_ids)
 
 
 def test_an_overlay_is_the_reports_and_keeps_the_image_where_the_class_is_black(tmp_path):
