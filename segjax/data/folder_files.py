@@ -63,7 +63,9 @@ def find_sources(layout: Layout) -> list[Source]:
     names = split_list(layout.root, str(layout.split))
     is_list = layout.split is not None and names.is_file()
     if is_list and len(layout.masks) == 1 and (pairs := listed_pairs(names)):
-        return paired_sources(layout.root, names, pairs)
+        sources = paired_sources(layout.root, names, pairs)
+        _check_shared([sources])
+        return sources
     below = None if is_list else layout.split
     image_place = _place(layout.root, layout.image, below)
     if below is not None and not image_place.folder.is_dir():
