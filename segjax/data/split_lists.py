@@ -18,6 +18,9 @@ LISTS = "splits"
 
 _FILES = {*IMAGES, *LOSSY, ".npy"}
 
+_ENDED = re.compile(rf"({'|'.join(map(re.escape, sorted(_FILES)))})\s+", re.IGNORECASE)
+"""The end of a file's name and the spaces after it."""
+
 
 def split_list(root: pathlib.Path, split: str) -> pathlib.Path:
     """Returns where the list of a split is: `split.txt`, or `splits/split.txt` if that exists.
@@ -43,17 +46,33 @@ def listed_stems(path: pathlib.Path) -> list[str]:
 
 
 def listed_pairs(path: pathlib.Path) -> list[tuple[str, str]] | None:
-    """Returns each line's image and mask if every line of a list names two files, else None.
+    """Returns each line's image and mask if lines of a list begin with two files, else None.
 
-    The two stand in columns, with spaces, a tab or a comma between them.
+    The two stand in columns, with a tab, a comma or spaces between them. Names may hold spaces.
 
     Raises:
-      InputError: as `listed`.
+      InputError: as `listed`; or some lines have two columns and others have not.
     """
-    columns = [re.split(r"\s*,\s*|\s+", line) for line in listed(path, str)]
-    if all(len(each) == 2 and all(map(_is_file_name, each)) for each in columns):
-        return [(image, mask) for image, mask in columns]
-    return None
+    lines = listed(path, str)
+    pairs = [next((c for c in _columns(line) if len(c) == 2), None) for line in lines]
+    if not any(pairs) and not any(map(_columns, lines)):
+        return None
+    if None in pairs:
+        odd = lines[pairs.index(None)]
+        raise InputError(
+            f"The list {path} has files in columns, but its line {odd!r} is not an image and "
+            "a mask with a tab, a comma or spaces between them: correct the line, or leave "
+            "it out."
+        )
+    return [(image, mask) for image, mask in filter(None, pairs)]
+
+
+def _columns(line: str) -> list[list[str]]:
+    """Returns the ways to divide a line into columns of which the first two name files."""
+    after_names = re.sub(_ENDED, r"\1\t", line)
+    ways = [re.split(rf"\s*{between}\s*", line) for between in ("\t", ",")]
+    ways.append(after_names.split("\t"))
+    return [way for way in ways if len(way) > 1 and all(map(_is_file_name, way[:2]))]
 
 
 def paired_sources(

@@ -87,6 +87,47 @@ def test_a_list_of_two_columns_pairs_images_with_masks(between, root):
     assert labels == [1, 0]
 
 
+@pytest.mark.parametrize("between", [" ", "\t", ",", ", "])
+@pytest.mark.parametrize("image", ["c d", "c d.e, f"])
+def test_names_in_two_columns_may_hold_spaces_and_commas(between, image, root):
+    (root / "images/c d.jpg").rename(root / f"images/{image}.jpg")
+    line = f"images/{image}.jpg{between}masks/c d.png\n"
+    if "," in image and "," in between:
+        assert "is not an image and a mask" in problem(
+            root, f"images/a.jpg masks/a.png\n{line}"
+        )
+    else:
+        assert names(root, line) == [image]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "image,mask",
+        "images/#x.jpg",
+        "images/#x.jpg masks/#x.png # good",
+        "images/#x.jpg masks/#x.png masks/a.png",
+        "images/#x.jpg,masks/#x.png,3",
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_line_that_has_not_two_columns_is_named(odd, first, root):
+    lines = [odd, "images/a.jpg masks/a.png"]
+    said = problem(root, "\n".join(lines if first else lines[::-1]))
+    assert f"has files in columns, but its line {odd!r} is not an image and a mask" in said
+
+
+def test_a_list_of_three_columns_alone_is_refused_too(root):
+    said = problem(root, "images/a.jpg masks/a.png masks/b.v2.png\n")
+    assert "is not an image and a mask with a tab, a comma or spaces between them" in said
+
+
+def test_two_columns_do_not_go_with_a_mask_a_class(root):
+    with pytest.raises(InputError, match="one mask a class: leave the masks out of the list"):
+        (root / "train.txt").write_text("images/a.jpg masks/a.png\n")
+        Folder("train", str(root), class_names=("x", "y"), masks=("masks", "m"))._sources()
+
+
 def test_a_list_of_two_columns_may_hold_whole_paths(root):
     line = f"{root / 'images/a.jpg'} {root / 'masks/a.png'}\n"
     assert names(root, line) == ["a"]
