@@ -85,6 +85,20 @@ class COCO(FileDataset):
         """VOC's table, which has a colour for each class."""
         return voc_palette()
 
+    @property
+    def file_ids(self) -> tuple[int, ...]:
+        """The category id of each class, 0 of the background, and 255 of ignored pixels.
+
+        The ids of "stuff" are those in its maps, which are category ids minus 1.
+        """
+        ids = {
+            "things": (0, *THINGS),
+            "voc": VOC_CATEGORIES,
+            "stuff": tuple(category - 1 for category in (*THINGS, *STUFF)),
+            "panoptic": tuple(PANOPTIC),
+        }
+        return (*ids[self.classes], IGNORE)
+
     def _recipe(self) -> Recipe:
         return Recipe(
             f"coco-{self.classes}-{self.split}",

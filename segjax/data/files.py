@@ -326,7 +326,8 @@ def _several(name: str) -> str:
     """Returns a clause on a listed name that is more than one name, or ""."""
     first = pathlib.PurePath(re.split(r"[\s,]", name, maxsplit=1)[0])
     odd = name.startswith(('"', "'")) or (str(first) != name and first.suffix.lower() in IMAGES)
-    return "; a list has one name a line, without quotation marks" if odd else ""
+    rule = "a line is one name, or an image and its mask, without quotation marks"
+    return f"; {rule}" if odd else ""
 
 
 def _instead(stem: str, place: Place, complete: Collection[str], *, lossy: str = "") -> str:

@@ -58,12 +58,20 @@ def find_sources(layout: Layout) -> list[Source]:
     images and masks in two columns says itself which belong together.
 
     Raises:
-      InputError: a folder, a list, an image or a mask is missing, or two images share a mask.
+      InputError: a folder, a list, an image or a mask is missing, or two images share a mask;
+        or a list names masks where there is one a class.
     """
     names = split_list(layout.root, str(layout.split))
     is_list = layout.split is not None and names.is_file()
-    if is_list and len(layout.masks) == 1 and (pairs := listed_pairs(names)):
-        return paired_sources(layout.root, names, pairs)
+    if is_list and (pairs := listed_pairs(names)):
+        if len(layout.masks) > 1:
+            raise InputError(
+                f"The list {names} pairs images with masks, but Folder has one mask a class: "
+                "leave the masks out of the list."
+            )
+        sources = paired_sources(layout.root, names, pairs)
+        _check_shared([sources])
+        return sources
     below = None if is_list else layout.split
     image_place = _place(layout.root, layout.image, below)
     if below is not None and not image_place.folder.is_dir():

@@ -127,13 +127,19 @@ def ids_of_files(label_map: LabelMap, class_names: Sequence[str]) -> tuple[int, 
     >>> ids_of_files(((255, 1),), ("background", "cell"))
     (0, 255, 255)
 
+    Where the map names an id for each class, files hold these ids alone; so do masks of two
+    classes in black and another grey level. Else a class's own id stays in the files too.
+
     Raises:
       InputError: a class is made of several ids, or of a range, so no single id is right.
     """
-    found = []
+    found, targets = [], {target for _, target in label_map}
+    are_renamed = targets >= {*range(len(class_names))}
     for index, name in enumerate(class_names):
         ids = [key for key, target in label_map if target == index]
-        ids = ids or [index] * (classes_of([index], label_map) == [index])
+        is_white = len(class_names) == 2 and index == 1 and bool(ids)
+        stays = not any(key == index or _fits(key, index) for key, _ in label_map)
+        ids += [index] if stays and not (are_renamed or is_white) else []
         if len(ids) != 1 or isinstance(ids[0], str):
             made = (
                 f"label_map makes it of {', '.join(map(repr, ids))}"

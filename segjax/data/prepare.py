@@ -63,6 +63,8 @@ class FileDataset:
     def file_ids(self) -> tuple[int, ...]:
         """The id in the dataset's own files of each class, and last that of ignored pixels.
 
+        The label map says them. A dataset whose labels are made of other ids says its own.
+
         Raises:
           InputError: masks are painted or have planes, or a class has no single id.
         """

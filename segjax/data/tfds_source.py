@@ -115,9 +115,11 @@ def _root(directory: str | None) -> pathlib.Path:
 def _version_folder(root: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the folder of a dataset's version, the newest unless the name says which."""
     below, _, version = name.partition(":")
-    found = _versions(root) or _versions(root / below)
-    if version:
-        found = [folder for folder in found if folder.name == version]
+    versions = _below(root / below, ("*/", "*/*/")) or _of_name(root, below)
+    found = [folder for folder in versions if version in ("", folder.name)]
+    if versions and not found:
+        there = ", ".join(sorted({folder.name for folder in versions}))
+        raise InputError(f"TFDS {below!r} has no version {version!r} in {root}: it has {there}.")
     configs = {folder.parent for folder in found}
     if len(configs) > 1:
         names = ", ".join(sorted(f"{below}/{folder.name}" for folder in configs))
@@ -131,13 +133,32 @@ def _version_folder(root: pathlib.Path, name: str) -> pathlib.Path:
     return max(found, key=lambda folder: [_number(part) for part in folder.name.split(".")])
 
 
-def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the folder itself, its children or its grandchildren that hold a dataset."""
-    for pattern in ("", "*/", "*/*/"):
-        found = sorted(folder.glob(f"{pattern}dataset_info.json"))
-        if found and (pattern or folder.is_dir()):
+def _below(folder: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
+    """Returns the folders of versions that fit the first pattern that any fits."""
+    for pattern in patterns:
+        if found := sorted(folder.glob(f"{pattern}dataset_info.json")):
             return [path.parent for path in found]
     return []
+
+
+def _of_name(root: pathlib.Path, below: str) -> list[pathlib.Path]:
+    """Returns the versions in `root`, the folder of the dataset itself, that have its name."""
+    dataset, _, config = below.partition("/")
+    return [
+        folder
+        for folder in _below(root, ("", "*/", "*/*/"))
+        if _written_name(folder)[0] == dataset
+        and config in ("", _written_name(folder)[1] or folder.parent.name)
+    ]
+
+
+def _written_name(version: pathlib.Path) -> tuple[str, str]:
+    """Returns the names of dataset and config as TFDS has written them; "" for none."""
+    try:
+        about = json.loads((version / "dataset_info.json").read_bytes())
+        return str(about.get("name", "")), str(about.get("configName", ""))
+    except (OSError, ValueError, AttributeError):  # It is not a file of TFDS.
+        return "", ""
 
 
 def _number(text: str) -> int:

@@ -34,6 +34,9 @@ BACKGROUND = "background"
 
 TOLERANCE = 1.0
 
+MOST_ID = 65_535
+"""The largest id in a PNG of 16 bits."""
+
 
 def asked_outputs(
     options: argparse.Namespace,
@@ -55,7 +58,7 @@ def asked_outputs(
                 "--file-ids: the experiment's eval_data is not read from files, so it has no "
                 "other ids than the mask's; leave the option out."
             )
-        outputs.append(FileIds(file_ids()))
+        outputs.append(FileIds(_writable(file_ids())))
     if options.overlay:
         outputs.append(Overlay())
     if options.probabilities:
@@ -64,6 +67,20 @@ def asked_outputs(
     if options.labelme:
         outputs.append(Labelme(_background_class(class_names), polygon_tolerance(options)))
     return outputs
+
+
+def _writable(ids: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the ids if a PNG can hold them.
+
+    Raises:
+      InputError: one is negative or has more than 16 bits.
+    """
+    if strange := [i for i in ids if not 0 <= i <= MOST_ID]:
+        raise InputError(
+            f"--file-ids: the dataset's files have the id {strange[0]}, but a PNG holds ids "
+            f"from 0 to {MOST_ID}; leave the option out."
+        )
+    return ids
 
 
 def asked_lists(

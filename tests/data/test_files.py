@@ -216,8 +216,12 @@ def test_the_files_of_another_pair_are_no_near_fit(tmp_path):
         ("images/a", "a.png", "images/a.png (in another folder)"),
         ("A", "a.png", "images/a.png (upper and lower case"),
         ("a", "a.heic", "there is a.heic, which is not read"),
-        ("images/a.jpg masks/a", "a.png", "; a list has one name a line, without quotation"),
-        ('"qqqq"', "b.png", "; a list has one name a line, without quotation"),
+        (
+            "images/a.jpg masks/a",
+            "a.png",
+            "; a line is one name, or an image and its mask, wit",
+        ),
+        ('"qqqq"', "b.png", "; a line is one name, or an image and its mask, wit"),
     ],
 )
 def test_a_listed_name_without_image_has_named_what_nearly_fits(listed, image, said, tmp_path):

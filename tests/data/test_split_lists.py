@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.data.faults import collected
 from segjax.data.folder import Folder
 from segjax.errors import InputError
 
@@ -86,6 +87,47 @@ def test_a_list_of_two_columns_pairs_images_with_masks(between, root):
     assert labels == [1, 0]
 
 
+@pytest.mark.parametrize("between", [" ", "\t", ",", ", "])
+@pytest.mark.parametrize("image", ["c d", "c d.e, f"])
+def test_names_in_two_columns_may_hold_spaces_and_commas(between, image, root):
+    (root / "images/c d.jpg").rename(root / f"images/{image}.jpg")
+    line = f"images/{image}.jpg{between}masks/c d.png\n"
+    if "," in image and "," in between:
+        assert "is not an image and a mask" in problem(
+            root, f"images/a.jpg masks/a.png\n{line}"
+        )
+    else:
+        assert names(root, line) == [image]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "image,mask",
+        "images/#x.jpg",
+        "images/#x.jpg masks/#x.png # good",
+        "images/#x.jpg masks/#x.png masks/a.png",
+        "images/#x.jpg,masks/#x.png,3",
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_line_that_has_not_two_columns_is_named(odd, first, root):
+    lines = [odd, "images/a.jpg masks/a.png"]
+    said = problem(root, "\n".join(lines if first else lines[::-1]))
+    assert f"has files in columns, but its line {odd!r} is not an image and a mask" in said
+
+
+def test_a_list_of_three_columns_alone_is_refused_too(root):
+    said = problem(root, "images/a.jpg masks/a.png masks/b.v2.png\n")
+    assert "is not an image and a mask with a tab, a comma or spaces between them" in said
+
+
+def test_two_columns_do_not_go_with_a_mask_a_class(root):
+    with pytest.raises(InputError, match="one mask a class: leave the masks out of the list"):
+        (root / "train.txt").write_text("images/a.jpg masks/a.png\n")
+        Folder("train", str(root), class_names=("x", "y"), masks=("masks", "m"))._sources()
+
+
 def test_a_list_of_two_columns_may_hold_whole_paths(root):
     line = f"{root / 'images/a.jpg'} {root / 'masks/a.png'}\n"
     assert names(root, line) == ["a"]
@@ -94,8 +136,48 @@ def test_a_list_of_two_columns_may_hold_whole_paths(root):
 def test_what_a_list_of_two_columns_names_wrongly_is_said(root):
     said = problem(root, "SegNet/a.jpg masks/a.png\nimages/q.jpg masks/a.png\n")
     assert f"names {root / 'SegNet/a.jpg'}, which is missing" in said
-    assert f"write paths that begin at {root}" in said and "(and 1 more)" in said
+    assert f"write paths that begin at {root}" in said and said.endswith("(and 1 more)")
     said = problem(root, "images/a.jpg masks/A.png\n")
     assert f"but there is {root / 'masks/a.png'} (upper and lower case" in said
     said = problem(root, "images/a.jpg masks/a.png\nimages/a.jpg masks/b.v2.png\n")
-    assert f"names the image {root / 'images/a.jpg'} 2 times: keep one" in said
+    assert f"names the image {root / 'images/a.jpg'} in several lines: keep one" in said
+
+
+WRONG_LINES = {
+    "images/a.jpg masks/a.png\nmasks/b.v2.png masks/b.v2.png": (
+        "mask_shared",
+        "masks/b.v2.png is an image and its own mask",
+    ),
+    "images/a.jpg masks/a.png\nimages/#x.jpg masks/a.png": (
+        "mask_shared",
+        "images/#x.jpg have the same mask",
+    ),
+    "images/a.jpg masks/a.png\nimages/a.png masks/b.v2.png": (
+        "name_twice",
+        "images/a.jpg and a.png, images of one name",
+    ),
+    "images/a.jpg masks/a.png\nimages/#x.jpg masks/q.png": (
+        "missing_mask",
+        "masks/q.png, which is missing",
+    ),
+    "images/a.jpg masks/a.png\nimages/q.jpg masks/b.v2.png": (
+        "missing_image",
+        "images/q.jpg, which is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", WRONG_LINES)
+def test_a_list_of_two_columns_is_checked_as_patterns_are_and_an_audit_sees_it(text, root):
+    kind, words = WRONG_LINES[text]
+    Image.new("RGB", (6, 4)).save(root / "images/a.png")
+    assert words in problem(root, text)
+    with collected() as faults:
+        assert {"a", "images/a"} & {*names(root, text)}
+    assert [fault.kind for fault in faults] == [kind]
+
+
+def test_an_audit_reads_a_list_of_which_every_file_is_missing(root):
+    with collected() as faults:
+        assert names(root, "images/q.jpg masks/q.png\n") == []
+    assert [fault.kind for fault in faults] == ["missing_image"]

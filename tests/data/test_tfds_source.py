@@ -30,8 +30,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     name = "tiny"
     code_path = None
 
-    def __init__(self, folder, *, masks, version="1.0.0"):
-        self._masks = masks
+    def __init__(self, folder, *, masks, version="1.0.0", name="tiny"):
+        self._masks, self.name = masks, name
         self.VERSION = tfds.core.Version(version)
         super().__init__(data_dir=folder, file_format="array_record", version=version)
 
@@ -124,6 +124,53 @@ def test_the_folder_of_the_version_will_do_and_the_newest_version_is_read(tmp_pa
     build(tmp_path, masks=MASKS[:2], version="1.10.0")
     assert len(tiny(tmp_path)) == 2 and len(tiny(tmp_path / "tiny/1.0.0")) == 3
     assert len(TFDS("tiny:1.0.0", directory=str(tmp_path), class_names=NAMES)) == 3
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A root with pets/1.0.0, streets/2.0.0 and city/seg/1.0.0, of 3, 2 and 1 examples."""
+    root = tmp_path_factory.mktemp("several")
+    build(root, name="pets")
+    build(root, MASKS[:2], name="streets", version="2.0.0")
+    build(root / "made", MASKS[:1], name="city")
+    (root / "city").mkdir()
+    os.rename(root / "made" / "city", root / "city" / "seg")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "below", "count"),
+    [
+        ("pets", "", 3),
+        ("streets", "", 2),
+        ("streets:2.0.0", "", 2),
+        ("city/seg", "", 1),
+        ("city", "", 1),
+        ("city/seg:1.0.0", "city", 1),
+        ("city/seg", "city/seg", 1),
+        ("pets", "pets", 3),
+        ("pets", "pets/1.0.0", 3),
+    ],
+)
+def test_of_several_datasets_in_one_folder_the_named_one_is_read(name, below, count, several):
+    options = {"class_names": NAMES, "label_map": TRIMAP}
+    assert len(TFDS(name, directory=str(several / below), **options)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "below", "words"),
+    [
+        ("nope", "", "'nope' is not prepared in"),
+        ("streets:1.0.0", "", "'streets' has no version '1.0.0' in .*: it has 2.0.0"),
+        ("city/depth", "", "'city/depth' is not prepared in"),
+        ("streets", "pets", "'streets' is not prepared in"),
+        ("streets", "pets/1.0.0", "'streets' is not prepared in"),
+        ("city/depth", "city", "'city/depth' is not prepared in"),
+    ],
+)
+def test_another_dataset_is_never_read_instead_of_the_named_one(name, below, words, several):
+    with pytest.raises(InputError, match=words):
+        TFDS(name, directory=str(several / below), class_names=NAMES).prepare()
 
 
 def test_every_record_is_checked_once_and_again_when_a_file_changed(

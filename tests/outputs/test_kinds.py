@@ -8,11 +8,16 @@ import pytest
 from PIL import Image
 
 from segjax.atomic import atomic_path
+from segjax.data import coco
 from segjax.data.ade20k import ADE20K
 from segjax.data.camvid import CamVid
 from segjax.data.cityscapes import Cityscapes
+from segjax.data.coco import COCO
+from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS
 from segjax.data.folder import Folder
+from segjax.data.label_map import ids_of_files
 from segjax.data.palette import voc_palette
+from segjax.data.sbd import SBD
 from segjax.data.tfds_source import TFDS
 from segjax.drawing import composite, overlay
 from segjax.errors import InputError
@@ -84,6 +89,7 @@ def test_file_ids_are_those_of_the_datasets_own_files(tmp_path):
         (Cityscapes("val"), (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33, 0)),
         (ADE20K("val"), (*range(1, 151), 0)),
         (CamVid("val"), (*range(11), 11)),
+        (SBD("val"), (*range(21), 255)),
         (Folder(class_names=("a", "b"), label_map=((255, 1),)), (0, 255, 255)),
         (TFDS("pets", class_names=("a", "b"), label_map=((1, 1), (2, 0), (3, 255))), (2, 1, 3)),
     ],
@@ -93,11 +99,24 @@ def test_a_dataset_has_one_file_id_a_class_and_one_for_ignored_pixels(dataset, i
     assert dataset.file_ids == ids
 
 
+@pytest.mark.parametrize("classes", coco.NAMES)
+def test_cocos_file_ids_are_category_ids_with_their_gaps(classes):
+    dataset = COCO("val", classes=classes)
+    minus = 1 if classes == "stuff" else 0  # Its maps hold category ids minus 1.
+    every = {0: "background", **THINGS, **STUFF, **PANOPTIC}
+    alike = {"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle"}
+    alike |= {"pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv"}
+    *ids, ignored = dataset.file_ids
+    names = [alike.get(name, name) for name in dataset.class_names]
+    assert [every[i + minus] for i in ids] == names and ignored == 255
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"label_map": ((3, 1), (4, 1))}, "Class 1, b, has no single id .* makes it of 3, 4"),
         ({"label_map": ((">127", 1), ("else", 0))}, "Class 0, a, .* makes it of 'else'"),
+        ({"label_map": ((5, 0),)}, "Class 0, a, .* makes it of 5, 0"),
         ({"label_map": ((0, 1), (1, 1))}, "Class 0, a, .*: none becomes it"),
         ({"mask_colours": (((0, 0, 0), 0),)}, "masks hold colours, not ids"),
         ({"planes": True}, "masks hold planes, not ids"),
@@ -106,6 +125,22 @@ def test_a_dataset_has_one_file_id_a_class_and_one_for_ignored_pixels(dataset, i
 def test_classes_without_a_single_file_id_are_refused(fields, words):
     with pytest.raises(InputError, match=words):
         _ = Folder(class_names=("a", "b"), **fields).file_ids
+
+
+def test_an_id_beside_the_classes_own_makes_it_have_two():
+    assert ids_of_files(((5, 2), (2, 255)), ("a", "b", "c")) == (0, 1, 5, 2)
+    with pytest.raises(InputError, match="Class 2, c, .* makes it of 255, 2"):
+        ids_of_files(((255, 2),), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("strange", [-1, 70_000])
+@pytest.mark.parametrize("target", [1, 255])
+def test_file_ids_that_a_png_cannot_hold_are_refused_before_anything_is_predicted(
+    strange, target
+):
+    data = Folder(class_names=("a", "b"), label_map=((strange, target),))
+    with pytest.raises(InputError, match=f"have the id {strange}, but a PNG holds ids from 0"):
+        asked_outputs(options("--file-ids"), ("a", "b"), file_ids=lambda: data.file_ids)
 
 
 def test_an_overlay_is_the_reports_and_keeps_the_image_where_the_class_is_black(tmp_path):
