@@ -21,7 +21,7 @@ import numpy as np
 from segjax.contracts import Array, Batch, DeviceTransform, full_scale
 from segjax.errors import InputError
 from segjax.transforms.color import GREY
-from segjax.transforms.fields import check_number, check_probability, pair_of
+from segjax.transforms.fields import check_number, check_probability, check_scales, pair_of
 from segjax.transforms.fill import (
     MEAN_COLOUR,
     check_fill,
@@ -108,11 +108,7 @@ class DeviceScaleCrop:
 
     def __post_init__(self) -> None:
         pair_of(self.size, _NAME)
-        if not 0 < self.minimum <= self.maximum:
-            raise InputError(
-                f"DeviceScaleCrop needs 0 < minimum <= maximum, got {self.minimum} and "
-                f"{self.maximum}."
-            )
+        check_scales(self)
         check_number_or_colour(_NAME, self.fill)
 
     def __call__(self, example: Mapping[str, Array], key: Array) -> dict[str, Array]:

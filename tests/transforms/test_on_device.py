@@ -201,6 +201,7 @@ def test_an_array_that_cannot_be_moved_is_refused_by_name():
         (lambda: DeviceFlip(1.5), "needs probability .*got 1.5"),
         (lambda: DeviceScaleCrop((3, 0)), "one positive integer"),
         (lambda: DeviceScaleCrop(3, minimum=2, maximum=1), "0 < minimum <= maximum"),
+        (lambda: DeviceScaleCrop(3, "a", 1), "got 'a' and 1"),  # type: ignore[arg-type]
         (lambda: DeviceScaleCrop(3, fill="red"), "fill='red'"),  # type: ignore[arg-type]
         (lambda: DeviceColorJitter(contrast=-1), "needs contrast"),
     ],
