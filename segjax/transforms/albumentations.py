@@ -25,6 +25,9 @@ MOST_PIXELS = 2**24 - 1
 READS_MASK = ("CropNonEmptyMaskIfExists", "MaskDropout", "ConstrainedCoarseDropout")
 """Operations that read the classes in a mask, which are not given to albumentations."""
 
+MIXES_MASK = ("Morphological",)
+"""Operations that compute values of a mask from their neighbours, so that labels would mix."""
+
 NEAREST = (None, 0, 6)
 """OpenCV's numbers of nearest-neighbour interpolation."""
 
@@ -124,6 +127,12 @@ def _image(example: Example, image: Any) -> np.ndarray:
             f"{example_name(example)}: albumentations made {type(image).__name__} of the "
             "image, not an array h w c: leave ToTensorV2 out of the pipeline."
         )
+    if image.dtype != example["image"].dtype:
+        raise InputError(
+            f"{example_name(example)}: albumentations made {image.dtype} of the image, which is "
+            f"{example['image'].dtype}: leave Normalize and ToFloat out of the pipeline. The "
+            "experiment's normalize follows."
+        )
     return np.ascontiguousarray(image[..., None] if image.ndim == 2 else image)
 
 
@@ -193,11 +202,17 @@ def _check(described: Any) -> None:
                 f"Albumentations cannot use {name}, which reads classes in a mask: use "
                 "ForegroundCrop or BalancedCrop of segjax.transforms.crops."
             )
-        if part.get("fill_mask") not in (None, 0):
+        if name in MIXES_MASK:
             raise InputError(
-                f"Albumentations: {name} has fill_mask={part['fill_mask']}: leave it out. "
-                "Labels outside of the example are 255 in any case."
+                f"Albumentations cannot use {name}, which computes a mask's values from their "
+                "neighbours, so that labels would be wrong: leave it out."
             )
+        for field in ("fill_mask", "mask_drop_value"):
+            if part.get(field) not in (None, 0):
+                raise InputError(
+                    f"Albumentations: {name} has {field}={part[field]}: leave it out, or give "
+                    "0. Labels of pixels that the pipeline fills are then 255."
+                )
         if part.get("mask_interpolation") not in NEAREST:
             raise InputError(
                 f"Albumentations: {name} has mask_interpolation={part['mask_interpolation']}, "

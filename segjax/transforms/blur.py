@@ -9,6 +9,7 @@ from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import change_images
+from segjax.transforms.fields import check_count, check_probability, is_number
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,10 @@ class RandomBlur:
     probability: float = 0.5
 
     def __post_init__(self):
-        if not self.sigma > 0 or self.reach < 1 or not 0 <= self.probability <= 1:
-            raise InputError(
-                "RandomBlur needs sigma > 0, reach >= 1 and probability in 0 ... 1, got "
-                f"{self.sigma}, {self.reach} and {self.probability}."
-            )
+        if not is_number(self.sigma) or self.sigma <= 0:
+            raise InputError(f"RandomBlur needs sigma > 0, got {self.sigma!r}.")
+        check_count(self, "reach", 1)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example, its image blurred or as it was."""

@@ -10,6 +10,7 @@ from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
 from segjax.labels import check_planes, example_name
 from segjax.transforms.entries import checked_kinds
+from segjax.transforms.fields import is_number
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class BorderWeights:
     class_weights: tuple[float, ...] = ()
 
     def __post_init__(self):
-        if not (0 <= self.w0 < math.inf and 0 < self.sigma < math.inf):
+        are_numbers = is_number(self.w0) and is_number(self.sigma)
+        if not are_numbers or self.w0 < 0 or self.sigma <= 0:
             raise InputError(
-                f"BorderWeights needs w0 >= 0 and sigma > 0, got {self.w0} and {self.sigma}."
+                f"BorderWeights needs w0 >= 0 and sigma > 0, got {self.w0!r} and "
+                f"{self.sigma!r}."
             )
-        if not all(0 <= weight < math.inf for weight in self.class_weights):
+        if not all(is_number(weight) and weight >= 0 for weight in self.class_weights):
             raise InputError(f"BorderWeights needs weights >= 0, got {self.class_weights}.")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from segjax.contracts import Example, full_scale
-from segjax.errors import InputError
 from segjax.transforms.entries import change_images
+from segjax.transforms.fields import check_number
 
 GREY = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601's luma of red, green, blue."""
@@ -32,10 +32,8 @@ class ColorJitter:
 
     def __post_init__(self):
         for name in ("brightness", "contrast", "saturation"):
-            if getattr(self, name) < 0:
-                raise InputError(f"ColorJitter needs {name} >= 0, got {getattr(self, name)}.")
-        if not 0 <= self.hue <= 0.5:
-            raise InputError(f"ColorJitter needs hue in 0 ... 0.5, got {self.hue}.")
+            check_number(self, name, 0)
+        check_number(self, "hue", 0, most=0.5)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example with its image changed."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from segjax.contracts import Example
 from segjax.transforms.entries import change_images, move, size_of
-from segjax.transforms.fields import check_count, check_probability, pair_of
+from segjax.transforms.fields import check_count, check_flag, check_probability, pair_of
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, fill_for
 from segjax.transforms.kinds import Motion
 
@@ -36,6 +36,7 @@ class Cutout:
     def __post_init__(self):
         pair_of(self.size, "Cutout")
         check_count(self, "holes", 1)
+        check_flag(self, "ignore")
         check_probability(self)
         check_number_or_colour("Cutout", self.fill)
 

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
 from segjax.contracts import Example
-from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.fields import check_count, check_number, check_probability
 from segjax.transforms.kinds import Motion
 
 
@@ -28,11 +28,9 @@ class RandomElastic:
     probability: float = 1.0
 
     def __post_init__(self):
-        if self.sigma < 0 or self.grid < 2 or not 0 <= self.probability <= 1:
-            raise InputError(
-                "RandomElastic needs sigma >= 0, grid >= 2 and probability in 0 ... 1, got "
-                f"{self.sigma}, {self.grid} and {self.probability}."
-            )
+        check_number(self, "sigma", 0)
+        check_count(self, "grid", 2)
+        check_probability(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the deformed example; its size does not change."""

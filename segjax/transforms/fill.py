@@ -1,6 +1,5 @@
 """What an example holds where a transform has no pixel of it: around a crop, behind a turn."""
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from jaxtyping import Shaped
 
 from segjax.contracts import IGNORE, full_scale
 from segjax.errors import InputError
+from segjax.transforms.fields import is_number
 
 MEAN_COLOUR = (124, 116, 104)
 """ImageNet's mean colour in 8-bit RGB: what fills the room around images by default."""
@@ -60,15 +60,15 @@ def ignored_value(dtype: np.dtype) -> float:
 
 
 def check_number_or_colour(name: str, fill: Any) -> None:
-    """Raises InputError unless `fill` is a real number or a tuple of them.
+    """Raises InputError unless `fill` is a finite number or a tuple of them.
 
     Raises:
       InputError: it is not; the line says that `name` has it.
     """
     values = fill if isinstance(fill, tuple) else (fill,)
-    if not values or not all(isinstance(value, numbers.Real) for value in values):
+    if not values or not all(map(is_number, values)):
         raise InputError(
-            f"{name} has fill={fill!r}: give one number, or a tuple of one a channel."
+            f"{name} has fill={fill!r}: give one finite number, or a tuple of one a channel."
         )
 
 

@@ -19,7 +19,13 @@ from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fields import check_probability, pair_of
+from segjax.transforms.fields import (
+    check_count,
+    check_probability,
+    check_scales,
+    check_step,
+    pair_of,
+)
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.kinds import Motion
 
@@ -39,13 +45,8 @@ class RandomScale:
     step: float | None = None
 
     def __post_init__(self):
-        if not 0 < self.minimum <= self.maximum:
-            raise InputError(
-                f"RandomScale needs 0 < minimum <= maximum, got {self.minimum} and "
-                f"{self.maximum}."
-            )
-        if self.step is not None and self.step <= 0:
-            raise InputError(f"RandomScale needs step > 0 or None, got {self.step}.")
+        check_scales(self)
+        check_step(self)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at a random scale, at least one pixel high and wide."""
@@ -140,8 +141,7 @@ class MirrorPad:
     pixels: int
 
     def __post_init__(self):
-        if self.pixels < 0:
-            raise InputError(f"MirrorPad needs pixels >= 0, got {self.pixels}.")
+        check_count(self, "pixels", 0)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example with its mirrored surroundings."""

@@ -21,9 +21,10 @@ import numpy as np
 from segjax.contracts import Array, Batch, DeviceTransform, full_scale
 from segjax.errors import InputError
 from segjax.transforms.color import GREY
-from segjax.transforms.fields import check_number, check_probability, pair_of
+from segjax.transforms.fields import check_number, check_probability, check_scales, pair_of
 from segjax.transforms.fill import (
     MEAN_COLOUR,
+    check_fill,
     check_number_or_colour,
     fill_for,
     ignored_value,
@@ -107,18 +108,15 @@ class DeviceScaleCrop:
 
     def __post_init__(self) -> None:
         pair_of(self.size, _NAME)
-        if not 0 < self.minimum <= self.maximum:
-            raise InputError(
-                f"DeviceScaleCrop needs 0 < minimum <= maximum, got {self.minimum} and "
-                f"{self.maximum}."
-            )
+        check_scales(self)
         check_number_or_colour(_NAME, self.fill)
 
     def __call__(self, example: Mapping[str, Array], key: Array) -> dict[str, Array]:
         """Returns the window.
 
         Raises:
-          InputError: `fill` has neither one number nor as many as the image has channels.
+          InputError: `fill` has neither one number nor as many as the image has channels, or
+            the label's dtype cannot hold 255.
         """
         size, keys = pair_of(self.size, _NAME), jax.random.split(key, 3)
         factor = jax.random.uniform(keys[0], (), minval=self.minimum, maxval=self.maximum)
@@ -128,11 +126,15 @@ class DeviceScaleCrop:
             for old, new, axis_key in zip(image.shape[:2], size, keys[1:], strict=True)
         ]
         fill = fill_for(np.empty((1, 1, image.shape[-1]), image.dtype), self.fill, name=_NAME)
-        moved = {"image": _bilinear(image, axes, jnp.asarray(fill, jnp.float32))}
+        window = _bilinear(image, axes, jnp.asarray(fill, jnp.float32))
+        moved = {"image": _to_dtype(window, image.dtype)}
         if "label" in example:
             moved["label"] = _nearest(example["label"], axes)
         if "weight" in example:
-            moved["weight"] = _bilinear(example["weight"], axes, jnp.zeros(()))
+            weight = example["weight"]
+            average = _bilinear(weight, axes, jnp.zeros(()))
+            is_float = jnp.issubdtype(weight.dtype, jnp.floating)
+            moved["weight"] = (average if is_float else jnp.rint(average)).astype(weight.dtype)
         return moved
 
 
@@ -166,7 +168,7 @@ def _axis(old: int, new: int, factor: Array, key: Array) -> _Axis:
 
 
 def _bilinear(plane: Array, axes: Sequence[_Axis], fill: Array) -> Array:
-    """Returns the window of h w …; bilinear, antialiased where it shrinks."""
+    """Returns the window of h w … in float32; bilinear, antialiased where it shrinks."""
     channels = plane.reshape(*plane.shape[:2], -1).astype(jnp.float32)
     window = jax.image.scale_and_translate(
         channels,
@@ -177,8 +179,7 @@ def _bilinear(plane: Array, axes: Sequence[_Axis], fill: Array) -> Array:
         "linear",
     )
     inside = axes[0].inside[:, None, None] & axes[1].inside[None, :, None]
-    window = _to_dtype(jnp.where(inside, window, fill), plane.dtype)
-    return window.reshape(*window.shape[:2], *plane.shape[2:])
+    return jnp.where(inside, window, fill).reshape(*window.shape[:2], *plane.shape[2:])
 
 
 def _nearest(label: Array, axes: Sequence[_Axis]) -> Array:
@@ -186,8 +187,9 @@ def _nearest(label: Array, axes: Sequence[_Axis]) -> Array:
     window = label[rows.source[:, None], columns.source[None, :]]
     inside = rows.inside[:, None] & columns.inside[None, :]
     inside = inside.reshape(*inside.shape, *[1] * (label.ndim - 2))
-    ignored = jnp.asarray(ignored_value(np.dtype(label.dtype)), label.dtype)
-    return jnp.where(inside, window, ignored)
+    ignored = ignored_value(np.dtype(label.dtype))
+    check_fill(f"{_NAME}: the label", label.dtype, ignored)
+    return jnp.where(inside, window, jnp.asarray(ignored, label.dtype))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from segjax.contracts import Example
-from segjax.errors import InputError
 from segjax.transforms.entries import move, size_of, unmoved
+from segjax.transforms.fields import check_number, check_probability
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
 from segjax.transforms.kinds import Motion
 from segjax.transforms.warp import (
@@ -41,11 +41,8 @@ class RandomRotate:
     border: Border = None
 
     def __post_init__(self):
-        if not 0 <= self.degrees <= 180 or not 0 <= self.probability <= 1:
-            raise InputError(
-                "RandomRotate needs degrees in 0 ... 180 and probability in 0 ... 1, got "
-                f"{self.degrees} and {self.probability}."
-            )
+        check_number(self, "degrees", 0, most=180)
+        check_probability(self)
         check_number_or_colour("RandomRotate", self.fill)
         check_border(self)
 

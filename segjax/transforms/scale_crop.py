@@ -7,7 +7,7 @@ import numpy as np
 
 from segjax.contracts import Example
 from segjax.transforms.entries import move, size_of, unmoved
-from segjax.transforms.fields import pair_of
+from segjax.transforms.fields import check_scales, check_step, pair_of
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour, filled
 from segjax.transforms.geometric import (
     RandomScale,
@@ -34,8 +34,9 @@ class RandomScaleCrop:
 
     def __post_init__(self):
         pair_of(self.size, "RandomScaleCrop")
+        check_scales(self)
+        check_step(self)
         check_number_or_colour("RandomScaleCrop", self.fill)
-        _ = self._scale
 
     @property
     def _scale(self) -> RandomScale:

@@ -175,6 +175,28 @@ def test_an_image_that_the_pipeline_does_not_take_is_named():
 
 
 @needs_package
+def test_an_image_of_another_dtype_is_refused_since_normalize_would_scale_it_again():
+    A = package()
+    with pytest.raises(
+        InputError, match="^Example 'scan 7': .* made float32 .* is uint8: leave"
+    ):
+        Albumentations(A.Normalize())(example(), rng())
+    back = Albumentations([A.ToFloat(), A.FromFloat(dtype="uint8")])(example(), rng())["image"]
+    np.testing.assert_array_equal(back, example()["image"])
+
+
+@needs_package
+def test_dropped_pixels_keep_their_label_or_are_ignored():
+    A = package()
+    kept = Albumentations(A.PixelDropout(0.5, p=1))(example(), rng())
+    np.testing.assert_array_equal(kept["label"], example()["label"])
+    dropped = Albumentations(A.PixelDropout(0.5, mask_drop_value=0, p=1))(example(), rng())
+    ignored = dropped["label"] == 255
+    assert 0.3 < ignored.mean() < 0.7
+    np.testing.assert_array_equal(dropped["label"][~ignored], example()["label"][~ignored])
+
+
+@needs_package
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -183,6 +205,8 @@ def test_an_image_that_the_pipeline_does_not_take_is_named():
         (lambda A: json.dumps({"transform": {"__class_fullname__": "Nope"}}), "cannot make"),
         (lambda A: A.Lambda(image=len), "cannot describe the pipeline.*Lambda"),
         (lambda A: A.Affine(fill_mask=255), "Affine has fill_mask=255.*: leave it out"),
+        (lambda A: A.PixelDropout(mask_drop_value=3), "PixelDropout has mask_drop_value=3.0: "),
+        (lambda A: [A.OneOf([A.Morphological()])], "cannot use Morphological, which computes"),
         (lambda A: [A.OneOf([A.Affine(mask_interpolation=1)])], "mask_interpolation=1, which"),
         (lambda A: A.MaskDropout(), "cannot use MaskDropout, which reads classes"),
         (

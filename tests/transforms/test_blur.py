@@ -48,7 +48,10 @@ def test_labels_stay_and_half_of_the_images():
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize("fields", [{"sigma": 0}, {"reach": 0}, {"probability": 1.5}], ids=str)
+FAULTS = [{"sigma": 0}, {"sigma": "a"}, {"reach": 0}, {"reach": 1.5}, {"probability": 1.5}]
+
+
+@pytest.mark.parametrize("fields", FAULTS, ids=str)
 def test_a_field_that_cannot_work_is_named(fields):
     with pytest.raises(InputError, match=f"got .*{next(iter(fields.values()))}"):
         RandomBlur(**fields)

@@ -131,6 +131,8 @@ def test_another_class_may_be_the_foreground():
 def test_fields_and_labels_that_cannot_work_are_named():
     with pytest.raises(InputError, match="got -1"):
         BorderWeights(w0=-1)
+    with pytest.raises(InputError, match="got 10.0 and 'a'"):
+        BorderWeights(sigma="a")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="got 10.0 and 0"):
         BorderWeights(sigma=0)
     with pytest.raises(InputError, match=r"got \(-1,\)"):

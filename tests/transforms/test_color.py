@@ -101,3 +101,5 @@ def test_a_field_that_cannot_work_is_named(fields):
     ((name, value),) = fields.items()
     with pytest.raises(InputError, match=f"{name} .*got {value}"):
         ColorJitter(**fields)
+    with pytest.raises(InputError, match=f"{name} .*got 'a'"):
+        ColorJitter(**{name: "a"})  # type: ignore[arg-type]

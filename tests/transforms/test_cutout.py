@@ -67,6 +67,9 @@ def test_what_is_refused_does_not_depend_on_a_random_number(ignore, probability)
     ("make", "words"),
     [
         (lambda: Cutout(0), "Cutout needs size"),
+        (lambda: Cutout(True), "Cutout needs size.*got True"),
+        (lambda: Cutout(4, ignore="x"), "needs ignore, True or False, got 'x'"),  # type: ignore
+        (lambda: Cutout(4, fill=(0, float("nan"), 0)), "Cutout has fill=.*finite"),
         (lambda: Cutout(4, holes=0), "Cutout needs a whole number holes >= 1, got 0"),
         (lambda: Cutout(4, probability=-1), "got -1"),
     ],

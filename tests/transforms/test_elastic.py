@@ -95,7 +95,10 @@ def test_probability_zero_never_deforms():
     np.testing.assert_array_equal(found["image"], given["image"])
 
 
-@pytest.mark.parametrize("fields", [{"sigma": -1}, {"grid": 1}, {"probability": 2}], ids=str)
+FAULTS = [{"sigma": -1}, {"sigma": "a"}, {"grid": 1}, {"grid": 2.5}, {"probability": 2}]
+
+
+@pytest.mark.parametrize("fields", FAULTS, ids=str)
 def test_a_field_that_cannot_work_is_named(fields):
     with pytest.raises(InputError, match=str(next(iter(fields.values())))):
         RandomElastic(**fields)

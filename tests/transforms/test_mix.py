@@ -260,6 +260,7 @@ def test_a_window_of_a_partner_says_which_pixels_it_has():
         (lambda: CutMix(probability=2), "CutMix needs probability in 0 ... 1, got 2"),
         (lambda: Mosaic((0.5, 1.5)), r"Mosaic needs centre as .* got \(0.5, 1.5\)"),
         (lambda: CopyPaste(()), "CopyPaste needs classes"),
+        (lambda: CopyPaste((1, 255)), "class 255, which marks ignored pixels: leave it out"),
         (lambda: CopyPaste((1,), share=-1), "CopyPaste needs share in 0 ... 1, got -1"),
     ],
 )

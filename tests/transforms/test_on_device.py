@@ -107,6 +107,27 @@ def test_float_labels_are_nan_outside_of_the_example():
     assert np.isnan(np.asarray(got["label"])).sum() == 64 - 36
 
 
+def shapes_of(transform, example):
+    """What a transform makes of an example, without computing it."""
+    return jax.eval_shape(lambda e: transform(e, KEY), example)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8])
+def test_a_label_that_cannot_hold_the_ignored_value_is_refused_as_on_the_host(dtype):
+    example = example_of(6, 6)
+    example["label"] = (example["label"] > 2).astype(dtype)
+    with pytest.raises(InputError, match=f"the label is {np.dtype(dtype)}, which cannot hold"):
+        shapes_of(DeviceScaleCrop(8), example)
+    assert shapes_of(DeviceFlip(), example)["label"].dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
+def test_a_weight_keeps_its_dtype(dtype):
+    example = example_of(6, 6)
+    example["weight"] = np.ones((6, 6), dtype)
+    assert shapes_of(DeviceScaleCrop(8), example)["weight"].dtype == dtype
+
+
 def test_a_flip_moves_all_arrays_together():
     example = example_of()
     for probability, turned in ((0.0, False), (1.0, True)):
@@ -180,6 +201,7 @@ def test_an_array_that_cannot_be_moved_is_refused_by_name():
         (lambda: DeviceFlip(1.5), "needs probability .*got 1.5"),
         (lambda: DeviceScaleCrop((3, 0)), "one positive integer"),
         (lambda: DeviceScaleCrop(3, minimum=2, maximum=1), "0 < minimum <= maximum"),
+        (lambda: DeviceScaleCrop(3, "a", 1), "got 'a' and 1"),  # type: ignore[arg-type]
         (lambda: DeviceScaleCrop(3, fill="red"), "fill='red'"),  # type: ignore[arg-type]
         (lambda: DeviceColorJitter(contrast=-1), "needs contrast"),
     ],

@@ -99,9 +99,11 @@ def test_angles_are_uniform_up_to_degrees_and_half_of_the_examples_stay():
 
 
 def test_fields_and_fills_that_cannot_work_are_named():
-    with pytest.raises(InputError, match="got -1 and 0.5"):
+    with pytest.raises(InputError, match="RandomRotate needs degrees in 0 ... 180, got -1"):
         RandomRotate(-1)
-    with pytest.raises(InputError, match="probability in 0 ... 1, got 10.0 and 2"):
+    with pytest.raises(InputError, match="RandomRotate needs probability in 0 ... 1, got 2"):
         RandomRotate(probability=2)
+    with pytest.raises(InputError, match="degrees in 0 ... 180, got 'a'"):
+        RandomRotate("a")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"RandomRotate fills with 3 numbers \(1, 2, 3\), but"):
         RandomRotate(fill=(1, 2, 3))(example(c=1), rng())

@@ -1,5 +1,7 @@
 """One resampling of a window equals scaling the whole example and cropping it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -60,8 +62,13 @@ def test_scale_one_and_a_window_as_large_as_the_example_change_nothing():
     ("make", "line"),
     [
         (lambda: RandomScaleCrop(0), "RandomScaleCrop needs size"),
-        (lambda: RandomScaleCrop(3, 2, 1), "RandomScale needs 0 < minimum <= maximum"),
-        (lambda: RandomScaleCrop(3, step=0), "RandomScale needs step > 0"),
+        (lambda: RandomScaleCrop(3, 2, 1), "^RandomScaleCrop needs 0 < minimum <= maximum"),
+        (lambda: RandomScaleCrop(3, "a"), "^RandomScaleCrop .*got 'a' and 2.0"),  # type: ignore
+        (lambda: RandomScaleCrop(3, maximum=math.inf), "got 0.5 and inf"),
+        (lambda: RandomScaleCrop(3, step="a"), "needs step > 0 or None, got 'a'"),  # type: ignore
+        (lambda: RandomScaleCrop(True), "RandomScaleCrop needs size.*got True"),
+        (lambda: RandomScaleCrop(3, fill=math.nan), "fill=nan: give one finite number"),
+        (lambda: RandomScaleCrop(3, step=0), "^RandomScaleCrop needs step > 0"),
         (lambda: RandomScaleCrop(3, fill="x"), "fill='x'"),  # type: ignore[arg-type]
     ],
 )
