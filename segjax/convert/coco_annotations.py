@@ -264,10 +264,12 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
 def split_of_file(path: pathlib.Path, root: pathlib.Path) -> str | None:
     """Returns the split that the name of a file, or of its folder below a root, ends in.
 
-    >>> split_of_file(pathlib.Path("in/annotations/instances_train2017.json"), pathlib.Path("in"))
+    >>> root = pathlib.Path("test")
+    >>> split_of_file(root / "annotations/instances_train2017.json", root)
     'train'
-    >>> split_of_file(pathlib.Path("in/valid/_annotations.coco.json"), pathlib.Path("in"))
+    >>> split_of_file(root / "valid/_annotations.coco.json", root)
     'val'
+    >>> split_of_file(root / "annotations.json", root)
     """
     word = _split_word(path, root)
     return split_of(word) if word else None

@@ -20,6 +20,7 @@ from segjax.convert.layouts import split_of_path
 from segjax.data.coco_classes import STUFF, THINGS
 from segjax.data.decode import decode
 from segjax.data.masks import stored_samples
+from segjax.data.names import composed
 from segjax.errors import InputError
 
 OTHER = (183, "other")
@@ -109,8 +110,8 @@ def _maps(files: SourceFiles) -> list[pathlib.Path]:
     pngs = [*files.find(".png")]
     if named := [path for path in pngs if _folder(path, files.root)]:
         return named
-    photos = {path.stem for path in files.find(".jpg", ".jpeg")}
-    return [path for path in pngs if path.stem in photos]
+    photos = {composed(path.stem) for path in files.find(".jpg", ".jpeg")}
+    return [path for path in pngs if composed(path.stem) in photos]
 
 
 def _image(files: SourceFiles, path: pathlib.Path, names: dict[int, str]) -> Annotated:
