@@ -186,7 +186,7 @@ def annotated(
         name=files.stem_of(path),
         regions=regions,
         size=Size(*image.size) if image.size else None,
-        split=split_of_file(coco.path),
+        split=split_of_file(coco.path, files.root),
         where=f"{coco.path}, image {image.id}",
     )
 
@@ -244,7 +244,8 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
             return found[0]
     if beside.parent.name == "label" and os.path.isfile(beside.parent.parent / image.file):
         return files.inside(f"../{image.file}", beside=beside)
-    if not os.path.isfile(beside.parent / image.file) and (folder := _split_word(beside)):
+    folder = _split_word(beside, files.root)
+    if folder and not os.path.isfile(beside.parent / image.file):
         try:
             return files.inside(f"{folder}/{image.file}", beside=beside)
         except InputError:
@@ -252,18 +253,21 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
     return files.inside(image.file, beside=beside)
 
 
-def split_of_file(path: pathlib.Path) -> str | None:
-    """Returns the split that the name of a file, or of its folder, ends in, or None.
+def split_of_file(path: pathlib.Path, root: pathlib.Path) -> str | None:
+    """Returns the split that the name of a file, or of its folder below a root, ends in.
 
-    >>> split_of_file(pathlib.Path("annotations/instances_train2017.json"))
+    >>> root = pathlib.Path("test")
+    >>> split_of_file(root / "annotations/instances_train2017.json", root)
     'train'
-    >>> split_of_file(pathlib.Path("valid/_annotations.coco.json"))
+    >>> split_of_file(root / "valid/_annotations.coco.json", root)
     'val'
+    >>> split_of_file(root / "annotations.json", root)
     """
-    word = _split_word(path)
+    word = _split_word(path, root)
     return split_of(word) if word else None
 
 
-def _split_word(path: pathlib.Path) -> str | None:
-    words = (path.stem.rpartition("_")[2], path.parent.name)
+def _split_word(path: pathlib.Path, root: pathlib.Path) -> str | None:
+    folder = "" if path.parent == root else path.parent.name
+    words = (path.stem.rpartition("_")[2], folder)
     return next((word for word in words if split_of(word)), None)

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
@@ -23,6 +24,8 @@ BACKGROUND = "background"
 
 MOST_TRIED = 50
 """XML files that are looked into before a source counts as another format's."""
+
+_LENGTH = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass
@@ -80,7 +83,7 @@ def add_labels(root: Element, labels: Labels) -> None:
 def regions(shapes: Iterable[Element], labels: Labels, *, where: str) -> list[Region]:
     """Returns the shapes that have an area, those of the lowest `z_order` first.
 
-    Shapes of one `track_id` or one `group_id` are one object.
+    Shapes of one label and one `track_id` or `group_id` are one object.
 
     Raises:
       InputError: a shape has coordinates or a label that cannot be used.
@@ -104,7 +107,7 @@ def regions(shapes: Iterable[Element], labels: Labels, *, where: str) -> list[Re
 def _instance(shape: Element, number: int) -> str:
     for key in ("track_id", "group_id"):
         if (value := shape.get(key, "0")) not in ("", "0"):
-            return f"{key} {value}"
+            return f"{key} {value} {shape.get('label', '')}"
     return f"shape {number}"
 
 
@@ -157,7 +160,7 @@ def run_lengths(shape: Element, where: str) -> Outline:
     left, top, width, height = (
         _whole(shape.attrib, name, where) for name in ("left", "top", "width", "height")
     )
-    lengths = [int(value) for value in numbers(shape.get("rle", "").split(","), where=where)]
+    lengths = [_length(text, where) for text in shape.get("rle", "").split(",")]
     if width < 1 or height < 1 or sum(lengths) != width * height or min(lengths) < 0:
         raise InputError(
             f"{where} has runs of {sum(lengths)} pixels for {width} x {height}: export it "
@@ -166,6 +169,15 @@ def run_lengths(shape: Element, where: str) -> Outline:
     inside = np.arange(len(lengths)) % 2 == 1
     mask = np.repeat(inside, lengths).reshape(height, width)
     return outlines.pasted(mask, left=left, top=top)
+
+
+def _length(text: str, where: str) -> int:
+    """Returns the length of a run, which may be longer than any coordinate."""
+    if not _LENGTH.fullmatch(text.strip()):
+        raise InputError(
+            f"{where} has the run {text!r}, not a number of pixels: export it again."
+        )
+    return int(text)
 
 
 def _attributes(shape: Element, names: tuple[str, ...], where: str) -> list[float]:

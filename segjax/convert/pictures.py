@@ -86,7 +86,7 @@ def put(image: Annotated, path: pathlib.Path, *, link: bool = False) -> bool:
 
 def _linked(source: pathlib.Path, target: pathlib.Path) -> bool:
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)  # os.link may link a symbolic link itself.
     except OSError:  # Another disk, or one without links.
         return False
     return True

@@ -51,6 +51,14 @@ def write(
     (root / path).write_text(json.dumps(contents))
 
 
+def test_the_source_folders_own_name_says_no_split(tmp_path):
+    for name in ("test", "train"):
+        write(tmp_path / name, "ann.json", image="a.jpg")
+        write(tmp_path / name, "val/ann.json", image="val/b.jpg")
+        found = read(COCO_INSTANCES, tmp_path / name)
+        assert {i.name: i.split for i in found.images} == {"a": None, "val/b": "val"}
+
+
 def test_a_later_annotation_covers_earlier_ones_and_the_rest_is_background(tmp_path):
     annotations = [annotation(1, 7, box(0, 0, 4, 4)), annotation(2, 2, box(2, 0, 6, 2))]
     write(tmp_path, annotations=annotations)

@@ -267,6 +267,14 @@ def test_images_are_linked_on_request(source):
     assert not os.path.samefile(copied / "images/a.jpg", source / "a.jpg")
 
 
+def test_the_link_to_an_image_that_is_a_symbolic_link_leads_to_the_image(source):
+    (source / "a.jpg").rename(source / "street/real.bin")
+    (source / "a.jpg").symlink_to("street/real.bin")
+    _, out = converted(source, link=True)
+    assert not (out / "images/a.jpg").is_symlink()
+    assert os.path.samefile(out / "images/a.jpg", source / "street/real.bin")
+
+
 def test_images_of_another_folder_are_found(tmp_path):
     save_labelme(tmp_path / "in", "a", [shape()], image="", imagePath="..\\photos\\a.jpg")
     save_image(tmp_path / "photos/a.jpg")

@@ -2,11 +2,14 @@
 
 import pathlib
 import runpy
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.convert.annotated import Size
+from segjax.convert.cvat import run_lengths
 from segjax.convert.formats.cvat_images import CVAT_IMAGES
 from segjax.convert.formats.cvat_video import CVAT_VIDEO
 from segjax.convert.source_files import FolderFiles
@@ -78,12 +81,27 @@ def test_labels_colours_splits_and_objects_are_kept(tmp_path):
     assert found.colours == {"car": (255, 10, 0)}
     first, second = found.images
     assert [(i.name, i.split) for i in found.images] == [("a", None), ("Validation/a", "val")]
-    assert [region.instance for region in first.regions] == ["group_id 3"] * 2
+    assert [region.instance for region in first.regions] == ["group_id 3 car"] * 2
     assert painted(found, second)[1, 1] == 255
     assert found.notes == (
         "shapes without an area are left out: 1 polyline",
         "pixels of shapes without a label are ignored: 1",
     )
+
+
+def test_a_run_may_be_longer_than_a_million_pixels():
+    shape = Element("mask", rle="0, 1100000", left="0", top="0", width="1100", height="1000")
+    assert run_lengths(shape, "x.xml").draw(Size(1000, 1100)).all()
+
+
+def test_a_group_of_two_labels_is_an_object_of_each(tmp_path):
+    shapes = [
+        f'<box label="{label}" xtl="0" ytl="0" xbr="4" ybr="4" group_id="3"/>'
+        for label in ("car", "road", "car")
+    ]
+    found = read(CVAT_IMAGES, source(tmp_path, image("".join(shapes))))
+    first, second, third = (region.instance for region in found.images[0].regions)
+    assert first == third != second
 
 
 @pytest.mark.parametrize(
@@ -97,6 +115,10 @@ def test_labels_colours_splits_and_objects_are_kept(tmp_path):
         (
             '<mask label="car" rle="1,2" left="0" top="0" width="2" height="2"/>',
             "runs of 3 pixels for 2 x 2",
+        ),
+        (
+            '<mask label="car" rle="1,-2,5" left="0" top="0" width="2" height="2"/>',
+            "the run '-2', not a number of pixels",
         ),
         ('<box label="car" xtl="1" ytl="1" xbr="2" ybr="2" z_order="x"/>', "'x', which is not"),
     ],

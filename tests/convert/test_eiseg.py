@@ -91,6 +91,14 @@ def test_what_is_wrong_is_named_with_the_remedy(tmp_path, polygons, classes, mes
         converted(save_eiseg(tmp_path / "in", polygons, classes=classes))
 
 
+def test_names_may_write_umlauts_as_one_sign_or_two(tmp_path):
+    root = save_eiseg(tmp_path / "in", [polygon()])
+    (root / "a.jpg").rename(root / "ka\u0308se.jpg")
+    (root / "label/a.json").rename(root / "label/k\u00e4se.json")
+    summary, _ = converted(root)
+    assert summary["images"] == 1
+
+
 def test_a_file_without_an_image_is_named(tmp_path):
     root = save_eiseg(tmp_path / "in", [polygon()])
     (root / "a.jpg").unlink()

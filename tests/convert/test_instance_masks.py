@@ -32,6 +32,12 @@ def test_every_id_is_an_object_of_the_one_class(tmp_path):
     assert [r.instance for r in image.regions[:1]] == [1] and len(image.regions) == 2
 
 
+def test_names_may_write_umlauts_as_one_sign_or_two(tmp_path):
+    save(tmp_path / "images" / "ka\u0308se.png", np.zeros((1, 4, 3), np.uint8))
+    save(tmp_path / "instances" / "k\u00e4se.png", np.array([[0, 1, 300, 300]], np.uint16))
+    assert len(read(INSTANCE_MASKS, tmp_path).images) == 1
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [(("nucleus",), ("background", "nucleus")), (("tissue", "nucleus"), ("tissue", "nucleus"))],

@@ -57,6 +57,18 @@ def test_outlines_of_each_layout_are_painted_with_their_split(layout, tmp_path):
         np.testing.assert_array_equal(painted(found, image), expected)
 
 
+def test_names_may_write_umlauts_as_one_sign_or_two(tmp_path):
+    names(tmp_path)
+    write(
+        tmp_path,
+        "images/gru\u0308n/ka\u0308se.jpg",
+        [f"1 {SQUARE}"],
+        label="labels/gr\u00fcn/k\u00e4se.txt",
+    )
+    found = read(YOLO_SEG, tmp_path)
+    assert len(found.images[0].regions) == 1 and not found.notes
+
+
 def test_images_without_a_label_file_are_background_and_boxes_are_filled(tmp_path):
     names(tmp_path)
     write(tmp_path, "images/a.jpg", [f"0 {SQUARE}", "1 0.5 0.5 0.2 0.5"], label="labels/a.txt")

@@ -15,11 +15,13 @@ from segjax.convert.annotated import (
     Options,
     SourceFiles,
 )
-from segjax.convert.coco_annotations import read_objects, sign_of, split_of_file
+from segjax.convert.coco_annotations import read_objects, sign_of
 from segjax.convert.image_files import each_image
+from segjax.convert.layouts import split_of_path
 from segjax.data.coco_classes import STUFF, THINGS
 from segjax.data.decode import decode
 from segjax.data.masks import stored_samples
+from segjax.data.names import composed
 from segjax.errors import InputError
 
 OTHER = (183, "other")
@@ -111,8 +113,8 @@ def _maps(files: SourceFiles) -> list[pathlib.Path]:
     pngs = [*files.find(".png")]
     if named := [path for path in pngs if _folder(path, files.root)]:
         return named
-    photos = {path.stem for path in files.find(".jpg", ".jpeg")}
-    return [path for path in pngs if path.stem in photos]
+    photos = {composed(path.stem) for path in files.find(".jpg", ".jpeg")}
+    return [path for path in pngs if composed(path.stem) in photos]
 
 
 def _image(files: SourceFiles, path: pathlib.Path, names: dict[int, str]) -> Annotated:
@@ -121,7 +123,7 @@ def _image(files: SourceFiles, path: pathlib.Path, names: dict[int, str]) -> Ann
         image=image,
         name=files.stem_of(image),
         class_map=ClassMap(functools.partial(_ids, path), names, str(path)),
-        split=split_of_file(path) or split_of_file(image),
+        split=split_of_path(path, files.root) or split_of_path(image, files.root),
         where=str(path),
     )
 

@@ -11,7 +11,7 @@ from segjax.convert.annotated import Annotated, Annotations, Options, Region, So
 from segjax.convert.formats.shapes import bounds_of, checked_points, drawn
 from segjax.data.files import IMAGES
 from segjax.data.lists import listed
-from segjax.data.names import nearest
+from segjax.data.names import composed, nearest
 from segjax.errors import InputError, first_of
 
 CLASSES = "autosave_label.txt"
@@ -57,12 +57,12 @@ class _EISeg:
             names = tuple(name for name in options.names if name != BACKGROUND)
         by_stem = collections.defaultdict(list)
         for image in files.find(*IMAGES):
-            by_stem[image.stem].append(image)
+            by_stem[composed(image.stem)].append(image)
         for path in files.find(".json"):
             try:
                 contents = files.json(path)
                 if contents == [] or _is_eiseg(contents):
-                    picture = _picture(files, path, by_stem[path.stem])
+                    picture = _picture(files, path, by_stem[composed(path.stem)])
                     images.append(_image(files, path, picture, contents, names))
                     used |= {each["name"]: each["labelIdx"] for each in contents}
             except InputError as error:

@@ -28,6 +28,7 @@ from segjax.convert.image_files import each_image
 from segjax.data.decode import decode
 from segjax.data.files import IMAGES, MASKS
 from segjax.data.masks import stored_samples
+from segjax.data.names import composed
 from segjax.errors import InputError
 
 FOLDERS = ("instances", "instance_masks", "instance_ids")
@@ -63,10 +64,10 @@ class InstanceMasks:
         photos = defaultdict(list)
         for image in files.find(*IMAGES):
             if image.parent.name not in FOLDERS:
-                photos[image.stem].append(image)
+                photos[composed(image.stem)].append(image)
         readers = [
             *(
-                functools.partial(_of_ids, files, path, photos[path.stem], name)
+                functools.partial(_of_ids, files, path, photos[composed(path.stem)], name)
                 for path in _id_masks(files)
             ),
             *(
@@ -105,7 +106,8 @@ def _object_masks(files: SourceFiles) -> Mapping[pathlib.Path, list[pathlib.Path
     images = {
         path.parent.parent: path
         for path in files.find(*IMAGES)
-        if path.parent.name == "images" and path.parent.parent.name == path.stem
+        if path.parent.name == "images"
+        and composed(path.parent.parent.name) == composed(path.stem)
     }
     found: dict[pathlib.Path, list[pathlib.Path]] = defaultdict(list)
     for path in files.find(*MASKS):

@@ -21,6 +21,7 @@ from segjax.convert.layouts import split_of_path
 from segjax.convert.outlines import numbers
 from segjax.convert.yolo_names import listed_names, yaml_names
 from segjax.data.files import IMAGES
+from segjax.data.names import composed
 from segjax.errors import InputError
 
 FOLDERS = {"images": ("labels", "annotations"), "obj_train_data": ("obj_train_data",)}
@@ -102,7 +103,7 @@ def _check_outlines(files: SourceFiles, *, objects: int, boxes: int) -> None:
 
 def _labels(files: SourceFiles) -> dict[pathlib.Path, pathlib.Path]:
     """Returns {image: its label file}, for images that have one."""
-    texts = {(path.parent, path.stem): path for path in files.find(".txt")}
+    texts = {_place(path.parent, path.stem): path for path in files.find(".txt")}
     if not texts:
         return {}
     return {
@@ -112,9 +113,7 @@ def _labels(files: SourceFiles) -> dict[pathlib.Path, pathlib.Path]:
     }
 
 
-def _places(
-    image: pathlib.Path, root: pathlib.Path, texts: dict
-) -> list[tuple[pathlib.Path, str]]:
+def _places(image: pathlib.Path, root: pathlib.Path, texts: dict) -> list[tuple[str, str]]:
     """Returns where the label file of an image is: beside it, or in the folder of labels."""
     folders = [image.parent]
     parts = image.relative_to(root).parts[:-1] if image.is_relative_to(root) else ()
@@ -126,7 +125,13 @@ def _places(
                 for folder in _children(above)
                 if folder.name.casefold() == other
             ]
-    return [(folder, image.stem) for folder in folders if (folder, image.stem) in texts]
+    places = [_place(folder, image.stem) for folder in folders]
+    return [place for place in places if place in texts]
+
+
+def _place(folder: pathlib.Path, stem: str) -> tuple[str, str]:
+    """Returns what a label file and its image share; macOS may write an umlaut as two signs."""
+    return composed(str(folder)), composed(stem)
 
 
 def _children(folder: pathlib.Path) -> list[pathlib.Path]:
