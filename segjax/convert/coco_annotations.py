@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from segjax.convert.annotated import (
     Size,
     SourceFiles,
 )
+from segjax.convert.image_files import each_image
 from segjax.convert.layouts import split_of
 from segjax.data.coco_file import CocoFile, CocoImage, annotation_name, coco_file, is_coco
 from segjax.data.coco_shapes import bounds, check_segmentation, draw, is_empty
@@ -84,7 +85,6 @@ class Gathered:
     names: dict[str, tuple[int, int, int] | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    taken: dict[pathlib.Path, str] = field(default_factory=dict)
 
     def add_categories(self, coco: CocoFile) -> None:
         """Adds the names and colours of a file's categories, by name."""
@@ -96,18 +96,10 @@ class Gathered:
             for name in coco.dropped
         ]
 
-    def take(self, image: pathlib.Path, where: str) -> None:
-        """Notes that an image is annotated.
-
-        Raises:
-          InputError: it is annotated elsewhere too; names both places.
-        """
-        if image in self.taken:
-            raise InputError(
-                f"{image} is annotated twice, in {self.taken[image]} and in {where}: convert "
-                "the files one by one, or move one of them out of the source."
-            )
-        self.taken[image] = where
+    def add_images(self, images: Iterable[Annotated], problems: Iterable[str]) -> None:
+        """Adds images, and a line for each that cannot be used."""
+        self.images += images
+        self.problems += problems
 
     def annotations(self, background: str) -> Annotations:
         """Returns all of it; a category called as the background is the background."""
@@ -130,27 +122,27 @@ def read_objects(
     are ignored lie below all objects, so that they hide none.
 
     Raises:
-      InputError: a file has not COCO's form, or an image is missing or annotated twice.
+      InputError: a file has not COCO's form.
     """
-    gathered, boxes, covered = Gathered(), 0, []
-    for coco in opened(files, kind):
-        gathered.add_categories(coco)
-        covered.append(_covers_all(coco))
-        for image in coco.images:
-            where = f"{coco.path}, image {image.id}"
-            path = image_path(files, coco, image)
-            gathered.take(path, where)
-            boxes += sum(is_empty(a.get("segmentation")) for a in image.annotations)
-            try:
-                regions = _regions(coco, image, options, is_stuff=kind == "stuff")
-            except InputError as error:
-                gathered.problems.append(str(error))
-                continue
-            split = split_of_file(coco.path, files.root)
-            gathered.images.append(annotated(files, path, image, regions, split, where))
+    gathered, boxes, covered = Gathered(), [], []
+
+    def entries() -> Iterator[tuple[CocoFile, CocoImage]]:
+        for coco in opened(files, kind):
+            gathered.add_categories(coco)
+            covered.append(_covers_all(coco))
+            yield from ((coco, image) for image in coco.images)
+
+    def read(entry: tuple[CocoFile, CocoImage]) -> Annotated:
+        coco, image = entry
+        boxes.extend(a for a in image.annotations if is_empty(a.get("segmentation")))
+        regions = _regions(coco, image, options, is_stuff=kind == "stuff")
+        return annotated(files, coco, image, regions)
+
+    gathered.add_images(*each_image(entries(), read))
     if boxes:
         gathered.notes.append(
-            f"{boxes} annotation(s) have no outline, such as a box alone; they are left out"
+            f"{len(boxes)} annotation(s) have no outline, such as a box alone; they are left "
+            "out"
         )
     return gathered.annotations(IGNORED if all(covered) else background)
 
@@ -181,21 +173,21 @@ def opened(files: SourceFiles, kind: str) -> Iterator[CocoFile]:
 
 
 def annotated(
-    files: SourceFiles,
-    path: pathlib.Path,
-    image: CocoImage,
-    regions: Sequence[Region],
-    split: str | None,
-    where: str,
+    files: SourceFiles, coco: CocoFile, image: CocoImage, regions: Sequence[Region]
 ) -> Annotated:
-    """Returns an image of a file with its regions."""
+    """Returns an image of a file with its regions.
+
+    Raises:
+      InputError: as `image_path`.
+    """
+    path = image_path(files, coco, image)
     return Annotated(
         image=path,
         name=files.stem_of(path),
         regions=regions,
         size=Size(*image.size) if image.size else None,
-        split=split,
-        where=where,
+        split=split_of_file(coco.path, files.root),
+        where=f"{coco.path}, image {image.id}",
     )
 
 
@@ -252,8 +244,8 @@ def image_path(files: SourceFiles, coco: CocoFile, image: CocoImage) -> pathlib.
             return found[0]
     if beside.parent.name == "label" and os.path.isfile(beside.parent.parent / image.file):
         return files.inside(f"../{image.file}", beside=beside)
-    is_beside = os.path.isfile(beside.parent / image.file)
-    if not is_beside and (folder := _split_word(beside, files.root)):
+    folder = _split_word(beside, files.root)
+    if folder and not os.path.isfile(beside.parent / image.file):
         try:
             return files.inside(f"{folder}/{image.file}", beside=beside)
         except InputError:

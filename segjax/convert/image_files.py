@@ -17,6 +17,23 @@ def image_name(image: pathlib.Path, files: SourceFiles) -> str:
     return "/".join([f for f in folders if not IMAGE_FOLDER.fullmatch(f)] + [stem])
 
 
+def clash(one: Annotated, other: Annotated) -> str:
+    """Returns what to say of two images that have one name in the result."""
+    if one.image == other.image:
+        return (
+            f"{_place(one)} is annotated twice, in {one.where} and {other.where}: keep one of "
+            "them."
+        )
+    return (
+        f"{_place(one)} and {_place(other)} would both be named {one.name!r}: rename one of "
+        "the images, and correct its annotations."
+    )
+
+
+def _place(image: Annotated) -> str:
+    return str(image.image) if isinstance(image.image, pathlib.Path) else image.where
+
+
 def each_image(
     items: Iterable[Item], read: Callable[[Item], Annotated]
 ) -> tuple[list[Annotated], tuple[str, ...]]:
@@ -31,10 +48,7 @@ def each_image(
             image = read(item)
             other = images.setdefault(image.name, image)
             if other is not image:
-                raise InputError(
-                    f"The image {image.name!r} is annotated twice, in {other.where} and "
-                    f"{image.where}: keep one of them, or rename one of the images."
-                )
+                raise InputError(clash(other, image))
         except InputError as error:
             problems.append(str(error))
     return list(images.values()), tuple(problems)

@@ -4,11 +4,12 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from segjax.convert.annotated import Annotated, Annotations, Format, Options
 from segjax.convert.formats.table import format_named, recognized
+from segjax.convert.image_files import clash
 from segjax.convert.source_files import FolderFiles
 from segjax.data.names import composed, near_entry, printable, unlistable
 from segjax.errors import InputError
@@ -62,11 +63,12 @@ def _check_there(path: pathlib.Path, what: str) -> None:
 def joined(sources: Sequence[ReadSource]) -> Annotations:
     """Returns the annotations of all sources as one.
 
-    Of several sources, the name of each image begins with its source's own folder name.
+    Of several sources, the name of each image begins with its source's own folder name. Of two
+    images of one name, the second one is a problem.
 
     Raises:
       InputError: two sources have folders of one name, different backgrounds or forms of
-        masks, or two images have one name.
+        masks.
     """
     first = sources[0].annotations
     names = [source.path.resolve().stem for source in sources]
@@ -82,13 +84,13 @@ def joined(sources: Sequence[ReadSource]) -> Annotations:
                 f"{sources[0].path} and {source.path} differ in what pixels without a class "
                 "mean: convert them into folders of their own."
             )
-    images = [
+    named = (
         dataclasses.replace(image, name=_clean(f"{prefix}{image.name}"))
         for source, name in zip(sources, names, strict=True)
         for prefix in [f"{name}/" if len(sources) > 1 else ""]
         for image in source.annotations.images
-    ]
-    _check_names(images)
+    )
+    images, twice = _named_once(named)
     each = [source.annotations for source in sources]
     return Annotations(
         images=images,
@@ -97,7 +99,7 @@ def joined(sources: Sequence[ReadSource]) -> Annotations:
         colours={name: rgb for one in reversed(each) for name, rgb in one.colours.items()},
         has_planes=first.has_planes,
         notes=tuple(note for one in each for note in one.notes),
-        problems=tuple(problem for one in each for problem in one.problems),
+        problems=(*(problem for one in each for problem in one.problems), *twice),
     )
 
 
@@ -115,17 +117,12 @@ def _clean(name: str) -> str:
     return "/".join(kept)
 
 
-def _check_names(images: Sequence[Annotated]) -> None:
+def _named_once(images: Iterable[Annotated]) -> tuple[list[Annotated], list[str]]:
+    """Returns the images whose names no other one has before, case aside, and the problems."""
     seen: dict[str, Annotated] = {}
+    problems = []
     for image in images:
         other = seen.setdefault(image.name.casefold(), image)
         if other is not image:
-            raise InputError(
-                f"{' and '.join(_places([other, image]))} would both be named {image.name!r}: "
-                "rename one of the images, and correct its annotations."
-            )
-
-
-def _places(images: Sequence[Annotated]) -> Iterator[str]:
-    for image in images:
-        yield str(image.image) if isinstance(image.image, pathlib.Path) else image.where
+            problems.append(clash(other, image))
+    return list(seen.values()), problems

@@ -219,6 +219,8 @@ def test_images_of_one_name_are_refused_with_both_files(tmp_path):
     save_image(tmp_path / "in/a.png")
     with pytest.raises(InputError, match=r"a\.jpg and .*a\.png would both be named 'a'"):
         converted(tmp_path / "in")
+    summary, _ = converted(tmp_path / "in", skip_errors=True)
+    assert summary["images"] == 1 and len(summary["skipped"]) == 1
 
 
 def test_images_with_errors_can_be_left_out_and_are_listed(source):

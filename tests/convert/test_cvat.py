@@ -136,7 +136,10 @@ def test_an_image_that_is_missing_or_annotated_twice_is_named(tmp_path):
     body = image("") * 2 + image("", name="b.png")
     found = read(CVAT_IMAGES, source(tmp_path, body))
     twice, missing = found.problems
-    assert "'a' is annotated twice" in twice and "'images/b.png', which is not in" in missing
+    assert (
+        "a.png is annotated twice, in " in twice
+        and "'images/b.png', which is not in" in missing
+    )
 
 
 def test_only_files_of_cvat_are_recognised(tmp_path):

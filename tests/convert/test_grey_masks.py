@@ -52,6 +52,16 @@ def test_a_value_without_a_class_is_named(tmp_path):
         labels(found)
 
 
+def test_a_broken_binary_mask_stops_no_other_and_black_masks_are_background(tmp_path):
+    source(tmp_path, [[0, 0]], [[0, 0]])
+    (tmp_path / "masks/0.png").write_bytes(b"")
+    found = read(GREY_MASKS, tmp_path)
+    assert found.notes == ("masks hold 0: 0 is 'background'",)
+    assert painted(found, found.images[1]).tolist() == [[0, 0]]
+    with pytest.raises(InputError, match=r"0\.png cannot be read"):
+        painted(found, found.images[0])
+
+
 def test_names_are_those_of_ids_and_255_is_ignored(tmp_path):
     found = read(GREY_MASKS, source(tmp_path, [[0, 1, 2, 255]]), names=("background", "b", "c"))
     assert labels(found) == [[[0, 1, 2, 255]]] and found.class_names == ("b", "c")

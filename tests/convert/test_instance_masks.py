@@ -67,8 +67,9 @@ def test_a_folder_an_image_has_a_mask_an_object(tmp_path):
 
 def test_a_mask_without_image_and_a_source_without_masks_are_named(tmp_path):
     save(tmp_path / "instances" / "a.png", np.array([[0, 9]], np.uint8))
-    with pytest.raises(InputError, match=r"instances/a\.png belongs to an image a\.\*"):
-        read(INSTANCE_MASKS, tmp_path)
+    assert (
+        "instances/a.png belongs to an image a.*" in read(INSTANCE_MASKS, tmp_path).problems[0]
+    )
     (tmp_path / "instances" / "a.png").unlink()
     assert INSTANCE_MASKS.recognize(FolderFiles(tmp_path)) is None
     with pytest.raises(InputError, match="has no masks of objects"):

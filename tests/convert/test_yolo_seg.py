@@ -165,3 +165,13 @@ def test_other_names_are_refused_with_the_remedy(text, message, tmp_path):
 def test_text_files_with_other_contents_are_not_recognised(tmp_path):
     write(tmp_path, "images/a.jpg", ["a cat on a mat"], label="labels/a.txt")
     assert YOLO_SEG.recognize(FolderFiles(tmp_path)) is None
+
+
+def test_two_images_of_one_label_file_are_both_named(tmp_path):
+    names(tmp_path)
+    write(tmp_path, "images/a.png", [])
+    write(tmp_path, "images/a.jpg", [f"0 {SQUARE}"], label="labels/a.txt")
+    found = read(YOLO_SEG, tmp_path)
+    assert len(found.images) == 1
+    (problem,) = found.problems
+    assert "images/a.jpg and " in problem and "images/a.png would both be named 'a'" in problem

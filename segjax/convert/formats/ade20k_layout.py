@@ -129,17 +129,21 @@ class ADE20KFull:
         """Returns each image that has annotations.
 
         Raises:
-          InputError: an image is missing, or its annotations cannot be used.
+          InputError: `dataset_meta.json` cannot be used.
         """
         del options
-        frames = _frames(files)
+        frames, broken = _frames(files)
         whole = {name: None for frame in frames for name in frame.named.values()}
         short = short_names(_in_order(whole, files))
         images, problems = each_image(frames, lambda each: _annotated(each, short, files))
         parts = sum(frame.parts for frame in frames)
         notes = (f"parts of objects are left out: {parts}",) if parts else ()
         return Annotations(
-            images, tuple(short.values()), IGNORED, notes=notes, problems=problems
+            images,
+            tuple(short.values()),
+            IGNORED,
+            notes=notes,
+            problems=(*broken, *problems),
         )
 
 
@@ -158,9 +162,16 @@ def _class_files(mask: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return mask.with_name(f"{stem}_atr.txt"), mask.with_name(f"{stem}.json")
 
 
-def _frames(files: SourceFiles) -> list[_Frame]:
+def _frames(files: SourceFiles) -> tuple[list[_Frame], list[str]]:
+    """Returns the images with what is said of them, and a line for each that cannot be used."""
     there = {path: None for path in files.find(*IMAGES, ".txt")}
-    return [_frame(mask, there, files) for mask in _masks(files)]
+    frames, problems = [], []
+    for mask in _masks(files):
+        try:
+            frames.append(_frame(mask, there, files))
+        except InputError as error:
+            problems.append(str(error))
+    return frames, problems
 
 
 def _frame(mask: pathlib.Path, there: Collection[pathlib.Path], files: SourceFiles) -> _Frame:

@@ -5,7 +5,7 @@ The colours of a PNG are the ids of segments.
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from segjax.convert.annotated import (
     IGNORED,
+    Annotated,
     Annotations,
     Mask_HW,
     Options,
@@ -24,11 +25,10 @@ from segjax.convert.annotated import (
 from segjax.convert.coco_annotations import (
     Gathered,
     annotated,
-    image_path,
     opened,
     sign_of,
-    split_of_file,
 )
+from segjax.convert.image_files import each_image
 from segjax.data.coco_file import CocoFile, CocoImage
 from segjax.data.panoptic_png import check_segments, segment_ids
 from segjax.errors import InputError
@@ -53,24 +53,19 @@ class CocoPanoptic:
         """Returns images and their segments.
 
         Raises:
-          InputError: a file or an image cannot be used.
+          InputError: a file has not COCO's form.
         """
         gathered = Gathered()
-        for coco in opened(files, "panoptic"):
-            gathered.add_categories(coco)
-            for image in coco.images:
-                if not image.annotations:
-                    continue
-                where = f"{coco.path}, image {image.id}"
-                path = image_path(files, coco, image)
-                gathered.take(path, where)
-                try:
-                    regions = _regions(files, coco, image, options)
-                except InputError as error:
-                    gathered.problems.append(str(error))
-                    continue
-                split = split_of_file(coco.path, files.root)
-                gathered.images.append(annotated(files, path, image, regions, split, where))
+
+        def entries() -> Iterator[tuple[CocoFile, CocoImage]]:
+            for coco in opened(files, "panoptic"):
+                gathered.add_categories(coco)
+                yield from ((coco, image) for image in coco.images if image.annotations)
+
+        def read(entry: tuple[CocoFile, CocoImage]) -> Annotated:
+            return annotated(files, *entry, _regions(files, *entry, options))
+
+        gathered.add_images(*each_image(entries(), read))
         return gathered.annotations(IGNORED)
 
 

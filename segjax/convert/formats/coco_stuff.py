@@ -16,6 +16,7 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.coco_annotations import read_objects, sign_of
+from segjax.convert.image_files import each_image
 from segjax.convert.layouts import split_of_path
 from segjax.data.coco_classes import STUFF, THINGS
 from segjax.data.decode import decode
@@ -78,7 +79,7 @@ class CocoStuffMaps:
         """Returns images and their maps.
 
         Raises:
-          InputError: there are no maps, or one has no image.
+          InputError: there are no maps.
         """
         del options
         maps = _maps(files)
@@ -89,10 +90,12 @@ class CocoStuffMaps:
             )
         only_stuff = all("pixelmaps" in (_folder(path, files.root) or "") for path in maps)
         names = ONLY_STUFF if only_stuff else THINGS_AND_STUFF
+        images, problems = each_image(maps, lambda path: _image(files, path, names))
         return Annotations(
-            images=[_image(files, path, names) for path in maps],
+            images,
             class_names=tuple(name for name in names.values() if name != IGNORED),
             background=IGNORED,
+            problems=problems,
         )
 
 

@@ -1,5 +1,6 @@
 """Masks with a grey value, or palette index, for each class; also binary masks."""
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ class GreyMasks:
         if found.alone:
             notes.append(f"images without a mask are left out: {len(found.alone)}")
         table = _table(files, options)
-        if table is None or options.values is None and is_lossy(found.pairs[0].mask):
+        kinds = (_is_lossy(pair.mask) for pair in found.pairs)
+        first_is_lossy = next((kind for kind in kinds if kind is not None), False)
+        if table is None or options.values is None and first_is_lossy:
             return _binary(files, found.pairs, table, notes)
         maps = [
             ClassMap(partial(table.ids, pair.mask), table.id_names, where=str(pair.mask))
@@ -138,21 +141,21 @@ def _binary(
             f"{len(names)} classes: only masks of two classes can be split at half. Save the "
             "masks as PNG."
         )
-    lossy = [pair.mask for pair in pairs if is_lossy(pair.mask)]
+    kinds = {pair.mask: _is_lossy(pair.mask) for pair in pairs}
     values: set[int] = set()
-    for pair in pairs:
-        if pair.mask not in lossy:
-            values |= set(np.unique(read_values(pair.mask)).tolist())
-            _check_binary(values, pair.mask)
-    if lossy:
+    for mask in (mask for mask, kind in kinds.items() if kind is False):
+        with contextlib.suppress(InputError):  # Drawing this image says what is wrong with it.
+            values |= set(np.unique(read_values(mask)).tolist())
+        _check_binary(values, mask)
+    if lossy := [*kinds.values()].count(True):
         notes.append(
-            f"masks are compressed with loss ({len(lossy)} of them): pixels of at least 128 "
-            f"are {names[1]!r}"
+            f"masks are compressed with loss ({lossy} of them): pixels of at least 128 are "
+            f"{names[1]!r}"
         )
     if values:
         bright = max(values)
         listed = " and ".join(map(str, sorted(values)))
-        notes.append(f"masks hold {listed}: {bright} is {names[1]!r}")
+        notes.append(f"masks hold {listed}: {bright} is {names[bright > 0]!r}")
     half = max(1, (max(values, default=0) + min(values, default=0) + 1) // 2)
     by_id = dict(enumerate(names))
     maps = [
@@ -163,6 +166,14 @@ def _binary(
     return Annotations(
         images, names[1:], background=names[0], notes=tuple(notes), problems=problems
     )
+
+
+def _is_lossy(mask: pathlib.Path) -> bool | None:
+    """Returns whether a mask is compressed with loss; None if it cannot be read."""
+    try:
+        return is_lossy(mask)
+    except InputError:
+        return None
 
 
 def _check_binary(values: set[int], mask: pathlib.Path) -> None:

@@ -24,6 +24,7 @@ from segjax.convert.annotated import (
     SourceFiles,
 )
 from segjax.convert.id_regions import IdRegions
+from segjax.convert.image_files import each_image
 from segjax.data.decode import decode
 from segjax.data.files import IMAGES, MASKS
 from segjax.data.masks import stored_samples
@@ -57,24 +58,30 @@ class InstanceMasks:
         """Returns the images and their objects.
 
         Raises:
-          InputError: there are no such masks, one has no image, or `names` are too many.
+          InputError: there are no such masks, or `names` are too many.
         """
         background, name = _names(options)
         photos = defaultdict(list)
         for image in files.find(*IMAGES):
             if image.parent.name not in FOLDERS:
                 photos[composed(image.stem)].append(image)
-        images = [
-            _of_ids(files, path, photos[composed(path.stem)], name) for path in _id_masks(files)
+        readers = [
+            *(
+                functools.partial(_of_ids, files, path, photos[composed(path.stem)], name)
+                for path in _id_masks(files)
+            ),
+            *(
+                functools.partial(_of_objects, files, image, paths, name)
+                for image, paths in _object_masks(files).items()
+            ),
         ]
-        for image, paths in _object_masks(files).items():
-            images.append(_of_objects(files, image, paths, name))
-        if not images:
+        if not readers:
             raise InputError(
                 f"{files.root} has no masks of objects: put them into instances/ beside "
                 "images/, or one file an object into <id>/masks/ beside <id>/images/."
             )
-        return Annotations(images, (name,), background=background)
+        images, problems = each_image(readers, lambda read: read())
+        return Annotations(images, (name,), background=background, problems=problems)
 
 
 INSTANCE_MASKS = InstanceMasks()

@@ -15,6 +15,7 @@ from jaxtyping import Integer
 
 from segjax.convert.annotated import Annotated, Annotations, ClassMap, Options, SourceFiles
 from segjax.convert.id_regions import IdRegions
+from segjax.convert.image_files import each_image
 from segjax.data.lists import listed_stems
 from segjax.data.sbd_mat import class_ids, objects
 from segjax.data.voc import CLASSES
@@ -39,7 +40,7 @@ class SBDFiles:
         """Returns the images that have a map of classes.
 
         Raises:
-          InputError: there are none, a list cannot be read, or a map has no image.
+          InputError: there are none, or a list cannot be read.
         """
         del options
         maps = {path.stem: path for path in _of_folder(files, "cls")}
@@ -49,13 +50,12 @@ class SBDFiles:
             )
         insts = {path.stem: path for path in _of_folder(files, "inst")}
         splits = _splits(files)
-        return Annotations(
-            images=[
-                _image(files, path, insts.get(stem), splits.get(stem))
-                for stem, path in maps.items()
-            ],
-            class_names=CLASSES[1:],
-        )
+
+        def image(stem: str) -> Annotated:
+            return _image(files, maps[stem], insts.get(stem), splits.get(stem))
+
+        images, problems = each_image(maps, image)
+        return Annotations(images, CLASSES[1:], problems=problems)
 
 
 SBD_FILES = SBDFiles()
