@@ -27,7 +27,7 @@ from segjax.train.computed_weights import (
     with_recorded_weights,
     with_stand_in_weights,
 )
-from segjax.train.workdir import DESCRIPTION, EVALUATION, check_owner
+from segjax.train.workdir import DESCRIPTION, EVALUATION, check_owner, claim, recorded
 
 RNG = np.random.default_rng(0)
 LABELS = [
@@ -191,3 +191,24 @@ def test_a_finished_run_gives_its_weights_back_without_data(experiment, computed
     assert with_recorded_weights(experiment, describe(resolved)) == resolved
     assert with_recorded_weights(experiment, "") is not resolved
     assert weight_rules(with_recorded_weights(experiment, "loss.weights = None"))
+
+
+def test_numbers_of_another_rule_are_not_taken_for_those_of_this_one(
+    experiment, computed, tmp_path
+):
+    resolved, _ = computed
+    source = tmp_path / "experiment_file.py"
+    claim(tmp_path, resolved, source, b"", rules=weight_rules(experiment))
+    (tmp_path / EVALUATION).write_text("{}", encoding="utf-8")
+    assert recorded(experiment, tmp_path) == resolved
+    check_owner(tmp_path, experiment)
+    check_owner(tmp_path, resolved)
+    edited = dataclasses.replace(
+        experiment, loss=losses.ClassWeightedCrossEntropy(InverseRoot())
+    )
+    assert recorded(edited, tmp_path) == edited
+    with pytest.raises(InputError, match=r"loss\.weights was \(.* and is now .*InverseRoot"):
+        check_owner(tmp_path, edited)
+    # A run from before rules were noted.
+    claim(tmp_path, resolved, source, b"")
+    assert recorded(edited, tmp_path) == resolved

@@ -7,14 +7,15 @@ print(found)
 found.errors, found.findings, found.weights
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from segjax.audit import text
 from segjax.audit.examples import Examples, Seen, examples_of
-from segjax.audit.findings import ERROR, KINDS, Finding
+from segjax.audit.findings import ERROR, KINDS, Finding, merged
 from segjax.audit.holdings import Holdings, holdings
 from segjax.audit.judge import of_classes, of_copies, of_faults, of_masks
 from segjax.audit.look import Look
@@ -116,6 +117,7 @@ def audit_datasets(
             seen[which] = examples[which].seen(which)
         except InputError as error:
             findings.append(Finding("dataset", (which,), f"{which}: {error}"))
+    _leave_out_shared(seen.values())
     held = {which: _holdings(datasets[which], found) for which, found in seen.items()}
     for which, found in seen.items():
         findings += of_faults(which, found.faults)
@@ -128,12 +130,23 @@ def audit_datasets(
     return Audit(
         name,
         held,
-        tuple(sorted(findings, key=lambda finding: order.index(finding.kind))),
+        tuple(sorted(merged(findings), key=lambda finding: order.index(finding.kind))),
         {} if first is None else suggested_weights(first),
         {which: tuple(found.looks) for which, found in seen.items()},
         examples,
         palettes[0] if palettes else None,
     )
+
+
+def _leave_out_shared(seen: Collection[Seen]) -> None:
+    """Takes missing files that several datasets list out of their numbers of examples.
+
+    Where a dataset holds examples of its folder out for another, both list the whole folder.
+    """
+    missing = [{str(fault) for fault in found.missing} for found in seen]
+    counts = Counter(text for texts in missing for text in texts)
+    for found in seen:
+        found.total -= sum(counts[str(fault)] > 1 for fault in found.missing)
 
 
 def suggested_weights(held: Holdings) -> dict[str, tuple[float, ...]]:

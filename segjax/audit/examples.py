@@ -61,6 +61,11 @@ class Seen:
     faults: list[tuple[Fault, Any]] = field(default_factory=list)
     total: int = 0
 
+    @property
+    def missing(self) -> list[Fault]:
+        """The faults that are one of a pair of files that is missing."""
+        return [fault for fault, _ in self.faults if fault.kind.startswith("missing_")]
+
 
 class Examples(Protocol):
     """The examples of a dataset, with a way to read one again."""
@@ -103,8 +108,7 @@ class FileExamples:
     def seen(self, title: str) -> Seen:
         """Returns what all files hold, and their faults."""
         seen = Seen(faults=[(fault, None) for fault in self.faults])
-        missing = [fault for fault in self.faults if fault.kind.startswith("missing_")]
-        seen.total = len(missing)
+        seen.total = len(seen.missing)
         whites: list[Found] = []
         for found in _spread(self._look, range(len(self.sources)), title):
             seen.looks += found.looks

@@ -1,7 +1,7 @@
 """Findings of an audit: what is wrong, where, and what to do about it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 ERROR, WARNING = "error", "warning"
@@ -80,3 +80,19 @@ class Finding:
     def examples(self) -> tuple[str, ...]:
         """The names of the examples."""
         return tuple(shown.name for shown in self.shown)
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns the findings, with one in place of those that several datasets have of one file.
+
+    Findings about examples without files stay: two datasets may have examples of one name.
+    """
+    found: dict[Any, Finding] = {}
+    for number, finding in enumerate(findings):
+        of_files = finding.files or not finding.shown
+        key = (finding.kind, finding.text, finding.files) if of_files else number
+        if key in found:
+            both = dict.fromkeys((*found[key].datasets, *finding.datasets))
+            finding = replace(found[key], datasets=tuple(both))
+        found[key] = finding
+    return list(found.values())

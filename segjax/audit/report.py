@@ -37,7 +37,7 @@ def audit_runs(
         check_datasets(experiment)
         found = audit(experiment)
         if not found.datasets:
-            raise InputError(found.findings[0].text)
+            raise InputError(" ".join(each.text for each in found.findings))
         note(str(found))
         folder = workdir / FOLDER
         write_audit(found, folder)
@@ -45,7 +45,9 @@ def audit_runs(
         errors += found.errors
     if errors:
         raise RunError(
-            f"the audit found {errors:,} error{'s' * (errors != 1)}: mend them first."
+            "the audit found 1 error: mend it first."
+            if errors == 1
+            else f"the audit found {errors:,} errors: mend them first."
         )
 
 

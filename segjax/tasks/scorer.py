@@ -216,12 +216,12 @@ def check_metrics(task: Task, data: Dataset, metrics: Sequence[ExtraMetric]) -> 
 def _taken(who: str, name: str, task: Task) -> str:
     if name in RESERVED:
         return (
-            f"evaluation.metrics: {who} gives {name!r}, which evaluation.json uses for something "
-            "else; give it another name."
+            f"evaluation.metrics: {who} gives {name!r}, which evaluation.json uses for "
+            "something else; give it another name."
         )
     return (
-        f"evaluation.metrics: {who} gives {name!r}, which task={type(task).__name__} gives too; "
-        "leave it out."
+        f"evaluation.metrics: {who} gives {name!r}, which task={type(task).__name__} gives "
+        "too; leave it out."
     )
 
 

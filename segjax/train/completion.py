@@ -8,6 +8,7 @@ from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.interrupt import what_is_left
 from segjax.train.loop import train
@@ -36,12 +37,12 @@ def complete_run(
     workdir = run.workdir
     with interruptible(run, partial(what_is_left, workdir, run.experiment.steps)):
         plan = _checked_plan(run, note)
-        experiment = plan.experiment
+        experiment, rules = plan.experiment, weight_rules(run.experiment)
         run = run._replace(experiment=experiment)
         check_owner(workdir, experiment)  # Weights are numbers by now.
         devices = cluster.describe_devices()
         note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
-        claim_run(run)
+        claim_run(run, rules=rules)
         forget_predictions(workdir)
         last = _trained(plan, workdir)
         step, variables = restored_variables(run, checkpoint)

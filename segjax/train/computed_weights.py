@@ -2,11 +2,12 @@
 
 Wherever a loss has a `WeightRule` instead of numbers, the run replaces it by numbers when it
 starts. They are part of the run's description, so a run resumes only if its data give the same.
+A comment in the description says by which rule they were computed.
 """
 
 import ast
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from segjax.class_weights import WeightRule
@@ -16,6 +17,14 @@ from segjax.data.class_counts import dataset_counts
 from segjax.description import fields, replace
 from segjax.errors import first_of
 from segjax.experiment import Experiment
+
+RULE = "# {path} by {rule!r}"
+"""The line of a run's description that says which rule gave the numbers."""
+
+
+def rule_lines(rules: Mapping[str, WeightRule]) -> str:
+    """Returns a line of a run's description for each rule, by its path."""
+    return "".join(RULE.format(path=path, rule=rule) + "\n" for path, rule in rules.items())
 
 
 def weight_rules(experiment: Experiment) -> dict[str, WeightRule]:
@@ -104,13 +113,18 @@ def with_computed_weights(experiment: Experiment, *, note: Callable[[str], None]
 def with_recorded_weights(experiment: Experiment, description: str) -> Experiment:
     """Returns the experiment with the numbers that a run's description has; no data are read.
 
-    Rules that the description does not have as numbers stay.
+    Rules that the description does not have as numbers stay, and so does a rule that is not
+    the one that gave the numbers. Descriptions from before rules were noted accept any rule.
     """
-    rules = weight_rules(experiment)
-    lines = (line.partition(" = ") for line in description.splitlines())
-    texts = {path: text for path, _, text in lines if path in rules}
+    rules, lines = weight_rules(experiment), description.splitlines()
+    parts = (line.partition(" = ") for line in lines)
+    texts = {path: text for path, _, text in parts if path in rules}
 
     def recorded(path: str, rule: WeightRule) -> Any:
+        start = RULE.partition("{rule")[0].format(path=path)
+        noted = [line for line in lines if line.startswith(start)]
+        if noted and RULE.format(path=path, rule=rule) not in noted:
+            return rule
         try:
             weights = ast.literal_eval(texts.get(path, ""))
         except (ValueError, SyntaxError):

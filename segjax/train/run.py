@@ -2,10 +2,11 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from segjax import experiment as experiments
+from segjax.class_weights import WeightRule
 from segjax.errors import InputError, Interrupted
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_main, wait_for_all
@@ -92,8 +93,11 @@ def _check_settings_of_list(settings: Sequence[str], path: pathlib.Path) -> None
             )
 
 
-def claim_run(run: Run) -> None:
-    """Writes the experiment's file and description into the run's folder, for all processes."""
+def claim_run(run: Run, *, rules: Mapping[str, WeightRule] | None = None) -> None:
+    """Writes the experiment's file and description into the run's folder, for all processes.
+
+    `rules` are those that gave the class weights of the experiment, by path.
+    """
     if is_main():
         claim(
             run.workdir,
@@ -102,6 +106,7 @@ def claim_run(run: Run) -> None:
             run.contents,
             settings=run.settings,
             place=run.place,
+            rules=rules,
         )
     wait_for_all("claimed")
 

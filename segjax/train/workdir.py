@@ -4,16 +4,17 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from segjax import experiment as experiments
 from segjax.atomic import write_bytes, write_text
+from segjax.class_weights import WeightRule
 from segjax.data.names import printable
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.settings import short_hash
 from segjax.train.checkpoint import has_checkpoint
-from segjax.train.computed_weights import with_recorded_weights
+from segjax.train.computed_weights import rule_lines, with_recorded_weights
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
@@ -48,7 +49,8 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     if not recorded.is_file() or not results:
         return
     theirs = experiments.trajectory(text := _recorded(workdir))
-    # Rules for weights are numbers in the record; those of today's data are compared later.
+    # Rules for weights are numbers in the record; those of today's data are compared later. A
+    # rule that did not give these numbers stays, and differs from them.
     experiment = with_recorded_weights(experiment, text)
     ours = experiments.trajectory(experiments.describe(experiment))
     differ = [
@@ -77,16 +79,19 @@ def claim(
     *,
     settings: Sequence[str] = (),
     place: int | None = None,
+    rules: Mapping[str, WeightRule] | None = None,
 ) -> None:
     """Writes what the run is made of: the experiment's file and its whole description.
 
     `contents` are the file's as it was loaded, in the encoding that it declares; `settings` are
     the overrides that were applied to it, `directory` ones included, and `place` is the
-    experiment's in the file's list, so that `open_run` comes to the same one.
+    experiment's in the file's list, so that `open_run` comes to the same one. `rules` are those
+    that gave the class weights of the experiment, by path.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
     head += "" if place is None else f"{_PLACE}{place}\n"
+    head += rule_lines(rules or {})
     if source.resolve() != (workdir / SOURCE).resolve():
         write_bytes(workdir / SOURCE, contents)
         write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))

@@ -86,6 +86,31 @@ def test_a_missing_folder_does_not_keep_the_other_dataset_from_being_read(tmp_pa
     assert found.datasets["train"].read == 3
 
 
+def test_a_fault_of_a_folder_that_both_datasets_share_is_counted_once(tmp_path):
+    for i in range(8):
+        save(tmp_path, ".", f"{i}", picture(i), mask(i))
+    save(tmp_path, ".", "no_mask", picture(20))
+    save(tmp_path, ".", "strange", picture(21), np.where(mask() == 2, 7, mask()))
+    train, val = (
+        Folder(split, directory=str(tmp_path), class_names=NAMES, held_out=0.5)
+        for split in ("train", "val")
+    )
+    found = audit_datasets({"train": train, "val": val})
+    assert found.errors == 2, str(found)
+    assert the(found, "missing_mask").datasets == ("train", "val")
+    assert len(the(found, "unknown_ids").datasets) == 1
+    totals = [held.total for held in found.datasets.values()]
+    assert sum(totals) == 9 and min(totals) > 0
+
+
+def test_masks_of_one_name_in_two_splits_are_two_findings(tmp_path):
+    for i, split in enumerate(("train", "val")):
+        sound(tmp_path, split, first=10 * i)
+        save(tmp_path, split, "same", picture(30 + i), mask() * 0 + 1)
+    kinds = [(each.kind, each.datasets) for each in audit_datasets(datasets(tmp_path)).findings]
+    assert kinds == [("one_class", ("train",)), ("one_class", ("val",))]
+
+
 def test_ids_that_count_from_1_have_a_label_map_that_reads_them(tmp_path):
     for i in range(2):
         save(tmp_path, "train", f"{i}", picture(i), np.where(mask() == 255, 0, mask() + 1))

@@ -63,7 +63,19 @@ def test_warnings_alone_end_with_status_0_and_a_second_time_is_the_same(audit, t
 def test_without_data_the_arguments_are_wrong(audit, tmp_path):
     status, printed, error = audit()
     assert status == 2 and "is not a folder" in error and error.count("\n") == 0
+    assert "train_data: " in error and "eval_data: " in error
     assert not (tmp_path / "run").exists()
+
+
+def test_broken_images_alone_end_with_status_1_and_one_error_is_it(audit, tmp_path):
+    for split in ("train", "val"):
+        NEAR["sound"](tmp_path / "data", split, 1)
+        (tmp_path / f"data/images/{split}/000.png").write_bytes(b"broken")
+    status, _, error = audit()
+    assert (status, error) == (1, "error: the audit found 2 errors: mend them first.")
+    NEAR["save"](tmp_path / "data", "val", "000", NEAR["picture"](0))
+    status, _, error = audit()
+    assert (status, error) == (1, "error: the audit found 1 error: mend it first.")
 
 
 def test_a_dataset_that_draws_itself_is_audited_by_its_examples(run, tmp_path):
