@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
-from segjax.data.coco_file import CocoImage, annotation_name
+from segjax.data.coco_file import CocoImage, annotation_name, segments
 from segjax.data.coco_index import CocoIndex, Row
 from segjax.data.coco_shapes import draw, is_empty
 from segjax.data.faults import raise_first
@@ -120,19 +120,30 @@ class COCO(FileDataset):
         index = CocoIndex(path, categories=THINGS)
         if self.classes == "things":
             return _drawn(index, images, _thing_label, "all", _name_row)
-        about, row = ("voc", _voc_row) if self.split == "train" else ("all", _name_row)
-        return _drawn(index, images, _voc_label, about, row)
+        if self.split == "val":
+            return _drawn(index, images, _voc_label, "all", _name_row)
+        return _drawn(index, images, _voc_label, "voc", functools.partial(_voc_row, path))
 
 
 def _name_row(image: CocoImage) -> Row:
     return [str(image.id), image.file]
 
 
-def _voc_row(image: CocoImage) -> Row | None:
+def _voc_row(path: pathlib.Path, image: CocoImage) -> Row | None:
     """Returns None where objects of VOC's classes cover too little, as torchvision counts."""
     objects = [a for a in image.annotations if a["category_id"] in VOC_CATEGORIES]
-    enough = sum(annotation.get("area", 0) for annotation in objects) > LEAST_AREA
+    enough = sum(_area(path, annotation) for annotation in objects) > LEAST_AREA
     return _name_row(image) if enough else None
+
+
+def _area(path: pathlib.Path, annotation: Mapping[str, Any]) -> float:
+    area = annotation.get("area", 0)
+    if isinstance(area, bool) or not isinstance(area, int | float):
+        raise InputError(
+            f"{annotation_name(path, annotation)} has area={area!r}, not a number of pixels: "
+            "correct it, or get the file again."
+        )
+    return area
 
 
 def _drawn(
@@ -238,8 +249,15 @@ def _mask(path: pathlib.Path, annotation: Mapping[str, Any], size: Size) -> np.n
 
 def _panoptic(index: CocoIndex, images: pathlib.Path) -> Sequence[Source]:
     def row(image: CocoImage) -> Row | None:
-        names = [annotation.get("file_name", "") for annotation in image.annotations]
-        return [*_name_row(image), names[0]] if names else None
+        if not image.annotations:
+            return None
+        annotation = image.annotations[0]
+        if not isinstance(name := annotation.get("file_name"), str):
+            raise InputError(
+                f"{annotation_name(index.path, annotation)} has file_name={name!r}: write the "
+                "name of its PNG."
+            )
+        return [*_name_row(image), name]
 
     rows = index.rows("panoptic", row)
     pngs = [png for _, _, png in rows]
@@ -262,10 +280,10 @@ def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:
     def make(contents: Sequence[bytes], size: Size) -> Label_HW:
         del size  # The PNG's size is compared with the image's.
         ids = segment_ids(io.BytesIO(contents[0]), name=png)
-        segments = index.image(number).annotations[0]["segments_info"]
-        check_segments(ids, [segment["id"] for segment in segments], name=png)
+        listed = segments(index.path, index.image(number).annotations[0])
+        check_segments(ids, [segment["id"] for segment in listed], name=png)
         label = np.full(ids.shape, IGNORE, np.uint8)
-        for segment in segments:
+        for segment in listed:
             label[ids == segment["id"]] = classes[segment["category_id"]]
         return label
 

@@ -94,6 +94,33 @@ def annotation_name(path: pathlib.Path | str, annotation: Mapping[str, Any]) -> 
     return f"{path}, annotation {annotation.get('id', '(without id)')}"
 
 
+def segments(path: pathlib.Path, annotation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the segments of a panoptic annotation.
+
+    Raises:
+      InputError: it has none, or one has no integer as its `id`.
+    """
+    where = annotation_name(path, annotation)
+    if "segments_info" not in annotation:
+        raise InputError(f"{where} has no `segments_info`: add its segments, or delete it.")
+    found = _parts(where, annotation)
+    for segment in found:
+        if isinstance(segment.get("id"), bool) or not isinstance(segment.get("id"), int):
+            raise InputError(f"{where} has the segment {segment!r} without an `id`: add one.")
+    return found
+
+
+def _parts(where: str, annotation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns what has a category: the segments of a panoptic annotation, or itself."""
+    parts = annotation.get("segments_info", [annotation])
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise InputError(
+            f"{where} has segments_info={parts!r:.60}, not a list of segments: export the file "
+            "again."
+        )
+    return parts
+
+
 def _categories(
     path: pathlib.Path, contents: Any
 ) -> tuple[dict[Id, Category], tuple[str, ...]]:
@@ -126,7 +153,7 @@ def _without_groups(
     entries: list[dict], annotations: list[dict]
 ) -> tuple[list[dict], tuple[str, ...]]:
     """Returns the categories but for Roboflow's first, which names the group of the others."""
-    groups = {entry.get("supercategory") for entry in entries if entry["id"] != 0}
+    groups = [entry.get("supercategory") for entry in entries if entry["id"] != 0]
     first = [
         entry
         for entry in entries
@@ -209,14 +236,14 @@ def _of_image(
         if not isinstance(annotation, dict):
             raise InputError(f"{path} has the annotation {annotation!r}: export it again.")
         image, where = annotation.get("image_id"), annotation_name(path, annotation)
-        if image not in of_image:
+        if not _names(image, of_image):
             raise InputError(
                 f"{where} belongs to the image {image!r}, which `images` does not list: add "
                 "the image, or delete the annotation."
             )
         # An annotation of panoptic segmentation has many segments, each with its category.
-        for part in annotation.get("segments_info", [annotation]):
-            if part.get("category_id") not in categories:
+        for part in _parts(where, annotation):
+            if not _names(part.get("category_id"), categories):
                 raise InputError(_unknown(where, part.get("category_id"), categories))
         of_image[image].append(annotation)
     return of_image
@@ -228,6 +255,10 @@ def _unknown(where: str, found: Any, categories: Mapping[Id, Category]) -> str:
         f"{where} has the category {found!r}, which `categories` does not list ({known}): add "
         "the category, or correct the annotation."
     )
+
+
+def _names(value: Any, known: Mapping[Id, Any]) -> bool:
+    return isinstance(value, int | float | str) and value in known
 
 
 def _is_id(value: Any) -> bool:

@@ -147,7 +147,7 @@ def _of_kind(array: np.ndarray, path: pathlib.Path, kind: ImageKind) -> np.ndarr
     """Returns an array h w c of the kind's dtype; floats of any width become float32.
 
     Raises:
-      InputError: it has another dtype or number of channels.
+      InputError: it has another dtype or number of channels, or a value is not finite.
     """
     found = array[..., None] if array.ndim == 2 else array
     is_float = found.dtype.kind == "f" and kind.dtype == "float32"
@@ -162,7 +162,16 @@ def _of_kind(array: np.ndarray, path: pathlib.Path, kind: ImageKind) -> np.ndarr
             f"{path} has {found.shape[-1]} channel(s), but the dataset has channels="
             f"{kind.channels}: change channels, or leave the file out{order}."
         )
-    return found.astype(kind.dtype, copy=False)
+    with np.errstate(over="ignore"):  # What does not fit becomes infinite, and is named.
+        made = found.astype(kind.dtype, copy=False)
+    if made.dtype.kind == "f" and not np.isfinite(made).all():
+        row, column, channel = np.argwhere(~np.isfinite(made))[0].tolist()
+        raise InputError(
+            f"{path} has the value {found[row, column, channel]} at row {row}, column "
+            f"{column}, channel {channel}, which is not a finite {kind.dtype}: mend the file, "
+            "or leave it out."
+        )
+    return made
 
 
 def _depth_remedy(found: np.ndarray, kind: ImageKind) -> str:

@@ -180,6 +180,16 @@ def remedy(ids: Sequence[int], num_classes: int, *, strange: Sequence[int]) -> s
 
     `strange` are those of the ids that become no class.
     """
+    if strange[0] < 0:
+        is_one = len(strange) == 1 or strange[1] >= 0
+        key, who = (
+            (strange[0], f"{strange[0]} marks") if is_one else ('"<0"', "ids below 0 mark")
+        )
+        rest = [i for i in strange if i >= 0]
+        then = (
+            f", then the others: {remedy([*rest], num_classes, strange=rest)}" if rest else "."
+        )
+        return f"if {who} ignored pixels, set label_map=(({key}, {IGNORE}),){then}"
     others = [i for i in ids if i != 0]
     if num_classes != 2 or not others:
         return (

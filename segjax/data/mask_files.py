@@ -17,6 +17,7 @@ from segjax.data.images import turned
 from segjax.data.label_map import LabelMap
 from segjax.data.lossy_masks import Levels, cuts_levels, grey_levels, levels
 from segjax.data.masks import (
+    are_ids,
     check_format,
     is_lossy,
     largest_sample,
@@ -98,7 +99,7 @@ def _of_array(
                 "names colours: save uint8, h w 3, or class ids without mask_colours."
             )
         return Stored([classes_of_colours(array, kind.mask_colours, path)], 1, IGNORE)
-    if array.dtype.kind == "f" and (np.isfinite(array) & (np.rint(array) == array)).all():
+    if array.dtype.kind == "f" and are_ids(array).all():
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise InputError(

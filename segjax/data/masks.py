@@ -4,7 +4,7 @@ import pathlib
 import re
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageOps
 
 from segjax.data.decode import Page
@@ -136,10 +136,15 @@ def _integers(samples: np.ndarray, page: Page) -> Int[np.ndarray, "h w"]:
     return samples.astype(samples.dtype.newbyteorder("="))
 
 
+def are_ids(values: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Returns where floats are whole numbers that 32 bits hold."""
+    with np.errstate(invalid="ignore"):
+        return (np.rint(values) == values) & (np.abs(values) < 2**31)
+
+
 def _whole_numbers(image: Image.Image, name: pathlib.Path) -> Int[np.ndarray, "h w"]:
     values = np.asarray(image)
-    with np.errstate(invalid="ignore"):
-        whole = (np.rint(values) == values) & (np.abs(values) < 2**31)
+    whole = are_ids(values)
     if not whole.all():
         raise InputError(
             f"{name} holds {values[~whole][0]:g}, which is not a class id: save whole numbers."

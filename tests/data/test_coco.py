@@ -98,6 +98,14 @@ def test_training_images_need_more_than_1000_pixels_of_vocs_classes(tmp_path):
     assert names(classes="things") == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("area", [None, "5", [5], True])
+def test_an_area_that_is_not_a_number_is_named(area, tmp_path):
+    write(tmp_path, [annotation(PERSON, columns(0, 2), area=area)])
+    with pytest.raises(InputError, match=r"json, annotation 1 has area=.*, not a number"):
+        COCO("train", str(tmp_path), classes="voc").prepare()
+    assert len(COCO("train", str(tmp_path), classes="things")) == 1
+
+
 def test_maps_of_stuff_are_171_classes_without_those_that_have_no_objects(tmp_path):
     write(tmp_path, [])
     folder = tmp_path / "stuffthingmaps" / "train2017"
@@ -139,6 +147,12 @@ def test_panoptic_segments_become_classes_and_void_is_ignored(tmp_path):
     panoptic(tmp_path, segments=((300, BANNER),))
     with pytest.raises(InputError, match="shows the segment 5, which its `segments_info`"):
         COCO("train", str(tmp_path), classes="panoptic").prepare()
+    path = tmp_path / "annotations/panoptic_train2017.json"
+    correct = path.read_text()
+    path.write_text(correct.replace('"file_name": "000000000007.png"', '"file_name": 7'))
+    with pytest.raises(InputError, match="annotation .* has file_name=7: write the name of"):
+        COCO("train", str(tmp_path), classes="panoptic").prepare()
+    path.write_text(correct)
     png.unlink()
     with pytest.raises(InputError, match=r"lists the file 000000000007\.png, which is not in"):
         COCO("train", str(tmp_path), classes="panoptic").prepare()

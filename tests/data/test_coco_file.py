@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
-from segjax.data.coco_file import coco_file
+from segjax.data.coco_file import coco_file, segments
 from segjax.errors import InputError
 
 
@@ -98,12 +98,52 @@ def test_roboflows_first_category_is_the_group_of_the_others_unless_an_object_ha
             {"annotations": [{"id": 17, "image_id": 5, "segments_info": [{"category_id": 4}]}]},
             "annotation 17 has the category 4",
         ),
+        (
+            {"annotations": [{"id": 17, "image_id": [5], "category_id": 3}]},
+            r"annotation 17 belongs to the image \[5\]",
+        ),
+        (
+            {"annotations": [{"id": 17, "image_id": 5, "category_id": [3]}]},
+            r"annotation 17 has the category \[3\]",
+        ),
+        (
+            {"annotations": [{"id": 17, "image_id": 5, "segments_info": None}]},
+            "annotation 17 has segments_info=None, not a list of segments",
+        ),
+        (
+            {"annotations": [{"id": 17, "image_id": 5, "segments_info": ["x"]}]},
+            r"annotation 17 has segments_info=\['x'\], not a list of segments",
+        ),
     ],
     ids=str,
 )
 def test_what_does_not_fit_is_named_with_the_file_and_the_remedy(changes, words):
     with pytest.raises(InputError, match=words):
         read(**changes)
+
+
+def test_groups_of_categories_may_be_anything():
+    categories = [
+        {"id": 3, "name": "car", "supercategory": ["y"]},
+        {"id": 90, "name": ["tree"], "supercategory": {}},
+    ]
+    assert [c.name for c in read(categories=categories).categories.values()] == [
+        "car",
+        "['tree']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "annotation 4 has no `segments_info`"),
+        ({"segments_info": [{"category_id": 3}]}, "the segment {'category_id': 3} without an"),
+        ({"segments_info": [{"id": [3]}]}, r"the segment {'id': \[3\]} without an `id`"),
+    ],
+)
+def test_segments_need_an_id(changes, words):
+    with pytest.raises(InputError, match=words):
+        segments(pathlib.Path("all.json"), {"id": 4, **changes})
 
 
 def test_the_tables_of_classes_have_cocos_counts_and_vocs_order():

@@ -46,6 +46,17 @@ def saved(array, kind, **options):
 
 
 @pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(np.nan, np.float32), (-np.inf, np.float64), (1e300, np.float64), (np.nan, np.float16)],
+)
+def test_a_value_that_float32_cannot_hold_is_named_with_its_place(value, dtype):
+    array = FLOATS.astype(dtype)
+    array[2, 3, 1] = value
+    said = problem(array_bytes(array), channels=2, dtype="float32")
+    assert f"has the value {value} at row 2, column 3, channel 1, which is not a finite" in said
+
+
+@pytest.mark.parametrize(
     ("array", "options"),
     [
         (DEEP, {"channels": 5, "dtype": "uint16"}),

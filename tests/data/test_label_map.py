@@ -82,6 +82,21 @@ def test_black_and_white_is_answered_with_the_label_map_that_reads_it():
     )
 
 
+@pytest.mark.parametrize("num_classes", [1, 2, 11])
+def test_a_negative_id_is_answered_with_the_label_map_that_ignores_it(num_classes):
+    said = remedy([-1, 0], num_classes, strange=[-1])
+    assert said == "if -1 marks ignored pixels, set label_map=((-1, 255),)."
+    said = remedy([-2, -1, 0], num_classes, strange=[-2, -1])
+    assert said == 'if ids below 0 mark ignored pixels, set label_map=(("<0", 255),).'
+
+
+def test_ids_beside_a_negative_one_are_answered_too():
+    assert remedy([-1, 0, 255], 2, strange=[-1, 255]) == (
+        "if -1 marks ignored pixels, set label_map=((-1, 255),), then the others: if 255 means "
+        "class 1, set label_map=((255, 1),)."
+    )
+
+
 def test_an_id_beyond_the_classes_is_answered_with_the_label_map_that_ignores_it():
     line = "name all classes, or change ids with label_map; ((11, 255),) ignores 11."
     assert remedy([0, 3, 12], 11, strange=[12]) == line.replace("11", "12")

@@ -67,6 +67,8 @@ def test_an_array_of_k_planes_is_a_label_of_planes():
     [
         (IDS + 0.5, "is an array of float64, which are not class ids: save integers"),
         (np.array([[np.nan]]), "which are not class ids"),
+        (np.array([[0, 1e300]]), "which are not class ids"),
+        (np.array([[0, -(2.0**31)]], np.float32), "which are not class ids"),
         (np.stack([IDS, IDS], -1), "one mask is h w: save array.argmax(-1)"),
         (IDS + 3, "has the label ids 3, 4, 5, 258, but the 3 classes"),
         (-1 - IDS, "has the label ids -256, -3, -2, -1"),

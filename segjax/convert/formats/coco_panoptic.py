@@ -29,7 +29,7 @@ from segjax.convert.coco_annotations import (
     sign_of,
 )
 from segjax.convert.image_files import each_image
-from segjax.data.coco_file import CocoFile, CocoImage
+from segjax.data.coco_file import CocoFile, CocoImage, segments
 from segjax.data.panoptic_png import check_segments, segment_ids
 from segjax.errors import InputError
 
@@ -82,11 +82,11 @@ def _regions(
             "panoptic file has one: keep one of them."
         )
     png = _png(files, coco.path, annotation)
-    segments = annotation["segments_info"]
-    listed = frozenset(segment["id"] for segment in segments)
+    found = segments(coco.path, annotation)
+    listed = frozenset(segment["id"] for segment in found)
     ids = functools.partial(_ids, png, listed)
     regions = []
-    for segment in segments:
+    for segment in found:
         category = coco.categories[segment["category_id"]]
         is_crowd = bool(segment.get("iscrowd"))
         hidden = is_crowd and options.crowds == "ignore"
