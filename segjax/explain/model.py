@@ -26,7 +26,13 @@ from segjax.explain.whole_numbers import whole_number, whole_numbers
 from segjax.ops.conv import pair
 from segjax.parallel import cluster
 from segjax.parallel.sharing import check_batch_size
-from segjax.transforms.geometric import RandomCrop, Resize
+from segjax.transforms.crops import BalancedCrop, ForegroundCrop
+from segjax.transforms.geometric import MirrorPad, RandomCrop, Resize
+from segjax.transforms.on_device import DeviceScaleCrop
+from segjax.transforms.scale_crop import RandomScaleCrop
+
+CROPS = (RandomCrop, BalancedCrop, ForegroundCrop, RandomScaleCrop, Resize, DeviceScaleCrop)
+"""Transforms after which every example has their `size`."""
 
 NETWORKS = 3
 """Number of random networks over which the effective field is averaged."""
@@ -152,13 +158,27 @@ def _note(text: str) -> None:
 def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
     """Returns (height, width): the one asked for, or that of the transforms or the images."""
     if text is None:
-        crops = [t.size for t in experiment.transforms if isinstance(t, (RandomCrop, Resize))]
-        drawn = [d.size for d in (experiment.train_data,) if isinstance(d, Synthetic)]
-        return pair((crops[-1:] or drawn or [513])[0])
+        return training_size(experiment)
     found = re.fullmatch(r"([1-9]\d*)(?:[xX×]([1-9]\d*))?", text)
     if not found:
         raise InputError(f"--size {text} must be a side, 513, or height x width, 360x480.")
     return int(found[1]), int(found[2] or found[1])
+
+
+def training_size(experiment: Experiment) -> tuple[int, int]:
+    """Returns (height, width) of the examples that the network is trained on, as far as known.
+
+    That is the last crop's, with what a `MirrorPad` behind it adds; device_transforms come
+    last. Without a crop it is the size of drawn images, else 513.
+    """
+    data = experiment.train_data
+    size = pair(data.size) if isinstance(data, Synthetic) else None
+    for transform in (*experiment.transforms, *experiment.device_transforms):
+        if isinstance(transform, CROPS):
+            size = pair(transform.size)
+        elif isinstance(transform, MirrorPad) and size:
+            size = size[0] + 2 * transform.pixels, size[1] + 2 * transform.pixels
+    return size or (513, 513)
 
 
 def _sides(size: int | Sequence[int]) -> tuple[int, int]:

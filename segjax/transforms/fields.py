@@ -57,7 +57,8 @@ def check_scales(transform: Any) -> None:
     low, high = transform.minimum, transform.maximum
     if not is_number(low) or not is_number(high) or not 0 < low <= high:
         raise InputError(
-            f"{type(transform).__name__} needs 0 < minimum <= maximum, got {low!r} and {high!r}."
+            f"{type(transform).__name__} needs 0 < minimum <= maximum, got {low!r} and "
+            f"{high!r}."
         )
 
 

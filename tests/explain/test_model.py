@@ -1,6 +1,7 @@
 """What `explain model` says of an experiment: layers, totals, costs, fields, and bad input."""
 
 import argparse
+import dataclasses
 import json
 import math
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.experiment import load
 from segjax.explain import model
 from segjax.explain.effective_receptive_field import effective_fields, picture
 from segjax.explain.effective_receptive_field_figure import fields_figure
@@ -20,6 +22,11 @@ from segjax.explain.trace import trace
 from segjax.layers.up import bilinear
 from segjax.models.unet import UNet
 from segjax.ops.dispatch import plain
+from segjax.transforms.crops import BalancedCrop, ForegroundCrop
+from segjax.transforms.cutout import Cutout
+from segjax.transforms.geometric import MirrorPad, RandomCrop, Resize
+from segjax.transforms.on_device import DeviceFlip, DeviceScaleCrop
+from segjax.transforms.scale_crop import RandomScaleCrop
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 
@@ -105,6 +112,27 @@ def test_no_weights_are_made():
 def test_the_size_is_the_crop_or_what_is_asked_for(arguments, size, tiny):
     result = explained(tiny, "--no-compile", *arguments)
     assert result["size"] == size and result["answer"]["shape"] == [*size, 6]
+
+
+@pytest.mark.parametrize(
+    ("transforms", "on_device", "size"),
+    [
+        ((RandomScaleCrop(40),), (), (40, 40)),
+        ((BalancedCrop((40, 30)),), (), (40, 30)),
+        ((ForegroundCrop(40, (1,)), Cutout(7)), (), (40, 40)),
+        ((RandomCrop(60),), (DeviceScaleCrop((51, 53)), DeviceFlip()), (51, 53)),
+        ((Resize(40), MirrorPad(2)), (), (44, 44)),
+        ((MirrorPad(2), RandomCrop(40)), (), (40, 40)),
+        ((), (), (64, 64)),
+    ],
+    ids=str,
+)
+def test_the_size_is_that_after_the_last_crop(transforms, on_device, size):
+    quickstart = load(EXPERIMENTS / "quickstart.py")
+    changed = dataclasses.replace(
+        quickstart, transforms=transforms, device_transforms=on_device
+    )
+    assert model.training_size(changed) == size
 
 
 def test_without_a_crop_the_size_is_that_of_drawn_images_else_513():
