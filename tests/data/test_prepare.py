@@ -172,14 +172,14 @@ def test_options_that_change_the_contents_have_their_own_folders(root):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_a_killed_preparation_leaves_nothing_behind(root, monkeypatch, error):
-    encode = prepare._encode
+    encode = prepare.encode
 
     def killed(source, recipe):
         if source.name == "3":
             raise error
         return encode(source, recipe)
 
-    monkeypatch.setattr(prepare, "_encode", killed)
+    monkeypatch.setattr(prepare, "encode", killed)
     with pytest.raises(error):
         data(root).prepare()
     assert not cached()
@@ -195,7 +195,7 @@ def test_a_partial_folder_of_a_run_that_was_killed_harms_nobody(root):
 
 
 def test_two_preparations_at_once_do_not_clash(root, monkeypatch):
-    encode = prepare._encode
+    encode = prepare.encode
     started = []
 
     def meanwhile(source, recipe):
@@ -204,7 +204,7 @@ def test_two_preparations_at_once_do_not_clash(root, monkeypatch):
             prepare.prepared(dataset._sources(), recipe)
         return encode(source, recipe)
 
-    monkeypatch.setattr(prepare, "_encode", meanwhile)
+    monkeypatch.setattr(prepare, "encode", meanwhile)
     dataset = data(root)
     assert [example["name"] for example in dataset] == [str(i) for i in range(COUNT)]
     assert len(cached()) == 1
