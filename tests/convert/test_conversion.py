@@ -363,6 +363,10 @@ def test_classes_that_overlap_get_a_mask_each_that_the_experiment_reads(tmp_path
     summary, out = converted(tmp_path / "in")
     assert summary["made_by"]["formats"] == ["plane-masks"]
     assert sorted(summary["classes"]) == ["cup", "disc"]
+    assert "share pixels" in summary["overlaps"] and summary["overlapping_pixels"] == 4 * 36
+    assert not any("background" in note for note in summary["notes"])
+    with pytest.raises(InputError, match="--overlap smaller: the source has a mask for each"):
+        converted(tmp_path / "in", out=tmp_path / "other", overlap="smaller")
     data = experiment.load(out / "experiment.py").train_data
     data.prepare()
     label = data[0]["label"]
