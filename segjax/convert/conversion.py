@@ -81,14 +81,14 @@ def read_sources(request: Request) -> tuple[list[ReadSource], Annotations]:
     """
     request.check_places()
     sources = [
-        read_source(path, format_name=request.format, options=request.options)
+        read_source(path, format_name=request.format, options=request.options, out=request.out)
         for path in request.sources
     ]
     together = joined(sources)
     if together.has_planes and request.overlap != "order":
         raise InputError(
-            f"--overlap {request.overlap}: the source has a mask for each class, and the result "
-            "keeps what they share. Leave --overlap out."
+            f"--overlap {request.overlap}: the source has a mask for each class, and the "
+            "result keeps what they share. Leave --overlap out."
         )
     if not request.skip_errors:
         raise_first(together.problems)

@@ -59,6 +59,8 @@ class Request:
     def check_places(self) -> None:
         """Raises InputError unless sources can be read and the result lies apart from them.
 
+        Beside a source that is one file there may be a folder for the result.
+
         Raises:
           InputError: a source is an archive, `out` is a file, or one lies in the other.
         """
@@ -71,7 +73,7 @@ class Request:
         images = [] if self.options.images is None else [self.options.images]
         for path in (*self.sources, *images):
             folder = path.resolve().parent if path.is_file() else path.resolve()
-            if out.is_relative_to(folder):
+            if out.is_relative_to(folder) and not path.is_file():
                 raise InputError(
                     f"--out {self.out} lies inside {path}, which is only read: choose a folder "
                     "outside of it."
