@@ -221,10 +221,21 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
         *_table(summary),
         "",
         "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
-        f"Overlaps: {summary['overlaps']} ({summary['overlapping_pixels']} pixels)",
+        _overlaps(summary),
         *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
         *_left(summary),
     ]
+
+
+def _overlaps(summary: dict[str, Any]) -> str:
+    """Returns what was done where regions overlap, and the other choice if it matters."""
+    count, by_order = summary["overlapping_pixels"], summary["made_by"]["--overlap"] == "order"
+    choice = (
+        "; --overlap smaller draws smaller objects over larger ones"
+        if count and by_order and not summary["mask_folders"]
+        else ""
+    )
+    return f"Overlaps: {summary['overlaps']} ({count} pixels){choice}"
 
 
 def _left(summary: dict[str, Any]) -> list[str]:

@@ -144,7 +144,9 @@ def chosen(
         is_ignored = name in ignored or result in (*ignored, IGNORED)
         ids[name] = IGNORE if is_ignored else place.get(result)
     uncovered = ids.get(background)
-    left_out = tuple(name for name in sources if ids[name] is None)
+    left_out = tuple(
+        name for name in sources if ids[name] is None and merged.get(name, name) != below
+    )
     return Classes(final, ids, IGNORE if uncovered is None else uncovered, left_out)
 
 

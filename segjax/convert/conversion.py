@@ -16,7 +16,7 @@ from segjax.convert.classes import Classes, chosen, tidy
 from segjax.convert.experiment_text import experiment_text
 from segjax.convert.folder_writer import FolderWriter, mask_folders, palette_for
 from segjax.convert.instances import document, image_entries
-from segjax.convert.painting import OVERLAPS, Painted, paint
+from segjax.convert.painting import OVERLAPS, PLANES_OVERLAP, Painted, paint
 from segjax.convert.pictures import picture
 from segjax.convert.request import Request
 from segjax.convert.sources import ReadSource, joined, read_source
@@ -76,15 +76,20 @@ def read_sources(request: Request) -> tuple[list[ReadSource], Annotations]:
     """Returns each source, and the annotations of all of them.
 
     Raises:
-      InputError: a source cannot be read, sources do not fit together, or an annotation file
-        is wrong and errors are not skipped.
+      InputError: a source cannot be read, sources do not fit together, an option does not fit
+        them, or an annotation file is wrong and errors are not skipped.
     """
     request.check_places()
     sources = [
-        read_source(path, format_name=request.format, options=request.options)
+        read_source(path, format_name=request.format, options=request.options, out=request.out)
         for path in request.sources
     ]
     together = joined(sources)
+    if together.has_planes and request.overlap != "order":
+        raise InputError(
+            f"--overlap {request.overlap}: the source has a mask for each class, and the "
+            "result keeps what they share. Leave --overlap out."
+        )
     if not request.skip_errors:
         raise_first(together.problems)
     return sources, together
@@ -140,7 +145,7 @@ def convert(
         "classes": _by_class(classes.names, gathered.counts),
         "ignored_pixels": gathered.counts.pixels[IGNORE],
         "objects": gathered.counts.objects,
-        "overlaps": OVERLAPS[request.overlap],
+        "overlaps": PLANES_OVERLAP if annotations.has_planes else OVERLAPS[request.overlap],
         "overlapping_pixels": gathered.counts.shared,
         "notes": notes,
         "skipped": gathered.problems,

@@ -21,6 +21,9 @@ OVERLAPS = {
 }
 """What happens where regions overlap, by the value of `--overlap`."""
 
+PLANES_OVERLAP = "each class has a mask of its own, so classes may share pixels"
+"""What happens where the masks of single classes overlap."""
+
 MOST_OBJECTS = 2**16 - 1
 TOLERANCE = 1.0
 """Pixels by which coordinates may leave the image before it is said."""

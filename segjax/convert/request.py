@@ -60,6 +60,8 @@ class Request:
     def check_places(self) -> None:
         """Raises InputError unless sources can be read and the result lies apart from them.
 
+        Beside a source that is one file there may be a folder for the result.
+
         Raises:
           InputError: a source is an archive, `out` is a file, or one lies in the other.
         """
@@ -71,8 +73,9 @@ class Request:
             raise InputError(f"--out {self.out} is a file: name a folder.")
         images = [] if self.options.images is None else [self.options.images]
         for path in (*self.sources, *images):
-            folder = path.resolve().parent if os.path.isfile(path) else path.resolve()
-            if out.is_relative_to(folder):
+            is_file = os.path.isfile(path)
+            folder = path.resolve().parent if is_file else path.resolve()
+            if out.is_relative_to(folder) and not is_file:
                 raise InputError(
                     f"--out {self.out} lies inside {path}, which is only read: choose a folder "
                     "outside of it."

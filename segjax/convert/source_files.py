@@ -21,17 +21,25 @@ class FolderFiles:
     """The files below a folder, and below another one for images.
 
     Only regular files that really lie in one of the two folders count: symbolic links that lead
-    out of both are left out, and no path that an annotation file names leads out of them.
+    out of both are left out, and no path that an annotation file names leads out of them. The
+    folder `without`, such as that of the result, counts as outside.
 
     Raises:
       InputError: a folder cannot be read.
     """
 
-    def __init__(self, source: pathlib.Path, images: pathlib.Path | None = None):
+    def __init__(
+        self,
+        source: pathlib.Path,
+        images: pathlib.Path | None = None,
+        *,
+        without: pathlib.Path | None = None,
+    ):
         self._only = source.resolve() if source.is_file() else None
         self.root = (source.parent if source.is_file() else source).resolve()
         extra = [] if images is None or images.resolve() == self.root else [images.resolve()]
         self._roots = [self.root, *extra]
+        self._without = None if without is None else without.resolve()
         self._parsed: collections.OrderedDict[pathlib.Path, tuple[int, Any]] = (
             collections.OrderedDict()
         )
@@ -52,6 +60,8 @@ class FolderFiles:
 
     def _is_inside(self, path: pathlib.Path) -> bool:
         real = path.resolve()
+        if self._without is not None and real.is_relative_to(self._without):
+            return False
         return any(real.is_relative_to(root) for root in self._roots)
 
     def find(self, *suffixes: str) -> Iterator[pathlib.Path]:

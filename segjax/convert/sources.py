@@ -31,8 +31,14 @@ class ReadSource(NamedTuple):
     annotations: Annotations
 
 
-def read_source(path: pathlib.Path, *, format_name: str | None, options: Options) -> ReadSource:
-    """Returns what a source holds.
+def read_source(
+    path: pathlib.Path,
+    *,
+    format_name: str | None,
+    options: Options,
+    out: pathlib.Path | None = None,
+) -> ReadSource:
+    """Returns what a source holds; nothing below the result's folder `out` is read.
 
     Raises:
       InputError: it is not there, its format is not known, or it cannot be read.
@@ -40,7 +46,7 @@ def read_source(path: pathlib.Path, *, format_name: str | None, options: Options
     _check_there(path, "There is no source")
     if options.images is not None:
         _check_there(options.images, "--images: there is no folder")
-    files = FolderFiles(path, options.images)
+    files = FolderFiles(path, options.images, without=out)
     if format_name is None:
         format_, sign = recognized(files)
     else:

@@ -88,6 +88,11 @@ def test_classes_that_the_source_no_longer_has_keep_their_ids():
 def test_with_planes_the_background_is_not_a_class():
     found = classes(planes=True)
     assert found.names == NAMES and found.ids["background"] is None
+    assert found.left_out == () and classes(planes=True, classes=("car",)).left_out == (
+        "road",
+        "truck",
+        "sky",
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,16 @@ def test_the_command_writes_a_dataset_and_says_what_is_in_it(source, tmp_path, c
     assert "3 images from labelme, none of them new or changed" in capsys.readouterr().out
 
 
+def test_the_line_on_overlaps_names_the_other_choice_if_there_are_any(source, tmp_path, capsys):
+    save_labelme(source, "c", [shape("car"), shape("car")])
+    choice = "--overlap smaller draws smaller objects over larger ones"
+    for options, wanted in ([], True), (["--overlap", "smaller"], False):
+        out = str(tmp_path / f"out{wanted}")
+        assert main([str(source), "--out", out, "--no-audit", *options]) == 0
+        (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("Overlaps")]
+        assert "(48 pixels)" in line and (choice in line) == wanted
+
+
 def test_options_choose_merge_ignore_and_split(source, tmp_path, capsys):
     options = [
         "--merge",

@@ -192,6 +192,26 @@ def test_a_result_inside_or_around_the_source_is_refused(source, tmp_path, out):
     assert contents(tmp_path) == before
 
 
+def test_the_result_of_one_file_may_lie_beside_it_and_is_not_read_again(tmp_path):
+    save_image(tmp_path / "images/a.jpg")
+    outline = [[2, 2, 9, 2, 9, 7, 2, 7]]
+    file = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 12, "width": 16}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": outline, "iscrowd": 0}
+        ],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(file), encoding="utf-8")
+    out = tmp_path / "dataset"
+    for changed in (1, 0):  # The second time there is an image `dataset/images/a.jpg` as well.
+        summary, _ = converted(tmp_path / "annotations.json", out=out)
+        assert (summary["images"], summary["changed"]) == (1, changed)
+    assert mask(out, "images/a").max() == 1
+    with pytest.raises(InputError, match="which is only read: choose another folder"):
+        converted(tmp_path / "annotations.json", out=tmp_path)
+
+
 def test_several_sources_have_their_folder_before_each_name(source, tmp_path):
     save_labelme(tmp_path / "more", "a", [shape("ant")])
     summary, out = converted(source, sources=(source, tmp_path / "more"))
@@ -365,6 +385,10 @@ def test_classes_that_overlap_get_a_mask_each_that_the_experiment_reads(tmp_path
     summary, out = converted(tmp_path / "in")
     assert summary["made_by"]["formats"] == ["plane-masks"]
     assert sorted(summary["classes"]) == ["cup", "disc"]
+    assert "share pixels" in summary["overlaps"] and summary["overlapping_pixels"] == 4 * 36
+    assert not any("background" in note for note in summary["notes"])
+    with pytest.raises(InputError, match="--overlap smaller: the source has a mask for each"):
+        converted(tmp_path / "in", out=tmp_path / "other", overlap="smaller")
     data = experiment.load(out / "experiment.py").train_data
     data.prepare()
     label = data[0]["label"]

@@ -108,3 +108,10 @@ def test_a_source_that_is_one_file_has_no_other_annotations(root):
     files = FolderFiles(root / "ann/b.json")
     assert [path.name for path in files.find(".json")] == ["b.json"]
     assert files.root == root / "ann"
+
+
+def test_a_folder_may_be_left_out_of_every_search(root):
+    files = FolderFiles(root, without=root / "images/street")
+    assert [path.name for path in files.find(".jpg")] == ["b.JPG"]
+    with pytest.raises(InputError, match=r"street/a\.jpg is outside"):
+        files.inside("../images/street/a.jpg", beside=root / "ann/a.json")
