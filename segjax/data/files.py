@@ -358,4 +358,8 @@ def _not_taken(path: pathlib.Path, lossy: str) -> str:
     suffix = path.suffix.lower()
     if lossy and suffix in LOSSY:
         return lossy
+    if suffix in IMAGES_BY_NAME:
+        field = "mask" if lossy else "image"
+        example = f'{field}="{path.parent.name}/{{stem}}{suffix}"'
+        return f"which is read only where a pattern names {suffix}, as {example} does"
     return "but the pattern wants another suffix" if suffix in IMAGES else "which is not read"

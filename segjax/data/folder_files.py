@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from segjax.data.faults import Fault, report
 from segjax.data.file_pattern import FilePattern
-from segjax.data.files import Place, by_stem, members, paired
+from segjax.data.files import IMAGES_BY_NAME, Place, by_stem, members, paired
 from segjax.data.hold_out import SIDES
 from segjax.data.names import inside, near_entry
 from segjax.data.source import Source
@@ -144,6 +144,14 @@ def _without_masks(images: Files, masks: Sequence[_Masks]) -> Files:
 def _no_images(pattern: FilePattern, place: Place) -> str:
     others = members(place.folder, None)
     there = f"; the first file there is {others[0]}" if others else ""
+    arrays = [path for path in others if path.suffix.lower() in IMAGES_BY_NAME]
+    if arrays and len(pattern.suffixes) > 1:
+        suffix = arrays[0].suffix.lower()
+        above = f"{pattern.folder}/" if pattern.folder not in ("", ".") else ""
+        return (
+            f"{place.folder} has no images ({' '.join(pattern.suffixes)}), but {arrays[0]}: "
+            f'name {suffix} in the pattern, as image="{above}{pattern.template}{suffix}".'
+        )
     if pattern.is_plain and len(pattern.suffixes) > 1:
         return (
             f"{place.folder} has no images ({' '.join(pattern.suffixes)}){there}: put some "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.contracts import IGNORE
 from segjax.errors import InputError
 
 
@@ -59,6 +60,12 @@ def _map(fields: Any, variable: str, name: pathlib.Path) -> UInt8[np.ndarray, "h
         raise InputError(
             f"{name} has a {variable}.Segmentation of {ids.dtype} and shape {ids.shape}, not a "
             "map of integers: get the file again, or leave it out."
+        )
+    if not 0 <= ids.min() <= ids.max() <= IGNORE:
+        strange = int(ids.min() if ids.min() < 0 else ids.max())
+        raise InputError(
+            f"{name} has {strange} in {variable}.Segmentation, which holds 0 to {IGNORE}: get "
+            "the file again, or leave it out."
         )
     return ids.astype(np.uint8)
 

@@ -179,7 +179,13 @@ def test_a_name_that_is_no_text_is_printed_as_escapes(tmp_path):
     ("image", "mask", "said"),
     [
         ("a.png", "a.jpg", "there is a.jpg, which changes class ids: save masks as PNG"),
-        ("a.png", "a.npy", "there is a.npy, which is not read"),
+        (
+            "a.png",
+            "a.npy",
+            "there is a.npy, which is read only where a pattern names .npy, as "
+            'mask="masks/{stem}.npy" does',
+        ),
+        ("a.png", "a.txt", "there is a.txt, which is not read"),
         ("A.JPG", "a.png", "masks/a.png (upper and lower case or spaces differ), but names"),
         ("a.jpg", "a .png", "masks/a .png (upper and lower case or spaces differ), but names"),
         ("a.jpg", "a_mask.png", "masks/a_mask.png (its name goes on), but names must be equal"),
@@ -216,6 +222,7 @@ def test_the_files_of_another_pair_are_no_near_fit(tmp_path):
         ("images/a", "a.png", "images/a.png (in another folder)"),
         ("A", "a.png", "images/a.png (upper and lower case"),
         ("a", "a.heic", "there is a.heic, which is not read"),
+        ("a", "a.npy", 'names .npy, as image="images/{stem}.npy" does'),
         (
             "images/a.jpg masks/a",
             "a.png",

@@ -422,6 +422,9 @@ def test_an_empty_folder_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     assert f"{tmp_path / 'images'} has no images" in problem(tmp_path)
+    (tmp_path / "images/a.npy").touch()
+    said = problem(tmp_path)
+    assert 'name .npy in the pattern, as image="images/{stem}.npy".' in said
 
 
 def test_a_missing_folder_is_named_with_the_option_that_gives_it(tmp_path):

@@ -1,6 +1,8 @@
 """SBD and trainaug from folders as the two archives have them, with few images."""
 
+import io
 import logging
+import pathlib
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy.io import savemat
 from segjax.announce import LOGGER
 from segjax.contracts import Dataset
 from segjax.data.sbd import SBD, TRAINAUG, TrainAug, trainaug
+from segjax.data.sbd_mat import class_ids
 from segjax.data.voc import VOC
 from segjax.errors import InputError
 
@@ -137,3 +140,12 @@ def test_a_matlab_file_that_changes_is_prepared_again(tmp_path):
     classes = {"GTcls": {"Segmentation": np.full((2, 3), 7, np.uint8)}}
     savemat(base / "cls" / "2008_1.mat", classes)
     assert SBD("train", str(tmp_path))[0]["label"].max() == 7
+
+
+@pytest.mark.parametrize("strange", [256, -1, 700])
+def test_numbers_beyond_8_bits_are_named_and_do_not_become_other_classes(strange):
+    data, name = io.BytesIO(), pathlib.Path("2008_1.mat")
+    segmentation = np.array([[0, 3, strange]], np.int16)
+    savemat(data, {"GTcls": {"Segmentation": segmentation}})
+    with pytest.raises(InputError, match=f"2008_1.mat has {strange} in GTcls.Segmentation"):
+        class_ids(data.getvalue(), name=name)
