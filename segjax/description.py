@@ -81,6 +81,20 @@ def _leaf(value: Any) -> str:
     return repr(value)
 
 
+def written(value: Any) -> str:
+    """Returns a value as Python writes it on one line, functions by their dotted names.
+
+    >>> written((True, ast.parse))
+    '(True, ast.parse)'
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = (f"{name}={written(getattr(value, name))}" for name in fields(value))
+        return f"{type(value).__qualname__}({', '.join(given)})"
+    if isinstance(value, tuple) and not _is_literal(value):
+        return f"({', '.join(map(written, value))}{',' * (len(value) == 1)})"
+    return _leaf(value)
+
+
 def _brief(value: Any) -> str:
     """Returns the text of a value, shortened to fit a message."""
     text = shortened(value, width=WIDTH) if _is_literal(value) else _leaf(value)

@@ -3,21 +3,27 @@
 import argparse
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from segjax import experiment as experiments
-from segjax.contracts import IGNORE, Example, Transform
+from segjax.contracts import IGNORE, DeviceTransform, Example, Transform
 from segjax.data.checks import read_example
 from segjax.data.partners import apply
+from segjax.description import written
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.explain import transforms_figure as drawing
 from segjax.explain.explained import Explained
 from segjax.explain.whole_numbers import whole_number
 from segjax.settings import directory_settings
+from segjax.transforms.on_device import augment
+
+Step = tuple[Example, float | None]
+"""An example and the CPU time of the transform that made it, in ms; None: on the devices."""
 
 MOST_DRAWS = 8
 """Columns of the figure."""
@@ -29,7 +35,8 @@ def add_parser(subparsers: Any) -> None:
         "transforms",
         help="an example before and after each augmentation, with its label",
         description="Apply the transforms of an experiment to one example of its training "
-        "data, one after the other. For each, show size, classes, ignored pixels and time. "
+        "data, one after the other: transforms, then device_transforms. For each, show size, "
+        "classes, ignored pixels and time. "
         "With --out, draw the example and its label after each transform, one column for each "
         "draw of random numbers.",
         epilog="Example: python -m segjax.explain transforms experiments/quickstart.py --out "
@@ -78,7 +85,8 @@ def explain_transforms(
     The random numbers are made for this purpose: the run itself draws others.
 
     Args:
-      experiment: whose `transforms` are applied to an example of its `train_data`.
+      experiment: whose `transforms`, then `device_transforms`, are applied to an example of its
+        `train_data`.
       index: of the example.
       draws: how often the transforms are applied, each time with other random numbers.
       seed: of the random numbers; None: the experiment's.
@@ -99,10 +107,13 @@ def explain_transforms(
         raise InputError(f"index must be from 0 to {len(data) - 1}, got {index}.")
     source = _Read(data)
     first = source[index]
-    runs = [
-        _steps(first, experiment.transforms, np.random.default_rng((seed, index, draw)), source)
-        for draw in range(draws)
-    ]
+    runs = []
+    on_device = _on_device(experiment.device_transforms)
+    for draw in range(draws):
+        rng = np.random.default_rng((seed, index, draw))
+        on_host = _steps(first, experiment.transforms, rng, source)
+        key = jax.random.key(int(rng.integers(2**31)))
+        runs.append([*on_host, *on_device(on_host[-1][0], key)])
     facts = {
         "name": experiment.name,
         "index": index,
@@ -111,7 +122,7 @@ def explain_transforms(
         "seed": seed,
         "draws": draws,
         "class_names": list(getattr(data, "class_names", ())),
-        "steps": _facts(experiment.transforms, runs),
+        "steps": _facts((*experiment.transforms, *experiment.device_transforms), runs),
     }
     examples = [[run[step][0] for run in runs] for step in range(len(runs[0]))]
     return Explained(
@@ -134,9 +145,9 @@ class _Read:
 
 def _steps(
     example: Example, transforms: Sequence[Transform], rng: np.random.Generator, source: _Read
-) -> list[tuple[Example, float]]:
-    """Returns the example at the start and after each transform, with its CPU time in ms."""
-    steps = [(example, 0.0)]
+) -> list[Step]:
+    """Returns the example at the start and after each transform."""
+    steps: list[Step] = [(example, 0.0)]
     for place in range(len(transforms)):
         start = time.thread_time()
         example = apply(transforms, place, example, rng, dataset=source)
@@ -144,10 +155,31 @@ def _steps(
     return steps
 
 
+def _on_device(
+    transforms: Sequence[DeviceTransform],
+) -> Callable[[Example, jax.Array], list[Step]]:
+    """Returns what gives the example after each transform of the training step, for a key."""
+
+    @jax.jit
+    def after_each(batch: dict[str, Any], key: jax.Array) -> list[Mapping[str, Any]]:
+        """Returns the batch after the first transform, after the first two, and so on."""
+        return [augment(batch, transforms[: n + 1], key) for n in range(len(transforms))]
+
+    def steps(example: Example, key: jax.Array) -> list[Step]:
+        """Returns the steps of one example."""
+        if not transforms:
+            return []
+        arrays = {k: value[None] for k, value in example.items() if type(value) is np.ndarray}
+        found = jax.device_get(after_each(arrays, key))
+        return [({k: value[0] for k, value in one.items()}, None) for one in found]
+
+    return steps
+
+
 def _facts(
-    transforms: Sequence[Transform], runs: Sequence[Sequence[tuple[Example, float]]]
+    transforms: Sequence[Transform | DeviceTransform], runs: Sequence[Sequence[Step]]
 ) -> list[dict[str, Any]]:
-    names = [None, *(_name(transform) for transform in transforms)]
+    names = [None, *map(written, transforms)]
     found = []
     for step, name in enumerate(names):
         examples = [run[step][0] for run in runs]
@@ -156,7 +188,7 @@ def _facts(
         found.append(
             {
                 "transform": name,
-                "milliseconds": round(float(np.median([run[step][1] for run in runs])), 2),
+                "milliseconds": _median([run[step][1] for run in runs]),
                 "changed": sum(changed),
                 "draws": [_example_facts(example) for example in examples],
             }
@@ -164,9 +196,9 @@ def _facts(
     return found
 
 
-def _name(transform: Transform) -> str:
-    """Returns a transform as it is written, a function by its name."""
-    return getattr(transform, "__qualname__", None) or repr(transform)
+def _median(times: Sequence[float | None]) -> float | None:
+    known = [milliseconds for milliseconds in times if milliseconds is not None]
+    return round(float(np.median(known)), 2) if known else None
 
 
 def _same(first: Example, second: Example) -> bool:
@@ -221,5 +253,5 @@ def _words(step: Mapping[str, Any], draws: int, names: Sequence[str]) -> list[st
     kind = f"{found[0]['channels']} x {found[0]['dtype']}"
     lines = [f"size {sizes}, {kind}, ignored {ignored}", f"classes: {', '.join(called)}"]
     if step["transform"]:
-        lines.append(f"changed {step['changed']} of {draws}, {step['milliseconds']:.1f} ms")
+        lines.append(drawing.effect(step))
     return lines

@@ -56,6 +56,13 @@ def steps_figure(
     return figure
 
 
+def effect(step: Mapping[str, Any]) -> str:
+    """Returns in how many draws a step changed the example, and its CPU time or its place."""
+    time = step["milliseconds"]
+    where = "on the devices" if time is None else f"{time:.1f} ms"
+    return f"changed {step['changed']} of {len(step['draws'])}, {where}"
+
+
 def _shape(example: Example) -> tuple[float, float]:
     """Returns height and width of a picture in inches."""
     h, w = example["image"].shape[:2]
@@ -112,8 +119,7 @@ def _step(figure: Figure, left: float, top: float, number: int, step: Mapping) -
     write(figure, left, top, f"{number}  {title}", size=9.5, weight="bold")
     lines = textwrap.wrap(fields.removesuffix(")"), LETTERS)[:6]
     if step["transform"]:
-        draws = len(step["draws"])
-        lines.append(f"changed {step['changed']} of {draws}, {step['milliseconds']:.1f} ms")
+        lines.append(effect(step))
     for line, words in enumerate(lines):
         write(figure, left, top - 0.19 - 0.16 * line, words, size=8, color=MUTED)
 

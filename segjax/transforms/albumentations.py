@@ -130,8 +130,8 @@ def _image(example: Example, image: Any) -> np.ndarray:
     if image.dtype != example["image"].dtype:
         raise InputError(
             f"{example_name(example)}: albumentations made {image.dtype} of the image, which "
-            f"is {example['image'].dtype}: leave Normalize and ToFloat out of the pipeline. The "
-            "experiment's normalize follows."
+            f"is {example['image'].dtype}: leave Normalize and ToFloat out of the pipeline. "
+            "The experiment's normalize follows."
         )
     return np.ascontiguousarray(image[..., None] if image.ndim == 2 else image)
 

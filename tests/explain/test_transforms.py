@@ -13,8 +13,12 @@ from segjax.explain import __main__ as command
 from segjax.explain.transforms import explain_transforms
 from segjax.explain.transforms_figure import labelled
 from segjax.transforms.color import ColorJitter
+from segjax.transforms.entries import Declare
 from segjax.transforms.geometric import RandomCrop, RandomFlip
+from segjax.transforms.kinds import Nearest
 from segjax.transforms.mix import Mosaic
+from segjax.transforms.on_device import DeviceFlip, DeviceScaleCrop
+from segjax.transforms.rand_augment import RandAugment, rotate
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 QUICKSTART = load(EXPERIMENTS / "quickstart.py")
@@ -22,6 +26,15 @@ SMALL = dataclasses.replace(
     QUICKSTART,
     train_data=Synthetic(size=24, count=5),
     transforms=(RandomFlip(1.0), ColorJitter(), RandomCrop((40, 30)), Mosaic(probability=1.0)),
+)
+
+
+def unchanged(example, rng):
+    return example
+
+
+FUNCTIONS = dataclasses.replace(
+    SMALL, transforms=(RandAugment(operations=(rotate,)), unchanged)
 )
 
 
@@ -61,6 +74,43 @@ def test_the_figure_has_an_image_and_a_label_for_each_step_and_draw_and_a_legend
     assert {SMALL.train_data.class_names[i] for i in present} | {"ignored"} <= words
     assert {"1  RandomFlip", "4  Mosaic", "24 x 24", "40 x 30"} <= words
     assert len(figure.axes) - len(pictures) == len(present) + 1
+
+
+ON_DEVICE = dataclasses.replace(
+    SMALL,
+    transforms=(RandomFlip(1.0), RandAugment(operations=(rotate,))),
+    device_transforms=(DeviceFlip(1.0), DeviceScaleCrop((16, 12))),
+)
+
+
+def test_device_transforms_are_the_last_steps_and_have_no_cpu_time():
+    found = explain_transforms(ON_DEVICE, draws=2)
+    flipped, cropped = found["steps"][3:]
+    assert flipped["transform"] == "DeviceFlip(probability=1.0)" and flipped["changed"] == 2
+    assert cropped["transform"].startswith("DeviceScaleCrop(size=(16, 12), ")
+    assert [draw["size"] for draw in cropped["draws"]] == [[16, 12]] * 2
+    assert cropped["draws"][0] != cropped["draws"][1]
+    assert [step["milliseconds"] is None for step in found["steps"]] == [False] * 3 + [True] * 2
+    assert "size 16x12, 3 x uint8" in str(found)
+    assert "changed 2 of 2, on the devices" in str(found)
+    words = {text.get_text() for text in found.figure().texts}
+    assert {"4  DeviceScaleCrop", "changed 2 of 2, on the devices", "16 x 12"} <= words
+
+
+def test_an_example_that_the_training_step_refuses_is_refused_here():
+    ids = Declare("ids", Nearest())
+    with_ids = lambda example, rng: ids({**example, "ids": example["label"]}, rng)
+    experiment = dataclasses.replace(ON_DEVICE, transforms=())
+    object.__setattr__(experiment, "transforms", (with_ids,))
+    with pytest.raises(InputError, match="the batch has 'ids'"):
+        explain_transforms(experiment, draws=1)
+
+
+def test_functions_are_shown_by_their_dotted_names_as_describe_shows_them():
+    names = [step["transform"] for step in explain_transforms(FUNCTIONS, draws=1)["steps"]]
+    rotated = "operations=(segjax.transforms.rand_augment.rotate,), fill=(124, 116, 104))"
+    assert names[1] == f"RandAugment(count=2, magnitude=9.0, {rotated}"
+    assert names[2].endswith(".unchanged") and " at 0x" not in "".join(names[1:])
 
 
 def test_ignored_pixels_are_grey_and_the_others_tinted():
