@@ -83,6 +83,11 @@ def _regions(
         )
     png = _png(files, coco.path, annotation)
     segments = annotation["segments_info"]
+    if wrong := [s for s in segments if type(s.get("id")) is not int]:
+        raise InputError(
+            f"{coco.path} has the segment {wrong[0]!r:.80} of the image {image.id} without a "
+            "whole number as its `id`: add the number of its colour."
+        )
     listed = frozenset(segment["id"] for segment in segments)
     ids = functools.partial(_ids, png, listed)
     regions = []
