@@ -43,7 +43,7 @@ def kind_of(path: pathlib.Path, contents: Any) -> str | None:
     outlined = any("segmentation" in found or "bbox" in found for found in keys)
     if not categories or (annotations and not outlined):
         return None
-    if any("keypoints" in category for category in categories):
+    if any("keypoints" in each for each in categories if isinstance(each, dict)):
         return "keypoints"
     return "stuff" if path.stem.startswith("stuff") else "instances"
 

@@ -121,17 +121,35 @@ def datumaro_table(data: Any, path: pathlib.Path) -> ColourTable | None:
     colours = data.get("segmentation_colors") if isinstance(data, dict) else None
     if not isinstance(names, dict) or not colours:
         return None
-    if len(names) != len(colours) or any(len(c) != 3 for c in colours):
-        raise InputError(
-            f"{path} has {len(names)} names and {len(colours)} colours: give each name one."
-        )
+    if not isinstance(colours, list) or len(names) != len(colours):
+        count = len(colours) if isinstance(colours, list) else "no list of"
+        raise InputError(f"{path} has {len(names)} names and {count} colours: give each one.")
+    for key, name in names.items():
+        if not key.isdecimal() or not isinstance(name, str):
+            raise InputError(
+                f"{path} has the entry {key!r}: {name!r:.40} in its label_map: write the "
+                "number of a class, and its name."
+            )
+    for colour in colours:
+        if not _is_colour(colour):
+            raise InputError(
+                f"{path} has the colour {colour!r:.40}: write three whole numbers of 0 to 255."
+            )
     ordered = [names[key] for key in sorted(names, key=int)]
     background = names.get(str(data.get("background_label")))
     entries = [
-        (name, (int(red), int(green), int(blue)))
+        (name, (red, green, blue))
         for name, (red, green, blue) in zip(ordered, colours, strict=True)
     ]
     return table_of(entries, path, background=background)
+
+
+def _is_colour(colour: Any) -> bool:
+    return (
+        isinstance(colour, list)
+        and len(colour) == 3
+        and all(type(part) is int and 0 <= part <= 255 for part in colour)
+    )
 
 
 def grey_table(path: pathlib.Path) -> dict[int, str] | None:

@@ -268,7 +268,8 @@ def _write_experiment(
     )
     path = out / EXPERIMENT
     ours = earlier.get("experiment")
-    there = path.read_text(encoding="utf-8") if path.is_file() else None
+    # Whatever the user saved there stays, also in another encoding.
+    there = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     if there is not None and there != contents and record.digest(there) != ours:
         names = ", ".join(map(repr, classes.names))
         return ours or "", [

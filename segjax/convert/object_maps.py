@@ -37,7 +37,7 @@ def _numbered(maps: _Objects) -> tuple[Ids_HW, Mapping[int, str]]:
     """Returns the objects, numbered from 1 on, and the class of each.
 
     Raises:
-      InputError: the two maps have different sizes.
+      InputError: the two maps have different sizes, or an id has no class.
     """
     objects, ids = maps.objects(), maps.class_map.ids()
     if objects.shape != ids.shape:
@@ -50,9 +50,13 @@ def _numbered(maps: _Objects) -> tuple[Ids_HW, Mapping[int, str]]:
     pairs, numbers = np.unique(
         np.stack([objects[found], ids[found]], axis=-1), axis=0, return_inverse=True
     )
+    known = maps.class_map.names
+    if unknown := sorted({class_id for _, class_id in pairs.tolist()} - known.keys()):
+        raise InputError(
+            f"{maps.class_map.where} has the id {unknown[0]}, and no class has it: name its "
+            "class, or ignore it."
+        )
     numbered = np.zeros(objects.shape, np.int64)
     numbered[found] = numbers.reshape(-1) + 1
-    names = {
-        n: maps.class_map.names[class_id] for n, (_, class_id) in enumerate(pairs.tolist(), 1)
-    }
+    names = {n: known[class_id] for n, (_, class_id) in enumerate(pairs.tolist(), 1)}
     return numbered, names

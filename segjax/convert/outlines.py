@@ -8,6 +8,7 @@ centres lie inside.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,11 @@ def numbers(texts: Sequence[str | float], *, where: str) -> list[float]:
             )
         values.append(value)
     return values
+
+
+def is_number(value: Any) -> bool:
+    """Returns whether a value of JSON is a number; true, false and texts are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_polygon(x_y: Sequence[float], *, where: str) -> None:

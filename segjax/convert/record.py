@@ -38,6 +38,11 @@ def earlier(out: pathlib.Path, made_by: Mapping[str, Any]) -> dict[str, Any]:
     found = _read(out)
     if not found.get("finished"):
         return {}
+    if not all(isinstance(found.get(key), dict) for key in ("made_by", "classes")):
+        raise InputError(
+            f"{out / SUMMARY} is not as this command writes it: choose another --out, or move "
+            "it away."
+        )
     _check_same(out, found["made_by"], made_by)
     return found
 

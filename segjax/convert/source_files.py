@@ -174,6 +174,9 @@ def _parsed(data: bytes, path: pathlib.Path) -> Any:
             f"{path} is not complete JSON (line {error.lineno}, column {error.colno}: "
             f"{error.msg}): write it again, or move it away."
         ) from None
+    except ValueError as error:  # Such as a number of 5000 digits.
+        reason = str(error).partition(";")[0]
+        raise InputError(f"{path} is not JSON ({reason}): write it again.") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply for JSON: write it again.") from None
 

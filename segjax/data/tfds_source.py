@@ -119,7 +119,9 @@ def _version_folder(root: pathlib.Path, name: str) -> pathlib.Path:
     found = [folder for folder in versions if version in ("", folder.name)]
     if versions and not found:
         there = ", ".join(sorted({folder.name for folder in versions}))
-        raise InputError(f"TFDS {below!r} has no version {version!r} in {root}: it has {there}.")
+        raise InputError(
+            f"TFDS {below!r} has no version {version!r} in {root}: it has {there}."
+        )
     configs = {folder.parent for folder in found}
     if len(configs) > 1:
         names = ", ".join(sorted(f"{below}/{folder.name}" for folder in configs))

@@ -251,8 +251,10 @@ def _class_ids(mask: pathlib.Path) -> Ids_HW:
 def _in_order(names: Mapping[str, None], files: SourceFiles) -> Sequence[str]:
     """Returns the names in the order of `dataset_meta.json`, or else by alphabet."""
     meta = next((p for p in files.find(".json") if p.name == "dataset_meta.json"), None)
-    listed = list(files.json(meta).get("label_map", {}).values()) if meta else []
-    first = {name: place for place, name in enumerate(listed)}
+    contents = files.json(meta) if meta else None
+    label_map = contents.get("label_map") if isinstance(contents, dict) else None
+    listed = list(label_map.values()) if isinstance(label_map, dict) else []
+    first = {str(name): place for place, name in enumerate(listed)}
     return sorted(names, key=lambda name: (first.get(name.split(",")[0], len(first)), name))
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,7 +26,7 @@ from segjax.convert.grey_values import read_values
 from segjax.convert.image_files import each_image
 from segjax.convert.layouts import split_of_path
 from segjax.convert.object_maps import Ids_HW, object_regions
-from segjax.convert.outlines import check_polygon, numbers
+from segjax.convert.outlines import check_polygon, is_number, numbers
 from segjax.data.cityscapes import CLASSES, IDS
 from segjax.data.files import IMAGES
 from segjax.data.names import composed
@@ -128,7 +129,9 @@ def _labelled(
     try:
         size = Size(int(data["imgHeight"]), int(data["imgWidth"]))
         objects = [(o["label"], o["polygon"]) for o in data["objects"] if not o.get("deleted")]
-    except (KeyError, TypeError, ValueError) as error:
+        if wrong := [label for label, _ in objects if not isinstance(label, str)]:
+            raise ValueError(f"the label {wrong[0]!r:.40}")
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path} is not a file of Cityscapes' polygons ({error!r} is missing or wrong): "
             "write it again."
@@ -163,7 +166,7 @@ def _polygons(
         name = label.removesuffix("group") if is_group else label
         if label == "license plate":  # Its pixels keep the id of the car behind it.
             continue
-        x_y = numbers([value for point in polygon for value in point], where=where)
+        x_y = numbers(_flat(polygon, where), where=where)
         check_polygon(x_y, where=where)
         yield Region(
             name if name in classes else IGNORED,
@@ -173,6 +176,22 @@ def _polygons(
             where=where,
             bounds=(min(x_y[::2]), min(x_y[1::2]), max(x_y[::2]), max(x_y[1::2])),
         )
+
+
+def _flat(polygon: Any, where: str) -> list[float]:
+    """Returns x1, y1, x2, y2, … of [[x1, y1], …].
+
+    Raises:
+      InputError: it is not a list of pairs of numbers.
+    """
+    points = polygon if isinstance(polygon, list) else [polygon]
+    for point in points:
+        if not (isinstance(point, list) and len(point) == 2 and all(map(is_number, point))):
+            raise InputError(
+                f"{where} has the point {point!r:.40}, which is not a pair of numbers: write "
+                "the file again."
+            )
+    return [value for point in points for value in point]
 
 
 def _drawn(x_y: list[float], size: Size) -> Mask_HW:

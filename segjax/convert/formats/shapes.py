@@ -92,7 +92,7 @@ def checked_points(points: Any, kind: str, where: str) -> Points:
       InputError: the kind is not known, there are too few or too many points, or one is not a
         pair of finite numbers; the line begins with `where`.
     """
-    if kind not in SHAPES:
+    if not isinstance(kind, str) or kind not in SHAPES:
         raise InputError(
             f"{where}: the shape {kind!r} is not known; known shapes are {', '.join(SHAPES)}."
         )

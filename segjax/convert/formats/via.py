@@ -20,7 +20,7 @@ from segjax.convert.annotated import (
 )
 from segjax.convert.documents import read_text
 from segjax.convert.image_files import each_image, image_name
-from segjax.convert.outlines import Outline, numbers
+from segjax.convert.outlines import Outline, is_number, numbers
 from segjax.data.names import nearest
 from segjax.errors import InputError, first_of
 
@@ -67,11 +67,17 @@ class Via:
             chosen.
         """
         found: list[_Image] = []
+        broken: list[str] = []
         for path in _files(files):
-            found += (
-                _csv_images(path) if path.suffix.lower() == ".csv" else _images(files, path)
-            )
-        if not found:
+            if path.suffix.lower() == ".csv":
+                found += _csv_images(path)
+                continue
+            for entry in (_entries(files.json(path)) or {}).values():
+                try:
+                    found.append(_image(entry, path))
+                except InputError as error:
+                    broken.append(str(error))
+        if not found and not broken:
             raise InputError(
                 f"{files.root} has no CSV or JSON of VGG Image Annotator 1 or 2 with an image: "
                 "export the annotations again."
@@ -86,7 +92,10 @@ class Via:
 
         images, problems = each_image(found, image)
         return Annotations(
-            images, tuple(sorted(labels.used)), notes=labels.notes(), problems=problems
+            images,
+            tuple(sorted(labels.used)),
+            notes=labels.notes(),
+            problems=(*broken, *problems),
         )
 
 
@@ -112,32 +121,39 @@ def _files(files: SourceFiles) -> Iterator[pathlib.Path]:
 def _entries(data: Any) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         return None
-    return data.get("_via_img_metadata", data)
+    entries = data.get("_via_img_metadata", data)
+    return entries if isinstance(entries, dict) else None
 
 
-def _images(files: SourceFiles, path: pathlib.Path) -> Iterator[_Image]:
-    for entry in (_entries(files.json(path)) or {}).values():
-        where = f"{path}, image {entry['filename']!r}"
-        regions = entry["regions"]
-        regions = list(regions.values()) if isinstance(regions, dict) else regions
-        drawn = []
-        for number, region in enumerate(regions, 1):
-            place = f"{where}, region {number}"
-            try:
-                shape, attributes = region["shape_attributes"], region["region_attributes"]
-            except (KeyError, TypeError):
-                raise InputError(
-                    f"{place} has no shape_attributes and region_attributes: export the "
-                    "annotations again."
-                ) from None
-            drawn.append(_Drawn(shape, attributes, place))
-        yield _Image(str(entry["filename"]), drawn, where, path)
+def _image(entry: Mapping[str, Any], path: pathlib.Path) -> _Image:
+    """Returns an entry of a JSON file.
+
+    Raises:
+      InputError: its regions are not as VIA writes them.
+    """
+    where = f"{path}, image {entry['filename']!r:.80}"
+    regions = entry["regions"]
+    regions = list(regions.values()) if isinstance(regions, dict) else regions
+    if not isinstance(regions, list):
+        raise InputError(f"{where} has no list of regions: export the annotations again.")
+    drawn = []
+    for number, region in enumerate(regions, 1):
+        place = f"{where}, region {number}"
+        found = region if isinstance(region, dict) else {}
+        shape, attributes = (found.get(f"{of}_attributes") for of in ("shape", "region"))
+        if not isinstance(shape, dict) or not isinstance(attributes, dict):
+            raise InputError(
+                f"{place} has no shape_attributes and region_attributes: export the "
+                "annotations again."
+            )
+        drawn.append(_Drawn(shape, attributes, place))
+    return _Image(str(entry["filename"]), drawn, where, path)
 
 
 def _csv_images(path: pathlib.Path) -> list[_Image]:
     rows = csv.DictReader(io.StringIO(read_text(path).lstrip("#")))
     images: dict[str, _Image] = {}
-    for row in rows:
+    for row in _read(rows, path):
         where = f"{path}, line {rows.line_num}"
         name = row["filename"]
         image = images.setdefault(name, _Image(name, [], f"{path}, image {name!r}", path))
@@ -145,6 +161,16 @@ def _csv_images(path: pathlib.Path) -> list[_Image]:
         if shape:
             image.regions.append(_Drawn(shape, _object(row["region_attributes"], where), where))
     return list(images.values())
+
+
+def _read(rows: csv.DictReader, path: pathlib.Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        yield from rows
+    except csv.Error as error:  # Such as a field of more than 131072 characters.
+        raise InputError(
+            f"{path}, after line {rows.line_num}, cannot be read ({error}): export "
+            "JSON instead."
+        ) from None
 
 
 def _object(text: str | None, where: str) -> dict[str, Any]:
@@ -187,9 +213,11 @@ def _option_names(files: SourceFiles, attribute: str | None) -> Mapping[str, str
     for path in files.find(".json"):
         data = files.json(path)
         if isinstance(data, dict) and attribute and "_via_attributes" in data:
-            declared = data["_via_attributes"].get("region", {}).get(attribute, {})
-            options = declared.get("options") or {}
-            return {key: text for key, text in options.items() if str(text).strip()}
+            options = data
+            for key in ("_via_attributes", "region", attribute, "options"):
+                options = options.get(key) if isinstance(options, dict) else None
+            named = options.items() if isinstance(options, dict) else ()
+            return {key: str(text) for key, text in named if str(text).strip()}
     return {}
 
 
@@ -207,7 +235,7 @@ class _Labels:
         """Yields an image's regions that have an area, and counts the others."""
         for number, drawn in enumerate(image.regions, 1):
             kind = drawn.shape.get("name")
-            if kind in WITHOUT_AREA:
+            if isinstance(kind, str) and kind in WITHOUT_AREA:
                 self.left_out[kind] += 1
                 continue
             outline = _outline(drawn.shape, drawn.where)
@@ -284,14 +312,24 @@ def _list(shape: Mapping[str, Any], name: str, where: str) -> list[float]:
     values = shape.get(name)
     if not isinstance(values, list):
         raise InputError(f"{where} has no list {name!r}: correct it, or delete it.")
-    return numbers(values, where=where)
+    return _numbers(values, where)
 
 
 def _values(shape: Mapping[str, Any], names: tuple[str, ...], where: str) -> list[float]:
     missing = [name for name in names if name not in shape]
     if missing:
         raise InputError(f"{where} has no {missing[0]!r}: correct it, or delete it.")
-    return numbers([shape[name] for name in names], where=where)
+    return _numbers([shape[name] for name in names], where)
+
+
+def _numbers(values: list, where: str) -> list[float]:
+    for value in values:
+        if not is_number(value):
+            raise InputError(
+                f"{where} has the coordinate {value!r:.40}, which is not a number: correct it, "
+                "or delete the region."
+            )
+    return numbers(values, where=where)
 
 
 VIA = Via()
