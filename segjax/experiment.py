@@ -179,6 +179,9 @@ class Experiment:
     log_every: int = 10
 
     def __post_init__(self) -> None:
+        if isinstance(self.loss, type):
+            name = self.loss.__name__
+            raise InputError(f"loss: {name} is a class; write {name}().")
         _at_least(self, 1, "batch_size", "steps", "checkpoint_every", "keep", "log_every")
         _at_least(self, 0, "auxiliary_weight", "seed")
         if isinstance(self.seed, int) and self.seed >= 2**32:

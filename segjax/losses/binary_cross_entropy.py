@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from segjax.class_weights import WeightRule
+from segjax.class_weights import ExclusiveRule, WeightRule
 from segjax.contracts import Array, Batch
 from segjax.errors import InputError
 from segjax.labels import equals
 from segjax.losses.counted import (
+    check_count,
     check_is_tuple,
     computed_weights,
     plane_labels,
@@ -76,6 +77,11 @@ class PositiveWeightedCrossEntropy:
 
     def __post_init__(self) -> None:
         check_is_tuple(self.weights)
+        if isinstance(self.weights, ExclusiveRule):
+            raise InputError(
+                f"loss.weights={self.weights!r} is for classes that exclude one another, but "
+                "this loss is for planes: use NegativesPerPositive()."
+            )
         if isinstance(self.weights, WeightRule):
             return
         number = lambda w: isinstance(w, numbers.Real) and 0 < float(w) < math.inf
@@ -96,10 +102,7 @@ class PositiveWeightedCrossEntropy:
             `sigmoid_cross_entropy` refuses them.
         """
         weights = computed_weights(self.weights)
-        if len(weights) != logits.shape[-1]:
-            raise ValueError(
-                f"loss.weights has {len(weights)} numbers for {logits.shape[-1]} classes."
-            )
+        check_count(weights, logits.shape[-1])
         label, given = plane_labels(logits, batch)
         by_class = jnp.asarray(weights, jnp.float32).reshape(1, 1, 1, -1)
         weight = jnp.where(equals(label, 1), by_class, 1.0)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.class_weights import WeightRule
+from segjax.class_weights import NegativesPerPositive, WeightRule
 from segjax.contracts import IGNORE, Array, Batch
 from segjax.errors import InputError
 from segjax.labels import as_array, as_ids, check_ids, equals, is_traced, listed, no_class
@@ -164,10 +164,7 @@ def weighed_by_class(
     if weights is None:
         return batch
     weights = computed_weights(weights)
-    if len(weights) != logits.shape[-1]:
-        raise ValueError(
-            f"loss.weights has {len(weights)} numbers for {logits.shape[-1]} classes."
-        )
+    check_count(weights, logits.shape[-1])
     label = class_labels(logits, batch)
     by_class = jnp.asarray(weights, jnp.float32)
     outside = no_class(label, len(weights), ignore=None)
@@ -180,8 +177,13 @@ def weighed_by_class(
 def check_class_weights(weights: Any) -> None:
     """Raises InputError unless weights are a tuple of numbers ≥ 0, one above 0; or None.
 
-    A rule is accepted: it becomes numbers when the run starts.
+    A rule for exclusive classes is accepted: it becomes numbers when the run starts.
     """
+    if isinstance(weights, NegativesPerPositive):
+        raise InputError(
+            f"loss.weights={weights!r} is for planes, but this loss is for classes that "
+            "exclude one another: use MedianFrequency()."
+        )
     if weights is None or isinstance(weights, WeightRule):
         return
     check_is_tuple(weights)
@@ -219,6 +221,16 @@ def computed_weights(weights: tuple[float, ...] | WeightRule) -> tuple[float, ..
             "give the numbers that its method `computed` returns to use the loss by itself."
         )
     return weights
+
+
+def check_count(weights: tuple[float, ...], classes: int) -> None:
+    """Raises ValueError unless there is one weight for each class."""
+    count = len(weights)
+    if count != classes:
+        raise ValueError(
+            f"loss.weights has {count} number{'s' * (count != 1)} for {classes} "
+            f"class{'es' * (classes != 1)}."
+        )
 
 
 def check_number(

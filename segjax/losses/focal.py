@@ -15,6 +15,7 @@ from jaxtyping import Float
 from segjax.class_weights import WeightRule
 from segjax.contracts import Array, Batch
 from segjax.losses.counted import (
+    Counted,
     check_class_weights,
     check_number,
     sigmoid_planes,
@@ -56,13 +57,19 @@ class SoftmaxFocal:
           ValueError: as `softmax_cross_entropy`, or there is not one weight for each class.
         """
         pixels = softmax_pixels(logits, weighed_by_class(self.weights, logits, batch))
-        k = logits.shape[-1]
+        focal = cross_entropy_map(pixels)
+        if self.gamma > 0:  # 0 · log(1 − p) would be NaN where all other scores are −inf.
+            focal = self._factor(pixels) * focal
+        return {"focal": (jnp.sum(pixels.weight * focal), jnp.sum(pixels.weight))}
+
+    def _factor(self, pixels: Counted) -> Float[Array, "b h w"]:
+        """Returns (1 − p_label)^γ."""
+        k = pixels.scores.shape[-1]
         others = pixels.label[..., None] != jnp.arange(k).reshape(1, 1, 1, k)
         # log(1 − p) from the other scores: 1 − p is 0 in float32 where p is nearly 1.
         log_rest = jax.nn.logsumexp(pixels.scores, axis=-1, where=others)
         log_rest = log_rest - jax.nn.logsumexp(pixels.scores, axis=-1)
-        focal = jnp.exp(self.gamma * log_rest) * cross_entropy_map(pixels)
-        return {"focal": (jnp.sum(pixels.weight * focal), jnp.sum(pixels.weight))}
+        return jnp.exp(self.gamma * log_rest)
 
 
 @dataclasses.dataclass(frozen=True)

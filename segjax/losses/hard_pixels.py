@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from segjax.class_weights import WeightRule
 from segjax.contracts import Array, Batch
 from segjax.losses.counted import (
     check_class_weights,
@@ -36,15 +37,15 @@ class TopKCrossEntropy:
 
     Attributes:
       share: the share of the pixels that is kept, above 0 and at most 1.
-      weights: one number ≥ 0 for each class, at least one of them above 0; None: all 1. Pixels
-        of weight 0 are never chosen.
+      weights: one number ≥ 0 for each class, at least one of them above 0; or a rule of
+        `segjax.class_weights`; None: all 1. Pixels of weight 0 are never chosen.
 
     Raises:
       InputError: the share is out of range, a weight is negative or not finite, or all are 0.
     """
 
     share: float = 0.25
-    weights: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | WeightRule | None = None
     activation: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:
@@ -80,8 +81,8 @@ class OHEMCrossEntropy:
     Attributes:
       threshold: a probability, above 0 and at most 1.
       min_kept: the least share of an image's pixels that is kept, above 0 and at most 1.
-      weights: one number ≥ 0 for each class, at least one of them above 0; None: all 1. Pixels
-        of weight 0 are never chosen.
+      weights: one number ≥ 0 for each class, at least one of them above 0; or a rule of
+        `segjax.class_weights`; None: all 1. Pixels of weight 0 are never chosen.
 
     Raises:
       InputError: threshold or share is out of range, a weight is negative or not finite, or all
@@ -90,7 +91,7 @@ class OHEMCrossEntropy:
 
     threshold: float = 0.7
     min_kept: float = 0.0625
-    weights: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | WeightRule | None = None
     activation: ClassVar[str] = "softmax"
 
     def __post_init__(self) -> None:

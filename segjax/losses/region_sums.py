@@ -132,7 +132,10 @@ def mean_over(by_class: Array, counts: Array) -> Array:
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Returns the quotient; 1, with gradient 0, where the denominator is 0."""
     empty = denominator == 0
-    quotient = jnp.where(empty, 0, numerator) / jnp.where(empty, 1, denominator)
+    numerator, denominator = jnp.where(empty, 0, numerator), jnp.where(empty, 1, denominator)
+    # The derivative divides by the square, which is 0 in float32 for sums below 1e-22.
+    scale = jax.lax.stop_gradient(denominator)
+    quotient = (numerator / scale) / (denominator / scale)
     return jnp.where(empty, 1, quotient)
 
 

@@ -112,9 +112,9 @@ class GeneralizedDice:
         """Returns the loss of sums […, k], of shape […]."""
         counts = counted_classes(sums)
         absent = sums.true == 0
-        by_size = jnp.where(absent, 0, 1 / jnp.where(absent, 1, sums.true) ** 2)
-        largest = jnp.max(by_size, axis=-1, keepdims=True)
-        by_size = jnp.where(absent, jnp.where(largest == 0, 1, largest), by_size)
+        # v times the square of the smallest G: the ratio is the same, and nothing overflows.
+        smallest = jnp.min(sums.true, axis=-1, keepdims=True, where=~absent, initial=jnp.inf)
+        by_size = jnp.where(absent, 1, (smallest / jnp.where(absent, 1, sums.true)) ** 2)
         by_size = jnp.where(counts, by_size, 0)
         both = jnp.sum(by_size * (sums.predicted + sums.true), axis=-1)
         return 1 - ratio(2 * jnp.sum(by_size * sums.intersection, axis=-1), both)

@@ -66,6 +66,9 @@ class Sum:
                     f"loss.losses.{index}={pair!r} must be a pair (loss, weight), such as "
                     "(Dice(), 0.5); one pair alone needs a comma: ((loss, weight),)."
                 )
+            if isinstance(pair[0], type):
+                name = pair[0].__name__
+                raise InputError(f"loss.losses.{index}.0: {name} is a class; write {name}().")
             check_number(f"losses.{index}.1", pair[1], low=0.0)
         found = {name: kind for name, kind in activations(self) if kind}
         if len(set(found.values())) > 1:

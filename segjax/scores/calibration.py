@@ -28,6 +28,8 @@ class CalibrationError(ExtraMetric):
     the class and accuracy the share of its true pixels, whatever the threshold; the error is
     the mean over classes.
 
+    A pixel whose confidence is not finite counts as wrong, with confidence 0.
+
     Wrappers such as the CRF or `MultiScale` change probabilities: the error is of those that
     they return. It needs probabilities, so evaluation takes more time and memory. A compiled
     network may compute other last bits for another batch size; the error then differs by as
@@ -104,8 +106,13 @@ class CalibrationError(ExtraMetric):
 def confidence_bins(
     confidence: Float[np.ndarray, " n"], right: np.ndarray, *, bins: int
 ) -> Int64[np.ndarray, "bins 3"]:
-    """Returns pixels, right pixels and Σ confidence · `STEPS` of each bin of confidence."""
-    exact = confidence.astype(np.float64)
+    """Returns pixels, right pixels and Σ confidence · `STEPS` of each bin of confidence.
+
+    A pixel whose confidence is not finite, as of a network that diverged, has confidence 0 and
+    is wrong.
+    """
+    finite = np.isfinite(confidence)
+    exact, right = np.where(finite, confidence, 0).astype(np.float64), right & finite
     place = np.clip((exact * bins).astype(np.int64), 0, bins - 1)
     whole = np.rint(exact * STEPS).astype(np.int64)
     counts = np.zeros((bins, 3), np.int64)

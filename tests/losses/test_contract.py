@@ -12,8 +12,10 @@ from jax.test_util import check_grads
 
 import segjax.losses
 from segjax import losses
+from segjax.class_weights import MedianFrequency, NegativesPerPositive
 from segjax.contracts import Loss, LossOfSums
 from segjax.description import describe_lines, replace_at, wrong_types
+from segjax.errors import InputError
 
 RNG = np.random.default_rng(0)
 CE, BCE = losses.softmax_cross_entropy, losses.sigmoid_cross_entropy
@@ -225,3 +227,23 @@ def test_every_public_name_of_the_room_is_its_own():
     for name in segjax.losses.__all__:
         member = getattr(segjax.losses, name)
         assert (member.__module__, member.__qualname__) == ("segjax.losses", name)
+
+
+WEIGHTED = [
+    getattr(losses, name)
+    for name in losses.__all__
+    if "weights" in getattr(getattr(losses, name), "__dataclass_fields__", {})
+]
+
+
+@pytest.mark.parametrize("loss", WEIGHTED)
+def test_a_loss_with_class_weights_takes_a_rule_for_its_own_labels_alone(loss):
+    rules = (MedianFrequency(), NegativesPerPositive())
+    right, wrong = rules if loss.activation == "softmax" else rules[::-1]
+    assert not list(wrong_types(loss(weights=right)))
+    with pytest.raises(InputError, match="but this loss is for .*: use "):
+        loss(weights=wrong)
+
+
+def test_all_losses_with_class_weights_are_tried():
+    assert len(WEIGHTED) == 6

@@ -92,3 +92,11 @@ def test_smoothing_is_the_cross_entropy_with_a_share_of_every_class(smoothing, c
     if classes and not smoothing:
         plain = ClassWeightedCrossEntropy(classes)(jnp.asarray(LOGITS), BATCH)
         np.testing.assert_allclose(found["cross_entropy"], plain["cross_entropy"], rtol=1e-6)
+
+
+def test_without_a_factor_infinite_scores_of_the_other_classes_are_no_trouble():
+    logits = jnp.asarray([[[[2.0, -jnp.inf, -jnp.inf]]]])
+    total, _ = SoftmaxFocal(gamma=0.0)(logits, {"label": jnp.zeros((1, 1, 1), jnp.uint8)})[
+        "focal"
+    ]
+    assert float(total) == 0

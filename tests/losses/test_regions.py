@@ -171,3 +171,18 @@ def test_fields_out_of_range_are_refused(loss, field, value, message):
 def test_a_tversky_index_that_counts_no_mistake_is_refused():
     with pytest.raises(InputError, match=r"^loss.alpha=0.0 must be a number above 0"):
         Tversky(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "loss", [Dice(classes="all", smooth=0.0), GeneralizedDice(), GeneralizedDice(classes="all")]
+)
+def test_a_weight_map_of_tiny_numbers_changes_neither_value_nor_gradient(loss):
+    def of(logits, weight):
+        (term,) = loss(logits, {"label": LABEL, "weight": weight}).values()
+        return term.value()
+
+    ones = np.ones(LABEL.shape, np.float32)
+    value, slope = jax.value_and_grad(of)(LOGITS, ones)
+    tiny_value, tiny_slope = jax.value_and_grad(of)(LOGITS, 1e-25 * ones)
+    assert float(tiny_value) == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(tiny_slope, slope, rtol=1e-4, atol=1e-7)

@@ -7,6 +7,7 @@ import pytest
 from segjax import losses
 from segjax.contracts import LossOfSums
 from segjax.errors import InputError
+from segjax.experiment import load, override
 from segjax.losses import Dice, LovaszSoftmax, Sum, softmax_cross_entropy
 
 RNG = np.random.default_rng(0)
@@ -62,3 +63,10 @@ def test_a_sum_that_cannot_be_taken_is_refused(parts, message):
     object.__setattr__(unchecked, "losses", parts)
     with pytest.raises(InputError, match=f"^loss.*{message}"):
         unchecked.__post_init__()
+
+
+def test_a_class_in_place_of_a_loss_is_refused():
+    with pytest.raises(InputError, match=r"loss.losses.1.0: Dice is a class; write Dice\(\)."):
+        Sum(((softmax_cross_entropy, 1.0), (Dice, 0.5)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"loss: Dice is a class; write Dice\(\)."):
+        override(load("experiments/quickstart.py"), "loss=segjax.losses.Dice")

@@ -54,3 +54,9 @@ def test_the_reliability_of_an_empty_bin_is_not_a_number():
 def test_without_a_bin_there_is_no_error():
     with pytest.raises(InputError, match=r"bins=0\) must be at least 1"):
         CalibrationError(bins=0)
+
+
+def test_a_confidence_that_is_not_finite_counts_as_wrong_with_confidence_0():
+    confidence = np.array([np.nan, np.inf, 0.75], np.float32)
+    counts = confidence_bins(confidence, np.array([True, True, True]), bins=2)
+    assert counts.tolist() == [[2, 0, 0], [1, 1, 0.75 * STEPS]]
