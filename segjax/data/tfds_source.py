@@ -60,7 +60,7 @@ class TFDS(RecordDataset):
 
     def _open(self) -> "_Opened":
         folder = _version_folder(_root(self.directory), self.name)
-        builder: Any = tfds.builder_from_directory(builder_dir=folder)
+        builder = _builder(folder)
         if (format := builder.info.file_format.value) != "array_record":
             raise InputError(
                 f"{folder} is stored as {format}, which only TensorFlow reads: run once where "
@@ -101,6 +101,16 @@ class _Opened:
         return Record(f"{index:06d}" + (f"_{stem}" if stem else ""), image, mask)
 
 
+def _builder(folder: pathlib.Path) -> Any:
+    try:
+        return tfds.builder_from_directory(builder_dir=folder)
+    except Exception as error:  # A broken file leads TFDS to anything.
+        raise InputError(
+            f"{folder} cannot be read as a dataset of TFDS ({type(error).__name__}): its "
+            "dataset_info.json or features.json is broken; prepare it again."
+        ) from None
+
+
 def _root(directory: str | None) -> pathlib.Path:
     given = directory or os.environ.get("TFDS_DATA_DIR") or HOME
     folder = pathlib.Path(given).expanduser().absolute()
@@ -119,7 +129,9 @@ def _version_folder(root: pathlib.Path, name: str) -> pathlib.Path:
     found = [folder for folder in versions if version in ("", folder.name)]
     if versions and not found:
         there = ", ".join(sorted({folder.name for folder in versions}))
-        raise InputError(f"TFDS {below!r} has no version {version!r} in {root}: it has {there}.")
+        raise InputError(
+            f"TFDS {below!r} has no version {version!r} in {root}: it has {there}."
+        )
     configs = {folder.parent for folder in found}
     if len(configs) > 1:
         names = ", ".join(sorted(f"{below}/{folder.name}" for folder in configs))
