@@ -3,7 +3,7 @@
 import numbers
 import os
 import pathlib
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from segjax.data.hold_out import SIDES, held_out_side
 from segjax.data.image_files import DTYPES
 from segjax.data.label_map import LabelMap, check_label_map
 from segjax.data.lossy_masks import EXAMPLE, cuts_levels
-from segjax.data.palette import palette_of, voc_palette, voc_planes
+from segjax.data.palette import check_colours, palette_of, voc_palette, voc_planes
 from segjax.data.prepare import FileDataset
 from segjax.data.source import Recipe, Source
 from segjax.errors import InputError
@@ -127,11 +127,7 @@ class Folder(FileDataset):
         self._check_lossy()
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
-        if self.colours is not None and len(self.colours) != count:
-            raise InputError(
-                f"Folder needs one colour a class, got {len(self.colours)} colours for {count} "
-                "classes."
-            )
+        check_colours("Folder", self.colours, count)
 
     def _check_types(self) -> None:
         texts = lambda value: (
@@ -149,13 +145,13 @@ class Folder(FileDataset):
             ),
             ("images", lambda value: isinstance(value, str), "'images', the name of a folder"),
             ("max_megapixels", _is_number, "100"),
-            ("colours", lambda value: isinstance(value, Sized | None), "((0, 0, 0), …)"),
         ):
             if not is_right(value := getattr(self, field)):
                 raise InputError(f"Folder has {field}={value!r}: write {field}={example}.")
 
     def _check_images(self) -> None:
-        if not isinstance(self.channels, int) or self.channels < 1:
+        is_count = isinstance(self.channels, int) and not isinstance(self.channels, bool)
+        if not is_count or self.channels < 1:
             raise InputError(
                 f"Folder has channels={self.channels!r}: write channels=3 for RGB, 1 for grey, "
                 "or the number of bands."

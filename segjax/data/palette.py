@@ -1,11 +1,14 @@
 """Colours of label ids, as tables of 256 × 3."""
 
+import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
+from segjax.errors import InputError
 
 VOID = (224, 224, 192)
 """The colour of ignored pixels: entry 255 of PASCAL VOC's table."""
@@ -26,6 +29,33 @@ def voc_palette() -> UInt8[np.ndarray, "256 3"]:
             bit = ids >> (3 * place + channel) & 1
             table[:, channel] |= (bit << (7 - place)).astype(np.uint8)
     return table
+
+
+def check_colours(who: str, colours: Any, num_classes: int) -> None:
+    """Raises InputError unless they are None or one (red, green, blue), 0 to 255, a class."""
+    if colours is None:
+        return
+    if not isinstance(colours, tuple | list) or not all(map(_is_colour, colours)):
+        raise InputError(
+            f"{who} has colours={colours!r}: write one (red, green, blue), 0 to 255, a class, "
+            "as colours=((0, 0, 0), (128, 0, 0))."
+        )
+    if len(colours) != num_classes:
+        raise InputError(
+            f"{who} needs one colour a class, got {len(colours)} colours for {num_classes} "
+            "classes."
+        )
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        isinstance(value, tuple | list)
+        and len(value) == 3
+        and all(
+            isinstance(part, numbers.Integral) and not isinstance(part, bool) for part in value
+        )
+        and all(0 <= part <= 255 for part in value)
+    )
 
 
 def palette_of(colours: Sequence[Sequence[int]]) -> UInt8[np.ndarray, "256 3"]:

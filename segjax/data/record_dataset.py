@@ -26,7 +26,7 @@ from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.label_map import check_label_map, ids_of_files
 from segjax.data.label_pages import label_pages
 from segjax.data.mask_files import LabelKind
-from segjax.data.palette import palette_of, voc_palette
+from segjax.data.palette import check_colours, palette_of, voc_palette
 from segjax.data.prepare import CHUNK
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
@@ -67,6 +67,7 @@ class RecordDataset:
     Each dataset is a frozen dataclass with the fields below and `_open`.
     """
 
+    directory: str | None
     class_names: tuple[str, ...]
     label_map: Any
     channels: int
@@ -78,20 +79,25 @@ class RecordDataset:
 
     def _check_fields(self) -> None:
         who, names = type(self).__name__, self.class_names
-        if not isinstance(names, tuple) or not 1 <= len(names) <= IGNORE:
+        are_texts = isinstance(names, tuple) and all(isinstance(n, str) for n in names)
+        if not are_texts or not 1 <= len(names) <= IGNORE:
             raise InputError(
                 f"{who} needs class_names=('background', ...), 1 to 255 names, got {names!r}."
             )
-        if self.channels not in (1, 3):
+        for field in ("name", "split", "image", "mask"):
+            value = getattr(self, field, "train")
+            if not isinstance(value, str) or not value:
+                raise InputError(f"{who} has {field}={value!r}: write a name, in quotes.")
+        if not isinstance(self.directory, str | os.PathLike | None):
+            raise InputError(
+                f"{who} has directory={self.directory!r}: write directory='my_data'."
+            )
+        if self.channels not in (1, 3) or isinstance(self.channels, bool):
             raise InputError(
                 f"{who} makes images of channels=3 (RGB) or 1 (grey), got {self.channels!r}."
             )
         check_label_map(self.label_map, len(names))
-        if self.colours is not None and len(self.colours) != len(names):
-            raise InputError(
-                f"{who} needs one colour a class, got {len(self.colours)} colours for "
-                f"{len(names)} classes."
-            )
+        check_colours(who, self.colours, len(names))
 
     @property
     def palette(self) -> np.ndarray:

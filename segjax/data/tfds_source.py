@@ -60,7 +60,7 @@ class TFDS(RecordDataset):
 
     def _open(self) -> "_Opened":
         folder = _version_folder(_root(self.directory), self.name)
-        builder: Any = tfds.builder_from_directory(builder_dir=folder)
+        builder = _builder(folder)
         if (format := builder.info.file_format.value) != "array_record":
             raise InputError(
                 f"{folder} is stored as {format}, which only TensorFlow reads: run once where "
@@ -99,6 +99,16 @@ class _Opened:
         found = next((each for each in names if isinstance(each, bytes)), b"")
         stem = pathlib.PurePosixPath(found.decode("utf-8", errors="backslashreplace")).stem
         return Record(f"{index:06d}" + (f"_{stem}" if stem else ""), image, mask)
+
+
+def _builder(folder: pathlib.Path) -> Any:
+    try:
+        return tfds.builder_from_directory(builder_dir=folder)
+    except Exception as error:  # A broken file leads TFDS to anything.
+        raise InputError(
+            f"{folder} cannot be read as a dataset of TFDS ({type(error).__name__}): its "
+            "dataset_info.json or features.json is broken; prepare it again."
+        ) from None
 
 
 def _root(directory: str | None) -> pathlib.Path:

@@ -238,7 +238,13 @@ def test_a_prepared_dataset_pickles(prepared):
     ("options", "words"),
     [
         ({"class_names": ()}, r"TFDS needs class_names=\('background'"),
+        ({"class_names": (0, 1)}, r"TFDS needs class_names=\('background'"),
         ({"channels": 2}, r"channels=3 \(RGB\) or 1 \(grey\), got 2"),
+        ({"channels": True}, r"channels=3 \(RGB\) or 1 \(grey\), got True"),
+        ({"split": 3}, "TFDS has split=3: write a name, in quotes"),
+        ({"mask": None}, "TFDS has mask=None: write a name, in quotes"),
+        ({"colours": 5}, "TFDS has colours=5: write one"),
+        ({"colours": ((0, 0, 256),) * 3}, "TFDS has colours=.*: write one"),
         ({"label_map": ((1, 9),)}, "leads to 9"),
         ({"colours": ((0, 0, 0),)}, "got 1 colours for 3"),
     ],
@@ -246,3 +252,17 @@ def test_a_prepared_dataset_pickles(prepared):
 def test_a_field_that_cannot_work_is_named(options, words):
     with pytest.raises(InputError, match=words):
         tiny(pathlib.Path("x"), **options)
+
+
+@pytest.mark.parametrize("name", [3, "", None])
+def test_a_name_that_is_no_text_is_named(name):
+    with pytest.raises(InputError, match=f"TFDS has name={name!r}: write a name, in quotes"):
+        TFDS(name, class_names=NAMES)
+    with pytest.raises(InputError, match="TFDS has directory=3: write directory='my_data'"):
+        TFDS("tiny", directory=3, class_names=NAMES)
+
+
+def test_a_broken_description_of_a_dataset_is_named(tmp_path):
+    build(tmp_path)
+    (tmp_path / "tiny/1.0.0/dataset_info.json").write_text("{")
+    assert "tiny/1.0.0 cannot be read as a dataset of TFDS (" in problem(tmp_path)
