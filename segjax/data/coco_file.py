@@ -235,7 +235,8 @@ def _of_image(
     for annotation in annotations:
         if not isinstance(annotation, dict):
             raise InputError(f"{path} has the annotation {annotation!r}: export it again.")
-        image, where = annotation.get("image_id"), annotation_name(path, annotation)
+        image: Any = annotation.get("image_id")
+        where = annotation_name(path, annotation)
         if not _names(image, of_image):
             raise InputError(
                 f"{where} belongs to the image {image!r}, which `images` does not list: add "
