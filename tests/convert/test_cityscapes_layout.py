@@ -105,7 +105,7 @@ def test_the_colours_of_cvats_export_are_its_classes(tmp_path):
     ("objects", "message"),
     [
         ([{"label": "car", "polygon": [[1, 1], [2, 2]]}], "object 1 (car) is a polygon of 2"),
-        ([{"label": "car", "polygon": [[1, 1], [2, "x"], [3, 3]]}], "coordinate 'x'"),
+        ([{"label": "car", "polygon": [[1, 1], [2, "x"], [3, 3]]}], "the point [2, 'x']"),
         ([{"label": "car"}], "KeyError('polygon') is missing or wrong"),
     ],
 )
