@@ -117,7 +117,7 @@ def test_colours_of_what_is_no_image_are_not_changed_but_refused(transform, seco
 @pytest.mark.parametrize("made", [RandomCrop, RandomRotate])
 def test_a_fill_that_is_no_number_is_refused_where_it_is_written(made, fill):
     with pytest.raises(
-        InputError, match=f"^{made.__name__} has fill=.*: give one number, or a"
+        InputError, match=f"^{made.__name__} has fill=.*: give one finite number, or a"
     ):
         made(4, fill=fill)
 
