@@ -23,8 +23,8 @@ def on_logits_grid(batch: Batch, size: tuple[int, int], *, stride: int = 1) -> B
       ValueError: the logits are larger than the labels, a map is neither b H W nor b H W k, or
         two maps differ in b, H, W or, where both have planes, in k.
 
-    >>> import numpy as np
-    >>> label = np.arange(25).reshape(1, 5, 5)
+    >>> import jax.numpy as jnp
+    >>> label = jnp.arange(25).reshape(1, 5, 5)
     >>> on_logits_grid({"label": label}, (3, 3))["label"].tolist()
     [[[6, 7, 8], [11, 12, 13], [16, 17, 18]]]
     >>> on_logits_grid({"label": label}, (3, 3), stride=2)["label"].tolist()

@@ -35,10 +35,9 @@ def same_bits(one, other) -> bool:
 
 
 def rows_of(workdir: pathlib.Path) -> list[dict]:
-    return [
-        {k: v for k, v in row.items() if k != "images_per_second"}
-        for row in read_metrics(workdir)
-    ]
+    """The rows of `metrics.jsonl` without what the clock measures."""
+    timed = ("images_per_second", "waiting_for_data")
+    return [{k: v for k, v in row.items() if k not in timed} for row in read_metrics(workdir)]
 
 
 def events_of(workdir: pathlib.Path) -> list[tuple[int, str, float]]:

@@ -178,10 +178,10 @@ def test_a_tversky_index_that_counts_no_mistake_is_refused():
 )
 def test_a_weight_map_of_tiny_numbers_changes_neither_value_nor_gradient(loss):
     def of(logits, weight):
-        (term,) = loss(logits, {"label": LABEL, "weight": weight}).values()
+        (term,) = loss(logits, {"label": jnp.asarray(LABEL), "weight": weight}).values()
         return term.value()
 
-    ones = np.ones(LABEL.shape, np.float32)
+    ones = jnp.ones(LABEL.shape)
     value, slope = jax.value_and_grad(of)(LOGITS, ones)
     tiny_value, tiny_slope = jax.value_and_grad(of)(LOGITS, 1e-25 * ones)
     assert float(tiny_value) == pytest.approx(float(value), rel=1e-5)
