@@ -9,8 +9,8 @@ scale by a factor from 0.5 to 2 (masks nearest), crop 321 × 321 with padding, f
 batches of 8; `--colour` adds brightness, contrast and saturation. Each side is tried with
 several numbers of workers and shown at its best. Memory is the peak of the process and its
 workers together (proportional set size). Start-up is from the start of the interpreter to the
-first batch, once the data are prepared. While one side works the others wait, with what they
-have read ahead. Nothing else should run.
+first batch, once the data are prepared. A side's batches that were read ahead while others
+worked are not timed. Nothing else should run.
 """
 
 import argparse
