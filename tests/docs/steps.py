@@ -59,7 +59,10 @@ def smaller_bash(text: str, settings: list[str], place: str) -> str:
 
     def smaller(found: re.Match[str]) -> str:
         own = re.search(r" --(workdir|set) ", found["rest"])
-        folder = "" if own else f" --workdir runs/{pathlib.Path(found['file']).stem}"
+        file = pathlib.Path(found["file"])
+        # What convert writes is always experiment.py, and bears the name of its folder.
+        name = file.parent.name if file.name == "experiment.py" else file.stem
+        folder = "" if own else f" --workdir runs/{name}"
         return f"{found[0]}{folder} {options}"
 
     joined = re.sub(r"\s*\\\n\s*", " ", text)
