@@ -50,7 +50,8 @@ def test_an_unknown_command_is_one_line_and_status_2(given, near, capsys):
     assert main([given]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: There is no command {given!r}; ")
-    assert error.count("\n") == 1 and "launch, predict, score, serve, export, convert, explain" in error
+    commands = "launch, predict, score, serve, export, convert, explain"
+    assert error.count("\n") == 1 and commands in error
     assert ("did you mean" in error) == (near is not None) and (near or "") in error
 
 
