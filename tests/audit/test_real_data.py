@@ -45,7 +45,6 @@ def test_camvid_equals_an_independent_count(real_data):
             assert found.weights["MedianFrequency()"] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_voc_equals_an_independent_count(real_data):
     root = real_data / "VOCdevkit"
     found = audit_datasets({s: VOC(s, str(root)) for s in ("train", "val")})

@@ -179,7 +179,7 @@ def test_labels_of_the_other_kind_are_refused(loss, kind):
 
 
 @each
-@pytest.mark.slow
+@pytest.mark.slow_but("softmax sum", "sigmoid dice of images")
 def test_the_gradient_is_that_of_the_value_and_weights_have_none(loss, kind):
     with jax.enable_x64(True):
         logits, batch = jnp.asarray(LOGITS, jnp.float64), {"label": label_of(kind)}
