@@ -33,6 +33,7 @@ WRITE: Mapping[str, str] = {
     "__call__": "def __call__(self, image, *, train)",
     "class_names": "class_names, one name for each class in the order of the label ids",
     "palette": "palette, 256 × 3 colours by label id in uint8",
+    "things": "things, the ids of the classes whose objects are counted",
 }
 """The text that tells users what to write for a missing member."""
 

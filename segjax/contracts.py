@@ -227,6 +227,16 @@ class LabelledDataset(Dataset, Protocol):
         ...
 
 
+@runtime_checkable
+class WithObjects(LabelledDataset, Protocol):
+    """A dataset whose examples have objects: boxes, classes and masks (`segjax.objects`)."""
+
+    @property
+    def things(self) -> tuple[int, ...]:
+        """The ids of the classes whose objects are counted, in ascending order."""
+        ...
+
+
 class Planed(Protocol):
     """A dataset that declares whether its labels are h w k, a plane for each class."""
 

@@ -43,8 +43,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "boxes": Boxes(),
         "classes": Follows("boxes"),
         "instance_ids": Follows("boxes"),
+        "crowd": Follows("boxes"),
         # Which pixel belongs to which instance; 0, unlike 255, is never the number of one.
         "instances": Nearest(fill=0),
+        # Height and width of the image before it was padded.
+        "size": Fixed(),
         "name": Fixed(),
         "kinds": Fixed(),
     }

@@ -1,0 +1,1 @@
+"""Detectors between their networks and their objects: targets, samples, proposals, the rest."""
