@@ -27,23 +27,26 @@ class ClassRow(NamedTuple):
     counts: Mapping[str, int]
 
 
-def class_score_tables(rows: Sequence[ClassRow], *, title: str) -> str:
+def class_score_tables(rows: Sequence[ClassRow], *, title: str, absent: str) -> str:
     """Returns the classes in one table or two, the highest first share first.
 
-    Classes without that share come last and are called absent; columns are those of the first
-    row.
+    Columns are those of the first row. Classes without a first share are listed below.
+
+    Args:
+      rows: one a class.
+      title: of the tables, for screen readers.
+      absent: what is said before the list of the others, such as "Without an object".
     """
-    if not rows:
-        return ""
-    first = next(iter(rows[0].shares))
-    value = lambda row: row.shares[first]
-    ranked = sorted(rows, key=lambda row: -value(row) if is_number(value(row)) else np.inf)
+    value = lambda row: next(iter(row.shares.values()))
+    ranked = sorted((row for row in rows if is_number(value(row))), key=lambda row: -value(row))
+    others = ", ".join(row.name for row in rows if not is_number(value(row)))
+    below = f"<figcaption>{escape(f'{absent}: {others}.')}</figcaption>" if others else ""
     half = len(ranked) if len(ranked) <= LONGEST_COLUMN else (len(ranked) + 1) // 2
     tables = "".join(
         _table(ranked[start : start + half], title, start)
-        for start in range(0, len(ranked), half)
+        for start in range(0, len(ranked), max(half, 1))
     )
-    return f'<div class="classes">{tables}</div>'
+    return f'<figure><div class="classes">{tables}</div>{below}</figure>'
 
 
 def _table(rows: Sequence[ClassRow], title: str, start: int) -> str:
@@ -61,10 +64,8 @@ def _table(rows: Sequence[ClassRow], title: str, start: int) -> str:
 def _row(row: ClassRow) -> str:
     head = f'<tr><th scope="row">{swatch(row.colour)}{escape(row.name)}</th>'
     first, *others = row.shares.values()
+    assert first is not None
     counts = "".join(f"<td>{count:,}</td>" for count in row.counts.values())
-    if not is_number(first):
-        empty = f'<td class="absent" colspan="{len(row.shares)}">absent</td>'
-        return f'{head}<td class="bar"></td>{empty}{counts}</tr>'
     bar = f'<span><span style="width:{100 * first:.1f}%"></span></span>'
     shares = "".join(f"<td>{_per_cent(share)}</td>" for share in others)
     return (

@@ -22,11 +22,13 @@ from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.task import Metric, Task
 
 CLASSES = (
-    "From the highest PQ to the lowest. PQ is SQ times RQ: SQ is the mean IoU of the matches, "
-    "RQ the F1 score of finding segments. A match has an IoU above 50 %."
+    "From the highest PQ to the lowest. PQ is SQ times RQ: SQ is the mean IoU of the hits, "
+    "RQ the F1 score of finding segments. A hit has an IoU above 50 % with a true segment."
 )
 
-COUNTS = ("Matches", "False positives", "Misses")
+ABSENT = "Without a true or a predicted segment"
+
+COUNTS = ("Hits", "False", "Missed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Panoptic(Task):
 
     examples_note = (
         "Each segment is edged; things of one class differ in shade. Under Errors, segments "
-        "are coloured by what became of them: matches have an IoU above 50 % with a true "
-        "segment of their class. The score is of the single image."
+        "are coloured by what became of them: a hit has an IoU above 50 % with a true segment "
+        "of its class. The score is of the single image."
     )
 
     def metric(self, data: WithObjects) -> PanopticMetric:
@@ -194,7 +196,8 @@ class Panoptic(Task):
                 if (i in data.things) == is_thing
             ]
             if rows:
-                tables += f"<h3 class=part>{title}</h3>{class_score_tables(rows, title=title)}"
+                tables += f'<h3 class="part">{title}</h3>'
+                tables += class_score_tables(rows, title=title, absent=ABSENT)
         return [Section("Classes", CLASSES, tables)]
 
     def panels(

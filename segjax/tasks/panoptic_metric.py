@@ -86,7 +86,7 @@ class PanopticMetric(Metric):
 
     def remark(self, name: str, *evaluations: Mapping[str, Any]) -> str:
         """Returns over how many classes PQ is, such as " over 98 of 133 classes", or ""."""
-        if name not in ("pq", "sq", "rq"):
+        if name != "pq":
             return ""
         counts = sorted({n for e in evaluations if (n := e.get("classes_in_pq")) is not None})
         classes = next((n for e in evaluations if (n := e.get("classes"))), None)
