@@ -62,6 +62,8 @@ def _fault(
     h, w = size
     if twice:
         return "has an id that an earlier object of its image has"
+    if each.fault is not None:
+        return each.fault
     if each.class_id not in things:
         known = _ranges(sorted(things))
         return f"has the class id {each.class_id}, but classes of objects have ids {known}"
