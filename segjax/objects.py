@@ -130,6 +130,14 @@ class PanopticMap:
         height, width = self.ids.shape
         return f"PanopticMap({len(self.segments)} segments, {width} x {height} pixels)"
 
+    def class_map(self, *, none: int = -1) -> Integer[np.ndarray, "h w"]:
+        """Returns the class of each pixel's segment; `none` where there is no segment."""
+        classes = np.full(int(self.ids.max(initial=0)) + 1, none, np.int32)
+        for segment in self.segments:
+            if segment.id < len(classes):
+                classes[segment.id] = segment.class_id
+        return classes[self.ids]
+
     @classmethod
     def of_example(
         cls, example: Mapping[str, Any], things: Sequence[int], *, ignore: int = 255

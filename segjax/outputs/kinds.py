@@ -21,6 +21,7 @@ from segjax.atomic import atomic_path, write_text
 from segjax.drawing import composite
 from segjax.drawing.annotations import labelme_shapes
 from segjax.drawing.overlay import as_rgb, overlay, palette_png, save_png
+from segjax.objects import Objects, PanopticMap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,14 +30,15 @@ class Prediction:
 
     Attributes:
       image: the pixels, h × w × c.
-      label: class ids, h × w; or planes of 0 and 1, h × w × k.
+      answer: what the task found: class ids, h × w; planes of 0 and 1, h × w × k; `Objects`; or
+        a `PanopticMap`.
       probabilities: h × w × k, where an output needs them.
       file: the one that shows the image; for one of several in a file, its `Frame`.
       class_names, palette: what the ids mean.
     """
 
     image: UInt8[np.ndarray, "h w c"]
-    label: UInt8[np.ndarray, "..."]
+    answer: UInt8[np.ndarray, "..."] | Objects | PanopticMap
     probabilities: Float[np.ndarray, "h w k"] | None
     file: pathlib.Path
     class_names: tuple[str, ...]
@@ -45,6 +47,24 @@ class Prediction:
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         return f"Prediction({self.file.name}, {width} x {height} pixels)"
+
+    @property
+    def label(self) -> UInt8[np.ndarray, "..."]:
+        """The answer of a task of classes: ids h × w, or planes h × w × k."""
+        assert isinstance(self.answer, np.ndarray)
+        return self.answer
+
+    @property
+    def objects(self) -> Objects:
+        """The answer of a task that finds objects."""
+        assert isinstance(self.answer, Objects)
+        return self.answer
+
+    @property
+    def segments(self) -> PanopticMap:
+        """The answer of a panoptic task."""
+        assert isinstance(self.answer, PanopticMap)
+        return self.answer
 
     def alpha(self, kept: tuple[int, ...]) -> np.ndarray:
         """Returns how much of each pixel belongs to the classes `kept`, 0 … 1."""

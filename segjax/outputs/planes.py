@@ -105,7 +105,7 @@ class PlaneLabelme:
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
         label, names = prediction.label[..., 0], (BACKGROUND, self.name)
-        of_classes = dataclasses.replace(prediction, label=label, class_names=names)
+        of_classes = dataclasses.replace(prediction, answer=label, class_names=names)
         Labelme(background=0, tolerance=self.tolerance).save(of_classes, path)
 
 

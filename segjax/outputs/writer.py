@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ class Writer:
     """What is done with every image.
 
     Attributes:
-      answer: (image h w c, whether probabilities are needed) → (class ids h w, those or None).
+      answer: (image h w c, whether probabilities are needed) → (the answer of a `Prediction`,
+        such as class ids h w; probabilities or None).
       channels, image_dtype: of the network's images.
       out: the folder for all files.
       outputs: kinds of files, the mask first.
@@ -65,7 +67,7 @@ class Writer:
       limit: on the size of images.
     """
 
-    answer: Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray | None]]
+    answer: Callable[[np.ndarray, bool], tuple[Any, np.ndarray | None]]
     channels: int
     out: pathlib.Path
     outputs: Sequence[Output]
@@ -156,11 +158,11 @@ class Writer:
     def _predict(
         self, source: Input, frame: int | None, kinds: Iterable[Output], image: np.ndarray
     ) -> Prediction:
-        label, probabilities = self.answer(image, any(kind.soft for kind in kinds))
+        answer, probabilities = self.answer(image, any(kind.soft for kind in kinds))
         base = self.out / source.base(frame)
         return Prediction(
             image=image,
-            label=label,
+            answer=answer,
             probabilities=probabilities,
             file=source.path if frame is None else base.with_name(base.name + Frame.suffix),
             class_names=self.class_names,

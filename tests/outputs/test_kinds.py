@@ -38,7 +38,7 @@ ALPHA = composite.foreground(PROBABILITIES, (2,))
 def prediction(tmp_path, image=IMAGE, *, file="in/photo.jpg") -> Prediction:
     return Prediction(
         image=image,
-        label=LABEL,
+        answer=LABEL,
         probabilities=PROBABILITIES,
         file=tmp_path / file,
         class_names=NAMES,
@@ -71,7 +71,7 @@ def test_pictures_are_the_composites_of_the_summed_probabilities(tmp_path):
 def test_file_ids_are_those_of_the_datasets_own_files(tmp_path):
     ids = lambda: (7, 300, 0, 9)
     kind = asked_outputs(options("--file-ids"), NAMES, file_ids=ids)[-1]
-    made = dataclasses.replace(prediction(tmp_path), label=LABEL.copy())
+    made = dataclasses.replace(prediction(tmp_path), answer=LABEL.copy())
     made.label[0, 0] = 255
     kind.save(made, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:

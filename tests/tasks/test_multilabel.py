@@ -277,7 +277,7 @@ def test_one_plane_no_longer_answers_the_same_everywhere():
 OPTIONS = {
     "file_ids": False,
     **dict.fromkeys(("overlay", "probabilities", "cut_out", "labelme", "coco", "areas"), False),
-    **dict.fromkeys(("keep", "blur", "background", "tolerance")),
+    **dict.fromkeys(("keep", "blur", "background", "tolerance", "score_above", "max_objects")),
 }
 
 
@@ -292,7 +292,7 @@ def test_each_class_has_a_mask_of_0_and_1_that_can_be_read_as_a_label(data, name
     image = np.full((5, 4, 3), 90, np.uint8)
     prediction = Prediction(
         image=image,
-        label=TASK.planes(p),
+        answer=TASK.planes(p),
         probabilities=p,
         file=tmp_path / "a.png",
         class_names=data.class_names,
