@@ -17,6 +17,7 @@ from segjax.contracts import (
     Model,
     Planed,
     Strided,
+    WithObjects,
 )
 from segjax.errors import InputError, first_of
 
@@ -88,6 +89,14 @@ def num_classes(model: object) -> int | None:
 def has_planes(data: object) -> bool:
     """Returns whether a dataset declares that its labels are planes, h w k."""
     return declares(data, Planed) and data.has_planes
+
+
+def has_objects(data: object) -> bool:
+    """Returns whether a dataset's examples have objects: it declares `things`, and has some.
+
+    A dataset that has objects as an option, such as `Cityscapes`, has no `things` without it.
+    """
+    return declares(data, WithObjects) and bool(data.things)
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:

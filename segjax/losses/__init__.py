@@ -27,6 +27,7 @@ from segjax.losses.focal import SigmoidFocal, SoftmaxFocal
 from segjax.losses.grid import on_logits_grid
 from segjax.losses.hard_pixels import OHEMCrossEntropy, TopKCrossEntropy
 from segjax.losses.lovasz import LovaszHinge, LovaszSoftmax
+from segjax.losses.panoptic_deeplab import PanopticDeepLab
 from segjax.losses.regions import Dice, GeneralizedDice, Jaccard, Tversky
 from segjax.losses.weighted_sum import Sum, activations
 
@@ -39,6 +40,7 @@ __all__ = (
     "LovaszHinge",
     "LovaszSoftmax",
     "OHEMCrossEntropy",
+    "PanopticDeepLab",
     "PositiveWeightedCrossEntropy",
     "SigmoidFocal",
     "SmoothedCrossEntropy",
