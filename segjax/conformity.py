@@ -179,6 +179,21 @@ def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
     raise InputError(f"{field}: {lacking(data, LabelledDataset)}.")
 
 
+def check_has_objects(data: object, *, field: str) -> None:
+    """Raises InputError unless a dataset's examples have objects.
+
+    Raises:
+      InputError: it has no `things`, or they are empty; the message says what to write.
+    """
+    if reason := lacking(data, WithObjects):
+        raise InputError(f"{field}: {reason}.")
+    if not has_objects(data):
+        raise InputError(
+            f"{field}: the examples of this {type(data).__name__} have no objects: set its "
+            "field `objects`, or let its `things` name the classes whose objects are counted."
+        )
+
+
 def check_model(model: object, *, field: str = "model") -> None:
     """Raises InputError unless a model and its parts have the members that segjax reads.
 

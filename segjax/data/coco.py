@@ -1,7 +1,6 @@
 """COCO (Lin et al., 2014, arXiv:1405.0312), with the sets of classes that are trained on."""
 
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +11,17 @@ from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
-from segjax.data.coco_file import CocoImage, annotation_name, segments
+from segjax.data.coco_file import CocoImage, annotation_name
 from segjax.data.coco_index import CocoIndex, Row
 from segjax.data.coco_objects import coco_objects
+from segjax.data.coco_panoptic import panoptic_sources
 from segjax.data.coco_shapes import draw, is_empty
-from segjax.data.drawn_objects import (
-    DrawnObject,
-    MadeObjects,
-    MakeObjects,
-    ObjectRule,
-    check_broken_objects,
-    objects_of_map,
-)
-from segjax.data.faults import raise_first
+from segjax.data.coco_sources import name_row, sources_of
+from segjax.data.drawn_objects import ObjectRule, check_broken_objects
 from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.label_map import LabelMap
 from segjax.data.made_masks import MadeMask, Make, Size
 from segjax.data.palette import voc_palette
-from segjax.data.panoptic_png import check_segments, segment_ids
 from segjax.data.prepare import FileDataset
 from segjax.data.source import Recipe, Source
 from segjax.data.voc import CLASSES as VOC_CLASSES
@@ -162,15 +154,16 @@ class COCO(FileDataset):
             return _of_maps(root, year, images)
         if self.classes == "panoptic":
             path = root / "annotations" / f"panoptic_{year}.json"
-            return _panoptic(CocoIndex(path, categories=PANOPTIC), images, self.objects)
+            index = CocoIndex(path, categories=PANOPTIC)
+            return panoptic_sources(index, images, objects=self.objects)
         path = root / "annotations" / f"instances_{year}.json"
         index = CocoIndex(path, categories=THINGS)
         if self.classes in INSTANCES:
             return _instances(index, images, self.classes, is_train=self.split == "train")
         if self.classes == "things":
-            return _drawn(index, images, _thing_label, "all", _name_row)
+            return _drawn(index, images, _thing_label, "all", name_row)
         if self.split == "val":
-            return _drawn(index, images, _voc_label, "all", _name_row)
+            return _drawn(index, images, _voc_label, "all", name_row)
         return _drawn(index, images, _voc_label, "voc", functools.partial(_voc_row, path))
 
 
@@ -179,7 +172,7 @@ def _instances(
 ) -> Sequence[Source]:
     """Returns the sources of images with objects, whose labels are those of "things"."""
     classes = INSTANCES[kind]
-    rows = index.rows(*(("boxes", _box_row) if is_train else ("all", _name_row)))
+    rows = index.rows(*(("boxes", _box_row) if is_train else ("all", name_row)))
     made = [
         MadeMask(
             make=_instance_label(index, number, classes),
@@ -189,7 +182,7 @@ def _instances(
         for number, _ in rows
     ]
     objects = [coco_objects(index, number, classes, about=kind) for number, _ in rows]
-    return _sources_of(index, images, [file for _, file in rows], made, objects)
+    return sources_of(index, images, [file for _, file in rows], made, objects)
 
 
 def _instance_label(index: CocoIndex, number: str, classes: Mapping[int, int]) -> Make:
@@ -207,18 +200,14 @@ def _box_row(image: CocoImage) -> Row | None:
     """
     boxes = [annotation.get("bbox") for annotation in image.annotations]
     wide = any(isinstance(box, list) and len(box) == 4 and min(box[2:]) > 1 for box in boxes)
-    return _name_row(image) if wide else None
-
-
-def _name_row(image: CocoImage) -> Row:
-    return [str(image.id), image.file]
+    return name_row(image) if wide else None
 
 
 def _voc_row(path: pathlib.Path, image: CocoImage) -> Row | None:
     """Returns None where objects of VOC's classes cover too little, as torchvision counts."""
     objects = [a for a in image.annotations if a["category_id"] in VOC_CATEGORIES]
     enough = sum(_area(path, annotation) for annotation in objects) > LEAST_AREA
-    return _name_row(image) if enough else None
+    return name_row(image) if enough else None
 
 
 def _area(path: pathlib.Path, annotation: Mapping[str, Any]) -> float:
@@ -253,53 +242,7 @@ def _drawn(
         )
         for number, *_ in rows
     ]
-    return _sources_of(index, images, [file for _, file in rows], made)
-
-
-def _sources_of(
-    index: CocoIndex,
-    images: pathlib.Path,
-    files: Sequence[str],
-    made: Sequence[MadeMask],
-    objects: Sequence[MadeObjects] = (),
-) -> Sequence[Source]:
-    """Returns the sources of listed images, with objects if they have any.
-
-    Raises:
-      InputError: images are missing, or none is listed.
-    """
-    there = _listed_files(index, images, IMAGES, files)
-    stems = [*map(_stem, files)]
-    if not stems:
-        raise InputError(f"{index.path} lists no image with such classes: choose others.")
-    return [
-        Source(stem, there[stem], mask, each)
-        for stem, mask, each in zip(stems, made, objects or [None] * len(made), strict=True)
-    ]
-
-
-def _listed_files(
-    index: CocoIndex, folder: pathlib.Path, suffixes: tuple[str, ...], files: Sequence[str]
-) -> Mapping[str, pathlib.Path]:
-    """Returns the files of a folder by stem.
-
-    Raises:
-      InputError: the folder is missing, or a listed file is not in it.
-    """
-    there = by_stem(folder, suffixes)
-    raise_first(
-        [
-            f"{index.path} lists the file {file}, which is not in {folder}: put it there, or "
-            "take its image and annotations out of the list."
-            for file in files
-            if _stem(file) not in there
-        ]
-    )
-    return there
-
-
-def _stem(file: str) -> str:
-    return pathlib.PurePosixPath(file).with_suffix("").as_posix()
+    return sources_of(index, images, [file for _, file in rows], made)
 
 
 def _thing_label(
@@ -342,77 +285,6 @@ def _mask(path: pathlib.Path, annotation: Mapping[str, Any], size: Size) -> np.n
     height, width = size
     where = annotation_name(path, annotation)
     return draw(annotation["segmentation"], height=height, width=width, where=where)
-
-
-def _panoptic(index: CocoIndex, images: pathlib.Path, with_objects: bool) -> Sequence[Source]:
-    def row(image: CocoImage) -> Row | None:
-        if not image.annotations:
-            return None
-        annotation = image.annotations[0]
-        if not isinstance(name := annotation.get("file_name"), str):
-            raise InputError(
-                f"{annotation_name(index.path, annotation)} has file_name={name!r}: write the "
-                "name of its PNG."
-            )
-        return [*_name_row(image), name]
-
-    rows = index.rows("panoptic", row)
-    pngs = [png for _, _, png in rows]
-    there = _listed_files(index, index.path.with_suffix(""), (".png",), pngs)
-    made = [
-        MadeMask(
-            make=_panoptic_label(index, number, there[_stem(png)]),
-            key=f"panoptic {index.digest} {number}",
-            where=str(there[_stem(png)]),
-            files=(there[_stem(png)],),
-        )
-        for number, _, png in rows
-    ]
-    objects = [
-        MadeObjects(
-            make=_panoptic_objects(index, number, there[_stem(png)]),
-            key=f"panoptic {index.digest} {number}",
-            where=str(there[_stem(png)]),
-            files=(there[_stem(png)],),
-        )
-        for number, _, png in rows
-        if with_objects
-    ]
-    return _sources_of(index, images, [file for _, file, _ in rows], made, objects)
-
-
-def _panoptic_objects(index: CocoIndex, number: str, png: pathlib.Path) -> MakeObjects:
-    classes = {category: place for place, category in enumerate(PANOPTIC)}
-
-    def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
-        del label
-        ids = segment_ids(io.BytesIO(contents[0]), name=png)
-        listed = segments(index.path, index.image(number).annotations[0])
-        things = {s["id"]: s for s in listed if s["category_id"] in THINGS}
-        return objects_of_map(
-            ids,
-            {number: classes[segment["category_id"]] for number, segment in things.items()},
-            crowds=frozenset(i for i, segment in things.items() if segment.get("iscrowd")),
-            where=str(png),
-        )
-
-    return make
-
-
-def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:
-    classes = {category: place for place, category in enumerate(PANOPTIC)}
-
-    def make(contents: Sequence[bytes], size: Size) -> Label_HW:
-        del size  # The PNG's size is compared with the image's.
-        ids = segment_ids(io.BytesIO(contents[0]), name=png)
-        listed = segments(index.path, index.image(number).annotations[0])
-        check_segments(ids, [segment["id"] for segment in listed], name=png)
-        label = np.full(ids.shape, IGNORE, np.uint8)
-        for segment in listed:
-            label[ids == segment["id"]] = classes[segment["category_id"]]
-        return label
-
-    return make
 
 
 def _of_maps(root: pathlib.Path, year: str, images: pathlib.Path) -> Sequence[Source]:

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ MakeObjects = Callable[[Sequence[bytes], np.ndarray], Sequence["DrawnObject"]]
 
 @dataclass(frozen=True, eq=False)
 class DrawnObject:
-    """One object of an image, as its files say it; `object_checks` looks for faults.
+    """One object of an image, as its files say it; `usable_objects` looks for faults.
 
     Attributes:
       key: what tells it from the other objects of its image, such as its id in the file.
@@ -32,6 +33,7 @@ class DrawnObject:
       crowd: whether it is a region of many objects.
       box: (x0, y0, x1, y1) in pixels; None: the smallest one around the mask.
       where: what names it in messages: the file, and its id there.
+      fault: what is wrong with it already, as the end of a line that `where` begins.
     """
 
     key: Hashable
@@ -42,6 +44,7 @@ class DrawnObject:
     where: str
     crowd: bool = False
     box: Box | None = None
+    fault: str | None = None
 
     def whole(self, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
         """Returns the mask in an image of this size."""
@@ -114,6 +117,7 @@ def objects_of_map(
     classes: Mapping[int, int],
     *,
     crowds: frozenset[int] = frozenset(),
+    faults: Mapping[int, str] = MappingProxyType({}),
     where: str,
 ) -> list[DrawnObject]:
     """Returns the objects of a map of ids, in the order of `classes`.
@@ -124,6 +128,7 @@ def objects_of_map(
       ids: the map.
       classes: {id: class id} of the objects in it; other ids are none.
       crowds: ids of regions of many objects.
+      faults: {id: what is wrong with it}.
       where: the file.
     """
     places = dict(_places(ids))
@@ -137,6 +142,7 @@ def objects_of_map(
             corner=_corner(places.get(each)),
             where=f"{where}, object {each}",
             crowd=each in crowds,
+            fault=faults.get(each),
         )
         for number, each in enumerate(classes, 1)
     ]

@@ -22,6 +22,7 @@ from segjax.losses.cross_entropy import (
     SmoothedCrossEntropy,
     softmax_cross_entropy,
 )
+from segjax.losses.detection import TwoStage
 from segjax.losses.focal import SigmoidFocal, SoftmaxFocal
 from segjax.losses.grid import on_logits_grid
 from segjax.losses.hard_pixels import OHEMCrossEntropy, TopKCrossEntropy
@@ -47,6 +48,7 @@ __all__ = (
     "Sum",
     "TopKCrossEntropy",
     "Tversky",
+    "TwoStage",
     "activations",
     "on_logits_grid",
     "sigmoid_cross_entropy",
