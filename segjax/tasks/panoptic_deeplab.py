@@ -155,6 +155,10 @@ class BottomUp(Panoptic):
         )
         return GroupingPredictor(network, grouped, things)
 
+    def classes(self, maps: Any) -> Array:
+        """Returns class ids b h w, the most likely ones, for exports that ask for classes."""
+        return jnp.argmax(maps["semantic"], -1).astype(jnp.uint8)
+
     def predict(
         self, predictor: "GroupingPredictor", variables: Variables, images: np.ndarray
     ) -> Sequence[PanopticMap]:
@@ -227,7 +231,7 @@ class GroupingPredictor:
 
     def segments(self, variables: Variables, images: np.ndarray) -> list[PanopticMap]:
         """Returns the segments of each image of b h w c."""
-        found: Any = self._segments(variables, images)
+        found: Any = self._segments.run(variables, images)
         return [panoptic_map(Grouped(*each), self._things) for each in zip(*found, strict=True)]
 
     def classes(self, variables: Variables, images: np.ndarray) -> np.ndarray:
