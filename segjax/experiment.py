@@ -211,8 +211,15 @@ UNSAID = {
     "train_data.mask_colours": "()",
     "eval_data.image_dtype": "'uint8'",
     "eval_data.mask_colours": "()",
+    "train_data.objects": "False",
+    "eval_data.objects": "False",
+    "train_data.classes": "'all'",
+    "eval_data.classes": "'all'",
 }
 """What a description means that does not have the field, since it was the only choice."""
+
+UNSAID_ANYWHERE = {"norm": "segjax.layers.norm.BatchNorm"}
+"""The same for fields of any part of an experiment, by the last name of the path."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")
 """Fields of datasets that say where the same examples lie, or which are refused."""
@@ -268,6 +275,16 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     return experiment
 
 
+def is_unsaid(path: str, value: str) -> bool:
+    """Returns whether a line of a description means the same as no line: None, or `UNSAID`.
+
+    >>> is_unsaid("model.backbone.norm", "segjax.layers.norm.BatchNorm")
+    True
+    """
+    usual = UNSAID.get(path, UNSAID_ANYWHERE.get(path.rpartition(".")[2], "None"))
+    return value in ("None", usual)
+
+
 def trajectory(description: str) -> dict[str, str]:
     """Returns the lines of a description that affect training, as {path: value}.
 
@@ -279,7 +296,6 @@ def trajectory(description: str) -> dict[str, str]:
         path: value
         for path, value in lines
         if path.split(".")[0] in TRAJECTORY
-        and value != "None"
-        and UNSAID.get(path) != value
+        and not is_unsaid(path, value)
         and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
     }

@@ -17,6 +17,7 @@ from segjax.experiment import (
     override,
     trajectory,
 )
+from segjax.layers.norm import FrozenBatchNorm
 from segjax.settings import directory_settings
 from segjax.train.optimizer import SGD, Poly
 from segjax.transforms.geometric import RandomCrop, RandomFlip
@@ -174,3 +175,17 @@ def test_a_run_from_before_a_field_was_there_goes_on_while_the_field_is_none():
     chosen = describe(override(override(EXPERIMENT, setting), "init.key=ema"))
     assert trajectory(before) != trajectory(chosen)
     assert trajectory(describe(EXPERIMENT)) != trajectory(now)
+
+
+def test_a_run_from_before_backbones_had_a_norm_goes_on_while_it_is_batch_norm():
+    setting = "model.inner=segjax.backbones.resnet.ResNet"
+    experiment = override(EXPERIMENT, f"{setting}(stages=(1, 1, 1, 1))")
+    now = describe(experiment)
+    line = "model.inner.norm = segjax.layers.norm.BatchNorm\n"
+    assert line in now and trajectory(now.replace(line, "")) == trajectory(now)
+    frozen = override(experiment, "model.inner.norm=segjax.layers.norm.FrozenBatchNorm")
+    assert "model.inner.norm = segjax.layers.norm.FrozenBatchNorm\n" in describe(frozen)
+    assert trajectory(describe(frozen)) != trajectory(now)
+    assert frozen.model.inner.norm is FrozenBatchNorm
+    partly = "functools.partial(segjax.layers.norm.FrozenBatchNorm, epsilon=0.0)"
+    assert f"norm = {partly}\n" in describe(override(frozen, f"model.inner.norm={partly}"))

@@ -4,7 +4,7 @@ Submodules have torchvision's names (`features.denseblock1.denselayer2.conv1` is
 `denseblock1_denselayer2/conv1`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ class DenseLayer(nn.Module):
     growth: int
     dilation: int
     dtype: Any = jnp.float32
+    norm_layer: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(
@@ -33,7 +34,7 @@ class DenseLayer(nn.Module):
     ) -> Float[Array, "b h w g"]:
         """Returns `growth` new channels, computed from all features before them."""
         conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_fan_in)
-        norm = partial(BatchNorm, dtype=self.dtype)
+        norm = partial(self.norm_layer, dtype=self.dtype)
         x = jnp.concatenate(features, axis=-1)
         x = nn.relu(norm(name="norm1")(x, train=train))
         x = conv(4 * self.growth, 1, name="conv1")(x)
@@ -46,13 +47,14 @@ class Transition(nn.Module):
 
     stage: Stage
     dtype: Any = jnp.float32
+    norm_layer: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h w c"], Float[Array, "b oh ow o"]]:
         """Returns the features after norm and ReLU, and the input of the next block."""
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        x = nn.relu(self.norm_layer(dtype=self.dtype, name="norm")(x, train=train))
         conv = Conv(
             x.shape[-1] // 2,
             1,
@@ -93,7 +95,7 @@ class DenseNet(nn.Module):
     they had. So the statistics of pretrained weights stay right, parameters do not depend on
     `output_stride`, and dense features subsample to the strided ones. `remat` recomputes each
     layer in the backward pass instead of storing its input, which saves memory that grows with
-    the square of the depth.
+    the square of the depth. `norm` is a class of `segjax.layers.norm`.
     """
 
     layers: tuple[int, ...] = (6, 12, 24, 16)
@@ -102,6 +104,7 @@ class DenseNet(nn.Module):
     output_stride: int = 32
     remat: bool = False
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Features:
@@ -110,7 +113,7 @@ class DenseNet(nn.Module):
         Raises:
           ValueError: the output stride is not 8, 16 or 32.
         """
-        norm = partial(BatchNorm, dtype=self.dtype)
+        norm = partial(self.norm, dtype=self.dtype)
         stem = Conv(
             self.width,
             7,
@@ -124,7 +127,9 @@ class DenseNet(nn.Module):
         x = max_pool(features["c1"], window=3, stride=2, padding=1)
         for i, stage in enumerate(plan_stages(self.output_stride)):
             if i > 0:
-                transition = Transition(stage, dtype=self.dtype, name=f"transition{i}")
+                transition = Transition(
+                    stage, dtype=self.dtype, norm_layer=self.norm, name=f"transition{i}"
+                )
                 features[f"c{i + 1}"], x = transition(x, train=train)
             x = self._block(x, i, stage.dilation, train=train)
         features["c5"] = nn.relu(norm(name="norm5")(x, train=train))
@@ -137,7 +142,9 @@ class DenseNet(nn.Module):
         stack = [x]
         for j in range(self.layers[index]):
             name = f"denseblock{index + 1}_denselayer{j + 1}"
-            layer = DenseLayer(self.growth, dilation, dtype=self.dtype, name=name)
+            layer = DenseLayer(
+                self.growth, dilation, dtype=self.dtype, norm_layer=self.norm, name=name
+            )
             apply = lambda layer, *features: layer(features, train=train)
             if self.remat:
                 apply = nn.remat(apply)

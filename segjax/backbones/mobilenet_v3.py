@@ -4,6 +4,7 @@ Layers have torchvision's indices (`features.4` is `features_4`); a block's part
 expand, depthwise, squeeze_excite and project.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float
 
 from segjax.contracts import Features
 from segjax.layers.conv import Conv, ConvNorm
+from segjax.layers.norm import BatchNorm
 from segjax.ops.skip import add_skip
 
 _conv_norm = partial(ConvNorm, momentum=0.99, epsilon=1e-3)
@@ -87,11 +89,13 @@ class InvertedResidual(nn.Module):
     row: Row
     dilation: int = 1
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow f"]:
         """Returns `row.features` channels; adds the input where stride and channels allow."""
-        conv_norm, row = partial(_conv_norm, dtype=self.dtype), self.row
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm_layer=self.norm)
+        row = self.row
         activation = nn.hard_swish if row.hard_swish else nn.relu
         y = x
         if row.expanded != x.shape[-1]:
@@ -134,7 +138,7 @@ class MobileNetV3(nn.Module):
     weights assume. So, unlike in `ResNet`, c5 does not subsample to c5 at output stride 32.
     `reduced_tail` halves the channels of c5 and of the last blocks, as the paper does for
     segmentation (section 6.4). `remat` recomputes each block in the backward pass, to save
-    memory.
+    memory. `norm` is a class of `segjax.layers.norm`.
     """
 
     rows: tuple[Row, ...] = LARGE
@@ -142,6 +146,7 @@ class MobileNetV3(nn.Module):
     reduced_tail: bool = False
     dtype: Any = jnp.float32
     remat: bool = False
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Features:
@@ -157,18 +162,19 @@ class MobileNetV3(nn.Module):
         apply = lambda block, x: block(x, train=train)
         apply = nn.remat(apply) if self.remat else apply
         rows = _with_half_a_tail(self.rows) if self.reduced_tail else self.rows
-        stem = _conv_norm(16, 3, stride=2, dtype=self.dtype, name="features_0")
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm_layer=self.norm)
+        stem = conv_norm(16, 3, stride=2, name="features_0")
         x = nn.hard_swish(stem(image, train=train))
         features = {"c1": x}
         for i, row in enumerate(rows, start=1):
             dilation = 2 if self.output_stride == 16 and i > len(rows) - 3 else 1
-            block = InvertedResidual(row, dilation, dtype=self.dtype, name=f"features_{i}")
+            block = InvertedResidual(
+                row, dilation, dtype=self.dtype, norm=self.norm, name=f"features_{i}"
+            )
             x = apply(block, x)
             if row.stride == 2 and len(features) < 4:
                 features[f"c{len(features) + 1}"] = x
-        last = _conv_norm(
-            6 * x.shape[-1], 1, dtype=self.dtype, name=f"features_{len(rows) + 1}"
-        )
+        last = conv_norm(6 * x.shape[-1], 1, name=f"features_{len(rows) + 1}")
         return {**features, "c5": nn.hard_swish(last(x, train=train))}
 
 

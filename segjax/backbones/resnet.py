@@ -32,11 +32,12 @@ class Bottleneck(nn.Module):
     unit: Unit
     stride_first: bool = False
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns 4 · width channels."""
-        conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm=self.norm, train=train)
         stride, first_dilation, dilation = self.unit
         first, second = (stride, 1) if self.stride_first else (1, stride)
         rate = dilation if self.stride_first else first_dilation
@@ -57,11 +58,12 @@ class BasicBlock(nn.Module):
     width: int
     unit: Unit
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns `width` channels."""
-        conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm=self.norm, train=train)
         stride, first_dilation, dilation = self.unit
         y = conv_norm(
             x, self.width, 3, stride=stride, dilation=first_dilation, names=("conv1", "bn1")
@@ -77,11 +79,12 @@ def _conv_norm(
     *,
     names: tuple[str, str],
     dtype: Any,
+    norm: Callable[..., nn.Module],
     train: bool,
     stride: int = 1,
     dilation: int = 1,
 ) -> Float[Array, "b oh ow o"]:
-    """Returns a convolution with batch normalisation; both submodules belong to the caller."""
+    """Returns a convolution with its norm; both submodules belong to the caller."""
     y = Conv(
         features,
         kernel_size,
@@ -91,7 +94,7 @@ def _conv_norm(
         dtype=dtype,
         name=names[0],
     )(x)
-    return BatchNorm(dtype=dtype, name=names[1])(y, train=train)
+    return norm(dtype=dtype, name=names[1])(y, train=train)
 
 
 def _shortcut(
@@ -120,6 +123,8 @@ class ResNet(nn.Module):
     unit in the backward pass instead of storing its activations. `frozen_norm` normalises by
     the running statistics in training too and never updates them, as in DeepLab v2. Scales and
     offsets remain parameters; the optimizer's `multipliers=(("bn", 0.0),)` keeps them fixed.
+    `norm` is a class of `segjax.layers.norm`; with `FrozenBatchNorm` scales and offsets are no
+    parameters.
     """
 
     stages: tuple[int, ...] = (3, 4, 6, 3)
@@ -133,6 +138,7 @@ class ResNet(nn.Module):
     remat: bool = False
     frozen_norm: bool = False
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Features:
@@ -152,7 +158,11 @@ class ResNet(nn.Module):
         for i, units in enumerate(self._units()):
             for j, unit in enumerate(units):
                 block = self.block(
-                    self.width * 2**i, unit, dtype=self.dtype, name=f"layer{i + 1}_{j}"
+                    self.width * 2**i,
+                    unit,
+                    dtype=self.dtype,
+                    norm=self.norm,
+                    name=f"layer{i + 1}_{j}",
                 )
                 x = run(block, x)
             features[f"c{i + 2}"] = x
@@ -160,7 +170,7 @@ class ResNet(nn.Module):
 
     def _stem(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns a map of half the size; `width` channels, or twice as many (`deep_stem`)."""
-        conv_norm = partial(_conv_norm, dtype=self.dtype, train=train)
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm=self.norm, train=train)
         if not self.deep_stem:
             return nn.relu(conv_norm(x, self.width, 7, stride=2, names=("conv1", "bn1")))
         x = nn.relu(conv_norm(x, self.width, 3, stride=2, names=("conv1", "bn1")))

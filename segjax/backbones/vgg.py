@@ -4,7 +4,7 @@ Submodules have the paper's and Caffe's names: `conv1_1` … `conv5_3`, and `bn1
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -80,7 +80,8 @@ class VGG(nn.Module):
     window, and the convolutions after it dilate (DeepLab v1, section 3.1). So dense features
     subsample to the strided ones, except c5 at output stride 8, because DeepLab does not dilate
     that pooling's window. `batch_norm` is torchvision's: it follows each convolution, which
-    keeps its bias. `remat` recomputes each stage in the backward pass, to save memory.
+    keeps its bias; `norm` is the class of `segjax.layers.norm` that it uses. `remat` recomputes
+    each stage in the backward pass, to save memory.
     """
 
     stages: tuple[int, ...] = (2, 2, 3, 3, 3)
@@ -91,6 +92,7 @@ class VGG(nn.Module):
     before_pool: bool = False
     dtype: Any = jnp.float32
     remat: bool = False
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Features:
@@ -126,7 +128,7 @@ class VGG(nn.Module):
                 name=f"conv{stage}_{j}",
             )(x)
             if self.batch_norm:
-                x = BatchNorm(dtype=self.dtype, name=f"bn{stage}_{j}")(x, train=train)
+                x = self.norm(dtype=self.dtype, name=f"bn{stage}_{j}")(x, train=train)
             x = nn.relu(x)
         return x
 

@@ -8,6 +8,7 @@ networks have that in the last module only; elsewhere a ReLU precedes each separ
 convolution.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float
 from segjax.backbones.output_stride import plan_stages
 from segjax.contracts import Features
 from segjax.layers.conv import ConvNorm, SeparableConv
+from segjax.layers.norm import BatchNorm
 from segjax.ops.skip import add_skip
 
 _init = nn.initializers.truncated_normal(0.09)
@@ -38,6 +40,7 @@ class ResidualModule(nn.Module):
     stride: int = 1
     dilation: int = 1
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(
@@ -53,13 +56,19 @@ class ResidualModule(nn.Module):
                 dilation=self.dilation,
                 relu=False,
                 dtype=self.dtype,
+                norm_layer=self.norm,
                 name=f"separable_conv{i}",
             )
             y = conv(nn.relu(y), train=train)
         if not self.projects:
             return add_skip(y, x), inner
         shortcut = _conv_norm(
-            self.features[-1], 1, stride=self.stride, dtype=self.dtype, name="shortcut"
+            self.features[-1],
+            1,
+            stride=self.stride,
+            dtype=self.dtype,
+            norm_layer=self.norm,
+            name="shortcut",
         )
         return add_skip(y, shortcut(x, train=train)), inner
 
@@ -71,6 +80,7 @@ class LastModule(nn.Module):
     dilation: int
     multi_grid: tuple[int, int, int] = (1, 1, 1)
     dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w f"]:
@@ -81,6 +91,7 @@ class LastModule(nn.Module):
                 features,
                 dilation=self.dilation * factor,
                 dtype=self.dtype,
+                norm_layer=self.norm,
                 name=f"separable_conv{i}",
             )
             x = conv(x, train=train)
@@ -98,7 +109,8 @@ class Xception(nn.Module):
     `entry_flow` holds (channels, stride) of its modules. Parameters do not depend on
     `output_stride` and `multi_grid`. A module that loses its stride keeps the previous
     dilation, as in `ResNet`; `multi_grid` multiplies the dilations of the last module's three
-    convolutions. `remat` recomputes each module in the backward pass, to save memory.
+    convolutions. `remat` recomputes each module in the backward pass, to save memory. `norm`
+    is a class of `segjax.layers.norm`.
     """
 
     entry_flow: tuple[tuple[int, int], ...] = ((128, 2), (256, 2), (728, 2))
@@ -108,6 +120,7 @@ class Xception(nn.Module):
     multi_grid: tuple[int, int, int] = (1, 1, 1)
     dtype: Any = jnp.float32
     remat: bool = False
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Features:
@@ -120,8 +133,8 @@ class Xception(nn.Module):
         *entry, middle, exit1, exit2 = plan_stages(self.output_stride, strides=strides, stem=2)
         run = lambda module, x: module(x, train=train)
         run = nn.remat(run) if self.remat else run
-        conv_norm = partial(_conv_norm, dtype=self.dtype)
-        residual = partial(ResidualModule, dtype=self.dtype)
+        conv_norm = partial(_conv_norm, dtype=self.dtype, norm_layer=self.norm)
+        residual = partial(ResidualModule, dtype=self.dtype, norm=self.norm)
         x = nn.relu(conv_norm(32, 3, stride=2, name="entry_flow_conv1_1")(image, train=train))
         x = nn.relu(conv_norm(64, 3, name="entry_flow_conv1_2")(x, train=train))
         features = {}
@@ -146,6 +159,7 @@ class Xception(nn.Module):
             exit2.dilation,
             self.multi_grid,
             dtype=self.dtype,
+            norm=self.norm,
             name="exit_flow_block2_unit_1",
         )
         return {**features, "c5": run(block2, x)}

@@ -131,9 +131,14 @@ def _affine(
     flat: dict[_Path, Any], norm: _Path, epsilon: float
 ) -> tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]:
     """Takes a norm's numbers out of `flat`; returns its factor and shift, in float64."""
-    take = lambda kind, name: np.asarray(flat.pop((kind, *norm, name)), np.float64)
-    factor = take("params", "scale") / np.sqrt(take("batch_stats", "var") + epsilon)
-    return factor, take("params", "bias") - take("batch_stats", "mean") * factor
+
+    def take(name: str) -> Float[np.ndarray, "c"]:
+        # All numbers of a frozen norm are statistics.
+        kinds = [kind for kind in ("params", "batch_stats") if (kind, *norm, name) in flat]
+        return np.asarray(flat.pop((kinds[0], *norm, name)), np.float64)
+
+    factor = take("scale") / np.sqrt(take("var") + epsilon)
+    return factor, take("bias") - take("mean") * factor
 
 
 def _apply_folded(call: Callable, arguments: tuple, keywords: dict, context: Any) -> Any:

@@ -1,5 +1,6 @@
 """Convolutions with parameters, on `segjax.ops`."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -96,7 +97,7 @@ def _add_bias(
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, then batch normalisation."""
+    """A convolution without bias, then a norm: batch normalisation by default."""
 
     features: int
     kernel_size: Pair
@@ -107,6 +108,7 @@ class ConvNorm(nn.Module):
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
     kernel_init: nn.initializers.Initializer = he_fan_out
+    norm_layer: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
@@ -127,14 +129,14 @@ class ConvNorm(nn.Module):
             kernel_init=self.kernel_init,
             name="conv",
         )(x)
-        norm = BatchNorm(
+        norm = self.norm_layer(
             momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype, name="norm"
         )
         return norm(y, train=train)
 
 
 class ConvNormReLU(ConvNorm):
-    """A convolution without bias, then batch normalisation and ReLU."""
+    """A convolution without bias, then a norm (by default batch normalisation) and ReLU."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
@@ -161,12 +163,17 @@ class SeparableConv(nn.Module):
     dtype: Any = jnp.float32
     depthwise_init: nn.initializers.Initializer = nn.initializers.truncated_normal(0.33)
     pointwise_init: nn.initializers.Initializer = nn.initializers.truncated_normal(0.06)
+    norm_layer: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b oh ow o"]:
         """Returns `features` channels, at least 0 if `relu`."""
         conv_norm = partial(
-            ConvNorm, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype
+            ConvNorm,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            dtype=self.dtype,
+            norm_layer=self.norm_layer,
         )
         activation = nn.relu if self.relu else lambda y: y
         depthwise = conv_norm(

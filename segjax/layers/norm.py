@@ -1,9 +1,15 @@
-"""Batch normalisation over the global batch."""
+"""Normalisation: over the global batch, by frozen numbers, or over groups of channels.
+
+A backbone's field `norm` is one of the classes, or a partial of one, such as
+`partial(FrozenBatchNorm, epsilon=0.0)`. All of them have the fields `momentum`, `epsilon` and
+`dtype`.
+"""
 
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.contracts import AXIS
@@ -30,3 +36,63 @@ class BatchNorm(nn.BatchNorm):
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
         """Returns `x` normalised per channel; updates the running statistics if `train`."""
         return super().__call__(x, use_running_average=not train)
+
+
+class FrozenBatchNorm(BatchNorm):
+    """Batch normalisation whose four numbers a channel are constants, in training too.
+
+    Statistics, scale and offset lie in the collection `batch_stats`. So they are not
+    parameters: they have no gradient, no weight decay and no running mean of parameters. It
+    reads `epsilon` and `dtype` alone. torchvision's `FrozenBatchNorm2d`; its published Mask
+    R-CNN and Faster R-CNN of the first version need `epsilon=0.0`.
+    """
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+        """Returns `x` normalised by the frozen numbers, whatever `train` is."""
+
+        def constant(name: str, value: float) -> Float[Array, "c"]:
+            make = lambda: jnp.full(x.shape[-1:], value, jnp.float32)
+            return lax.stop_gradient(self.variable("batch_stats", name, make).value)
+
+        mean, var = constant("mean", 0.0), constant("var", 1.0)
+        factor = constant("scale", 1.0) * lax.rsqrt(var + self.epsilon)
+        shift = constant("bias", 0.0) - mean * factor
+        y = x.astype(jnp.promote_types(x.dtype, jnp.float32)) * factor[None, None, None]
+        return (y + shift[None, None, None]).astype(self.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Normalisation of each image over groups of channels (Wu and He, 2018, arXiv:1803.08494).
+
+    Training and evaluation do not differ, and no image depends on another one. Statistics and
+    parameters are float32 whatever `dtype` is. There are no running statistics, so `momentum`
+    is not read: a backbone gives it to every norm.
+    """
+
+    groups: int = 32
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+        """Returns `x` normalised over the pixels and channels of each group.
+
+        Raises:
+          ValueError: the channels are not a multiple of the groups.
+        """
+        *sides, channels = x.shape
+        if channels % self.groups:
+            raise ValueError(
+                f"GroupNorm: {channels} channels are not a multiple of groups={self.groups}; "
+                "choose groups that divide them."
+            )
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        grouped = wide.reshape(*sides, self.groups, channels // self.groups)
+        centred = grouped - grouped.mean((1, 2, 4), keepdims=True)
+        variance = jnp.square(centred).mean((1, 2, 4), keepdims=True)
+        y = (centred * lax.rsqrt(variance + self.epsilon)).reshape(x.shape)
+        return (y * scale[None, None, None] + bias[None, None, None]).astype(self.dtype)

@@ -53,7 +53,9 @@ class DeepLabV3Cascade(nn.Module):
             stage = Stage(1, dilation, dilation)
             units = stage.units(self.backbone.stages[-1], self.backbone.multi_grid)
             for j, unit in enumerate(units):
-                block = self.backbone.block(width, unit, dtype=dtype, name=f"block{i}_{j}")
+                block = self.backbone.block(
+                    width, unit, dtype=dtype, norm=self.backbone.norm, name=f"block{i}_{j}"
+                )
                 x = maybe_remat(block.__call__, x, remat=remat, train=train)
         logits = Conv(self.num_classes, 1, dtype=at_least_float32(dtype), name="classifier")(x)
         size = (image.shape[1], image.shape[2])

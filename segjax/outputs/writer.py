@@ -56,8 +56,8 @@ class Writer:
     """What is done with every image.
 
     Attributes:
-      answer: (image h w c, whether probabilities are needed) → (what the task answers, such as
-        class ids h w; probabilities or None).
+      answer: (image h w c, whether probabilities are needed) → (the answer of a `Prediction`,
+        such as class ids h w; probabilities or None).
       channels, image_dtype: of the network's images.
       out: the folder for all files.
       outputs: kinds of files, the mask first.

@@ -12,7 +12,7 @@ import numpy as np
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
 from segjax.errors import InputError
-from segjax.experiment import UNSAID, Experiment, describe
+from segjax.experiment import Experiment, describe, is_unsaid
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
 from segjax.train.log import read_metrics
@@ -89,6 +89,5 @@ def _said(description: str) -> list[str]:
 
     As for `trajectory`, a field that is None or `UNSAID` counts as unset.
     """
-    silent = {f"{path} = {value}" for path, value in UNSAID.items()}
-    lines = description.splitlines()
-    return [line for line in lines if line not in silent and not line.endswith(" = None")]
+    kept = lambda line: " = " not in line or not is_unsaid(*line.split(" = ", 1))
+    return [line for line in description.splitlines() if kept(line)]

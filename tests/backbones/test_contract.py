@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from segjax.backbones.densenet import DenseNet, DenseNet121, DenseNet169, DenseNet201
 from segjax.backbones.mobilenet_v3 import (
@@ -33,6 +34,7 @@ from segjax.backbones.vgg import VGG, VGG16
 from segjax.backbones.xception import Xception, Xception41, Xception65, Xception71
 from segjax.conformity import missing
 from segjax.contracts import Backbone
+from segjax.layers.norm import FrozenBatchNorm, GroupNorm
 from segjax.ops.dispatch import plain
 
 LIVELY = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "fill.py"))["lively"]
@@ -137,6 +139,46 @@ def test_maps_have_the_nominal_strides_at_every_output_stride_and_parameters_sta
         }
         assert {key: value.shape for key, value in features.items()} == expected
         assert variables == _shapes(promise.small)[1]
+
+
+@each_backbone
+def test_every_norm_of_a_backbone_is_one_of_the_field(name):
+    model = BACKBONES[name].small
+    features, trained = _shapes(model)
+    maps, frozen = _shapes(model.clone(norm=FrozenBatchNorm))
+    _, grouped = _shapes(model.clone(norm=functools.partial(GroupNorm, groups=1)))
+    assert maps == features
+    norms = {path[:-1] for path in flatten_dict(trained["batch_stats"])}
+    of_norms = {(*norm, leaf) for norm in norms for leaf in ("scale", "bias")}
+    # The same numbers in all, but a frozen norm's are no parameters, and groups have no mean.
+    assert (
+        set(flatten_dict(frozen["params"])) == set(flatten_dict(trained["params"])) - of_norms
+    )
+    statistics = flatten_dict(frozen["batch_stats"])
+    assert set(statistics) == set(flatten_dict(trained["batch_stats"])) | of_norms
+    assert grouped == {"params": trained["params"]}
+
+
+@pytest.mark.slow_but("resnet_basic", "mobilenet_v3")
+@each_backbone
+def test_frozen_norms_give_the_features_of_batch_norms_in_training_too(name):
+    model = BACKBONES[name].small
+    variables = LIVELY(_shapes(model)[1])
+    params, statistics = (
+        flatten_dict(variables["params"]),
+        flatten_dict(variables["batch_stats"]),
+    )
+    norms = {path[:-1] for path in statistics}
+    affine = {path: leaf for path, leaf in params.items() if path[:-1] in norms}
+    frozen = {
+        "params": unflatten_dict({p: leaf for p, leaf in params.items() if p not in affine}),
+        "batch_stats": unflatten_dict(statistics | affine),
+    }
+    with plain():
+        frozen_model = model.clone(norm=FrozenBatchNorm)
+        found = jax.jit(lambda v, x: frozen_model.apply(v, x, train=True))(frozen, IMAGE)
+    for key, value in _features(name, 32).items():
+        np.testing.assert_allclose(found[key], value, atol=1e-5 * np.abs(value).max())
 
 
 @each_backbone

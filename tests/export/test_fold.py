@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from segjax.backbones.densenet import DenseLayer
-from segjax.backbones.resnet import Bottleneck, ResNet
+from segjax.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from segjax.export.fold import fold_norms, folded_norms
 from segjax.layers.conv import Conv, ConvNorm
-from segjax.layers.norm import BatchNorm
+from segjax.layers.norm import BatchNorm, FrozenBatchNorm
 from segjax.ops.dispatch import plain
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
@@ -76,9 +76,10 @@ def multiplications(jaxpr) -> Counter:
     return Counter({name: counts[name] for name in ("mul", "sub", "rsqrt", "div")})
 
 
+@pytest.mark.parametrize("norm", [BatchNorm, FrozenBatchNorm])
 @pytest.mark.parametrize("remat", [False, True])
-def test_nothing_but_a_shift_is_left_of_a_resnets_norms(remat):
-    model = ResNet(stages=(1, 1, 1, 1), block=Bottleneck, width=4, remat=remat)
+def test_nothing_but_a_shift_is_left_of_a_resnets_norms(remat, norm):
+    model = ResNet(stages=(1, 1, 1, 1), block=Bottleneck, width=4, remat=remat, norm=norm)
     variables, apply = drawn(model), evaluation(model)
     with plain():
         before = jax.make_jaxpr(apply)(variables, IMAGE)
@@ -87,6 +88,14 @@ def test_nothing_but_a_shift_is_left_of_a_resnets_norms(remat):
             after = jax.make_jaxpr(lambda v, x: apply(v, x))(folded, IMAGE)
     assert multiplications(before.jaxpr)["mul"] >= 17
     assert multiplications(after.jaxpr).total() == 0
+
+
+def test_a_network_with_frozen_norms_answers_as_before():
+    model = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, norm=FrozenBatchNorm)
+    apply = lambda variables, x: evaluation(model)(variables, x)["c5"]
+    before, after, folded = both(apply, drawn(model))
+    assert_close(after, before)
+    assert not folded.get("batch_stats")
 
 
 class Densely(nn.Module):

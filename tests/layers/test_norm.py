@@ -1,4 +1,4 @@
-"""Batch normalisation on two devices against NumPy on the whole batch."""
+"""The norms against NumPy; batch normalisation on two devices on the whole batch."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segjax.contracts import AXIS
-from segjax.layers.norm import BatchNorm
+from segjax.layers.norm import BatchNorm, FrozenBatchNorm, GroupNorm
 
 X = jnp.asarray(np.random.default_rng(0).normal(3, 2, (4, 3, 2, 5)), jnp.float32)
 
@@ -52,3 +52,40 @@ def test_training_outside_the_device_axis_is_an_error():
     variables = BatchNorm().init(jax.random.key(0), X, train=True)
     with pytest.raises(NameError, match=AXIS):
         BatchNorm().apply(variables, X, train=True, mutable=["batch_stats"])
+
+
+def test_a_frozen_norm_has_constants_alone_and_is_the_same_in_training():
+    numbers = {
+        "mean": jnp.arange(5.0),
+        "var": jnp.full(5, 4.0),
+        "scale": jnp.full(5, 3.0),
+        "bias": jnp.ones(5),
+    }
+    layer = FrozenBatchNorm(epsilon=0.0)
+    fresh = layer.init(jax.random.key(0), X, train=True)
+    assert jax.tree.map(jnp.shape, fresh) == {"batch_stats": jax.tree.map(jnp.shape, numbers)}
+    variables = {"batch_stats": numbers}
+    expected = 3 * (np.asarray(X) - np.arange(5)) / 2 + 1
+    for train in (False, True):
+        y, new = layer.apply(variables, X, train=train, mutable=["batch_stats"])
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), new, variables))
+    gradient = jax.grad(lambda v: layer.apply(v, X, train=True).sum())(variables)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_groups_are_normalised_within_each_image_in_training_and_evaluation():
+    x = jnp.concatenate([X, X[..., :3]], -1)  # 8 channels
+    scale, bias = np.arange(1, 9, dtype=np.float32), np.arange(8, dtype=np.float32)
+    variables = {"params": {"scale": scale, "bias": bias}}
+    groups = np.asarray(x, np.float64).reshape(4, 3, 2, 2, 4)
+    mean, var = (f(groups, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
+    expected = ((groups - mean) / np.sqrt(var + 1e-5)).reshape(x.shape) * scale + bias
+    for train in (False, True):
+        y = GroupNorm(groups=2).apply(variables, x, train=train)
+        np.testing.assert_allclose(y, expected, atol=1e-4)
+
+
+def test_groups_that_do_not_divide_the_channels_are_an_error():
+    with pytest.raises(ValueError, match="5 channels are not a multiple of groups=2"):
+        GroupNorm(groups=2).init(jax.random.key(0), X, train=False)
