@@ -22,7 +22,7 @@ MakeObjects = Callable[[Sequence[bytes], np.ndarray], Sequence["DrawnObject"]]
 
 @dataclass(frozen=True, eq=False)
 class DrawnObject:
-    """One object of an image, as its files say it; `object_checks` looks for faults.
+    """One object of an image, as its files say it; `usable_objects` looks for faults.
 
     Attributes:
       key: what tells it from the other objects of its image, such as its id in the file.

@@ -16,9 +16,9 @@ from segjax.data.images import png
 from segjax.data.label_pages import label_pages, stacked
 from segjax.data.lossy_masks import statement
 from segjax.data.made_masks import MadeMask, made_classes
-from segjax.data.object_checks import usable_objects
 from segjax.data.object_records import encode_objects, object_entries
 from segjax.data.source import Recipe, Source
+from segjax.data.usable_objects import usable_objects
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 

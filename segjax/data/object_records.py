@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from segjax.data.drawn_objects import DrawnObject
-from segjax.data.object_checks import clipped_box
+from segjax.data.usable_objects import clipped_box
 from segjax.objects import ENTRIES, layered
 
 
