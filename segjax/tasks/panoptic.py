@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from segjax.conformity import check_model, declares, lacking
+from segjax.conformity import check_has_objects, check_model
 from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
 from segjax.data.checks import check_example
+from segjax.data.object_examples import check_objects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
 from segjax.report.examples import Panels
@@ -111,8 +112,7 @@ class Panoptic(Task):
         """Raises InputError where parts lack what the task reads of them, or classes differ."""
         check_model(model)
         for field, data in datasets.items():
-            if not declares(data, WithObjects):
-                raise InputError(f"{field}: {lacking(data, WithObjects)}.")
+            check_has_objects(data, field=field)
         for field in known_early(datasets):
             self.check_data(model, datasets, field=field)
 
@@ -152,8 +152,10 @@ class Panoptic(Task):
     def check_example(
         self, example: Example, data: WithObjects, *, transformed: bool = False
     ) -> None:
-        """Raises InputError unless image and class ids fit one another."""
+        """Raises InputError unless image, class ids and objects fit one another."""
         check_example(example, data.class_names, transformed=transformed)
+        if not transformed:
+            check_objects(example, data.things)
 
     def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
