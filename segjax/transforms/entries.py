@@ -95,6 +95,11 @@ def kinds_of(example: Example, *, by: str) -> dict[str, Kind]:
             kinds[key] = declared[key]
         elif isinstance(value, PLAIN) or getattr(value, "shape", None) == ():
             kinds[key] = Fixed()
+        elif key == "objects" and "boxes" in example:
+            raise InputError(
+                f"{example_name(example)}: {by} comes after PackObjects, whose slots no "
+                "transform moves: put PackObjects last."
+            )
         else:
             shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
             raise InputError(
