@@ -126,8 +126,6 @@ def test_a_batch_that_lacks_objects_in_slots_is_refused_with_the_remedy():
 
 
 def test_images_reach_the_network_resized_and_padded():
-    seen = []
-
     def network(variables, images, sizes):
         """Returns what it is given."""
         return {"images": images, "sizes": sizes}
@@ -143,7 +141,12 @@ def test_images_reach_the_network_resized_and_padded():
     found, size = predict({}, images[:, :, :19])
     assert size == (48, 30) and found["images"].shape == (3, 48, 32, 3)
     assert not found["images"][:, :, 30:].any() and found["images"][:, :, :30].all(1).any()
-    assert not seen
+    own_size = CanvasPredictor(
+        network, num_classes=3, constants=dataclasses.replace(TASK, shortest=None)
+    )
+    found, size = own_size({}, images)
+    assert size == (30, 20) and found["images"].shape == (3, 32, 24, 3)
+    np.testing.assert_array_equal(found["images"][:, :30, :20], images / np.float32(255))
 
 
 def test_objects_come_back_at_the_size_of_their_image():
