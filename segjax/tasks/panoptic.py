@@ -19,6 +19,7 @@ from segjax.report.run_page import Section
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.scores.panoptic_quality import match_segments
 from segjax.tasks.class_coverage import known_early
+from segjax.tasks.packing import pack_map, unpack_map
 from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.task import Metric, Task
 
@@ -59,6 +60,14 @@ class Panoptic(Task):
     def legend(self, data: WithObjects) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns names and colours of the classes."""
         return tuple(data.class_names), data.palette[: len(data.class_names)]
+
+    def packed(self, prediction: PanopticMap) -> Mapping[str, np.ndarray]:
+        """Returns a panoptic map as named arrays."""
+        return pack_map(prediction)
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> PanopticMap:
+        """Returns the panoptic map of these arrays."""
+        return unpack_map(arrays)
 
     def check_wrapper(self, wrapper: Callable) -> None:
         """Raises InputError: wrappers combine maps of classes, which have no instances.
