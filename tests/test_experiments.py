@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict
 from segjax.backbones.vgg import CEIL, VGG16
 from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
+from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
 from segjax.ops.dispatch import plain
@@ -52,6 +53,11 @@ SMALL = {
     "u2net_duts": {"encoder": ((3, 4, 8), (2, 4, 8)), "decoder": ((3, 4, 8),)},
     "unet_camvid": {"features": 4, "depth": 2},
     "unet_isbi": {"features": 4, "depth": 2},
+    "panoptic_deeplab_objects": {
+        "backbone": {"width": 8},
+        **dict.fromkeys(("aspp_features", "semantic_features", "instance_features"), 8),
+        "head_features": 4,
+    },
     "quickstart": {"features": 4, "depth": 2},
 }
 
@@ -78,6 +84,28 @@ class Drawn:
         example = Synthetic(size=self.size)[index]
         label = np.minimum(example["label"], len(self.class_names) - 1)
         return {**example, "image": example["image"][..., : self.channels], "label": label}
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnObjects(Drawn):
+    """Drawn objects with the things and the stuff of another dataset."""
+
+    things: tuple[int, ...] = ()
+
+    def __getitem__(self, index):
+        example = SyntheticObjects(size=self.size, panoptic=True)[index]
+        stuff = [i for i in range(len(self.class_names)) if i not in self.things]
+        ids = np.array([stuff[0], stuff[-1], self.things[0], self.things[-1]], np.int32)
+        label = ids[example["label"]].astype(np.uint8)
+        return {**example, "label": label, "classes": ids[example["classes"]]}
+
+
+def _like(data, size):
+    """Drawn examples with the classes of a dataset, and with objects where it has them."""
+    fields = (data.class_names, getattr(data, "channels", 3), size)
+    if isinstance(data, SyntheticObjects) or getattr(data, "objects", False):
+        return DrawnObjects(*fields, data.things)
+    return Drawn(*fields)
 
 
 @functools.cache
@@ -127,9 +155,7 @@ KINDS = {_kind(load(FOLDER / f"{stem}.py")) for stem in SMALL}
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiments_own_transforms_make_batches_of_one_size(path):
     experiment = load(path)
-    drawn = Drawn(
-        experiment.train_data.class_names, getattr(experiment.train_data, "channels", 3), 61
-    )
+    drawn = _like(experiment.train_data, 61)
     made = batches(drawn, experiment.transforms, batch_size=3, seed=0, threads=0)
     batch = next(made)
     made.close()
@@ -199,7 +225,9 @@ def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
     step = data_parallel(train_step(plan))
     after, metrics = step(jax.tree.map(np.array, state), shard(next(batches)))
     batches.close()
-    assert metrics["finite"] and 0 < metrics["loss"] < 100
+    # Heat-maps of random networks are wrong by about 1, and that counts 200 times.
+    limit = 1000 if "loss/center" in metrics else 100
+    assert metrics["finite"] and 0 < metrics["loss"] < limit
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), after.params, variables["params"])
     # A bias before batch normalisation has no gradient; nothing here has one.
     assert moved == _learns(plan.experiment.optimizer, variables["params"])
@@ -240,7 +268,7 @@ def _small(experiment, **changes):
     """
     data, optimizer = experiment.train_data, experiment.optimizer
     size = 76 if getattr(experiment.model, "valid", False) else 48
-    drawn = Drawn(data.class_names, getattr(data, "channels", 3), size)
+    drawn = _like(data, size)
     if "backbone" in changes:
         changes["backbone"] = experiment.model.backbone.clone(**changes["backbone"])
     schedule = dataclasses.replace(optimizer.schedule, rate=0.1)

@@ -5,6 +5,8 @@ is truncated to whole pixels. The mask is then stretched over the pixels x0 … 
 both ends included, and pixels above ½ belong to the object.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -65,7 +67,7 @@ def paste_masks(
     return pasted > THRESHOLD
 
 
-def _grown(boxes, side: int):
+def _grown(boxes: Any, side: int) -> Any:
     """Returns the boxes for masks with a border, in whole pixels; NumPy or JAX."""
     half = (boxes[..., 2:] - boxes[..., :2]) * 0.5 * (side / (side - 2))
     centre = (boxes[..., 2:] + boxes[..., :2]) * 0.5
