@@ -25,10 +25,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from segjax.scores.average_precision import average_precision
 
 from segjax.data.folder import Folder
 from segjax.objects import Objects, PanopticMap, Segment, encoded
+from segjax.scores.average_precision import average_precision
 from segjax.scores.panoptic_quality import panoptic_counts, panoptic_quality
 from segjax.segmenter import Segmenter
 

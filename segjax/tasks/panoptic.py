@@ -9,7 +9,7 @@ import numpy as np
 from segjax.conformity import check_has_objects, check_model
 from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
 from segjax.data.checks import check_example
-from segjax.data.object_examples import check_objects
+from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
 from segjax.report.examples import Panels
@@ -155,7 +155,7 @@ class Panoptic(Task):
         """Raises InputError unless image, class ids and objects fit one another."""
         check_example(example, data.class_names, transformed=transformed)
         if not transformed:
-            check_objects(example, data.things)
+            check_objects(example, data.class_names, data.things)
 
     def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
