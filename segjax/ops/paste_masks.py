@@ -71,10 +71,11 @@ def _stretched_inside(
     first: int, last: int, *, side: int, extent: int
 ) -> tuple[slice, Float[np.ndarray, "n side"]]:
     """Returns the pixels first … last inside the image, and the weights of a mask in them."""
-    weights = interpolation_matrix(side, max(last - first + 1, 1), align_corners=False)
+    length = max(last - first + 1, 1)
+    weights = np.asarray(interpolation_matrix(side, length, align_corners=False), np.float32)
     start = min(max(first, 0), extent)
     stop = max(min(last + 1, extent), start)
-    return slice(start, stop), weights[start - first : stop - first].astype(np.float32)
+    return slice(start, stop), weights[start - first : stop - first]
 
 
 def _stretched(

@@ -91,16 +91,8 @@ def test_gradients_by_features_are_those_of_finite_differences(form):
     maps, boxes, images, levels = _case(5)
     with jax.enable_x64(True):
         maps = [jnp.asarray(each, jnp.float64) for each in maps]
-        run = lambda maps: roi_align(
-            [jnp.asarray(each) for each in maps],
-            boxes,
-            images,
-            levels,
-            strides=STRIDES,
-            size=2,
-            form=form,
-        )
-        check_grads(run, (maps,), order=2)
+        run = _run(form, size=2)
+        check_grads(lambda maps: run(maps, boxes, images, levels), (maps,), order=2)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -113,12 +105,15 @@ def test_no_gradient_reaches_the_boxes(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_chunks_change_neither_values_nor_gradients(form, monkeypatch):
     maps, boxes, images, levels = _case(11)
-    square = lambda maps: (
-        roi_align(maps, boxes, images, levels, strides=STRIDES, size=2, form=form) ** 2
-    ).sum()
-    whole = jax.value_and_grad(square)(maps)
+
+    def run():
+        """Returns the value and the gradient of a function that is traced now."""
+        square = lambda maps: (_run(form, size=2)(maps, boxes, images, levels) ** 2).sum()
+        return jax.jit(jax.value_and_grad(square))(maps)
+
+    whole = run()
     monkeypatch.setattr(module, "_CHUNK", 4 * (2 * 2 * 2) ** 2 * CHANNELS)
-    parts = jax.value_and_grad(square)(maps)
+    parts = run()
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -126,15 +121,17 @@ def test_chunks_change_neither_values_nor_gradients(form, monkeypatch):
 def test_forms_agree_under_vmap():
     maps, boxes, _, levels = _case(6)
     boxes, levels = boxes.reshape(2, 3, 4), levels.reshape(2, 3)
-    per_image = lambda form: jax.vmap(
-        lambda maps, boxes, levels: roi_align(
-            [each[None] for each in maps],
-            boxes,
-            jnp.zeros_like(levels),
-            levels,
-            strides=STRIDES,
-            size=2,
-            form=form,
+    per_image = lambda form: jax.jit(
+        jax.vmap(
+            lambda maps, boxes, levels: roi_align(
+                [each[None] for each in maps],
+                boxes,
+                jnp.zeros_like(levels),
+                levels,
+                strides=STRIDES,
+                size=2,
+                form=form,
+            )
         )
     )(maps, boxes, levels)
     images = jnp.repeat(jnp.arange(2), 3)
