@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -96,7 +97,7 @@ def test_targets_as_outputs_give_a_panoptic_quality_of_one():
     assert scored.scores["pq_things"] == 1.0 and scored.metric.counts[2:].sum() > 8
 
 
-def settings(model=MODEL, loss=LOSS, data=DATA):
+def settings(model: Any = MODEL, loss: Any = LOSS, data: Any = DATA):
     BottomUp().check_settings(model, loss, {"train_data": data, "eval_data": data})
 
 
