@@ -185,7 +185,7 @@ class MaskRCNN(nn.Module):
     head_norm: Callable[..., nn.Module] | None = None
     box_pool: int = 7
     mask_pool: int = 14
-    anchor_sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_sizes: tuple[int | float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     rounded: bool = True
     aligned: bool = False
