@@ -10,13 +10,12 @@ Cost: not measured.
     python -m segjax.launch experiments/mask_rcnn_objects.py
 """
 
-from segjax.models.mask_rcnn import MaskRCNN
-from segjax.tasks.instance import Instance
-
 from segjax import losses
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.experiment import IMAGENET, Evaluation, Experiment
+from segjax.models.mask_rcnn import MaskRCNN
+from segjax.tasks.instance import Instance
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.transforms.objects import PackObjects
 
