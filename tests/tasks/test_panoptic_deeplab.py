@@ -30,6 +30,7 @@ from segjax.export import __main__ as export
 from segjax.models.panoptic_deeplab import PanopticDeepLab
 from segjax.objects import PanopticMap
 from segjax.tasks.panoptic_deeplab import BottomUp
+from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.scorer import evaluate
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.optimizer import SGD, Constant
@@ -93,6 +94,7 @@ def test_targets_as_outputs_give_a_panoptic_quality_of_one():
     scored = evaluate(
         Copied(), {}, data, normalize=UNIT, task=BottomUp(stuff_area=0), batch_size=4
     )
+    assert isinstance(scored.metric, PanopticMetric)
     assert scored.scores["pq"] == 1.0
     assert scored.scores["pq_things"] == 1.0 and scored.metric.counts[2:].sum() > 8
 
