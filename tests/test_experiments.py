@@ -28,6 +28,7 @@ from segjax.train.plan import make_plan
 from segjax.train.step import init_state
 from segjax.train.variants import check_variants
 from segjax.transforms.geometric import MirrorPad, RandomCrop
+from segjax.transforms.objects import Canvas
 from segjax.weights import Pretrained, flat_shapes, save, variable_shapes
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
@@ -58,6 +59,7 @@ SMALL = {
         **dict.fromkeys(("aspp_features", "semantic_features", "instance_features"), 8),
         "head_features": 4,
     },
+    "panoptic_fpn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "quickstart": {"features": 4, "depth": 2},
 }
 
@@ -163,7 +165,7 @@ def test_an_experiments_own_transforms_make_batches_of_one_size(path):
     for transform in experiment.transforms:
         if isinstance(transform, MirrorPad):
             size = size + 2 * transform.pixels
-        elif isinstance(transform, RandomCrop):
+        elif isinstance(transform, RandomCrop | Canvas):
             size = np.broadcast_to(transform.size, 2)
     assert batch["image"].shape[:3] == (3, *size)
     assert batch["label"].shape == batch["image"].shape[:3]
@@ -301,7 +303,7 @@ def _learns(optimizer, params):
 
 def _smaller(transform, size: int):
     """Crops as large as the tiny network and the drawn images are made for."""
-    small = {"size": size, "pixels": 8}
+    small = {"size": size, "pixels": 8, "short": size, "long": size}
     fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
     return dataclasses.replace(transform, **fitting)
 

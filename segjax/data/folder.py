@@ -17,7 +17,7 @@ from segjax.data.drawn_objects import ObjectRule, check_broken_objects
 from segjax.data.file_pattern import FilePattern
 from segjax.data.files import IMAGES, IMAGES_BY_NAME, MASKS, MASKS_BY_NAME, existing_folder
 from segjax.data.folder_files import Layout, check_no_splits, find_sources
-from segjax.data.folder_objects import FolderObjects, with_objects
+from segjax.data.folder_objects import FolderObjects, check_object_fields, with_objects
 from segjax.data.hold_out import SIDES, held_out_side
 from segjax.data.image_files import DTYPES
 from segjax.data.label_map import LabelMap, check_label_map
@@ -245,29 +245,9 @@ class Folder(FileDataset):
 
     def _check_objects(self) -> None:
         check_broken_objects("Folder", self.broken_objects, has_objects=bool(self.objects))
-        if self.objects is None:
-            if self.thing_classes is not None:
-                raise InputError(
-                    f"Folder has thing_classes={self.thing_classes!r}, but no objects: set "
-                    'objects="instances", or leave thing_classes out.'
-                )
-            return
-        if self.has_planes:
-            raise InputError(
-                f"Folder has objects={self.objects!r} and a mask for each class: objects need "
-                "masks of class ids."
-            )
-        _ = self._object_files.pattern
-        unknown = [each for each in self.thing_classes or () if each not in self.class_names]
-        if unknown:
-            raise InputError(
-                f"Folder has {unknown[0]!r} in thing_classes, which is not in class_names."
-            )
-        if not self.things:
-            raise InputError(
-                f"Folder has objects={self.objects!r} and the class {self.class_names[0]!r} "
-                "alone, which is the background: name the classes of objects behind it."
-            )
+        check_object_fields(
+            self.objects, self.thing_classes, self.class_names, planes=self.has_planes
+        )
 
     def _check_pattern_a_class(self) -> None:
         field, masks = ("masks", self.masks) if self.mask is None else ("mask", self.mask)

@@ -13,7 +13,7 @@ from segjax.data.coco_file import CocoImage
 from segjax.data.coco_index import CocoIndex, Row
 from segjax.data.coco_objects import drawn_annotations
 from segjax.data.contents import digest
-from segjax.data.decode import Limit
+from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.drawn_objects import DrawnObject, MadeObjects, MakeObjects
 from segjax.data.faults import Fault, report
 from segjax.data.file_pattern import FilePattern
@@ -49,6 +49,43 @@ class FolderObjects(NamedTuple):
         if "{" in self.text:
             return FilePattern.of(self.text, MASKS, field="objects", named=MASKS_BY_NAME[:1])
         return FilePattern.of_folder(self.text, MASKS)
+
+
+def check_object_fields(
+    objects: str | None,
+    thing_classes: Sequence[str] | None,
+    class_names: Sequence[str],
+    *,
+    planes: bool,
+) -> None:
+    """Raises InputError unless the fields of a `Folder` that are about objects fit.
+
+    Raises:
+      InputError: the line names the field and what to write.
+    """
+    if objects is None:
+        if thing_classes is not None:
+            raise InputError(
+                f"Folder has thing_classes={thing_classes!r}, but no objects: set "
+                'objects="instances", or leave thing_classes out.'
+            )
+        return
+    if planes:
+        raise InputError(
+            f"Folder has objects={objects!r} and a mask for each class: objects need masks of "
+            "class ids."
+        )
+    if unknown := [each for each in thing_classes or () if each not in class_names]:
+        raise InputError(
+            f"Folder has {unknown[0]!r} in thing_classes, which is not in class_names: write "
+            "one of its names."
+        )
+    if thing_classes is None and len(class_names) < 2:
+        raise InputError(
+            f"Folder has objects={objects!r} and the class {class_names[0]!r} alone, which is "
+            "the background: name the classes of objects behind it."
+        )
+    _ = FolderObjects(objects, (), None, DEFAULT_LIMIT).pattern  # Checks the names of files.
 
 
 def with_objects(

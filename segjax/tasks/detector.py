@@ -107,7 +107,9 @@ class CanvasPredictor:
     def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """Returns height and width of a resized image and of its canvas."""
         constants = self._constants
-        found = sides_within(size, short=constants.shortest, long=constants.longest)
+        found = size
+        if constants.shortest is not None:
+            found = sides_within(size, short=constants.shortest, long=constants.longest)
         height, width = (-(-side // constants.multiple) * constants.multiple for side in found)
         return found, (height, width)
 

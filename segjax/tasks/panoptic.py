@@ -10,7 +10,7 @@ import numpy as np
 from segjax.conformity import check_has_objects, check_model
 from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
 from segjax.data.checks import check_example
-from segjax.data.object_examples import check_objects
+from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
 from segjax.outputs.kinds import Output
@@ -23,6 +23,7 @@ from segjax.report.run_page import Section
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.scores.panoptic_quality import match_segments
 from segjax.tasks.class_coverage import known_early
+from segjax.tasks.packing import pack_map, unpack_map
 from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.shown import Shown, shown_segments
 from segjax.tasks.task import Metric, Task
@@ -64,6 +65,14 @@ class Panoptic(Task):
     def legend(self, data: WithObjects) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns names and colours of the classes."""
         return tuple(data.class_names), data.palette[: len(data.class_names)]
+
+    def packed(self, prediction: PanopticMap) -> Mapping[str, np.ndarray]:
+        """Returns a panoptic map as named arrays."""
+        return pack_map(prediction)
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> PanopticMap:
+        """Returns the panoptic map of these arrays."""
+        return unpack_map(arrays)
 
     def check_wrapper(self, wrapper: Callable) -> None:
         """Raises InputError: wrappers combine maps of classes, which have no instances.
@@ -151,7 +160,7 @@ class Panoptic(Task):
         """Raises InputError unless image, class ids and objects fit one another."""
         check_example(example, data.class_names, transformed=transformed)
         if not transformed:
-            check_objects(example, data.things)
+            check_objects(example, data.class_names, data.things)
 
     def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""

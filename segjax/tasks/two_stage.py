@@ -40,7 +40,8 @@ class TwoStages:
 
     Attributes:
       shortest, longest: pixels of the sides of images that are predicted. An image is resized
-        as far as neither is exceeded; `ResizeSides` does the same while training.
+        as far as neither is exceeded; `ResizeSides` does the same while training. With
+        shortest=None images keep their size.
       multiple: of which the sides of the padded image are multiples.
       anchor_positive, anchor_negative: anchors show an object from the first overlap on, and
         none below the second.
@@ -61,7 +62,7 @@ class TwoStages:
       most: objects of an image.
     """
 
-    shortest: int = 800
+    shortest: int | None = 800
     longest: int = 1333
     multiple: int = 32
     anchor_positive: float = 0.7
@@ -92,7 +93,7 @@ class TwoStages:
         """
         for field in dataclasses.fields(TwoStages):
             value = getattr(self, field.name)
-            if field.type is int and value < 1:
+            if field.type in (int, int | None) and value is not None and value < 1:
                 raise InputError(f"task.{field.name}={value} must be at least 1.")
         for low, high in (
             ("shortest", "longest"),
@@ -101,7 +102,7 @@ class TwoStages:
             ("rois_positive", "rois_sampled"),
             ("most", "candidates"),
         ):
-            if getattr(self, low) > getattr(self, high):
+            if (getattr(self, low) or 0) > getattr(self, high):
                 raise InputError(
                     f"task.{low}={getattr(self, low)} must not be above "
                     f"task.{high}={getattr(self, high)}."
