@@ -26,7 +26,7 @@ from segjax.data.checks import check_example
 from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.evaluate.predictors import at_output_stride
-from segjax.losses import activations
+from segjax.losses import PanopticDeepLab, PanopticFPN, activations
 from segjax.objects import Objects
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
@@ -229,7 +229,16 @@ class Instance(TwoStages, Task):
                 f"task.masks={self.masks}, but the network has has_masks={has_masks}; set both "
                 "alike."
             )
+        if hasattr(model, "semantic"):
+            raise InputError(
+                f"model: {type(model).__name__} has a semantic branch, which "
+                f"task={type(self).__name__} would not train: use "
+                "task=segjax.tasks.panoptic_fpn.TopDown(), or "
+                "segjax.models.mask_rcnn.MaskRCNN."
+            )
         wrong = [name for name, kind in activations(loss) if kind]
+        if isinstance(loss, PanopticFPN | PanopticDeepLab):
+            wrong = [type(loss).__name__]
         if wrong:
             raise InputError(
                 f"loss={wrong[0]} is for classes of pixels: with task={type(self).__name__}() "
