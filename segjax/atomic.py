@@ -1,4 +1,4 @@
-"""Files that are complete or not there: written beside their place, then renamed.
+"""Files and folders that are complete or not there: written beside their place, then renamed.
 
 The one way in which segjax writes a file that someone may read while it is written, or after
 the process was killed.
@@ -8,25 +8,48 @@ import contextlib
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Yields a path to write to; it is renamed to `path` when the block ends well.
+    """Yields a path for a file or a folder; it is renamed to `path` when the block ends well.
 
-    Where the block raises, an earlier file of that name stays as it was.
+    Where the block raises, an earlier file or folder of that name stays as it was.
 
     Raises:
       OSError: the folder cannot be written, or the file was not.
     """
     path = pathlib.Path(path)
-    # Not the process's number alone: containers that share a disk may have the same.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(3)}.partial")
+    partial = _beside(path)
     try:
         yield partial
-        os.replace(partial, path)
+        _rename(partial, path)
     finally:
+        _remove(partial)
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    # Not the process's number alone: containers that share a disk may have the same.
+    return path.with_name(f".{path.name}.{secrets.token_hex(3)}.partial")
+
+
+def _rename(partial: pathlib.Path, path: pathlib.Path) -> None:
+    if not (partial.is_dir() and path.is_dir()):
+        os.replace(partial, path)
+        return
+    # A folder takes the place of an empty one only, so the earlier one is moved away.
+    earlier = _beside(path)
+    os.replace(path, earlier)
+    os.replace(partial, path)
+    shutil.rmtree(earlier)
+
+
+def _remove(partial: pathlib.Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    else:
         partial.unlink(missing_ok=True)
 
 

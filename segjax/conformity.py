@@ -17,6 +17,7 @@ from segjax.contracts import (
     Model,
     Planed,
     Strided,
+    WithObjects,
 )
 from segjax.errors import InputError, first_of
 
@@ -88,6 +89,14 @@ def num_classes(model: object) -> int | None:
 def has_planes(data: object) -> bool:
     """Returns whether a dataset declares that its labels are planes, h w k."""
     return declares(data, Planed) and data.has_planes
+
+
+def has_objects(data: object) -> bool:
+    """Returns whether a dataset's examples have objects: it declares `things`, and has some.
+
+    A dataset that has objects as an option, such as `Cityscapes`, has no `things` without it.
+    """
+    return declares(data, WithObjects) and bool(data.things)
 
 
 def declares(value: object, contract: type[Contract]) -> TypeGuard[Contract]:
@@ -168,6 +177,21 @@ def labelled(data: object, *, field: str = "eval_data") -> LabelledDataset:
     if declares(data, LabelledDataset):
         return data
     raise InputError(f"{field}: {lacking(data, LabelledDataset)}.")
+
+
+def check_has_objects(data: object, *, field: str) -> None:
+    """Raises InputError unless a dataset's examples have objects.
+
+    Raises:
+      InputError: it has no `things`, or they are empty; the message says what to write.
+    """
+    if reason := lacking(data, WithObjects):
+        raise InputError(f"{field}: {reason}.")
+    if not has_objects(data):
+        raise InputError(
+            f"{field}: the examples of this {type(data).__name__} have no objects: set its "
+            "field `objects`, or let its `things` name the classes whose objects are counted."
+        )
 
 
 def check_model(model: object, *, field: str = "model") -> None:

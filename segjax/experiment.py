@@ -211,6 +211,10 @@ UNSAID = {
     "train_data.mask_colours": "()",
     "eval_data.image_dtype": "'uint8'",
     "eval_data.mask_colours": "()",
+    "train_data.objects": "False",
+    "eval_data.objects": "False",
+    "train_data.classes": "'all'",
+    "eval_data.classes": "'all'",
 }
 """What a description means that does not have the field, since it was the only choice."""
 

@@ -16,7 +16,7 @@ layer.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -176,7 +176,7 @@ def decoded(rle: Rle) -> Bool[np.ndarray, "h w"]:
 
 
 def layered(
-    masks: Sequence[Bool[np.ndarray, "h w"]], ids: Sequence[int], size: tuple[int, int]
+    masks: Iterable[Bool[np.ndarray, "h w"]], ids: Sequence[int], size: tuple[int, int]
 ) -> Integer[np.ndarray, "h w l"]:
     """Returns the layers of masks: each goes to the first layer in which its pixels are free.
 

@@ -121,21 +121,40 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--cut-out",
         action="store_true",
-        help="<stem>_cutout.png: remove everything outside --keep",
+        help="<stem>_cutout.png: remove everything outside --keep; of objects, each by itself: "
+        "<stem>_cutouts/001.png, ...",
     )
     group.add_argument(
         "--labelme", action="store_true", help="<stem>.json: polygons to edit in Labelme"
     )
     group.add_argument(
-        "--coco", action="store_true", help="annotations.json: COCO polygons of all images"
+        "--coco",
+        action="store_true",
+        help="annotations.json: COCO polygons of all images; of objects, masks and scores",
     )
     group.add_argument(
-        "--areas", action="store_true", help="areas.csv: pixels of each class in each image"
+        "--areas",
+        action="store_true",
+        help="areas.csv: pixels of each class in each image; of objects, a line for each, and "
+        "counts.csv",
     )
     group.add_argument(
         "--tolerance",
         metavar="PIXELS",
         help="how far polygons may leave the mask's outline (default 1; 0: exact)",
+    )
+    group.add_argument(
+        "--score-above",
+        type=float,
+        metavar="SCORE",
+        help="of objects: leave out those with a lower score (default 0.5; --coco lists all "
+        "unless you give this)",
+    )
+    group.add_argument(
+        "--max-objects",
+        type=int,
+        metavar="N",
+        help="of objects: at most so many in an image, the best ones",
     )
 
 

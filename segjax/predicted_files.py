@@ -15,9 +15,9 @@ from segjax.description import describe_lines
 from segjax.experiment import Experiment
 from segjax.outputs.frames import av_library, expected_frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
-from segjax.outputs.kinds import Output
+from segjax.outputs.kinds import Labelme, Output
 from segjax.outputs.legend import LEGEND
-from segjax.outputs.lists import AREAS, COCO, Coco, ImageList, write_lists
+from segjax.outputs.lists import AREAS, COCO, ImageList, write_lists
 from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
@@ -57,8 +57,8 @@ def write_predictions(arguments: argparse.Namespace) -> None:
         image_dtype=trained.image_dtype,
         out=arguments.out,
         outputs=outputs,
-        frame_files=any(kind.edited for kind in outputs)
-        or any(isinstance(each, Coco) for each in lists),
+        frame_files=any(kind.suffix == Labelme.suffix for kind in outputs)
+        or any(each.file == COCO for each in lists),
         record=record,
         class_names=class_names,
         palette=palette,
@@ -101,7 +101,7 @@ def _checked_sources(
         arguments.out,
         [kind.suffix for kind in outputs],
         lists=[each.file for each in lists],
-        reserved=(RECORD, LINES, AREAS, COCO, LEGEND),
+        reserved=(RECORD, LINES, *{AREAS, COCO, LEGEND, *(each.file for each in lists)}),
         ours=record.accounts,
     )
     return sources, record

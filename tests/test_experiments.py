@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict
 from segjax.backbones.vgg import CEIL, VGG16
 from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
+from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.evaluate.predictors import at_output_stride
 from segjax.experiment import describe, load, load_all
 from segjax.ops.dispatch import plain
@@ -27,6 +28,7 @@ from segjax.train.plan import make_plan
 from segjax.train.step import init_state
 from segjax.train.variants import check_variants
 from segjax.transforms.geometric import MirrorPad, RandomCrop
+from segjax.transforms.objects import Canvas
 from segjax.weights import Pretrained, flat_shapes, save, variable_shapes
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
@@ -52,6 +54,13 @@ SMALL = {
     "u2net_duts": {"encoder": ((3, 4, 8), (2, 4, 8)), "decoder": ((3, 4, 8),)},
     "unet_camvid": {"features": 4, "depth": 2},
     "unet_isbi": {"features": 4, "depth": 2},
+    "panoptic_deeplab_objects": {
+        "backbone": {"width": 8},
+        **dict.fromkeys(("aspp_features", "semantic_features", "instance_features"), 8),
+        "head_features": 4,
+    },
+    "mask_rcnn_objects": {"backbone": {"width": 8}, "channels": 8, "hidden": 16},
+    "panoptic_fpn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "quickstart": {"features": 4, "depth": 2},
 }
 
@@ -78,6 +87,29 @@ class Drawn:
         example = Synthetic(size=self.size)[index]
         label = np.minimum(example["label"], len(self.class_names) - 1)
         return {**example, "image": example["image"][..., : self.channels], "label": label}
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnObjects(Drawn):
+    """Drawn objects with the things and the stuff of another dataset."""
+
+    things: tuple[int, ...] = ()
+    most: int = 40
+
+    def __getitem__(self, index):
+        example = SyntheticObjects(size=self.size, most=self.most, panoptic=True)[index]
+        stuff = [i for i in range(len(self.class_names)) if i not in self.things]
+        ids = np.array([stuff[0], stuff[-1], self.things[0], self.things[-1]], np.int32)
+        label = ids[example["label"]].astype(np.uint8)
+        return {**example, "label": label, "classes": ids[example["classes"]]}
+
+
+def _like(data, size):
+    """Drawn examples with the classes of a dataset, and with objects where it has them."""
+    fields = (data.class_names, getattr(data, "channels", 3), size)
+    if isinstance(data, SyntheticObjects) or getattr(data, "objects", False):
+        return DrawnObjects(*fields, data.things, getattr(data, "most", 40))
+    return Drawn(*fields)
 
 
 @functools.cache
@@ -127,9 +159,7 @@ KINDS = {_kind(load(FOLDER / f"{stem}.py")) for stem in SMALL}
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiments_own_transforms_make_batches_of_one_size(path):
     experiment = load(path)
-    drawn = Drawn(
-        experiment.train_data.class_names, getattr(experiment.train_data, "channels", 3), 61
-    )
+    drawn = _like(experiment.train_data, 61)
     made = batches(drawn, experiment.transforms, batch_size=3, seed=0, threads=0)
     batch = next(made)
     made.close()
@@ -137,7 +167,7 @@ def test_an_experiments_own_transforms_make_batches_of_one_size(path):
     for transform in experiment.transforms:
         if isinstance(transform, MirrorPad):
             size = size + 2 * transform.pixels
-        elif isinstance(transform, RandomCrop):
+        elif isinstance(transform, RandomCrop | Canvas):
             size = np.broadcast_to(transform.size, 2)
     assert batch["image"].shape[:3] == (3, *size)
     assert batch["label"].shape == batch["image"].shape[:3]
@@ -199,7 +229,9 @@ def test_one_step_on_tiny_data_moves_every_parameter_that_is_not_held(stem):
     step = data_parallel(train_step(plan))
     after, metrics = step(jax.tree.map(np.array, state), shard(next(batches)))
     batches.close()
-    assert metrics["finite"] and 0 < metrics["loss"] < 100
+    # Heat-maps of random networks are wrong by about 1, and that counts 200 times.
+    limit = 1000 if "loss/center" in metrics else 100
+    assert metrics["finite"] and 0 < metrics["loss"] < limit
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), after.params, variables["params"])
     # A bias before batch normalisation has no gradient; nothing here has one.
     assert moved == _learns(plan.experiment.optimizer, variables["params"])
@@ -240,7 +272,7 @@ def _small(experiment, **changes):
     """
     data, optimizer = experiment.train_data, experiment.optimizer
     size = 76 if getattr(experiment.model, "valid", False) else 48
-    drawn = Drawn(data.class_names, getattr(data, "channels", 3), size)
+    drawn = _like(data, size)
     if "backbone" in changes:
         changes["backbone"] = experiment.model.backbone.clone(**changes["backbone"])
     schedule = dataclasses.replace(optimizer.schedule, rate=0.1)
@@ -273,7 +305,7 @@ def _learns(optimizer, params):
 
 def _smaller(transform, size: int):
     """Crops as large as the tiny network and the drawn images are made for."""
-    small = {"size": size, "pixels": 8}
+    small = {"size": size, "pixels": 8, "short": size, "long": size}
     fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
     return dataclasses.replace(transform, **fitting)
 

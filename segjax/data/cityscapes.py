@@ -1,6 +1,7 @@
 """Cityscapes: street scenes from a car, 19 classes (Cordts et al., 2016, arXiv:1604.01685)."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,8 +9,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
+from segjax.data.drawn_objects import (
+    DrawnObject,
+    MadeObjects,
+    MakeObjects,
+    ObjectRule,
+    check_broken_objects,
+)
 from segjax.data.faults import Fault, report
 from segjax.data.files import by_stem, existing_folder
+from segjax.data.id_maps import objects_of_ids, read_ids
 from segjax.data.names import composed
 from segjax.data.palette import palette_of
 from segjax.data.prepare import FileDataset
@@ -42,6 +51,12 @@ CLASSES = {
 IDS = 34
 """Ids of the files: 0 … 33; the 15 without a class are not evaluated."""
 
+THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+"""The classes whose objects are told apart."""
+
+SETS = {"all": tuple(CLASSES), "instances": ("background", *THINGS)}
+"""The names of the classes of each set, in the order of their ids."""
+
 ANNOTATIONS = {"train": "gtFine", "val": "gtFine", "train_extra": "gtCoarse"}
 
 
@@ -54,39 +69,73 @@ class Cityscapes(FileDataset):
     `*_labelIds.png`, which every frame has; `*_labelTrainIds.png`, which Cityscapes' scripts
     make of them, are not needed. Ids without a class become 255. (The licence plates' id, −1,
     is in no file: their pixels have the id of the car behind them.)
+
+    With `objects=True`, examples have objects of the eight classes from person to bicycle
+    (`segjax.objects`), which are read from `*_instanceIds.png`. Their values there are the
+    `instance_ids`. Groups that are not told apart are crowds. `classes="instances"` is for
+    networks that find these objects alone: eight classes behind a background, with objects. An
+    object without pixels is an error; `broken_objects="drop"` leaves it out and says so.
     """
 
     split: str = "train"
     directory: str | None = None
+    classes: str = "all"
+    objects: bool = False
+    broken_objects: str | None = None
 
     def __post_init__(self):
         if self.split not in ANNOTATIONS:
             raise InputError(
                 f"Cityscapes has the splits {', '.join(ANNOTATIONS)}, got {self.split!r}."
             )
+        if self.classes not in SETS:
+            raise InputError(
+                f"Cityscapes has the classes {', '.join(SETS)}, got classes={self.classes!r}."
+            )
+        check_broken_objects("Cityscapes", self.broken_objects, has_objects=bool(self.things))
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The 19 classes in the order of the train ids."""
-        return tuple(CLASSES)
+        """The 19 classes in the order of the train ids, or the background and eight things."""
+        return SETS[self.classes]
+
+    @property
+    def things(self) -> tuple[int, ...]:
+        """The ids of the eight things where examples have objects, else ()."""
+        has_objects = self.objects or self.classes == "instances"
+        return tuple(map(self.class_names.index, THINGS)) if has_objects else ()
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """Cityscapes' own colours."""
-        return palette_of([colour for _, colour in CLASSES.values()])
+        """Cityscapes' own colours; black for the background."""
+        colours = {name: colour for name, (_, colour) in CLASSES.items()}
+        return palette_of([colours.get(name, (0, 0, 0)) for name in self.class_names])
 
     def _recipe(self) -> Recipe:
-        classes = {label: train_id for train_id, (label, _) in enumerate(CLASSES.values())}
+        ids = {name: number for number, name in enumerate(self.class_names)}
+        # A class that is not in the set is background; ids without a class are ignored.
+        classes = {label: ids.get(name, 0) for name, (label, _) in CLASSES.items()}
         label_map = tuple((label, classes.get(label, IGNORE)) for label in range(IDS))
-        name = f"cityscapes-{self.split}"
-        return Recipe(name, num_classes=len(CLASSES), label_map=label_map)
+        return Recipe(
+            f"cityscapes-{self.split}",
+            num_classes=len(self.class_names),
+            label_map=label_map,
+            objects=ObjectRule(self.things, self.broken_objects or "refuse")
+            if self.things
+            else None,
+        )
 
     def _sources(self) -> list[Source]:
         annotation = ANNOTATIONS[self.split]
         root = existing_folder(self.directory, "Cityscapes", f"leftImg8bit/ and {annotation}/")
-        folders = [root / name / self.split for name in ("leftImg8bit", annotation)]
-        endings = ("_leftImg8bit", f"_{annotation}_labelIds")
-        images, labels = map(_by_frame, folders, endings)
+        names, kinds = ["leftImg8bit", annotation], ["missing_image", "missing_mask"]
+        endings = ["_leftImg8bit", f"_{annotation}_labelIds"]
+        if self.things:
+            names, kinds = [*names, annotation], [*kinds, "missing_mask"]
+            endings.append(f"_{annotation}_instanceIds")
+        folders = [root / name / self.split for name in names]
+        found = [*map(_by_frame, folders, endings)]
+        images, labels, *objects = found
         if not images:
             raise InputError(
                 f"{folders[0]} has no frames */*{endings[0]}.png: unpack them there, or mend "
@@ -94,23 +143,42 @@ class Cityscapes(FileDataset):
             )
         report(
             [
-                partial(_lacking, kind, frame, f"{missing}/*/{frame}{ending}.png", other[frame])
-                for kind, missing, ending, found, other in zip(
-                    ("missing_image", "missing_mask"),
-                    folders,
-                    endings,
-                    (images, labels),
-                    (labels, images),
-                    strict=True,
+                partial(_lacking, kind, frame, f"{missing}/*/{frame}{ending}.png", found)
+                for kind, missing, ending, there in zip(
+                    kinds, folders, endings, found, strict=True
                 )
-                for frame in sorted((images.keys() | labels.keys()) - found.keys())
+                for frame in sorted({*images, *labels}.union(*objects) - there.keys())
             ]
         )
-        frames = sorted(images.keys() & labels.keys())
-        return [Source(frame, images[frame], labels[frame]) for frame in frames]
+        frames = sorted({*images}.intersection(*found))
+        if not self.things:
+            return [Source(frame, images[frame], labels[frame]) for frame in frames]
+        made = [self._made(frame, objects[0][frame]) for frame in frames]
+        return [
+            Source(frame, images[frame], labels[frame], each)
+            for frame, each in zip(frames, made, strict=True)
+        ]
+
+    def _made(self, frame: str, path: pathlib.Path) -> MadeObjects:
+        names = dict(zip(THINGS, self.things, strict=True))
+        classes = {CLASSES[name][0]: class_id for name, class_id in names.items()}
+        return MadeObjects(
+            make=_objects(path, classes), key=frame, where=str(path), files=(path,)
+        )
 
 
-def _lacking(kind: str, frame: str, wanted: str, other: pathlib.Path) -> Fault:
+def _objects(path: pathlib.Path, classes: Mapping[int, int]) -> MakeObjects:
+    def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        ids = read_ids(path, contents[0], (label.shape[0], label.shape[1]))
+        return objects_of_ids(ids, classes, where=str(path))
+
+    return make
+
+
+def _lacking(
+    kind: str, frame: str, wanted: str, found: Sequence[Mapping[str, pathlib.Path]]
+) -> Fault:
+    other = next(each[frame] for each in reversed(found) if frame in each)
     text = f"The frame {frame} has no {wanted}: add it, or move the frame's other files away."
     return Fault(kind, text, other)
 

@@ -1,7 +1,6 @@
-"""COCO (Lin et al., 2014, arXiv:1405.0312), with four sets of classes that are trained on."""
+"""COCO (Lin et al., 2014, arXiv:1405.0312), with the sets of classes that are trained on."""
 
 import functools
-import io
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,17 @@ from jaxtyping import UInt8
 
 from segjax.contracts import IGNORE
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
-from segjax.data.coco_file import CocoImage, annotation_name, segments
+from segjax.data.coco_file import CocoImage, annotation_name
 from segjax.data.coco_index import CocoIndex, Row
+from segjax.data.coco_objects import coco_objects
+from segjax.data.coco_panoptic import panoptic_sources
 from segjax.data.coco_shapes import draw, is_empty
-from segjax.data.faults import raise_first
+from segjax.data.coco_sources import name_row, sources_of
+from segjax.data.drawn_objects import ObjectRule, check_broken_objects
 from segjax.data.files import IMAGES, Place, by_stem, existing_folder, paired
 from segjax.data.label_map import LabelMap
 from segjax.data.made_masks import MadeMask, Make, Size
 from segjax.data.palette import voc_palette
-from segjax.data.panoptic_png import check_segments, segment_ids
 from segjax.data.prepare import FileDataset
 from segjax.data.source import Recipe, Source
 from segjax.data.voc import CLASSES as VOC_CLASSES
@@ -35,8 +36,16 @@ NAMES = {
     "voc": VOC_CLASSES,
     "stuff": (*THINGS.values(), *STUFF.values()),
     "panoptic": tuple(PANOPTIC.values()),
+    "instances": ("background", *THINGS.values()),
+    "instances91": ("background", *(THINGS.get(number, "N/A") for number in range(1, 91))),
 }
 """The names of the classes of each set, in the order of their ids."""
+
+INSTANCES = {
+    "instances": {category: place for place, category in enumerate(THINGS, 1)},
+    "instances91": {category: category for category in THINGS},
+}
+"""{category id: class id} of each set whose examples always have objects."""
 
 Label_HW = UInt8[np.ndarray, "h w"]
 
@@ -60,12 +69,24 @@ class COCO(FileDataset):
       categories that have no objects.
     * "panoptic": the 133 classes of the panoptic task (Kirillov et al., 2019,
       arXiv:1801.00868), from `annotations/panoptic_train2017.json` and the PNGs in the folder
-      beside it. Pixels of no segment become 255, and those of crowds have their class.
+      beside it. Pixels of no segment become 255, and those of crowds have their class. With
+      `objects=True`, the segments of the 80 things are objects too.
+    * "instances": the classes, files and labels of "things", with objects (`segjax.objects`).
+      Boxes are the annotations' own, cut at the image's border. Images to train on are those
+      with a box whose sides are longer than a pixel; all images count for `val`.
+    * "instances91": the same with 91 classes whose ids are COCO's category ids, as the weights
+      of torchvision have them. The ten ids without objects are called "N/A".
+
+    COCO has a few objects that cannot be used: boxes without area, and outlines so thin that
+    they have no pixel. They are left out, and a line says how many; `broken_objects="refuse"`
+    makes the first one an error.
     """
 
     split: str = "train"
     directory: str | None = None
     classes: str = "things"
+    objects: bool = False
+    broken_objects: str | None = None
 
     def __post_init__(self):
         if self.split not in SPLITS:
@@ -74,11 +95,24 @@ class COCO(FileDataset):
             raise InputError(
                 f"COCO has the classes {', '.join(NAMES)}, got classes={self.classes!r}."
             )
+        if self.objects and self.classes not in (*INSTANCES, "panoptic"):
+            raise InputError(
+                f"COCO has objects=True and classes={self.classes!r}, which has no objects: "
+                f"set classes to one of {', '.join((*INSTANCES, 'panoptic'))}."
+            )
+        check_broken_objects("COCO", self.broken_objects, has_objects=bool(self.things))
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of COCO's category ids, or of VOC's."""
         return NAMES[self.classes]
+
+    @property
+    def things(self) -> tuple[int, ...]:
+        """The ids of the 80 things where examples have objects, else ()."""
+        if self.classes in INSTANCES:
+            return tuple(INSTANCES[self.classes].values())
+        return tuple(range(len(THINGS))) if self.objects else ()
 
     @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
@@ -96,6 +130,8 @@ class COCO(FileDataset):
             "voc": VOC_CATEGORIES,
             "stuff": tuple(category - 1 for category in (*THINGS, *STUFF)),
             "panoptic": tuple(PANOPTIC),
+            "instances": (0, *THINGS),
+            "instances91": tuple(range(91)),
         }
         return (*ids[self.classes], IGNORE)
 
@@ -104,6 +140,9 @@ class COCO(FileDataset):
             f"coco-{self.classes}-{self.split}",
             num_classes=len(self.class_names),
             label_map=_stuff_map() if self.classes == "stuff" else (),
+            objects=ObjectRule(self.things, self.broken_objects or "drop")
+            if self.things
+            else None,
         )
 
     def _sources(self) -> Sequence[Source]:
@@ -115,25 +154,60 @@ class COCO(FileDataset):
             return _of_maps(root, year, images)
         if self.classes == "panoptic":
             path = root / "annotations" / f"panoptic_{year}.json"
-            return _panoptic(CocoIndex(path, categories=PANOPTIC), images)
+            index = CocoIndex(path, categories=PANOPTIC)
+            return panoptic_sources(index, images, objects=self.objects)
         path = root / "annotations" / f"instances_{year}.json"
         index = CocoIndex(path, categories=THINGS)
+        if self.classes in INSTANCES:
+            return _instances(index, images, self.classes, is_train=self.split == "train")
         if self.classes == "things":
-            return _drawn(index, images, _thing_label, "all", _name_row)
+            return _drawn(index, images, _thing_label, "all", name_row)
         if self.split == "val":
-            return _drawn(index, images, _voc_label, "all", _name_row)
+            return _drawn(index, images, _voc_label, "all", name_row)
         return _drawn(index, images, _voc_label, "voc", functools.partial(_voc_row, path))
 
 
-def _name_row(image: CocoImage) -> Row:
-    return [str(image.id), image.file]
+def _instances(
+    index: CocoIndex, images: pathlib.Path, kind: str, *, is_train: bool
+) -> Sequence[Source]:
+    """Returns the sources of images with objects, whose labels are those of "things"."""
+    classes = INSTANCES[kind]
+    rows = index.rows(*(("boxes", _box_row) if is_train else ("all", name_row)))
+    made = [
+        MadeMask(
+            make=_instance_label(index, number, classes),
+            key=f"{kind} {index.digest} {number}",
+            where=f"{index.path}, image {number}",
+        )
+        for number, _ in rows
+    ]
+    objects = [coco_objects(index, number, classes, about=kind) for number, _ in rows]
+    return sources_of(index, images, [file for _, file in rows], made, objects=objects)
+
+
+def _instance_label(index: CocoIndex, number: str, classes: Mapping[int, int]) -> Make:
+    def make(contents: Sequence[bytes], size: Size) -> Label_HW:
+        del contents
+        return _thing_label(index.path, index.image(number), size, classes=classes)
+
+    return make
+
+
+def _box_row(image: CocoImage) -> Row | None:
+    """Returns None where no box has sides longer than a pixel, which torchvision leaves out.
+
+    So does `_coco_remove_images_without_annotations` of its references/detection/coco_utils.py.
+    """
+    boxes = [annotation.get("bbox") for annotation in image.annotations]
+    wide = any(isinstance(box, list) and len(box) == 4 and min(box[2:]) > 1 for box in boxes)
+    return name_row(image) if wide else None
 
 
 def _voc_row(path: pathlib.Path, image: CocoImage) -> Row | None:
     """Returns None where objects of VOC's classes cover too little, as torchvision counts."""
     objects = [a for a in image.annotations if a["category_id"] in VOC_CATEGORIES]
     enough = sum(_area(path, annotation) for annotation in objects) > LEAST_AREA
-    return _name_row(image) if enough else None
+    return name_row(image) if enough else None
 
 
 def _area(path: pathlib.Path, annotation: Mapping[str, Any]) -> float:
@@ -168,51 +242,17 @@ def _drawn(
         )
         for number, *_ in rows
     ]
-    return _sources_of(index, images, [file for _, file in rows], made)
+    return sources_of(index, images, [file for _, file in rows], made)
 
 
-def _sources_of(
-    index: CocoIndex, images: pathlib.Path, files: Sequence[str], made: Sequence[MadeMask]
-) -> Sequence[Source]:
-    """Returns the sources of listed images.
-
-    Raises:
-      InputError: images are missing, or none is listed.
-    """
-    there = _listed_files(index, images, IMAGES, files)
-    stems = [*map(_stem, files)]
-    if not stems:
-        raise InputError(f"{index.path} lists no image with such classes: choose others.")
-    return [Source(stem, there[stem], mask) for stem, mask in zip(stems, made, strict=True)]
-
-
-def _listed_files(
-    index: CocoIndex, folder: pathlib.Path, suffixes: tuple[str, ...], files: Sequence[str]
-) -> Mapping[str, pathlib.Path]:
-    """Returns the files of a folder by stem.
-
-    Raises:
-      InputError: the folder is missing, or a listed file is not in it.
-    """
-    there = by_stem(folder, suffixes)
-    raise_first(
-        [
-            f"{index.path} lists the file {file}, which is not in {folder}: put it there, or "
-            "take its image and annotations out of the list."
-            for file in files
-            if _stem(file) not in there
-        ]
-    )
-    return there
-
-
-def _stem(file: str) -> str:
-    return pathlib.PurePosixPath(file).with_suffix("").as_posix()
-
-
-def _thing_label(path: pathlib.Path, image: CocoImage, size: Size) -> Label_HW:
+def _thing_label(
+    path: pathlib.Path,
+    image: CocoImage,
+    size: Size,
+    *,
+    classes: Mapping[int, int] = INSTANCES["instances"],
+) -> Label_HW:
     """Returns the last object's class of each pixel; crowds are 255 below all objects."""
-    classes = {category: place for place, category in enumerate(THINGS, 1)}
     label = np.zeros(size, np.uint8)
     crowds = [a for a in image.annotations if a.get("iscrowd")]
     for annotation in (*crowds, *(a for a in image.annotations if not a.get("iscrowd"))):
@@ -245,49 +285,6 @@ def _mask(path: pathlib.Path, annotation: Mapping[str, Any], size: Size) -> np.n
     height, width = size
     where = annotation_name(path, annotation)
     return draw(annotation["segmentation"], height=height, width=width, where=where)
-
-
-def _panoptic(index: CocoIndex, images: pathlib.Path) -> Sequence[Source]:
-    def row(image: CocoImage) -> Row | None:
-        if not image.annotations:
-            return None
-        annotation = image.annotations[0]
-        if not isinstance(name := annotation.get("file_name"), str):
-            raise InputError(
-                f"{annotation_name(index.path, annotation)} has file_name={name!r}: write the "
-                "name of its PNG."
-            )
-        return [*_name_row(image), name]
-
-    rows = index.rows("panoptic", row)
-    pngs = [png for _, _, png in rows]
-    there = _listed_files(index, index.path.with_suffix(""), (".png",), pngs)
-    made = [
-        MadeMask(
-            make=_panoptic_label(index, number, there[_stem(png)]),
-            key=f"panoptic {index.digest} {number}",
-            where=str(there[_stem(png)]),
-            files=(there[_stem(png)],),
-        )
-        for number, _, png in rows
-    ]
-    return _sources_of(index, images, [file for _, file, _ in rows], made)
-
-
-def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:
-    classes = {category: place for place, category in enumerate(PANOPTIC)}
-
-    def make(contents: Sequence[bytes], size: Size) -> Label_HW:
-        del size  # The PNG's size is compared with the image's.
-        ids = segment_ids(io.BytesIO(contents[0]), name=png)
-        listed = segments(index.path, index.image(number).annotations[0])
-        check_segments(ids, [segment["id"] for segment in listed], name=png)
-        label = np.full(ids.shape, IGNORE, np.uint8)
-        for segment in listed:
-            label[ids == segment["id"]] = classes[segment["category_id"]]
-        return label
-
-    return make
 
 
 def _of_maps(root: pathlib.Path, year: str, images: pathlib.Path) -> Sequence[Source]:

@@ -28,13 +28,13 @@ class CocoIndex:
 
     Args:
       path: of the file.
-      categories: {id: name} of those that it may have.
+      categories: {id: name} of those that it may have; None for any.
 
     Raises:
       InputError: the file is missing.
     """
 
-    def __init__(self, path: pathlib.Path, *, categories: Mapping[int, str]):
+    def __init__(self, path: pathlib.Path, *, categories: Mapping[int, str] | None):
         if not path.is_file():
             raise InputError(
                 f"The file {path} is missing: unpack COCO's annotations there, or mend "
@@ -60,6 +60,8 @@ class CocoIndex:
             return self._file
 
     def _checked(self, found: CocoFile) -> CocoFile:
+        if self._categories is None:
+            return found
         known: dict[Id, str] = {**self._categories}
         for number, category in found.categories.items():
             if known.get(number) != category.name:

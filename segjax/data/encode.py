@@ -3,9 +3,10 @@
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from segjax.data.contents import digest
@@ -15,18 +16,24 @@ from segjax.data.images import png
 from segjax.data.label_pages import label_pages, stacked
 from segjax.data.lossy_masks import statement
 from segjax.data.made_masks import MadeMask, made_classes
+from segjax.data.object_records import encode_objects, object_entries
 from segjax.data.source import Recipe, Source
+from segjax.data.usable_objects import usable_objects
 from segjax.data.whites import Found, mixed_whites
 from segjax.errors import InputError
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A source's examples, one a page, and what is noted of its files."""
+    """A source's examples, one a page, and what is noted of its files.
+
+    `dropped` has a line for each object that is left out.
+    """
 
     examples: list[Mapping[str, Any]]
     digests: Mapping[pathlib.Path, str]
     masks: list[Found]
+    dropped: list[str] = field(default_factory=list)
 
 
 def encode(source: Source, recipe: Recipe) -> Encoded:
@@ -40,15 +47,20 @@ def encode(source: Source, recipe: Recipe) -> Encoded:
     if isinstance(source.label, MadeMask):
         return _encode_made(source, source.label, images, data, recipe)
     labels = label_pages(source.masks, data, recipe.label_kind)
-    examples, masks = [], []
+    examples, masks, dropped = [], [], []
     for image, label in zip(images, labels, strict=False):
         check_counts(source, label.count, image.count)
+        check_one_page(source, image.count)
         name = page_name(source, image.number, image.count)
         check_sizes(source, label.classes.shape[1::-1], image.size)
         label_png = png(Image.fromarray(stacked(label.classes)))
-        examples.append({"image": image.data, "label": label_png, "name": name})
+        example = {"image": image.data, "label": label_png, "name": name}
+        examples.append(
+            example | _encoded_objects(source, data, label.classes, recipe, dropped)
+        )
         masks += label.masks
-    return Encoded(examples, {path: digest(read) for path, read in data.items()}, masks)
+    found = {path: digest(read) for path, read in data.items()}
+    return Encoded(examples, found, masks, dropped)
 
 
 def _encode_made(
@@ -73,8 +85,27 @@ def _encode_made(
     )
     check_sizes(source, classes.shape[1::-1], image.size)
     label_png = png(Image.fromarray(classes))
-    example = {"image": image.data, "label": label_png, "name": source.name}
-    return Encoded([example], {path: digest(read) for path, read in data.items()}, [])
+    example, dropped = {"image": image.data, "label": label_png, "name": source.name}, []
+    example |= _encoded_objects(source, data, classes, recipe, dropped)
+    return Encoded([example], {path: digest(read) for path, read in data.items()}, [], dropped)
+
+
+def _encoded_objects(
+    source: Source,
+    data: Mapping[pathlib.Path, bytes],
+    label: np.ndarray,
+    recipe: Recipe,
+    dropped: list[str],
+) -> dict[str, Any]:
+    """Returns the encoded objects of an example, if it has any; adds to `dropped`."""
+    if source.objects is None or recipe.objects is None:
+        return {}
+    made, size = source.objects, (label.shape[0], label.shape[1])
+    drawn = made.make([data[path] for path in made.files], label)
+    file = (*made.files, source.image)[0]
+    usable, lines = usable_objects(drawn, size, recipe.objects, file=file)
+    dropped += lines
+    return {"objects": encode_objects(object_entries(usable, size))}
 
 
 def contents(path: pathlib.Path) -> bytes:
@@ -110,6 +141,19 @@ def check_counts(source: Source, label: int, image: int) -> None:
         report([lambda: Fault("pages_differ", text, *source.masks[:1], source.image)])
 
 
+def check_one_page(source: Source, count: int) -> None:
+    """Raises InputError where an image file with objects holds several images.
+
+    Raises:
+      InputError: it does.
+    """
+    if source.objects is not None and count > 1:
+        raise InputError(
+            f"{source.image} holds {count} images, but {source.objects.where} has the objects "
+            "of one: save single images."
+        )
+
+
 def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) -> None:
     """Reports a fault unless image and mask, as (width, height), have the same size.
 
@@ -123,6 +167,13 @@ def check_sizes(source: Source, label: tuple[int, ...], image: tuple[int, ...]) 
             "mend the pair, or leave it out."
         )
         report([lambda: Fault("sizes_differ", text, *source.masks[:1], source.image)])
+
+
+def say_dropped(name: str, dropped: Sequence[str]) -> None:
+    """Prints how many objects are left out, and why the first one is."""
+    if dropped:
+        count = "1 object is" if len(dropped) == 1 else f"{len(dropped):,} objects are"
+        print(f"{name}: {count} left out, the first because {dropped[0]}.", file=sys.stderr)
 
 
 def problem_of_all_masks(masks: Sequence[Found], recipe: Recipe) -> str | None:

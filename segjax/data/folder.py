@@ -13,9 +13,11 @@ from jaxtyping import UInt8
 from segjax.contracts import IGNORE
 from segjax.data.colour_masks import MaskColours, check_mask_colours
 from segjax.data.decode import DEFAULT_LIMIT, Limit
+from segjax.data.drawn_objects import ObjectRule, check_broken_objects
 from segjax.data.file_pattern import FilePattern
 from segjax.data.files import IMAGES, IMAGES_BY_NAME, MASKS, MASKS_BY_NAME, existing_folder
 from segjax.data.folder_files import Layout, check_no_splits, find_sources
+from segjax.data.folder_objects import FolderObjects, check_object_fields, with_objects
 from segjax.data.hold_out import SIDES, held_out_side
 from segjax.data.image_files import DTYPES
 from segjax.data.label_map import LabelMap, check_label_map
@@ -94,6 +96,21 @@ class Folder(FileDataset):
     or set `planes=True` where one file holds all planes: a channel a class (two to four of 8
     bits, alpha too), or a TIFF with a page a class. `masks=("masks/*_disc", "masks/*_cup")` is
     an older way to write the second line.
+
+    With `objects`, examples have objects too (`segjax.objects`). It names a folder or a pattern
+    of maps of ids, in which 0 is no object; an object has the class of its pixels in the mask.
+    Or it names a COCO file, whose objects may overlap; its categories are `class_names`.
+    `segjax.convert` writes both::
+
+        Folder(objects="instances", ...)
+        Folder(objects="instances.json", ...)
+        Folder(masks="instances", label_map=(("nonzero", 1),), objects="instances", ...)
+
+    The last one is for folders without masks, in which all objects are of class 1. The first
+    class is the background, and objects of all others count. Where another class has no
+    objects, such as the sky, name those that count: `thing_classes=("car", "person")`. An
+    object without pixels, with several classes or with a box without area is an error;
+    `broken_objects="drop"` leaves it out and says so.
     """
 
     split: str | None = None
@@ -111,6 +128,9 @@ class Folder(FileDataset):
     held_out: float | None = None
     image_dtype: str = "uint8"
     mask_colours: MaskColours = ()
+    objects: str | None = None
+    thing_classes: tuple[str, ...] | None = None
+    broken_objects: str | None = None
 
     def __post_init__(self):
         self._check_types()
@@ -125,6 +145,7 @@ class Folder(FileDataset):
         check_label_map(self.label_map, 2 if self.has_planes else count)
         self._check_mask_colours()
         self._check_lossy()
+        self._check_objects()
         if not self.max_megapixels > 0:
             raise InputError(f"Folder needs max_megapixels > 0, got {self.max_megapixels}.")
         check_colours("Folder", self.colours, count)
@@ -142,6 +163,16 @@ class Folder(FileDataset):
                 "directory",
                 lambda value: isinstance(value, str | os.PathLike | None),
                 "'my_data'",
+            ),
+            (
+                "objects",
+                lambda value: isinstance(value, str | None) and value != "",
+                "'instances'",
+            ),
+            (
+                "thing_classes",
+                lambda value: value is None or texts(value) and len(value),
+                "('car',)",
             ),
             ("images", lambda value: isinstance(value, str), "'images', the name of a folder"),
             ("max_megapixels", _is_number, "100"),
@@ -212,6 +243,12 @@ class Folder(FileDataset):
                 f"and white, set {EXAMPLE}; if not, make them again without loss, as PNG."
             )
 
+    def _check_objects(self) -> None:
+        check_broken_objects("Folder", self.broken_objects, has_objects=bool(self.objects))
+        check_object_fields(
+            self.objects, self.thing_classes, self.class_names, planes=self.has_planes
+        )
+
     def _check_pattern_a_class(self) -> None:
         field, masks = ("masks", self.masks) if self.mask is None else ("mask", self.mask)
         if not isinstance(masks, Sequence) or not all(isinstance(each, str) for each in masks):
@@ -273,6 +310,25 @@ class Folder(FileDataset):
         return bool(self.planes) or not isinstance(masks, str)
 
     @property
+    def things(self) -> tuple[int, ...]:
+        """The ids of `thing_classes`, by default all but 0; () without `objects`."""
+        if self.objects is None:
+            return ()
+        if self.thing_classes is None:
+            return tuple(range(1, len(self.class_names)))
+        return tuple(sorted({*map(self.class_names.index, self.thing_classes)}))
+
+    @property
+    def _object_files(self) -> FolderObjects:
+        assert self.objects is not None
+        only = None if self.thing_classes is None else self.things
+        return FolderObjects(self.objects, tuple(self.class_names), only, self._limit)
+
+    @property
+    def _limit(self) -> Limit:
+        return Limit(self.max_megapixels, "Folder(max_megapixels={})")
+
+    @property
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
         """`colours`, or VOC's."""
         if self.colours is not None:
@@ -301,16 +357,28 @@ class Folder(FileDataset):
             num_classes=len(self.class_names),
             channels=self.channels,
             label_map=self.label_map,
-            limit=Limit(self.max_megapixels, "Folder(max_megapixels={})"),
+            limit=self._limit,
             planes=self.has_planes,
             image_dtype=self.image_dtype,
             mask_colours=self.mask_colours,
+            objects=ObjectRule(self.things, self.broken_objects or "refuse")
+            if self.objects
+            else None,
         )
 
     def _sources(self) -> list[Source]:
+        sources = self._pairs()
+        if self.objects is None:
+            return sources
+        root = existing_folder(self.directory, "Folder", self.objects)
+        return with_objects(sources, self._object_files, root=root, split=self.split)
+
+    def _pairs(self) -> list[Source]:
         places = [_shown(pattern) for pattern in (self._image, *self._masks)]
         root = existing_folder(self.directory, "Folder", " and ".join(places))
-        layout = Layout(root, self._image, self._masks, self.split)
+        of_objects = self.objects and self._object_files.pattern
+        others = (of_objects,) if of_objects else ()
+        layout = Layout(root, self._image, self._masks, self.split, others)
         if self.held_out is None:
             return find_sources(layout)
         check_no_splits(layout)

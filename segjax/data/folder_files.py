@@ -31,12 +31,14 @@ class Layout(NamedTuple):
       image: how images are named.
       masks: how masks are named: one pattern, or one a class.
       split: a list of names or a folder; None for all images.
+      others: how further files of images are named, which are not images themselves.
     """
 
     root: pathlib.Path
     image: FilePattern
     masks: tuple[FilePattern, ...]
     split: str | None
+    others: tuple[FilePattern, ...] = ()
 
 
 class _Masks(NamedTuple):
@@ -83,7 +85,9 @@ def find_sources(layout: Layout) -> list[Source]:
     listed_names = listed_stems(names) if is_list else None
     images = _images(layout.image, image_place)
     found = [_masks(pattern, _place(layout.root, pattern, below)) for pattern in layout.masks]
-    images = _without_masks(images, found)
+    others = [each for each in layout.others if each.folder == layout.image.folder]
+    beside = [_masks(pattern, _place(layout.root, pattern, below)) for pattern in others]
+    images = _without_masks(images, [*found, *beside])
     if not images:
         raise InputError(_no_images(layout.image, image_place))
     stems = None if listed_names is None else _stems(listed_names, layout.image, images)

@@ -30,12 +30,13 @@ from segjax.contracts import Example
 from segjax.data.cache import cache_root, move_into_place, partial_folder
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import open_image
-from segjax.data.encode import Encoded, encode, problem_of_all_masks
+from segjax.data.encode import Encoded, encode, problem_of_all_masks, say_dropped
 from segjax.data.faults import raise_first
 from segjax.data.image_files import decoded
 from segjax.data.label_map import ids_of_files
 from segjax.data.label_pages import unstacked
 from segjax.data.made_masks import MadeMask
+from segjax.data.object_records import decode_objects
 from segjax.data.source import Recipe, Source
 from segjax.data.whites import Found
 from segjax.errors import InputError
@@ -87,6 +88,10 @@ class FileDataset:
         return recipe.num_classes if recipe.planes else None
 
     @cached_property
+    def _has_objects(self) -> bool:
+        return self._recipe().objects is not None
+
+    @cached_property
     def _records(self) -> Any:
         return prepared(self._sources(), self._recipe())
 
@@ -122,14 +127,18 @@ class FileDataset:
         record = self._records[index]
         label = unstacked(np.array(open_image(io.BytesIO(record["label"]))), self._planes)
         name = record["name"].decode()
-        return {"image": decoded(record["image"]), "label": label, "name": name}
+        example = {"image": decoded(record["image"]), "label": label, "name": name}
+        return (
+            {**example, **decode_objects(record["objects"])} if self._has_objects else example
+        )
 
 
 def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
     """Returns records by index from the cache, which is filled first if need be.
 
-    A record has the encoded `image` and `label` and the `name`, all bytes. Its folder's key are
-    VERSION, the recipe, and the files' order, names and contents.
+    A record has the encoded `image` and `label` and the `name`, all bytes, and `objects` where
+    the recipe has some. Its folder's key are VERSION, the recipe, and the files' order, names
+    and contents.
 
     Raises:
       InputError: a file is unreadable or does not fit, or the cache cannot be written.
@@ -173,7 +182,9 @@ def _about(sources: Sequence[Source], recipe: Recipe) -> list[Any]:
     options += ["planes"] if recipe.planes else []
     options += [recipe.image_dtype] if recipe.image_dtype != "uint8" else []
     options += [recipe.mask_colours] if recipe.mask_colours else []
+    options += [[recipe.objects.things, recipe.objects.broken]] if recipe.objects else []
     made = [source.label.key for source in sources if isinstance(source.label, MadeMask)]
+    made += [f"objects {source.objects.key}" for source in sources if source.objects]
     return [VERSION, options, [source.name for source in sources], *([made] if made else [])]
 
 
@@ -189,13 +200,17 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     # Or TFDS looks for checksums beside this file, through a package that it does not require.
     code_path = None
 
-    def __init__(self, examples: Iterator[Mapping[str, Any]], data_dir: pathlib.Path):
-        self._examples = examples
+    def __init__(
+        self, examples: Iterator[Mapping[str, Any]], data_dir: pathlib.Path, *, objects: bool
+    ):
+        self._examples, self._has_objects = examples, objects
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
         image = tfds.features.Image(shape=(None, None, None))
         features = {"image": image, "label": image, "name": tfds.features.Text()}
+        if self._has_objects:
+            features["objects"] = tfds.features.Text()
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
@@ -215,6 +230,7 @@ class _Preparation:
 
     digests: dict[pathlib.Path, str] = field(default_factory=dict)
     masks: list[Found] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -223,7 +239,8 @@ def _write(
 ) -> tuple[pathlib.Path, Digests]:
     """Returns the complete prepared folder in `root`, and the files' digests."""
     noted = _Preparation()
-    builder = _Builder(_encoded(sources, recipe, noted), partial)
+    examples = _encoded(sources, recipe, noted)
+    builder = _Builder(examples, partial, objects=recipe.objects is not None)
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces each preparation.
@@ -232,6 +249,7 @@ def _write(
         if not noted.problems:  # Otherwise this is TFDS complaining that there are no examples.
             raise
     raise_first(noted.problems)
+    say_dropped(recipe.name, noted.dropped)
     folder = root / _folder_name(sources, recipe, noted.digests)
     move_into_place(pathlib.Path(builder.data_path), folder)
     return folder, noted.digests
@@ -263,6 +281,7 @@ def _encoded(
                     continue
                 noted.digests.update(encoded.digests)
                 noted.masks += encoded.masks
+                noted.dropped += encoded.dropped
                 yield from () if noted.problems else encoded.examples
     if not noted.problems and (problem := problem_of_all_masks(noted.masks, recipe)):
         noted.problems.append(problem)

@@ -132,7 +132,7 @@ def _of_voc(folder: pathlib.Path, stems: Sequence[str]) -> list[Source]:
     images, masks = folder / "JPEGImages", folder / "SegmentationClass"
     found = [by_stem(images, IMAGES), by_stem(masks, (".png",))]
     _check_listed(stems, [images, masks], (".jpg", ".png"), found)
-    return [Source(stem, *(files[stem] for files in found)) for stem in stems]
+    return [Source(stem, found[0][stem], found[1][stem]) for stem in stems]
 
 
 def _of_sbd(folder: pathlib.Path, stems: Sequence[str]) -> list[Source]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from segjax.data.colour_masks import MaskColours
 from segjax.data.decode import DEFAULT_LIMIT, Limit
+from segjax.data.drawn_objects import MadeObjects, ObjectRule
 from segjax.data.image_files import ImageKind
 from segjax.data.label_map import LabelMap
 from segjax.data.made_masks import MadeMask
@@ -16,11 +17,13 @@ class Source:
     """An image file and its mask before preparation: one example, or one a page.
 
     `label` is one file, or several, one for each class's plane, or says how it is made.
+    `objects` says how its objects are made, if the dataset has objects.
     """
 
     name: str
     image: pathlib.Path
     label: pathlib.Path | tuple[pathlib.Path, ...] | MadeMask
+    objects: MadeObjects | None = None
 
     @property
     def masks(self) -> tuple[pathlib.Path, ...]:
@@ -36,8 +39,9 @@ class Source:
 
     @property
     def files(self) -> tuple[pathlib.Path, ...]:
-        """All of them, the image's first."""
-        return (self.image, *self.masks)
+        """All of them once, the image's first."""
+        objects = () if self.objects is None else self.objects.files
+        return (self.image, *dict.fromkeys((*self.masks, *objects)))
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Recipe:
     begins with it, so it has only letters, digits and hyphens. `channels` and `image_dtype` are
     those of images. With `planes`, a label has one plane a class. `mask_colours` says what
     colours mean where masks are painted. `limit` decides which images are refused; it does not
-    change the contents.
+    change the contents. `objects` says which objects examples have, if they have any.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Recipe:
     planes: bool = False
     image_dtype: str = "uint8"
     mask_colours: MaskColours = ()
+    objects: ObjectRule | None = None
 
     @property
     def image_kind(self) -> ImageKind:

@@ -4,11 +4,11 @@ With a tolerance of 0 both are exact: drawn by pycocotools, or in order by Label
 give the same label map. Otherwise outlines are simplified to within that many pixels.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 
 from segjax.drawing.polygons import Region, area, bridged, centres, edges, simplified
 
@@ -68,24 +68,56 @@ def labelme_shapes(
     Raises:
       ValueError: `tolerance` is negative or not a number.
     """
-    height, width = label.shape
+    found = _outlines(label, background)
+    return [_shape(class_names[i], simplified(ring, tolerance=tolerance)) for i, ring in found]
+
+
+def labelme_objects(
+    ids: Integer[np.ndarray, "h w"],
+    names: Mapping[int, str],
+    *,
+    background: int | None,
+    tolerance: float,
+) -> list[dict[str, Any]]:
+    """Returns Labelme polygons of objects, in the order in which they must be drawn.
+
+    The parts of an object share its id as their `group_id`.
+
+    Args:
+      ids: h w, the object of each pixel, or 0.
+      names: {id: name of the class}, and for 0 the name of pixels of no object.
+      background: 0 if those pixels have polygons only where an object may enclose them.
+      tolerance: pixels by which outlines are simplified.
+
+    Raises:
+      ValueError: `tolerance` is negative or not a number.
+    """
+    return [
+        _shape(names[i], simplified(ring, tolerance=tolerance), group=i or None)
+        for i, ring in _outlines(ids, background)
+    ]
+
+
+def _outlines(ids: np.ndarray, background: int | None) -> list[tuple[int, np.ndarray]]:
+    """Returns (id, outline) of each region, the largest first."""
+    height, width = ids.shape
     found = []
-    for index in np.unique(label).tolist():
-        for ring in centres(label == index):
+    for index in np.unique(ids).tolist():
+        for ring in centres(ids == index):
             at_border = (ring < 1).any() or (ring > (width - 1, height - 1)).any()
             if index != background or not at_border:
-                found.append((area(ring), class_names[index], ring))
+                found.append((area(ring), index, ring))
     found.sort(key=lambda shape: -shape[0])
-    return [_shape(name, simplified(ring, tolerance=tolerance)) for _, name, ring in found]
+    return [(index, ring) for _, index, ring in found]
 
 
-def _shape(name: str, ring: np.ndarray) -> dict[str, Any]:
+def _shape(name: str, ring: np.ndarray, *, group: int | None = None) -> dict[str, Any]:
     # A polygon needs three points, even for a region of one pixel or one row.
     points = np.concatenate([ring, ring[:1].repeat(max(3 - len(ring), 0), axis=0)])
     return {
         "label": name,
         "points": points.tolist(),
-        "group_id": None,
+        "group_id": group,
         "description": "",
         "shape_type": "polygon",
         "flags": {},

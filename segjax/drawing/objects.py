@@ -5,30 +5,22 @@ brings masks to that size. Colours come from `object_colours`, a shade of the cl
 each object, or from `distinct_colours`, where there is one class alone.
 """
 
-import colorsys
 import dataclasses
-import functools
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from jaxtyping import Bool, Integer
+from PIL import Image, ImageDraw
 
-from segjax.drawing.overlay import LUMINANCE, RGB_HW3, Image_HWC, Palette, as_rgb
+from segjax.drawing.object_colours import Colour, colours_of, line_colour, segment_colours
+from segjax.drawing.object_texts import WrittenText, object_text, write_texts
+from segjax.drawing.overlay import RGB_HW3, Image_HWC, Palette, as_rgb
 from segjax.objects import Objects, PanopticMap
 
-Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
-
-GOLDEN = 0.618034
-"""Multiples of it, modulo 1, stay far from each other, however many there are."""
 
 DASH = 4
 """Length of the dashes of a dashed line, and of the gaps between them, in pixels."""
-
-NO_COLOUR: Colour = (255, 255, 255)
-"""Of objects whose class is black, which would only darken the image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +82,8 @@ def draw_objects(
     for each in objects:
         if each.box is not None:
             _draw_box(draw, each, line)
-    _write_texts(draw, objects, size, letters)
+    texts = (_text(each) for each in objects if each.text)
+    write_texts(draw, [text for text in texts if text is not None], size=size, letters=letters)
     return np.array(picture)
 
 
@@ -112,7 +105,7 @@ def _draw_mask(rgb: np.ndarray, each: DrawnObject, opacity: float, line: int) ->
     else:
         inside = rgb[part][mask]
         rgb[part][mask] = np.rint((1 - opacity) * inside + opacity * colour).astype(np.uint8)
-    rgb[part][edge] = colour
+    rgb[part][edge] = line_colour(each.colour)
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice] | None:
@@ -146,140 +139,31 @@ def _draw_box(draw: ImageDraw.ImageDraw, each: DrawnObject, line: int) -> None:
     assert each.box is not None
     x0, y0, x1, y1 = (round(value) for value in each.box)
     x1, y1 = max(x1 - 1, x0), max(y1 - 1, y0)  # The last pixel inside.
+    colour = line_colour(each.colour)
     if not each.dashed:
-        draw.rectangle((x0, y0, x1, y1), outline=each.colour, width=line)
+        draw.rectangle((x0, y0, x1, y1), outline=colour, width=line)
         return
     for start, end in _dashes(x0, x1):
         for y in y0, y1:
-            draw.line((start, y, end, y), fill=each.colour, width=line)
+            draw.line((start, y, end, y), fill=colour, width=line)
     for start, end in _dashes(y0, y1):
         for x in x0, x1:
-            draw.line((x, start, x, end), fill=each.colour, width=line)
+            draw.line((x, start, x, end), fill=colour, width=line)
+
+
+def _text(each: DrawnObject) -> WrittenText | None:
+    """Returns an object's text at its upper left corner; None of an empty mask."""
+    if each.box is not None:
+        return WrittenText(each.text, round(each.box[0]), round(each.box[1]), each.colour)
+    part = None if each.mask is None else _window(each.mask)
+    if part is None:
+        return None
+    return WrittenText(each.text, int(part[1].start), int(part[0].start), each.colour)
 
 
 def _dashes(low: int, high: int) -> Iterator[tuple[int, int]]:
     for start in range(low, high + 1, 2 * DASH):
         yield start, min(start + DASH - 1, high)
-
-
-def _write_texts(
-    draw: ImageDraw.ImageDraw,
-    objects: Sequence[DrawnObject],
-    size: tuple[int, int],
-    letters: int,
-) -> None:
-    font, taken = _font(letters), []
-    height, width = size
-    for each in objects:
-        place = _place(each)
-        if not each.text or place is None:
-            continue
-        left, top, right, bottom = draw.textbbox((0, 0), each.text, font=font)
-        wide, high = round(right - left) + 4, letters + 4
-        x = max(0, min(place[0], width - wide))
-        y = place[1] - high if place[1] >= high else min(place[1], height - high)
-        box = (x, y, x + wide, y + high)
-        if any(_overlap(box, other) for other in taken):
-            continue
-        taken.append(box)
-        dark = np.dot(each.colour, LUMINANCE) < 128
-        draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=each.colour)
-        middle = (x + 2 - left, y + high / 2)
-        draw.text(middle, each.text, fill="white" if dark else "black", font=font, anchor="lm")
-
-
-def _place(each: DrawnObject) -> tuple[int, int] | None:
-    """Returns the upper left corner of an object, as x and y."""
-    if each.box is not None:
-        return round(each.box[0]), round(each.box[1])
-    part = None if each.mask is None else _window(each.mask)
-    return None if part is None else (int(part[1].start), int(part[0].start))
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_font_file()), size)
-
-
-@functools.cache
-def _font_file() -> pathlib.Path:
-    import matplotlib  # Its own font has Latin, Greek and Cyrillic letters.
-
-    return pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-
-
-@functools.cache
-def _letters() -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(FT2Font(str(_font_file())).get_charmap())
-
-
-def object_text(name: str, number: int, *, score: float | None = None) -> str:
-    """Returns "car 0.93"; "class 3 0.93" of a name in a script without letters here.
-
-    >>> object_text("car", 3, score=0.934), object_text("汽车", 3)
-    ('car 0.93', 'class 3')
-    """
-    shown = name if all(ord(letter) in _letters() for letter in name) else f"class {number}"
-    return shown if score is None else f"{shown} {score:.2f}"
-
-
-def object_colours(classes: Sequence[int], palette: Palette) -> list[Colour]:
-    """Returns a colour an object: the class's for its first object, then shades of it."""
-    seen: dict[int, int] = {}
-    colours = []
-    for index in classes:
-        place = seen[index] = seen.get(index, -1) + 1
-        colours.append(shade(_visible(palette[index]), place))
-    return colours
-
-
-def _visible(colour: UInt8[np.ndarray, " 3"]) -> Colour:
-    red, green, blue = map(int, colour)
-    return (red, green, blue) if max(red, green, blue) else NO_COLOUR
-
-
-def shade(colour: Colour, place: int) -> Colour:
-    """Returns the colour at place 0, and lighter, darker and slightly turned ones after it.
-
-    >>> shade((200, 0, 0), 0)
-    (200, 0, 0)
-    """
-    if place == 0:
-        return colour
-    hue, light, full = colorsys.rgb_to_hls(*(part / 255 for part in colour))
-    turn = (place * GOLDEN) % 1
-    hue = (hue + 0.12 * (turn - 0.5)) % 1
-    light = 0.3 + 0.45 * ((light + turn) % 1)
-    red, green, blue = colorsys.hls_to_rgb(hue, light, full)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def distinct_colours(count: int) -> list[Colour]:
-    """Returns bright colours whose neighbours in the list differ much.
-
-    >>> len({*distinct_colours(100)})
-    100
-    """
-    colours = []
-    for place in range(count):
-        hue, light = (0.55 + place * GOLDEN) % 1, (0.55, 0.68, 0.45)[place % 3]
-        red, green, blue = colorsys.hls_to_rgb(hue, light, 0.85)
-        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colours
-
-
-def colours_of(objects: Objects, palette: Palette) -> list[Colour]:
-    """Returns `object_colours`; `distinct_colours` where all objects are of one class."""
-    classes = objects.classes.tolist()
-    if len({*classes}) == 1 and len(classes) > 1:
-        return distinct_colours(len(classes))
-    return object_colours(classes, palette)
 
 
 def drawn(
@@ -313,7 +197,8 @@ def drawn(
                 colours[i],
                 shrunk_mask(objects.mask(i), size) if has_mask else None,
                 None if has_mask else (x0, y0, x1, y1),
-                object_text(class_names[number], number, score=score if scores else None),
+                object_text(class_names[number], number, score=score if scores else None)
+                + " (crowd)" * bool(objects.crowd[i]),
             )
         )
     return found
@@ -370,13 +255,6 @@ def draw_panoptic(
     shown = mixed.astype(np.uint8)
     shown[lines & tinted[ids]] = 255
     return shown
-
-
-def segment_colours(panoptic: PanopticMap, palette: Palette) -> dict[int, Colour]:
-    """Returns {id of a segment: its colour}: shades for things of one class."""
-    segments = panoptic.segments
-    colours = object_colours([each.class_id for each in segments], palette)
-    return {each.id: colour for each, colour in zip(segments, colours, strict=True)}
 
 
 def segment_edges(ids: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

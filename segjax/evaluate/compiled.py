@@ -71,15 +71,15 @@ class Compiled:
 
     def __call__(self, variables: Variables, images: Images, /) -> Probabilities_BHWK:
         """Returns probabilities of every pixel of images of one size."""
-        return self._run(variables, images)
+        return self.run(variables, images)
 
     def classes(self, variables: Variables, images: Images) -> Labels:
         """Returns the most likely class of every pixel."""
         # On the device: k class maps of float32 would be a far larger transfer. In a separate
         # program, because together with the network XLA might compute other probabilities.
-        return _numbers(self._run(variables, images, then=_ranked_on_device))
+        return _numbers(self.run(variables, images, then=_ranked_on_device))
 
-    def _run(self, variables: Variables, images: Images, **then: Callable) -> Any:
+    def run(self, variables: Variables, images: Images, **then: Callable) -> Any:
         """Returns the program's result; prints a line if it must be compiled first."""
         key = (images.shape, str(images.dtype))
         if key in self._compiled:

@@ -76,7 +76,7 @@ class MultiScale:
             found = reduce(
                 join,
                 (
-                    _resized(predict(variables, _resized(image, at_scale(scale))), size)
+                    resized(predict(variables, resized(image, at_scale(scale))), size)
                     for scale in self.scales
                 ),
             )
@@ -91,7 +91,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _resized(x: Any, size: Any) -> Any:
+def resized(x: Any, size: Any) -> Any:
     """Returns `x` resized as by `resize_bilinear`; NumPy or JAX arrays of any dtype."""
     if x.shape[1:3] == tuple(size):
         return x

@@ -53,7 +53,7 @@ class Trace(NamedTuple):
 
     Attributes:
       rows: in the order of execution.
-      answer: what a position of the output sees.
+      answer: what a position of the output sees; of several maps, the last one by name.
       shape: (height, width, channels) of the output.
       unused: {module: parameters} of modules that are not used in evaluation.
     """
@@ -84,9 +84,9 @@ def trace(model: nn.Module, size: tuple[int, int], *, channels: int = 3) -> Trac
     walk = _Walk(modules)
     start = (Reach(1, Field(1, 1, 0)), Reach(2, Field(1, 1, 0)))
     inputs = [None] * (len(closed.jaxpr.invars) - 1)
-    (answer,) = walk.through(closed.jaxpr, closed.consts, [*inputs, start], "")
+    *_, answer = walk.through(closed.jaxpr, closed.consts, [*inputs, start], "")
     assert isinstance(answer, tuple)
-    shape = _map_shape(closed.jaxpr.outvars[0].aval.shape, answer)
+    shape = _map_shape(closed.jaxpr.outvars[-1].aval.shape, answer)
     return Trace(walk.owned_rows(), answer, shape, walk.unused())
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -95,8 +95,14 @@ def export_network(arguments: argparse.Namespace) -> None:
             fold=arguments.fold,
         )
     sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
-    planes = jax.eval_shape(answer, image_of(size, channels)).shape[3:]
-    about = _about(experiment, arguments.output, [*sides, *planes], channels)
+    found = jax.eval_shape(answer, image_of(size, channels))
+    if isinstance(found, Mapping) and out.suffix == ".onnx":
+        raise InputError(
+            f"--out {out}: {type(experiment.model).__name__} gives several maps, "
+            f"{', '.join(found)}: give NAME.stablehlo, or --output classes."
+        )
+    shapes = jax.tree.map(lambda maps: [*sides, *maps.shape[3:]], found)
+    about = _about(experiment, arguments.output, shapes, channels)
     about |= {"step": trained.step, "weights": trained.weights}
     about |= {"parameters": parameters(variables)}
     about |= {"folded_norms": arguments.fold, "platforms": platforms}
@@ -225,20 +231,19 @@ def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[Non
         raise InputError(f"{asked}: {reason(error)}{remedy and f'; {remedy}.'}") from error
 
 
-def _about(
-    experiment: Experiment, output: str, shape: list[int | str], channels: int
-) -> dict[str, Any]:
+def _about(experiment: Experiment, output: str, shape: Any, channels: int) -> dict[str, Any]:
     """Returns the description of the file: input, output, classes, origin.
 
-    `shape` is the output's.
+    `shape` is the output's, or {name: shape} of several maps.
     """
+    of_image = next(iter(shape.values())) if isinstance(shape, Mapping) else shape
     names, colours = experiment.task.legend(experiment.eval_data)
     return {
         "segjax": _version(),
         "jax": jax.__version__,
         "experiment": experiment.name,
-        "input": {"shape": [*shape[:3], channels], "dtype": "uint8"},
-        "smallest_side": SMALLEST if shape[1] == "h" else None,
+        "input": {"shape": [*of_image[:3], channels], "dtype": "uint8"},
+        "smallest_side": SMALLEST if of_image[1] == "h" else None,
         "normalize": [*describe_lines(experiment.normalize, path="normalize")],
         "output": {
             "name": output,
@@ -274,6 +279,14 @@ def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
         resized=f".resize(({width}, {height}), Image.Resampling.BILINEAR)" if fixed else "",
         name=about["output"]["name"],
         channels=channels,
-        shape=" ".join(map(str, about["output"]["shape"]))
+        shape=_shape_text(about["output"]["shape"])
         + ("" if fixed else f", h and w at least {about['smallest_side']}"),
     )
+
+
+def _shape_text(shape: Any) -> str:
+    """Returns a shape such as "b h w 21", or those of several maps by their names."""
+    if isinstance(shape, Mapping):
+        maps = (f"{name}: {_shape_text(each)}" for name, each in shape.items())
+        return f"a dict of {', '.join(maps)}"
+    return " ".join(map(str, shape))

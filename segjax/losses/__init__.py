@@ -22,10 +22,13 @@ from segjax.losses.cross_entropy import (
     SmoothedCrossEntropy,
     softmax_cross_entropy,
 )
+from segjax.losses.detection import TwoStage
 from segjax.losses.focal import SigmoidFocal, SoftmaxFocal
 from segjax.losses.grid import on_logits_grid
 from segjax.losses.hard_pixels import OHEMCrossEntropy, TopKCrossEntropy
 from segjax.losses.lovasz import LovaszHinge, LovaszSoftmax
+from segjax.losses.panoptic_deeplab import PanopticDeepLab
+from segjax.losses.panoptic_fpn import PanopticFPN
 from segjax.losses.regions import Dice, GeneralizedDice, Jaccard, Tversky
 from segjax.losses.weighted_sum import Sum, activations
 
@@ -38,6 +41,8 @@ __all__ = (
     "LovaszHinge",
     "LovaszSoftmax",
     "OHEMCrossEntropy",
+    "PanopticDeepLab",
+    "PanopticFPN",
     "PositiveWeightedCrossEntropy",
     "SigmoidFocal",
     "SmoothedCrossEntropy",
@@ -45,6 +50,7 @@ __all__ = (
     "Sum",
     "TopKCrossEntropy",
     "Tversky",
+    "TwoStage",
     "activations",
     "on_logits_grid",
     "sigmoid_cross_entropy",

@@ -61,8 +61,8 @@ class TopKCrossEntropy:
           ValueError: as `softmax_cross_entropy`, or there is not one weight for each class.
         """
         batch = weighed_by_class(self.weights, logits, batch)
-        entropy, weight, counts = _flat(logits, batch)
-        entropy, weight = _hardest(entropy, weight, counts, self.share)
+        entropy, weight, counts = flat_entropy(logits, batch)
+        entropy, weight = hardest(entropy, weight, counts, self.share)
         return {"cross_entropy": (jnp.sum(weight * entropy), jnp.sum(weight))}
 
 
@@ -108,18 +108,18 @@ class OHEMCrossEntropy:
           ValueError: as `softmax_cross_entropy`, or there is not one weight for each class.
         """
         batch = weighed_by_class(self.weights, logits, batch)
-        entropy, weight, counts = _flat(logits, batch)
+        entropy, weight, counts = flat_entropy(logits, batch)
         limit = -math.log(self.threshold)
         is_hard = jax.lax.stop_gradient(entropy) > limit
         hard = jnp.where(is_hard, weight, 0)
-        kept, by = _hardest(entropy, weight, counts, self.min_kept)
+        kept, by = hardest(entropy, weight, counts, self.min_kept)
         # Those of the least share that are not counted yet.
         by = jnp.where(jax.lax.stop_gradient(kept) > limit, 0, by)
         total = jnp.sum(hard * entropy) + jnp.sum(by * kept)
         return {"cross_entropy": (total, jnp.sum(hard) + jnp.sum(by))}
 
 
-def _flat(logits: Array, batch: Batch) -> tuple[Array, Array, Array]:
+def flat_entropy(logits: Array, batch: Batch) -> tuple[Array, Array, Array]:
     """Returns −log p, weight and mask of pixels that count, b n; weights NaN if one is."""
     pixels = softmax_pixels(logits, batch)
     flat = lambda x: x.reshape(len(x), -1)
@@ -129,7 +129,7 @@ def _flat(logits: Array, batch: Batch) -> tuple[Array, Array, Array]:
     return flat(cross_entropy_map(pixels)), weight, flat(pixels.counts)
 
 
-def _hardest(entropy: Array, weight: Array, counts: Array, share: float) -> tuple[Array, Array]:
+def hardest(entropy: Array, weight: Array, counts: Array, share: float) -> tuple[Array, Array]:
     """Returns −log p and weight of each image's hardest pixels; the others have weight 0."""
     most = min(math.ceil(share * counts.shape[1]), counts.shape[1])
     rank = jnp.where(counts, jax.lax.stop_gradient(entropy), -jnp.inf)

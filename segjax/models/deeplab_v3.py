@@ -16,7 +16,7 @@ from segjax.ops.resize import resize_bilinear
 
 
 @nn.nowrap
-def _at_output_stride(model: Network, output_stride: int) -> Network:
+def with_output_stride_and_rates(model: Network, output_stride: int) -> Network:
     """Returns the network at another output stride, with ASPP rates of the same reach.
 
     Trained variables fit both (v3, section 4.1: trained at 16, evaluated at 8). Multi-grid
@@ -69,7 +69,7 @@ class DeepLabV3(nn.Module):
     dtype: Any = None
     remat: bool = False
 
-    at_output_stride = _at_output_stride
+    at_output_stride = with_output_stride_and_rates
 
     @property
     def classifiers(self) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ class DeepLabV3Plus(nn.Module):
     dtype: Any = None
     remat: bool = False
 
-    at_output_stride = _at_output_stride
+    at_output_stride = with_output_stride_and_rates
     classifiers = ("classifier",)
 
     @nn.compact

@@ -185,7 +185,7 @@ class MaskRCNN(nn.Module):
     head_norm: Callable[..., nn.Module] | None = None
     box_pool: int = 7
     mask_pool: int = 14
-    anchor_sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    anchor_sizes: tuple[int | float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     rounded: bool = True
     aligned: bool = False
@@ -274,6 +274,12 @@ class MaskRCNN(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Outputs:
         """Returns what all parts return, for one box: the whole first image."""
         features = self.features(image, train=train)
+        return self.of_first_image(features, image, train=train)
+
+    def of_first_image(
+        self, features: Levels, image: Float[Array, "b h w c"], *, train: bool
+    ) -> Outputs:
+        """Returns the heads' outputs for one box, the whole first image."""
         _, height, width, _ = image.shape
         box = jnp.asarray([[0, 0, width, height]], jnp.float32)
         pooled = partial(self.pool, features, box, jnp.zeros(1, jnp.int32))

@@ -35,7 +35,9 @@ def sample_positions(
     if samples:
         count = jnp.full_like(start, samples)
     else:
-        count = jnp.ceil(length / size).clip(1, most_samples)
+        # XLA multiplies by 1 / size, and 42 / 14 may become 3.0000002, which is one too many.
+        count = jnp.ceil(length / size)
+        count = (count - ((count - 1) * size >= length)).clip(1, most_samples)
     number = jnp.arange(samples or most_samples, dtype=start.dtype)
     inside = (number[None] + 0.5) / count[:, None]  # A bin's length is 1 here.
     bins = jnp.arange(size, dtype=start.dtype)[None, :, None] + inside[:, None]

@@ -2,16 +2,17 @@
 
 A kind has the `suffix` of its file's name, says by `soft` whether it needs probabilities, and
 has `save(prediction, path)`, which writes a file that is whole or not there, under any name in
-its folder. `edited` says that people change such files by hand. Its fields are all that decides
-the file beside the prediction, so that two equal kinds write equal files.
+its folder. A kind may write a folder of files instead. `edited` says that people change such
+files by hand. Its fields are all that decides the file beside the prediction, so that two equal
+kinds write equal files.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -246,20 +247,27 @@ class Labelme:
 
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
-        height, width = prediction.label.shape
         shapes = labelme_shapes(
             prediction.label,
             prediction.class_names,
             background=self.background,
             tolerance=self.tolerance,
         )
-        contents = {
-            "version": "5.5.0",
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": pathlib.Path(os.path.relpath(prediction.file, path.parent)).as_posix(),
-            "imageData": None,
-            "imageHeight": height,
-            "imageWidth": width,
-        }
-        write_text(path, json.dumps(contents, indent=1))
+        write_labelme(path, shapes, prediction)
+
+
+def write_labelme(
+    path: pathlib.Path, shapes: Sequence[Mapping[str, Any]], prediction: Prediction
+) -> None:
+    """Writes a file of Labelme with these shapes, whole or not at all."""
+    height, width = prediction.image.shape[:2]
+    contents = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": pathlib.Path(os.path.relpath(prediction.file, path.parent)).as_posix(),
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+    write_text(path, json.dumps(contents, indent=1))

@@ -61,7 +61,7 @@ class Areas:
         Raises:
           InputError: a mask cannot be read.
         """
-        with atomic_path(path) as partial, _written(partial) as file:
+        with atomic_path(path) as partial, written(partial) as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(("image", "class", "pixels", "fraction", "colour"))
             names, colours = self.class_names, [hex_colour(each) for each in self.colours]
@@ -96,7 +96,7 @@ class Coco:
         head = {"info": {"description": PREDICTED}, "categories": categories}
         images: list[dict[str, Any]] = []
         count = 0
-        with atomic_path(path) as partial, _written(partial) as file:
+        with atomic_path(path) as partial, written(partial) as file:
             file.write(json.dumps(head)[:-1] + ', "annotations": [')
             for number, (entry, label) in enumerate(_labels(masks), start=1):
                 height, width = label.shape
@@ -128,7 +128,7 @@ def write_lists(
     return [str(out / each.file) for each in lists if masks]
 
 
-def _written(path: pathlib.Path) -> TextIO:
+def written(path: pathlib.Path) -> TextIO:
     """Returns a UTF-8 file to write; bytes that are not text are written as escapes."""
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 

@@ -51,6 +51,7 @@ def asked_outputs(
     Raises:
       InputError: an option's value cannot be used, or nothing asked for uses it.
     """
+    refuse_selection(options)
     outputs: list[Output] = [Mask()]
     if options.file_ids:
         if file_ids is None:
@@ -67,6 +68,20 @@ def asked_outputs(
     if options.labelme:
         outputs.append(Labelme(_background_class(class_names), polygon_tolerance(options)))
     return outputs
+
+
+def refuse_selection(options: argparse.Namespace) -> None:
+    """Raises InputError where an option is given that chooses between objects.
+
+    Raises:
+      InputError: one is.
+    """
+    for name in ("score_above", "max_objects"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} is for runs that find objects, but this one gives "
+                "every pixel a class: leave it out."
+            )
 
 
 def _writable(ids: tuple[int, ...]) -> tuple[int, ...]:
@@ -121,7 +136,7 @@ def kept_outputs(
             raise InputError("--keep needs --blur, --background or --cut-out; add one of them.")
         return []
     alone = overlap and len(class_names) == 1 and options.keep is None
-    kept = (0,) if alone else _kept_classes(class_names, options.keep)
+    kept = (0,) if alone else kept_classes(class_names, options.keep)
     if overlap and len(kept) > 1:
         raise InputError(
             f"--keep: the classes {_listed(class_names)} may overlap; name the one to keep."
@@ -169,8 +184,12 @@ def _number(text: str, option: str, wanted: str) -> float:
     return number
 
 
-def _kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
-    """Returns ids of the classes that the `--keep` options name; None: all but background."""
+def kept_classes(class_names: Sequence[str], given: Sequence[str] | None) -> tuple[int, ...]:
+    """Returns ids of the classes that the `--keep` options name; None: all but background.
+
+    Raises:
+      InputError: a name is not a class, or no class is the background.
+    """
     if given is None:
         background = _background_class(class_names)
         if background is None:

@@ -23,7 +23,12 @@ from segjax.outputs.kinds import (
 )
 from segjax.outputs.legend import Legend
 from segjax.outputs.lists import Areas, Coco, Colour, ImageList
-from segjax.outputs.options import BACKGROUND, kept_outputs, polygon_tolerance
+from segjax.outputs.options import (
+    BACKGROUND,
+    kept_outputs,
+    polygon_tolerance,
+    refuse_selection,
+)
 
 REFUSED = ("labelme", "coco", "areas", "tolerance")
 """Options of predict for what is made of one mask, which several planes do not give."""
@@ -130,6 +135,7 @@ def asked_plane_outputs(
             "--file-ids needs a mask of class ids, but this run writes a mask a class: leave "
             "it out."
         )
+    refuse_selection(options)
     suffixes = [".png"] if len(names) == 1 else _suffixes(names)
     # `Output` calls suffixes class variables, of which `PlaneMask` alone has one an instance.
     outputs: list[Any] = [

@@ -20,7 +20,7 @@ LINES = "predictions.jsonl"
 FIRST_LINE = '{"written by": "python -m segjax.predict", "version": 1}\n'
 
 Stamp = tuple[int, int]
-"""A file's size in bytes and when it was changed, in ns."""
+"""A file's size in bytes and when it was changed, in ns; of a folder the sum and the latest."""
 
 Origin = tuple[str, int, int, int, int]
 """A source's resolved path, size, times of modification and of change (ns), and inode.
@@ -171,6 +171,9 @@ def stamp(path: pathlib.Path) -> Stamp | None:
 
 
 def _stamp(path: pathlib.Path) -> Stamp:
+    if path.is_dir():
+        within = [_stamp(each) for each in path.iterdir()]
+        return sum(size for size, _ in within), max((when for _, when in within), default=0)
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 

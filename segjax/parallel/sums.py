@@ -1,6 +1,6 @@
 """Sums over the processes of a cluster, exact although JAX computes in 32 bits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -54,6 +54,17 @@ def gather_by_index(values: Mapping[int, float], length: int) -> dict[int, float
     mine = np.zeros(length)
     mine[list(values)] = list(values.values())
     return dict(enumerate(sum_over_processes(mine).tolist()))
+
+
+def gather_bytes(mine: Callable[[], bytes]) -> list[bytes]:
+    """Returns the bytes of each process, in their order; nothing where there is one alone."""
+    if jax.process_count() == 1:
+        return []
+    data = np.frombuffer(mine(), np.uint8)
+    lengths = _gathered(np.array([len(data)]))[:, 0].tolist()
+    padded = np.zeros(max(lengths), np.uint8)
+    padded[: len(data)] = data
+    return [row[:n].tobytes() for row, n in zip(_gathered(padded), lengths, strict=True)]
 
 
 def _gathered(values: np.ndarray) -> np.ndarray:

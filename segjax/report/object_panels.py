@@ -6,17 +6,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from segjax.drawing.object_colours import Colour
+from segjax.drawing.object_texts import object_text
 from segjax.drawing.objects import (
-    Colour,
     DrawnObject,
     draw_objects,
     draw_panoptic,
     drawn,
-    object_text,
     shrunk_mask,
 )
 from segjax.drawing.overlay import LUMINANCE, UNCOUNTED, as_rgb
-from segjax.objects import Objects, PanopticMap
+from segjax.objects import Objects, PanopticMap, Segment
 from segjax.report.examples import Panels, Picture, shrunk
 from segjax.report.legend import LegendItem, legend_item
 
@@ -68,10 +68,10 @@ def object_panels(
         small, drawn(objects, class_names, palette, size=size, scores=scores), letters=LETTERS
     )
     errors = [
-        *_of(truth, fates.misses, MISS, "missed", size, class_names, dashed=True),
-        *_of(prediction, fates.false, FALSE, "", size, class_names),
-        *_of(prediction, fates.hits, HIT, "", size, class_names),
-        *_of(prediction, fates.uncounted, IGNORED, "", size, class_names),
+        *_of(truth, fates.misses, MISS, size, class_names, missed=True),
+        *_of(prediction, fates.false, FALSE, size, class_names),
+        *_of(prediction, fates.hits, HIT, size, class_names),
+        *_of(prediction, fates.uncounted, IGNORED, size, class_names),
     ]
     return Panels(
         (Picture("Image", small), Picture("Truth", show(truth, False))),
@@ -86,23 +86,22 @@ def _of(
     objects: Objects,
     which: Collection[int],
     colour: Colour,
-    word: str,
     size: tuple[int, int],
     class_names: Sequence[str],
     *,
-    dashed: bool = False,
+    missed: bool = False,
 ) -> list[DrawnObject]:
     """Returns how the objects at some places are drawn: in one colour, the best one first."""
     scale = np.tile(np.divide(size[::-1], objects.size[::-1]), 2)
     found = []
     for i in sorted(which, key=lambda i: (-float(objects.scores[i]), i)):
         number = int(objects.classes[i])
-        score = None if word else float(objects.scores[i])
+        score = None if missed else float(objects.scores[i])
         text = object_text(class_names[number], number, score=score)
         x0, y0, x1, y1 = (objects.boxes[i] * scale).tolist()
         mask = None if objects.masks is None else shrunk_mask(objects.mask(i), size)
         box = (x0, y0, x1, y1) if mask is None else None
-        found.append(DrawnObject(colour, mask, box, f"{text} {word}".strip(), dashed))
+        found.append(DrawnObject(colour, mask, box, text, dashed=missed))
     return found
 
 
@@ -139,7 +138,7 @@ def panoptic_panels(
         if each.id in fates.false
     ]
     missed = [
-        _named(each, true, MISS, class_names, word="missed", dashed=True)
+        _named(each, true, MISS, class_names, dashed=True)
         for each in true.segments
         if each.id in fates.misses
     ]
@@ -159,10 +158,17 @@ def _smaller(panoptic: PanopticMap, longest: int) -> PanopticMap:
     return PanopticMap(ids, panoptic.segments)
 
 
-def _named(segment, panoptic, colour, class_names, *, word="", dashed=False) -> DrawnObject:
+def _named(
+    segment: Segment,
+    panoptic: PanopticMap,
+    colour: Colour,
+    class_names: Sequence[str],
+    *,
+    dashed: bool = False,
+) -> DrawnObject:
     text = object_text(class_names[segment.class_id], segment.class_id)
     mask = panoptic.ids == segment.id
-    return DrawnObject(colour, mask, None, f"{text} {word}".strip(), dashed)
+    return DrawnObject(colour, mask, None, text, dashed)
 
 
 def dimmed(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:

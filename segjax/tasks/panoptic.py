@@ -1,16 +1,21 @@
 """Panoptic segmentation: what its tasks share, whatever finds the segments."""
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from segjax.conformity import check_model, declares, lacking
+from segjax.conformity import check_has_objects, check_model
 from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
 from segjax.data.checks import check_example
+from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
+from segjax.outputs.kinds import Output
+from segjax.outputs.lists import ImageList
+from segjax.outputs.object_options import asked_panoptic_lists, asked_panoptic_outputs
 from segjax.report.examples import Panels
 from segjax.report.object_panels import Fates, panoptic_panels
 from segjax.report.object_scores import ClassRow, class_score_tables
@@ -18,7 +23,9 @@ from segjax.report.run_page import Section
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.scores.panoptic_quality import match_segments
 from segjax.tasks.class_coverage import known_early
+from segjax.tasks.packing import pack_map, unpack_map
 from segjax.tasks.panoptic_metric import PanopticMetric
+from segjax.tasks.shown import Shown, shown_segments
 from segjax.tasks.task import Metric, Task
 
 CLASSES = (
@@ -58,6 +65,14 @@ class Panoptic(Task):
     def legend(self, data: WithObjects) -> tuple[tuple[str, ...], np.ndarray]:
         """Returns names and colours of the classes."""
         return tuple(data.class_names), data.palette[: len(data.class_names)]
+
+    def packed(self, prediction: PanopticMap) -> Mapping[str, np.ndarray]:
+        """Returns a panoptic map as named arrays."""
+        return pack_map(prediction)
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> PanopticMap:
+        """Returns the panoptic map of these arrays."""
+        return unpack_map(arrays)
 
     def check_wrapper(self, wrapper: Callable) -> None:
         """Raises InputError: wrappers combine maps of classes, which have no instances.
@@ -102,8 +117,7 @@ class Panoptic(Task):
         """Raises InputError where parts lack what the task reads of them, or classes differ."""
         check_model(model)
         for field, data in datasets.items():
-            if not declares(data, WithObjects):
-                raise InputError(f"{field}: {lacking(data, WithObjects)}.")
+            check_has_objects(data, field=field)
         for field in known_early(datasets):
             self.check_data(model, datasets, field=field)
 
@@ -143,8 +157,10 @@ class Panoptic(Task):
     def check_example(
         self, example: Example, data: WithObjects, *, transformed: bool = False
     ) -> None:
-        """Raises InputError unless image and class ids fit one another."""
+        """Raises InputError unless image, class ids and objects fit one another."""
         check_example(example, data.class_names, transformed=transformed)
+        if not transformed:
+            check_objects(example, data.class_names, data.things)
 
     def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
@@ -222,6 +238,20 @@ class Panoptic(Task):
             palette=data.palette,
             longest=longest,
         )
+
+    def outputs(self, options: argparse.Namespace, data: WithObjects) -> list[Output]:
+        """Returns a PNG of segments, a JSON of their classes, and what else is asked for."""
+        return asked_panoptic_outputs(options)
+
+    def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
+        """Returns COCO's panoptic list, and what the options ask for."""
+        names, colours = self.legend(data)
+        rows = tuple((r, g, b) for r, g, b in colours.tolist())
+        return asked_panoptic_lists(options, names, rows, data.things)
+
+    def shown(self, data: WithObjects) -> Shown:
+        """Returns the classes of segments, and the segments themselves."""
+        return shown_segments(tuple(data.class_names), data.palette)
 
 
 def _short(values: Sequence[Any]) -> str:

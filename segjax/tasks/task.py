@@ -236,11 +236,29 @@ class Task(abc.ABC):
     def predict(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray
     ) -> Sequence[Any]:
-        """Returns for each image of b h w c what the metric takes; here the maps themselves.
-
-        They must be NumPy arrays to be compared on the page of an ablation, which keeps them.
-        """
+        """Returns for each image of b h w c what the metric takes; here the maps themselves."""
         return [*predictor(variables, images)]
+
+    def packed(self, prediction: Any) -> Mapping[str, np.ndarray]:
+        """Returns what `predict` says of an image as named arrays, which an ablation keeps.
+
+        A task whose predictions are not NumPy arrays redefines this and `unpacked`.
+
+        Raises:
+          InputError: the prediction is not a NumPy array.
+        """
+        array = np.asarray(prediction)
+        if array.dtype == object:
+            raise InputError(
+                f"Task.predict returned a {type(prediction).__name__}, but an ablation keeps "
+                f"NumPy arrays: define `packed` and `unpacked` in {type(self).__name__}, or "
+                "return one array for each image."
+            )
+        return {"": array}
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """Returns the prediction that `packed` made these arrays of."""
+        return arrays[""]
 
     def predict_with_probabilities(
         self, predictor: HostPredictor, variables: Variables, images: np.ndarray

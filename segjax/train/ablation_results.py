@@ -119,8 +119,8 @@ def _image(index: int, runs: Sequence[Run]) -> ComparedImage:
     pictures: list[tuple[str, np.ndarray]] = []
     classes: list[LegendItem] = []
     for run in runs:
-        prediction = prediction_of(run.workdir, index)
         task = run.experiment.task
+        prediction = prediction_of(run.workdir, index, task)
         panels = task.panels(example, prediction, data, longest=LONGEST_SIDE)
         pictures = pictures or [*panels.given]
         pictures += [(run.experiment.name, picture.rgb) for picture in panels.predicted]

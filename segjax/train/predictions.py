@@ -11,10 +11,10 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
-from segjax.errors import InputError
 from segjax.experiment import Experiment, describe, is_unsaid
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
+from segjax.tasks.task import Task
 from segjax.train.log import read_metrics
 
 PREDICTIONS = "predictions.npz"
@@ -37,19 +37,14 @@ def save_predictions(
     for index in shown_images(experiment):
         example = experiment.eval_data[index]
         (prediction,) = scorer.predictions(variables, example["image"][None])
-        arrays[str(index)] = _array(prediction)
+        for name, array in experiment.task.packed(prediction).items():
+            arrays[_key(index, name)] = array
     with atomic_path(workdir / PREDICTIONS) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def _array(prediction: Any) -> np.ndarray:
-    array = np.asarray(prediction)
-    if array.dtype == object:
-        raise InputError(
-            f"Task.predict returned a {type(prediction).__name__}, but an ablation compares "
-            "NumPy arrays: return one array for each image."
-        )
-    return array
+def _key(index: int, name: str) -> str:
+    return f"{index}/{name}" if name else f"{index}"
 
 
 def has_predictions(workdir: pathlib.Path) -> bool:
@@ -57,10 +52,13 @@ def has_predictions(workdir: pathlib.Path) -> bool:
     return (workdir / PREDICTIONS).is_file()
 
 
-def prediction_of(workdir: pathlib.Path, index: int) -> np.ndarray:
-    """Returns the saved prediction on the image of this index."""
+def prediction_of(workdir: pathlib.Path, index: int, task: Task) -> Any:
+    """Returns the saved prediction on the image of this index, as `Task.predict` made it."""
+    first = _key(index, "")
     with np.load(workdir / PREDICTIONS) as saved:
-        return saved[str(index)]
+        names = [key for key in saved.files if key == first or key.startswith(f"{first}/")]
+        arrays = {name[len(first) + 1 :]: saved[name] for name in names}
+    return task.unpacked(arrays)
 
 
 def forget_predictions(workdir: pathlib.Path) -> None:

@@ -1,5 +1,6 @@
-"""Sizes by one side: height and width keep their ratio."""
+"""Sizes by one side, or within two: height and width keep their ratio."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,61 @@ class ResizeLongSide:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example at its new size."""
         return _resized(self, example, max, rng)
+
+
+@dataclass(frozen=True)
+class ResizeSides:
+    """As large as possible with a shorter side up to `short` and a longer side up to `long`.
+
+    This is how detectors see images: 800 and 1333 in torchvision and detectron2. Sizes are
+    rounded down, as torchvision does; detectron2 rounds to the nearest number, and so may be a
+    pixel larger. Images are bilinear, with Pillow's wider filter when they shrink; labels and
+    objects' masks are nearest, and an object that loses its last pixel is dropped.
+
+    With several numbers one is drawn, each as likely: detectron2 trains with
+    `ResizeSides((640, 672, 704, 736, 768, 800), 1333)`.
+    """
+
+    short: int | tuple[int, ...] = 800
+    long: int = 1333
+
+    def __post_init__(self):
+        short, long = self.short, self.long
+        choices = short if isinstance(short, tuple) else (short,)
+        if not choices or not all(is_count(side) and side >= 1 for side in choices):
+            raise InputError(
+                "ResizeSides needs short: a positive whole number of pixels, or several of "
+                f"which one is drawn, such as (640, 800), got {short!r}."
+            )
+        if not is_count(long) or long < max(choices):
+            raise InputError(
+                f"ResizeSides needs long: a whole number of at least {max(choices)}, the side "
+                f"`short`, got {long!r}."
+            )
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        """Returns the example at its new size."""
+        size = size_of(example, by="ResizeSides")
+        short = self.short
+        if isinstance(short, tuple):
+            short = short[int(rng.integers(len(short)))]
+        return resize_to(
+            example, sides_within(size, short=short, long=self.long), by="ResizeSides"
+        )
+
+
+def sides_within(size: tuple[int, int], *, short: int, long: int) -> tuple[int, int]:
+    """Returns height and width of an image of `size` after `ResizeSides(short, long)`.
+
+    >>> sides_within((480, 640), short=800, long=1333)
+    (800, 1066)
+    >>> sides_within((1024, 2048), short=800, long=1333)
+    (666, 1333)
+    """
+    # In torchvision's order, whose rounding it shares: 322 x 500 becomes 799 x 1242.
+    scale = min(short / min(size), long / max(size))
+    h, w = (max(1, math.floor(side * scale)) for side in size)
+    return h, w
 
 
 def _resized(transform: Any, example: Example, which: Any, rng: np.random.Generator) -> Example:

@@ -97,3 +97,57 @@ def test_a_real_frame_has_the_train_ids_that_cityscapes_scripts_made(real_data):
         theirs = train_ids[example["label"] == train_id]
         assert np.bincount(theirs).argmax() == train_id
     assert example["image"].shape == (128, 256, 3)
+
+
+def add_objects(root, frame, ids, *, split="val"):
+    folder = root / "gtFine" / split / frame.split("_")[0]
+    path = folder / f"{frame}_gtFine_instanceIds.png"
+    Image.fromarray(np.array([ids, ids], np.uint16)).save(path)
+    return path
+
+
+def test_objects_are_the_instance_ids_of_things_and_groups_are_crowds(tmp_path):
+    add(tmp_path, "bonn_000001_000019", [7, 24, 24, 26, 29, 33])
+    add_objects(tmp_path, "bonn_000001_000019", [7, 24000, 24001, 26, 29000, 33002])
+    (example,) = panoptic = Cityscapes("val", str(tmp_path), objects=True)
+    assert panoptic.things == (*range(11, 19),) and len(panoptic.class_names) == 19
+    assert example["instance_ids"].tolist() == [26, 24000, 24001, 33002]
+    assert example["crowd"].tolist() == [True, False, False, False]
+    names = [panoptic.class_names[i] for i in example["classes"]]
+    assert names == ["car", "person", "person", "bicycle"]
+    assert example["instances"][0, :, 0].tolist() == [0, 24000, 24001, 26, 0, 33002]
+    assert example["label"][0].tolist() == [0, 11, 11, 13, 255, 18]
+    (example,) = things = Cityscapes("val", str(tmp_path), classes="instances")
+    assert things.class_names[:2] == ("background", "person") and things.things == (
+        *range(1, 9),
+    )
+    assert example["classes"].tolist() == [3, 1, 1, 8]
+    assert example["label"][0].tolist() == [0, 1, 1, 3, 255, 8]
+    assert things.palette[[0, 3]].tolist() == [[0, 0, 0], [0, 0, 142]]
+
+
+def test_a_frame_without_instance_ids_is_named_where_objects_are_asked_for(tmp_path):
+    add(tmp_path, "bonn_000001_000019", [7, 24])
+    assert len(Cityscapes("val", str(tmp_path))) == 1
+    with pytest.raises(InputError, match="has no .*/bonn_000001_000019_gtFine_instanceIds.png"):
+        Cityscapes("val", str(tmp_path), objects=True).prepare()
+    add_objects(tmp_path, "bonn_000001_000019", [7, 24, 24])
+    with pytest.raises(InputError, match="instanceIds.png is 3x2 pixels, but its image is 2x2"):
+        Cityscapes("val", str(tmp_path), objects=True).prepare()
+    with pytest.raises(InputError, match="Cityscapes has the classes all, instances, got clas"):
+        Cityscapes(classes="things")
+    with pytest.raises(InputError, match="Cityscapes has broken_objects='drop', but its exam"):
+        Cityscapes(broken_objects="drop")
+
+
+def test_real_objects_are_those_of_the_instance_ids(real_data):
+    path = next((real_data / "cityscapes/gtFine").rglob("*_instanceIds.png"))
+    with Image.open(path) as image:
+        ids = np.asarray(image).astype(int)
+    (example,) = Cityscapes("val", str(real_data / "cityscapes"), objects=True)
+    things = [i for i in np.unique(ids).tolist() if i >= 24000]
+    assert example["instance_ids"].tolist() == things and len(things) == 7
+    np.testing.assert_array_equal(example["instances"][..., 0], np.where(ids < 24000, 0, ids))
+    for number, class_id in zip(things, example["classes"].tolist(), strict=True):
+        label = example["label"][ids == number]
+        assert set(np.unique(label)) <= {class_id, 255} and class_id in label

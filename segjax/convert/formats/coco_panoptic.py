@@ -31,6 +31,7 @@ from segjax.convert.coco_annotations import (
 from segjax.convert.image_files import each_image
 from segjax.data.coco_file import CocoFile, CocoImage, segments
 from segjax.data.panoptic_png import check_segments, segment_ids
+from segjax.drawing.annotations import PREDICTED
 from segjax.errors import InputError
 
 
@@ -81,7 +82,7 @@ def _regions(
             f"{coco.path} has {1 + len(others)} annotations of the image {image.id}, where a "
             "panoptic file has one: keep one of them."
         )
-    png = _png(files, coco.path, annotation)
+    png = _png(files, coco, annotation)
     found = segments(coco.path, annotation)
     listed = frozenset(segment["id"] for segment in found)
     ids = functools.partial(_ids, png, listed)
@@ -101,11 +102,12 @@ def _regions(
     return regions
 
 
-def _png(
-    files: SourceFiles, beside: pathlib.Path, annotation: Mapping[str, Any]
-) -> pathlib.Path:
-    """Returns the PNG, which lies in the folder that is called as the JSON file."""
-    name = annotation.get("file_name")
+def _png(files: SourceFiles, coco: CocoFile, annotation: Mapping[str, Any]) -> pathlib.Path:
+    """Returns the PNG, which lies in the folder that is called as the JSON file.
+
+    Those of `predict` lie beside the JSON file.
+    """
+    beside, name = coco.path, annotation.get("file_name")
     if not isinstance(name, str) or not name:
         raise InputError(
             f"{beside} has an annotation of the image {annotation['image_id']} without a "
@@ -116,7 +118,8 @@ def _png(
             f"{beside} names {name!r} as the segments of the image {annotation['image_id']}: "
             "segments are in a PNG; name that."
         )
-    return files.inside(f"{beside.stem}/{name}", beside=beside)
+    folder = "" if coco.description == PREDICTED else f"{beside.stem}/"
+    return files.inside(f"{folder}{name}", beside=beside)
 
 
 def _mask(ids: Any, segment: int, size: Size) -> Mask_HW:

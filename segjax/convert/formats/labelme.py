@@ -195,11 +195,12 @@ def _region(shape: Any, where: str, number: int, names: Collection[str] | None) 
         points = checked_points(shape.get("points"), kind, f"{where} ({label!r})")
         mask = functools.partial(drawn, kind=kind, points=points)
         bounds = bounds_of(points)
+    # Numbers of shapes and of groups may be equal.
+    instance = ("shape", number) if group is None else ("group", label, str(group))
     return Region(
         class_name,
         mask,
-        # Numbers of shapes and of groups may be equal.
-        instance=("shape", number) if group is None else ("group", label, str(group)),
+        instance=None if class_name in SPECIAL.values() else instance,
         where=where,
         bounds=bounds,
     )
