@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from segjax import losses
+from segjax.backbones.resnet import ResNet18
 from segjax.errors import InputError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import UNIT
@@ -69,7 +70,7 @@ def check(*, model=MODEL, loss=None, train=Discs(), test=Discs(), task=TASK):  #
         ({"loss": losses.PanopticFPN()}, "loss=PanopticFPN .*TwoStage"),
         ({"loss": losses.PanopticDeepLab()}, "loss=PanopticDeepLab .*TwoStage"),
         (
-            {"model": PanopticFPN(UNet(num_classes=3), num_classes=3, things=(1, 2))},
+            {"model": PanopticFPN(ResNet18(), num_classes=3, things=(1, 2))},
             "PanopticFPN has a semantic branch",
         ),
     ],
