@@ -34,9 +34,7 @@ EXAMPLES_NOTE = (
 
 SIZES = "Small objects have fewer than 32² pixels, large ones more than 96²."
 
-CLASSES = (
-    "From the highest AP to the lowest. Objects are those of the truth, crowds left out."
-)
+CLASSES = "From the highest AP to the lowest. Objects are those of the truth, crowds left out."
 
 
 def instance_sections(
