@@ -5,7 +5,9 @@ and is trained from scratch. The images draw themselves: up to ten objects, whic
 grass and sand. The Gaussians of the centres are narrower than the paper's 8 pixels, because
 images and objects are small. The paper has no score on such images.
 
-Measured here: not yet.
+Measured here: 0.915 PQ (0.843 of things, 0.986 of stuff; SQ 0.936, RQ 0.976) on the 64 val
+images. Cost: 7 minutes of CPU time, compilation included; a machine that others kept busy took
+24 minutes.
 
     python -m segjax.launch experiments/panoptic_deeplab_objects.py
 """

@@ -21,10 +21,13 @@ from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.images import MODES, pixels, read_image, turned
 from segjax.data.palette import palette_of, voc_palette
+from segjax.drawing.objects import draw_objects, draw_panoptic, drawn
 from segjax.drawing.overlay import overlay, palette_png, planes_overlay
 from segjax.errors import InputError
 from segjax.normalize import CAFFE, IMAGENET, SIGNED, UNIT
+from segjax.objects import Objects, PanopticMap
 from segjax.outputs.planes import plane_png
+from segjax.outputs.selection import Selection
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
 from segjax.train.trained import Source, map_count
@@ -166,10 +169,12 @@ class Segmenter:
             colours=colours,
         )
 
-    def __call__(self, image: Picture) -> np.ndarray:
+    def __call__(self, image: Picture) -> Any:
         """Returns the mask of one image, of its size: uint8 class ids h w.
 
-        For classes that overlap it is planes h w k of 0 and 1; other tasks return their maps.
+        For classes that overlap it is planes h w k of 0 and 1. Tasks of objects return
+        `segjax.objects.Objects`, panoptic tasks a `segjax.objects.PanopticMap`, others their
+        maps.
 
         Raises:
           InputError: the file cannot be read, or the array is no image of this network.
@@ -184,20 +189,32 @@ class Segmenter:
         """Returns the probability of each class at every pixel, float32.
 
         Raises:
-          InputError, ValueError: as for a mask.
+          InputError, ValueError: as for a mask; or the task finds objects, not maps.
         """
-        return np.asarray(self._predict(self.variables, self._pixels(image)[None])[0])
+        maps = self._predict(self.variables, self._pixels(image)[None])
+        if not hasattr(maps, "shape"):
+            raise InputError(
+                f"task={type(self.task).__name__} has no probabilities of pixels: call the "
+                "segmenter, and read the scores of what it returns."
+            )
+        return np.asarray(maps[0])
 
-    def overlay(
-        self, image: Picture, mask: np.ndarray | None = None, *, opacity: float = 0.5
-    ) -> Image.Image:
+    def overlay(self, image: Picture, mask: Any = None, *, opacity: float = 0.5) -> Image.Image:
         """Returns the image tinted with the colours of its mask, by default the predicted one.
+
+        Objects with a score of 0.5 or more are drawn with contours, names and scores.
 
         Raises:
           InputError, ValueError: as for a mask; or image and mask differ in size.
         """
-        mask = self(image) if mask is None else np.asarray(mask)
+        mask = self(image) if mask is None else mask
         shown = self._pixels(image)
+        if isinstance(mask, Objects):
+            seen = drawn(Selection().of(mask), self.class_names, self.palette)
+            return Image.fromarray(draw_objects(shown, seen, opacity=opacity))
+        if isinstance(mask, PanopticMap):
+            return Image.fromarray(draw_panoptic(shown, mask, self.palette, opacity=opacity))
+        mask = np.asarray(mask)
         if mask.ndim == 2:
             return Image.fromarray(overlay(shown, mask, self.palette, opacity=opacity))
         return Image.fromarray(planes_overlay(shown, mask, self.palette, opacity=opacity))

@@ -28,6 +28,7 @@ from segjax.train.plan import make_plan
 from segjax.train.step import init_state
 from segjax.train.variants import check_variants
 from segjax.transforms.geometric import MirrorPad, RandomCrop
+from segjax.transforms.objects import Canvas
 from segjax.weights import Pretrained, flat_shapes, save, variable_shapes
 
 FOLDER = pathlib.Path(__file__).parents[1] / "experiments"
@@ -58,6 +59,8 @@ SMALL = {
         **dict.fromkeys(("aspp_features", "semantic_features", "instance_features"), 8),
         "head_features": 4,
     },
+    "mask_rcnn_objects": {"backbone": {"width": 8}, "channels": 8, "hidden": 16},
+    "panoptic_fpn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "quickstart": {"features": 4, "depth": 2},
 }
 
@@ -91,9 +94,10 @@ class DrawnObjects(Drawn):
     """Drawn objects with the things and the stuff of another dataset."""
 
     things: tuple[int, ...] = ()
+    most: int = 40
 
     def __getitem__(self, index):
-        example = SyntheticObjects(size=self.size, panoptic=True)[index]
+        example = SyntheticObjects(size=self.size, most=self.most, panoptic=True)[index]
         stuff = [i for i in range(len(self.class_names)) if i not in self.things]
         ids = np.array([stuff[0], stuff[-1], self.things[0], self.things[-1]], np.int32)
         label = ids[example["label"]].astype(np.uint8)
@@ -104,7 +108,7 @@ def _like(data, size):
     """Drawn examples with the classes of a dataset, and with objects where it has them."""
     fields = (data.class_names, getattr(data, "channels", 3), size)
     if isinstance(data, SyntheticObjects) or getattr(data, "objects", False):
-        return DrawnObjects(*fields, data.things)
+        return DrawnObjects(*fields, data.things, getattr(data, "most", 40))
     return Drawn(*fields)
 
 
@@ -163,7 +167,7 @@ def test_an_experiments_own_transforms_make_batches_of_one_size(path):
     for transform in experiment.transforms:
         if isinstance(transform, MirrorPad):
             size = size + 2 * transform.pixels
-        elif isinstance(transform, RandomCrop):
+        elif isinstance(transform, RandomCrop | Canvas):
             size = np.broadcast_to(transform.size, 2)
     assert batch["image"].shape[:3] == (3, *size)
     assert batch["label"].shape == batch["image"].shape[:3]
@@ -301,7 +305,7 @@ def _learns(optimizer, params):
 
 def _smaller(transform, size: int):
     """Crops as large as the tiny network and the drawn images are made for."""
-    small = {"size": size, "pixels": 8}
+    small = {"size": size, "pixels": 8, "short": size, "long": size}
     fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
     return dataclasses.replace(transform, **fitting)
 

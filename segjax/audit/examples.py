@@ -36,10 +36,12 @@ from segjax.data.images import pixels, upright
 from segjax.data.label_pages import label_pages
 from segjax.data.made_masks import MadeMask, made_classes
 from segjax.data.mask_files import stored_masks
+from segjax.data.object_records import object_entries
 from segjax.data.prepare import FileDataset
 from segjax.data.record_dataset import RecordDataset
 from segjax.data.source import Recipe, Source
 from segjax.data.survey import MOST
+from segjax.data.usable_objects import usable_objects
 from segjax.data.whites import Found
 from segjax.errors import InputError
 
@@ -191,11 +193,40 @@ def read_source(source: Source, recipe: Recipe, *, apart: bool = False) -> _Sour
                 sizes = [example[key].shape[1::-1] for key in ("label", "image")]
                 check_sizes(source, *sizes)
                 fits = sizes[0] == sizes[1]
+            if fits:
+                example |= _objects(source, recipe, data, example, faults)
             if fits or apart:
                 found.examples.append(example)
                 found.unknown.append(unknown[number] if fits else {})
     found.faults = [(fault, None) for fault in faults]
     return found
+
+
+def _objects(
+    source: Source,
+    recipe: Recipe,
+    data: Mapping[pathlib.Path, bytes],
+    example: Mapping[str, Any],
+    faults: list[Fault],
+) -> dict[str, Any]:
+    """Returns the entries of an example's objects that can be used; {} without objects."""
+    if source.objects is None or recipe.objects is None:
+        return {}
+    files = (*source.objects.files, source.image)
+    try:
+        read = [data[path] for path in source.objects.files if path in data]
+        if len(read) < len(source.objects.files):
+            return {}
+        size = example["label"].shape[:2]
+        drawn = source.objects.make(read, example["label"])
+        usable, dropped = usable_objects(drawn, size, recipe.objects, file=files[0])
+    except InputError as error:
+        faults.append(_as_fault(error, *files))
+        return {}
+    faults += [
+        Fault("dropped_object", f"{line}, so it is left out.", files[0]) for line in dropped
+    ]
+    return object_entries(usable, size)
 
 
 def _contents(path: pathlib.Path, faults: list[Fault]) -> bytes | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segjax.audit.look import Look
+from segjax.audit.objects import ObjectCounts, object_counts
 from segjax.class_weights import ClassCounts
 from segjax.data.class_counts import sum_counts
 
@@ -27,6 +28,7 @@ class Holdings:
       ignored: how many of them are 255.
       unknown: {id: pixels} of ids that are not classes.
       label_map: (ids in the files, class id or 255), where the dataset has one.
+      objects: counts of them, where examples have any.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class Holdings:
     ignored: int
     unknown: Mapping[int, int]
     label_map: tuple[tuple[int | str, int], ...] = ()
+    objects: ObjectCounts | None = None
 
     @property
     def aspects(self) -> tuple[float, float] | None:
@@ -67,6 +70,7 @@ def holdings(
     unknown: Counter[int] = Counter()
     for look in looks:
         unknown.update(look.counts.unknown)
+    objects = [look.objects for look in looks if look.objects is not None]
     return Holdings(
         dataset,
         total,
@@ -82,4 +86,5 @@ def holdings(
         sum(sum(look.counts.ignored) for look in looks),
         dict(sorted(unknown.items())),
         label_map,
+        object_counts(objects, classes=k) if objects else None,
     )

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from segjax.audit.objects import ObjectLook, look_at_objects
 from segjax.data.class_counts import LabelCounts, label_counts
 from segjax.drawing.overlay import as_rgb
 
@@ -27,6 +28,7 @@ class Look(NamedTuple):
       counts: of its label.
       image_digest, label_digest: of the pixels.
       grey: the image, shrunk to `SIDE` × `SIDE`.
+      objects: of the example, if it has any.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Look(NamedTuple):
     image_digest: str
     label_digest: str
     grey: UInt8[np.ndarray, "s s"]
+    objects: ObjectLook | None = None
 
 
 def look_at(
@@ -69,6 +72,7 @@ def look_at(
         _digest(image),
         _digest(label),
         _grey(image),
+        look_at_objects(example),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from segjax.audit.audit import Audit
 from segjax.audit.findings import Finding
 from segjax.audit.holdings import Holdings
+from segjax.audit.objects import ObjectCounts
 
 FORMAT = 1
 """Raised when a key of `audit.json` is removed or changes its meaning."""
@@ -46,6 +47,7 @@ def _dataset(held: Holdings) -> dict[str, Any]:
         "pixels": held.pixels,
         "ignored": held.ignored,
         "unknown_ids": {str(i): n for i, n in held.unknown.items()},
+        "objects": None if held.objects is None else _objects(held.objects),
         "classes": [
             {
                 "id": i,
@@ -57,6 +59,18 @@ def _dataset(held: Holdings) -> dict[str, Any]:
             }
             for i, name in enumerate(held.class_names)
         ],
+    }
+
+
+def _objects(counts: ObjectCounts) -> dict[str, Any]:
+    return {
+        "objects": counts.total,
+        "crowds": counts.crowds,
+        "images": counts.images,
+        "most_of_an_image": counts.most,
+        "sizes": dict(counts.sizes),
+        "of_class": list(counts.classes),
+        "images_of_class": list(counts.images_of_class),
     }
 
 

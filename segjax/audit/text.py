@@ -1,10 +1,12 @@
 """An audit as text: a table of the datasets and their classes, and the findings."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from segjax.audit.findings import KINDS, Finding
 from segjax.audit.holdings import Holdings
+from segjax.audit.objects import object_rows
 from segjax.data.label_map import LabelMap
 from segjax.errors import first_of
 
@@ -58,6 +60,7 @@ def dataset_rows(datasets: Mapping[str, Holdings]) -> list[Row]:
         ("mask files", *(_joined(each.mask_files) for each in held)),
         ("ignored", *(percent(each.ignored, each.pixels) for each in held)),
     ]
+    rows += object_rows([each.objects for each in held])
     if any(each.unknown for each in held):
         unknown = (percent(sum(each.unknown.values()), each.pixels) for each in held)
         rows.append(("unknown ids", *unknown))
@@ -70,17 +73,19 @@ def class_rows(datasets: Mapping[str, Holdings]) -> list[Row]:
     if not held:
         return []
     fields = [name for name, each in datasets.items() if each.class_names]
-    head: Row = ("class", *(text for name in fields for text in (name, "images")))
+    columns = lambda name, each: (name, "images", *(["objects"] if each.objects else []))
+    head: Row = ("class", *itertools.chain(*map(columns, fields, held)))
     names = max((each.class_names for each in held), key=len)
     rows: list[Row] = [head]
     for i, name in enumerate(names):
         cells: list[str] = []
         for each in held:
             if i >= len(each.class_names):
-                cells += ["–", "–"]
+                cells += ["–"] * len(columns("", each))
                 continue
             counts = each.counts
             cells += [percent(counts.pixels[i], counts.counted[i]), f"{counts.images[i]:,}"]
+            cells += [f"{each.objects.classes[i]:,}"] if each.objects else []
         rows.append((f"{i} {name}", *cells))
     return rows
 

@@ -222,6 +222,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
         "",
         "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
         _overlaps(summary),
+        *_objects(summary),
         *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
         *_left(summary),
     ]
@@ -236,6 +237,16 @@ def _overlaps(summary: dict[str, Any]) -> str:
         else ""
     )
     return f"Overlaps: {summary['overlaps']} ({count} pixels){choice}"
+
+
+def _objects(summary: dict[str, Any]) -> list[str]:
+    """Returns a line on how to train on single objects, where there are any."""
+    if not summary["objects"] or summary["mask_folders"]:
+        return []
+    return [
+        f"Objects: {summary['objects']}, in instances.json; to train a network that finds "
+        'objects, read them with Folder(objects="instances.json", ...)'
+    ]
 
 
 def _left(summary: dict[str, Any]) -> list[str]:

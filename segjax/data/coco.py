@@ -182,7 +182,7 @@ def _instances(
         for number, _ in rows
     ]
     objects = [coco_objects(index, number, classes, about=kind) for number, _ in rows]
-    return sources_of(index, images, [file for _, file in rows], made, objects)
+    return sources_of(index, images, [file for _, file in rows], made, objects=objects)
 
 
 def _instance_label(index: CocoIndex, number: str, classes: Mapping[int, int]) -> Make:

@@ -54,7 +54,7 @@ def panoptic_sources(
         masks.append(MadeMask(make=_panoptic_label(index, number, png), **about))
         if objects:
             made.append(MadeObjects(make=_panoptic_objects(index, number, png), **about))
-    return sources_of(index, images, [file for _, file, _ in rows], masks, made)
+    return sources_of(index, images, [file for _, file, _ in rows], masks, objects=made)
 
 
 def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:

@@ -23,6 +23,7 @@ def sources_of(
     images: pathlib.Path,
     files: Sequence[str],
     made: Sequence[MadeMask],
+    *,
     objects: Sequence[MadeObjects] = (),
 ) -> Sequence[Source]:
     """Returns the sources of listed images, with their labels, and objects if they have any.

@@ -28,6 +28,7 @@ from segjax.losses.grid import on_logits_grid
 from segjax.losses.hard_pixels import OHEMCrossEntropy, TopKCrossEntropy
 from segjax.losses.lovasz import LovaszHinge, LovaszSoftmax
 from segjax.losses.panoptic_deeplab import PanopticDeepLab
+from segjax.losses.panoptic_fpn import PanopticFPN
 from segjax.losses.regions import Dice, GeneralizedDice, Jaccard, Tversky
 from segjax.losses.weighted_sum import Sum, activations
 
@@ -41,6 +42,7 @@ __all__ = (
     "LovaszSoftmax",
     "OHEMCrossEntropy",
     "PanopticDeepLab",
+    "PanopticFPN",
     "PositiveWeightedCrossEntropy",
     "SigmoidFocal",
     "SmoothedCrossEntropy",

@@ -11,8 +11,8 @@ def anchors(
     grid: tuple[int, int],
     *,
     stride: tuple[int, int],
-    sizes: Sequence[float],
-    ratios: Sequence[float],
+    sizes: Sequence[float | int],
+    ratios: Sequence[float | int],
     rounded: bool = True,
 ) -> Float[Array, "n 4"]:
     """Returns the anchors of a level, (h·w·a) 4, in the order of rows, columns, shapes.
@@ -37,7 +37,7 @@ def anchors(
 
 
 def anchor_shapes(
-    sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = True
+    sizes: Sequence[float | int], ratios: Sequence[float | int], *, rounded: bool = True
 ) -> Float[np.ndarray, "a 4"]:
     """Returns the anchors around the origin.
 

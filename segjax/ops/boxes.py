@@ -5,6 +5,7 @@ of the reference's sides, and logarithms of the ratios of sides.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
@@ -39,7 +40,7 @@ def encode_boxes(
     truth: Float[Array, "*n 4"],
     reference: Float[Array, "*n 4"],
     *,
-    weights: tuple[float, float, float, float] = (1, 1, 1, 1),
+    weights: Sequence[float | int] = (1, 1, 1, 1),
 ) -> Float[Array, "*n 4"]:
     """Returns the (dx, dy, dw, dh) that `decode_boxes` turns back into `truth`.
 
@@ -61,8 +62,8 @@ def decode_boxes(
     deltas: Float[Array, "... 4"],
     reference: Float[Array, "... 4"],
     *,
-    weights: tuple[float, float, float, float] = (1, 1, 1, 1),
-    largest: float = LARGEST_LOG_RATIO,
+    weights: Sequence[float | int] = (1, 1, 1, 1),
+    largest: float | int = LARGEST_LOG_RATIO,
 ) -> Float[Array, "... 4"]:
     """Returns the boxes that `deltas` = (dx, dy, dw, dh) describe relative to `reference`.
 
@@ -91,7 +92,7 @@ def clip_boxes(
     return jnp.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
 
 
-def sides_at_least(boxes: Float[Array, "*n 4"], least: float) -> Bool[Array, "*n"]:
+def sides_at_least(boxes: Float[Array, "*n 4"], least: float | int) -> Bool[Array, "*n"]:
     """Returns whether both sides of each box are at least `least` pixels."""
     return (boxes[..., 2:] - boxes[..., :2] >= least).all(-1)
 

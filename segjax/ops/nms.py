@@ -15,7 +15,7 @@ def nms(
     boxes: Float[Array, "n 4"],
     scores: Float[Array, "n"],
     *,
-    iou: float,
+    iou: float | int,
     classes: Integer[Array, "n"] | None = None,
     valid: Bool[Array, "n"] | None = None,
 ) -> Bool[Array, "n"]:
@@ -49,7 +49,7 @@ def _of_sorted(
     classes: Integer[Array, "n"],
     valid: Bool[Array, "n"],
     *,
-    iou: float,
+    iou: float | int,
     tile: int,
 ) -> Bool[Array, "n"]:
     """Returns which boxes are kept, from boxes that are sorted; `tile` divides their number."""

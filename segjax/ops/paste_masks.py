@@ -33,17 +33,9 @@ def paste_mask(
     padded = np.pad(probabilities.astype(np.float32), 1)
     x0, y0, x1, y1 = _grown(np.asarray(box, np.float32), side).tolist()
     mask = np.zeros(size, bool)
-    rows, columns = (
-        slice(max(first, 0), max(min(last + 1, extent), 0))
-        for first, last, extent in ((y0, y1, size[0]), (x0, x1, size[1]))
-    )
-    weights = [
-        interpolation_matrix(side, max(last - first + 1, 1), align_corners=False)[
-            part.start - first : part.stop - first
-        ].astype(np.float32)
-        for first, last, part in ((y0, y1, rows), (x0, x1, columns))
-    ]
-    mask[rows, columns] = weights[0] @ padded @ weights[1].T > THRESHOLD
+    rows, row_weights = _stretched_inside(y0, y1, side=side, extent=size[0])
+    columns, column_weights = _stretched_inside(x0, x1, side=side, extent=size[1])
+    mask[rows, columns] = row_weights @ padded @ column_weights.T > THRESHOLD
     return mask
 
 
@@ -73,6 +65,17 @@ def _grown(boxes: Any, side: int) -> Any:
     centre = (boxes[..., 2:] + boxes[..., :2]) * 0.5
     xp = np if isinstance(boxes, np.ndarray) else jnp
     return xp.concatenate([centre - half, centre + half], -1).astype(xp.int32)
+
+
+def _stretched_inside(
+    first: int, last: int, *, side: int, extent: int
+) -> tuple[slice, Float[np.ndarray, "n side"]]:
+    """Returns the pixels first … last inside the image, and the weights of a mask in them."""
+    length = max(last - first + 1, 1)
+    weights = np.asarray(interpolation_matrix(side, length, align_corners=False), np.float32)
+    start = min(max(first, 0), extent)
+    stop = max(min(last + 1, extent), start)
+    return slice(start, stop), weights[start - first : stop - first]
 
 
 def _stretched(

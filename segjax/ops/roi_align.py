@@ -28,7 +28,7 @@ def roi_align(
     images: Integer[Array, "r"],
     levels: Integer[Array, "r"],
     *,
-    strides: Sequence[float],
+    strides: Sequence[float | int],
     size: int,
     samples: int = 2,
     most_samples: int | None = None,
@@ -66,7 +66,8 @@ def roi_align(
         form = "gather" if on_cpu() or jax.default_backend() == "gpu" else "separable"
     if form not in ("gather", "separable"):
         raise ValueError(f'form must be "gather", "separable" or None, got {form!r}.')
-    boxes = lax.stop_gradient(boxes.astype(jnp.promote_types(boxes.dtype, jnp.float32)))
+    dtype = jnp.result_type(boxes.dtype, features[0].dtype, jnp.float32)
+    boxes = lax.stop_gradient(boxes.astype(dtype))
     if not len(boxes):
         return jnp.zeros((0, size, size, features[0].shape[-1]), features[0].dtype)
     stride = jnp.asarray(np.asarray(strides), boxes.dtype)[levels]
@@ -84,7 +85,7 @@ def roi_levels(
     count: int = 4,
     finest: int = 2,
     canonical_level: int = 4,
-    canonical_size: float = 224,
+    canonical_size: float | int = 224,
     inside_log: bool = False,
 ) -> Integer[Array, "r"]:
     """Returns the level of each box, from 0 (Lin et al., 2017, FPN, equation 1).

@@ -19,7 +19,7 @@ def document() -> Document:
     folder = importlib.resources.files("segjax.page")
     read = lambda name: folder.joinpath(name).read_text(encoding="utf-8")
     html, style = read("page.html"), read("style.css")
-    scripts = ("parts.js", "paint.js", "words.js", "script.js")
+    scripts = ("parts.js", "paint.js", "objects.js", "words.js", "script.js")
     html = html.replace("/* style.css */", style)
     for name in scripts:
         html = html.replace(f"/* {name} */", read(name))

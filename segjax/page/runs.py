@@ -1,7 +1,7 @@
 """Runs that the page predicts with, loaded before the server listens."""
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class ServedRun:
       variables: of the checkpoint.
       wrappers: of the predictor, the innermost first.
       output_stride: used in place of the network's own, or None.
+      answer: image h w c → what the task answers; for tasks whose answer is objects.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ServedRun:
     variables: Variables
     wrappers: tuple[Wrapper, ...] = ()
     output_stride: int | None = None
+    answer: Callable[[np.ndarray], Any] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -74,7 +76,8 @@ class ServedRun:
         way = [repr(wrapper) for wrapper in self.wrappers]
         if self.output_stride is not None:
             way.insert(0, f"output stride {self.output_stride}")
-        return {"name": self.name, "weights": self.weights, "classes": classes, "way": way}
+        about = {"name": self.name, "weights": self.weights, "classes": classes, "way": way}
+        return about | {"scored": self.shown.scored}
 
 
 def load_runs(runs: Sequence[tuple[Source, Experiment]]) -> list[ServedRun]:
@@ -113,4 +116,5 @@ def _load(source: Source, experiment: Experiment) -> ServedRun:
         variables=trained.variables,
         wrappers=experiment.evaluation.wrappers,
         output_stride=experiment.evaluation.output_stride,
+        answer=lambda image: trained.answer(image, False)[0],
     )

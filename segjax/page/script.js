@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const state = {
   about: null, file: null, result: null, runs: [], view: "overlay", opacity: 0.5, sigma: 10,
-  hovered: null, pinned: null, keep: new Set(), job: 0,
+  score: 0.5, object: null, hovered: null, pinned: null, keep: new Set(), job: 0,
 };
 
 /* Requests to the server: an answer, or an Error whose message is one line for the user. */
@@ -104,12 +104,13 @@ function show(file, result, { picture, labels }) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0);
-  Object.assign(state, { file, result, hovered: null, pinned: null });
+  Object.assign(state, { file, result, hovered: null, pinned: null, object: null });
   state.pixels = context.getImageData(0, 0, width, height).data;
   state.picture = picture;
   $("runs").replaceChildren();
   $("runs").classList.toggle("one", labels.length === 1);
   state.runs = labels.map((label, place) => addRun(label, place));
+  $("score-control").hidden = !state.runs.some(({ about }) => about.scored);
   $("drop").classList.add("small");
   $("invite").replaceChildren(bold("Choose another image"), ", drop or paste one");
   $("result").hidden = false;
@@ -135,11 +136,14 @@ function addRun(label, place) {
     button("Save mask", () => saveMask(place, `${stem}.png`)),
     button("Save this view", () =>
       canvas.toBlob((blob) => save(blob, `${stem}_${state.view}.png`))));
-  const run = { about, label, place, canvas, blurred: null, asking: false };
+  const objects = state.result.objects[place];
+  const run = { about, label, place, canvas, objects, blurred: null, asking: false };
   const pointer = part.querySelector(".pointer");
   canvas.addEventListener("pointermove", (event) => { pointer.textContent = under(run, event); });
   canvas.addEventListener("pointerleave", () => { pointer.textContent = ""; });
-  listClasses(run, part);
+  if (!objects) listClasses(run, part);
+  run.part = part.querySelector(".run");
+  placeObjects(run);
   $("runs").append(part);
   return run;
 }
@@ -156,8 +160,10 @@ function under(run, event) {
   const box = run.canvas.getBoundingClientRect();
   const x = Math.floor((event.clientX - box.left) / box.width * run.canvas.width);
   const y = Math.floor((event.clientY - box.top) / box.height * run.canvas.height);
-  const id = run.label[y * run.canvas.width + x];
-  return id === undefined ? "" : `${run.about.classes[id].name} at ${x}, ${y}`;
+  const at = y * run.canvas.width + x;
+  if (run.ids?.[at]) return `${objectText(run, run.ids[at])}, at ${x}, ${y}`;
+  const known = run.about.classes[run.label[at]];
+  return known === undefined ? "" : `${known.name} at ${x}, ${y}`;
 }
 
 function present(run) {
@@ -173,14 +179,7 @@ function listClasses(run, part) {
   const pixels = width * height;
   for (const id of present(run)) {
     const { name, colour } = run.about.classes[id];
-    const row = button("", () => isolate("pinned", state.pinned === name ? null : name));
-    row.dataset.name = name;
-    row.setAttribute("aria-pressed", "false");
-    row.append(
-      swatch(colour), span("name", name), span("share", percent(areas[id] / pixels)),
-      span("pixels", `${count(areas[id])} px`));
-    row.addEventListener("pointerenter", () => isolate("hovered", name));
-    row.addEventListener("pointerleave", () => isolate("hovered", null));
+    const row = classRow(name, colour, percent(areas[id] / pixels), `${count(areas[id])} px`);
     const item = document.createElement("li");
     item.append(row);
     list.append(item);
@@ -189,6 +188,17 @@ function listClasses(run, part) {
   part.querySelector(".rest").textContent =
     absent ? `${absent} of ${run.about.classes.length} classes ${
       absent === 1 ? "does" : "do"} not occur.` : "";
+}
+
+function classRow(name, colour, share, pixels) {
+  const row = button("", () => isolate("pinned", state.pinned === name ? null : name));
+  row.dataset.name = name;
+  row.setAttribute("aria-pressed", String(state.pinned === name));
+  row.append(
+    swatch(colour), span("name", name), span("share", share), span("pixels", pixels));
+  row.addEventListener("pointerenter", () => isolate("hovered", name));
+  row.addEventListener("pointerleave", () => isolate("hovered", null));
+  return row;
 }
 
 function isolate(how, name) {
@@ -220,11 +230,10 @@ function draw(run, differ) {
   if (state.view === "image") return context.drawImage(state.picture, 0, 0);
   const [width, height] = state.result.size;
   const out = new ImageData(width, height);
-  const picture = { pixels: state.pixels, width, label: run.label };
-  const colours = run.about.classes.map(({ colour }) => colour);
-  const only = state.hovered ?? state.pinned;
-  const wanted = run.about.classes.map(({ name }) => only === null || name === only);
-  if (differ) paintDifferences(out.data, picture, colours, differ);
+  const { label, colours, wanted } = layers(run);
+  const picture = { pixels: state.pixels, width, label };
+  if (differ) paintDifferences(out.data, { ...picture, label: run.label },
+    run.about.classes.map(({ colour }) => colour), differ);
   else if (state.view === "mask") paintMask(out.data, picture, colours, wanted);
   else paintOverlay(out.data, picture, colours, wanted, state.opacity);
   context.putImageData(out, 0, 0);
@@ -299,6 +308,13 @@ for (const radio of document.querySelectorAll("#views input"))
 $("opacity").addEventListener("input", ({ target }) => {
   state.opacity = target.value / 100;
   $("opacity-value").textContent = `${target.value} %`;
+  paint();
+});
+$("score").addEventListener("input", ({ target }) => {
+  state.score = target.value / 100;
+  state.object = null;
+  $("score-value").textContent = state.score.toFixed(2);
+  state.runs.forEach(placeObjects);
   paint();
 });
 $("sigma").addEventListener("input", ({ target }) => {

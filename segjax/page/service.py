@@ -21,6 +21,7 @@ from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright_upload
+from segjax.tasks.shown import ShownObjects
 
 MOST_PROGRAMS = 48
 """Number of image sizes after which compiled programs are dropped to free their memory."""
@@ -41,7 +42,9 @@ class Result:
       image: RGB, at the size of the prediction.
       masks: class ids at the original size, one array for each run.
       labels: class ids at the size of `image`, one array for each run.
-      probabilities: float16, at the size of `image`, one array for each run.
+      probabilities: float16, at the size of `image`, one array for each run; of a run that
+        finds objects, its labels.
+      objects: of each run what it lists of its objects; None of a run of maps.
       seconds: time that the predictions took.
     """
 
@@ -49,7 +52,8 @@ class Result:
     image: UInt8[np.ndarray, "h w 3"]
     masks: tuple[UInt8[np.ndarray, "oh ow"], ...]
     labels: tuple[UInt8[np.ndarray, "h w"], ...]
-    probabilities: tuple[Float[np.ndarray, "h w k"], ...]
+    probabilities: tuple[np.ndarray, ...]
+    objects: tuple[ShownObjects | None, ...]
     seconds: float
 
     @property
@@ -128,6 +132,7 @@ class Service:
             "size": [width, height],
             "original": [own_width, own_height],
             "seconds": result.seconds,
+            "objects": result.objects,
             "areas": [
                 areas(mask, len(names)).tolist()
                 for mask, names in zip(result.masks, class_names, strict=True)
@@ -141,11 +146,21 @@ class Service:
         as_seen = lambda channels: smaller(pixels(upload.convert(MODES[channels]))[None], seen)[
             0
         ]
-        start, masks, labels, found = time.monotonic(), [], [], []
+        start, masks, labels, found, objects = time.monotonic(), [], [], [], []
         self._make_room(seen)
         for place, run in enumerate(self.runs):
+            image = as_seen(run.channels)
+            if run.shown.objects is not None and run.answer is not None:
+                with self._said(place, seen):
+                    answer = run.answer(image)
+                labels.append(run.shown.label(answer))
+                masks.append(_nearest(size, labels[-1]))
+                found.append(labels[-1])
+                objects.append(run.shown.objects(answer))
+                continue
             with self._said(place, seen):
-                probabilities = run.probabilities(as_seen(run.channels))
+                probabilities = run.probabilities(image)
+            objects.append(None)
             label = run.shown.label
             labels.append(label(probabilities))
             masks.append(labels[-1] if seen == size else _at(size, probabilities, label))
@@ -156,6 +171,7 @@ class Service:
             masks=tuple(masks),
             labels=tuple(labels),
             probabilities=tuple(found),
+            objects=tuple(objects),
             seconds=time.monotonic() - start,
         )
 
@@ -189,6 +205,14 @@ class Service:
             ):
                 del self._results[next(iter(self._results))]
         return result
+
+
+def _nearest(size: tuple[int, int], label: np.ndarray) -> UInt8[np.ndarray, "oh ow"]:
+    """Returns class ids at another size."""
+    if label.shape == size:
+        return label
+    enlarged_ids = Image.fromarray(label).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(enlarged_ids)
 
 
 def _at(

@@ -190,8 +190,8 @@ class BoundaryEval(COCOeval):
         if not len(found) or not np.size(found):
             return found
         found = np.array(found)
-        own: Any = self  # The stub of pycocotools lacks these two.
-        true, said = own._gts[imgId, catId], own._dts[imgId, catId]
+        tables: Any = self  # pycocotools makes both while it evaluates.
+        true, said = tables._gts[imgId, catId], tables._dts[imgId, catId]
         order = np.argsort([-each["score"] for each in said], kind="mergesort")
         said = [said[i] for i in order[: len(found)]]
         near = found >= min(self.params.iouThrs)

@@ -62,9 +62,8 @@ def object_iou(
         )
     else:
         both = [list(prediction.masks), list(truth.masks)]
-    one, other = both
     crowd = truth.crowd.astype(np.uint8).tolist()
-    return np.asarray(coco_mask.iou(one, other, crowd), np.float64)
+    return np.asarray(coco_mask.iou(both[0], both[1], crowd), np.float64)
 
 
 def _as_coco_boxes(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:

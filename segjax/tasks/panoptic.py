@@ -1,5 +1,6 @@
 """Panoptic segmentation: what its tasks share, whatever finds the segments."""
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,9 +10,12 @@ import numpy as np
 from segjax.conformity import check_has_objects, check_model
 from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
 from segjax.data.checks import check_example
-from segjax.data.object_examples import check_objects
+from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
+from segjax.outputs.kinds import Output
+from segjax.outputs.lists import ImageList
+from segjax.outputs.object_options import asked_panoptic_lists, asked_panoptic_outputs
 from segjax.report.examples import Panels
 from segjax.report.object_panels import Fates, panoptic_panels
 from segjax.report.object_scores import ClassRow, class_score_tables
@@ -21,6 +25,7 @@ from segjax.scores.panoptic_quality import match_segments
 from segjax.tasks.class_coverage import known_early
 from segjax.tasks.packing import pack_map, unpack_map
 from segjax.tasks.panoptic_metric import PanopticMetric
+from segjax.tasks.shown import Shown, shown_segments
 from segjax.tasks.task import Metric, Task
 
 CLASSES = (
@@ -155,7 +160,7 @@ class Panoptic(Task):
         """Raises InputError unless image, class ids and objects fit one another."""
         check_example(example, data.class_names, transformed=transformed)
         if not transformed:
-            check_objects(example, data.things)
+            check_objects(example, data.class_names, data.things)
 
     def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
         """Raises InputError unless the network tells as many classes apart as the data name."""
@@ -233,6 +238,20 @@ class Panoptic(Task):
             palette=data.palette,
             longest=longest,
         )
+
+    def outputs(self, options: argparse.Namespace, data: WithObjects) -> list[Output]:
+        """Returns a PNG of segments, a JSON of their classes, and what else is asked for."""
+        return asked_panoptic_outputs(options)
+
+    def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
+        """Returns COCO's panoptic list, and what the options ask for."""
+        names, colours = self.legend(data)
+        rows = tuple((r, g, b) for r, g, b in colours.tolist())
+        return asked_panoptic_lists(options, names, rows, data.things)
+
+    def shown(self, data: WithObjects) -> Shown:
+        """Returns the classes of segments, and the segments themselves."""
+        return shown_segments(tuple(data.class_names), data.palette)
 
 
 def _short(values: Sequence[Any]) -> str:

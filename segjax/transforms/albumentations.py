@@ -45,7 +45,8 @@ class Albumentations:
     loader threads change nothing. The image is what the pipeline makes of it. Labels, weight
     maps and declared maps follow by nearest neighbours: albumentations moves the numbers of the
     pixels. So no class id is mixed, and a pixel from outside of the example has label 255,
-    weight 0. Points and boxes are refused, unless the pipeline only changes colours.
+    weight 0. Boxes of objects become the smallest around their masks. Points, and boxes without
+    masks, are refused, unless the pipeline only changes colours.
 
     Attributes:
       pipeline: a Compose, a transform or a list of transforms. The field then holds what

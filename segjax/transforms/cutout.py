@@ -43,7 +43,8 @@ class Cutout:
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         """Returns the example with its rectangles, or the example itself.
 
-        Points and boxes stay: what is hidden is still there.
+        Points and boxes stay: what is hidden is still there. With `ignore`, masks of objects
+        lose their hidden pixels, and an object that is hidden completely is dropped.
 
         Raises:
           InputError: `fill` has neither one number nor as many as the image has channels.

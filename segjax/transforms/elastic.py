@@ -19,8 +19,9 @@ class RandomElastic:
     Displacement vectors on a coarse `grid` × `grid` that spans the image are Gaussian with a
     standard deviation of `sigma` pixels (the paper: 3 × 3, 10 pixels), and bicubic in between.
     Images and weight maps are sampled bilinearly, labels by nearest neighbours; beyond its
-    border the example is mirrored. Points and boxes are refused: where one goes is the inverse
-    of where a pixel comes from, which has no formula, and pixels may go to several places.
+    border the example is mirrored. Boxes of objects become the smallest around their masks.
+    Points, and boxes without masks, are refused: where one goes is the inverse of where a pixel
+    comes from, which has no formula, and pixels may go to several places.
     """
 
     sigma: float = 10.0

@@ -33,6 +33,7 @@ from segjax.transforms.kinds import (
     Nearest,
     Points,
 )
+from segjax.transforms.visible_objects import has_masks, visible_objects
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -174,23 +175,29 @@ def unmoved(
 def move(example: Example, motion: Motion) -> Example:
     """Returns a new example in which every entry has moved as its kind does.
 
+    Objects whose masks are known go when their last pixel does (`visible_objects`).
+
     Raises:
       InputError: an entry has no kind, is not of it, or cannot be moved by this transform.
     """
     kinds = checked_kinds(example, by=motion.by)
     name = example_name(example)
-    moved = {
-        key: kind.move(example[key], motion, what=f"{name}: {key!r}")
-        for key, kind in kinds.items()
-    }
-    kept = {}
+    # What is seen twice has one box in the masks, and none that is right.
+    by_masks = has_masks(kinds) and not motion.repeats
+    moved, kept = {}, {}
     for key, kind in kinds.items():
+        if by_masks and key == "boxes":
+            continue
+        moved[key] = kind.move(example[key], motion, what=f"{name}: {key!r}")
         if isinstance(kind, Points | Boxes):
             moved[key], kept[key] = kind.clipped(moved[key], motion.size)
+    if by_masks:
+        found = visible_objects(example, moved["instances"], motion)
+        moved["boxes"], moved["instances"], kept["boxes"] = found
     for key, kind in kinds.items():
         if isinstance(kind, Follows):
             moved[key] = moved[key][kept[kind.of]]
-    return moved
+    return {key: moved[key] for key in kinds}
 
 
 def change_images(

@@ -28,6 +28,9 @@ from segjax.transforms.fill import check_fill, fill_for, ignored_value
 
 Planes = Shaped[np.ndarray, "h w ..."]
 
+Places = Callable[[np.ndarray], np.ndarray]
+"""(x, y), n 2 in float64 → where they go."""
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -47,7 +50,7 @@ class Motion:
     size: tuple[int, int]
     bilinear: Callable[[Planes, Any], Planes]
     nearest: Callable[[Planes, Any], Planes]
-    places: Callable[[np.ndarray], np.ndarray] | None
+    places: Places | None
     fill: float | tuple[float, ...] | None = None
     repeats: bool = False
 
@@ -199,8 +202,7 @@ class Boxes:
                 f"{what}: {motion.by} repeats parts of the image, and objects there would have "
                 f"no box: leave {motion.by} out, or pad with RandomCrop."
             )
-        corners = value.astype(np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]]
-        corners = places(corners.reshape(-1, 2)).reshape(-1, 4, 2)
+        corners = corners_after(value, places)
         return np.concatenate([corners.min(1), corners.max(1)], -1).astype(value.dtype)
 
     def clipped(
@@ -244,6 +246,14 @@ class Fixed:
         return value
 
 
+def corners_after(
+    boxes: Float[np.ndarray, "n 4"], places: Places
+) -> Float[np.ndarray, "n 4 2"]:
+    """Returns where the four corners of each box go, clockwise from the upper left one."""
+    corners = boxes.astype(np.float64)[:, [0, 1, 2, 1, 2, 3, 0, 3]]
+    return places(corners.reshape(-1, 2)).reshape(-1, 4, 2)
+
+
 def _check_number(name: str, fill: Any) -> None:
     if not isinstance(fill, numbers.Real):
         raise InputError(f"{name} has fill={fill!r}, which must be one number.")
@@ -278,7 +288,7 @@ def _places_fault(value: Any, numbers: int, what: str, hint: str) -> str | None:
     return f"must be {shape}, got {wrong[0].tolist()}" if len(wrong) else None
 
 
-def _placed(motion: Motion, what: str) -> Callable[[np.ndarray], np.ndarray]:
+def _placed(motion: Motion, what: str) -> Places:
     if motion.places is None:
         raise InputError(
             f"{what}: {motion.by} does not know where places go: leave {motion.by} out, or "

@@ -11,12 +11,10 @@ from segjax.data.coco import COCO
 from segjax.data.drawn_objects import MadeObjects, ObjectRule
 from segjax.data.folder import Folder
 from segjax.data.made_masks import MadeMask
-from segjax.data.object_examples import check_objects
 from segjax.data.object_records import decode_objects, encode_objects
 from segjax.data.prepare import _folder_name
 from segjax.data.source import Recipe, Source
 from segjax.data.synthetic_objects import SyntheticObjects
-from segjax.errors import InputError
 from segjax.experiment import trajectory
 from segjax.objects import ENTRIES
 from segjax.settings import describe
@@ -85,42 +83,3 @@ def test_a_run_from_before_there_were_objects_goes_on_and_not_with_objects(data,
     changed = dataclasses.replace(data, objects="x" if isinstance(data, Folder) else True)
     now = "\n".join(f"train_data.{line}" for line in describe(changed).splitlines())
     assert trajectory(now) != trajectory("\n".join(earlier))
-
-
-WRONG = {
-    "has no 'crowd': let the dataset give it, as n booleans": {"crowd": None},
-    "has 'boxes' as int32 of shape (2, 4); it must be n 4 of floats": {
-        "boxes": np.ones((2, 4), np.int32)
-    },
-    "has 'classes' as list; it must be n integers": {"classes": [1, 2]},
-    "has 2 boxes, 1 classes, 2 instance_ids, 2 crowd: give": {"classes": np.ones(1, int)},
-    "has 'instances' of shape (2, 2, 1) for an image of 2 x 3": {
-        "instances": np.ones((2, 2, 1), np.uint16)
-    },
-    "has the instance id 4 twice": {"instance_ids": np.array([4, 4])},
-    "has the instance id 0: number": {"instance_ids": np.array([0, 4])},
-    "object 2 has the class id 7, which is not one of the dataset's things, 1, 2": {
-        "classes": np.array([1, 7])
-    },
-    "object 2 has the box [2.0, 0.0, 2.0, 1.0], which has no area": {
-        "boxes": np.array([[0, 0, 1, 1], [2, 0, 2, 1]], float)
-    },
-}
-
-
-@pytest.mark.parametrize("message", WRONG)
-def test_an_example_whose_objects_do_not_fit_is_named(message):
-    example = {
-        "name": "a",
-        "image": np.zeros((2, 3, 3), np.uint8),
-        "boxes": np.array([[0, 0, 1, 1], [1, 0, 3, 2]], np.float32),
-        "classes": np.array([1, 2]),
-        "instance_ids": np.array([1, 2]),
-        "crowd": np.zeros(2, bool),
-        "instances": np.array([[[1], [2], [2]], [[0], [2], [2]]], np.uint16),
-    }
-    check_objects(example, (1, 2))
-    changed = {k: v for k, v in {**example, **WRONG[message]}.items() if v is not None}
-    with pytest.raises(InputError) as error:
-        check_objects(changed, (1, 2))
-    assert "Example 'a'" in str(error.value) and message in str(error.value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segjax.conformity import has_objects
-from segjax.data.object_examples import check_objects
+from segjax.data.object_checks import check_objects
 from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.errors import InputError
 from segjax.objects import ENTRIES, PanopticMap
@@ -31,7 +31,7 @@ def test_images_have_from_no_to_forty_objects_with_boxes_around_their_masks(pano
     data = SyntheticObjects("val", panoptic=panoptic)
     counts = []
     for example in data:
-        check_objects(example, data.things)
+        check_objects(example, data.class_names, data.things)
         counts.append(len(example["boxes"]))
         for mask, box in zip(masks_of(example), example["boxes"], strict=True):
             rows, columns = np.nonzero(mask)

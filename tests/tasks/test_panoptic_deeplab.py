@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,7 +20,9 @@ import pytest
 from segjax import launch, losses
 from segjax.backbones.resnet import BasicBlock, ResNet
 from segjax.contracts import AXIS
+from segjax.data.cityscapes import Cityscapes
 from segjax.data.synthetic_objects import SyntheticObjects
+from segjax.detection.grouping import group, panoptic_map
 from segjax.errors import InputError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import IMAGENET
@@ -27,6 +30,7 @@ from segjax.export import __main__ as export
 from segjax.models.panoptic_deeplab import PanopticDeepLab
 from segjax.objects import PanopticMap
 from segjax.tasks.panoptic_deeplab import BottomUp
+from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.scorer import evaluate
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.optimizer import SGD, Constant
@@ -90,11 +94,12 @@ def test_targets_as_outputs_give_a_panoptic_quality_of_one():
     scored = evaluate(
         Copied(), {}, data, normalize=UNIT, task=BottomUp(stuff_area=0), batch_size=4
     )
+    assert isinstance(scored.metric, PanopticMetric)
     assert scored.scores["pq"] == 1.0
     assert scored.scores["pq_things"] == 1.0 and scored.metric.counts[2:].sum() > 8
 
 
-def settings(model=MODEL, loss=LOSS, data=DATA):
+def settings(model: Any = MODEL, loss: Any = LOSS, data: Any = DATA):
     BottomUp().check_settings(model, loss, {"train_data": data, "eval_data": data})
 
 
@@ -251,3 +256,20 @@ def test_onnx_is_refused_for_several_maps(finished, tmp_path, capsys):
     out = tmp_path / "model.onnx"
     assert export.main([str(finished), "--out", str(out), "--size", "32x32"]) == 2
     assert "several maps" in capsys.readouterr().err and not out.exists()
+
+
+def test_targets_of_a_real_frame_give_back_its_segments(real_data):
+    data = Cityscapes("val", directory=str(real_data / "cityscapes"), objects=True)
+    data.prepare()
+    example = data[0]
+    targets = CenterTargets()(example, np.random.default_rng(0))
+    label = example["label"]
+    grouped = group(
+        jnp.asarray(np.eye(19, dtype=np.float32)[np.where(label == 255, 0, label)]),
+        jnp.asarray(targets["center"][..., None]),
+        jnp.asarray(targets["offset"]),
+        **{"things": data.things, "threshold": 0.1, "kernel": 7, "most": 50, "stuff_area": 0},
+    )
+    metric = BottomUp().metric(data)
+    metric.add(0, example, panoptic_map(grouped, data.things))
+    assert len(example["instance_ids"]) > 5 and metric.scores()["pq_things"] == 1

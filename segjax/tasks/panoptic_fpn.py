@@ -1,0 +1,350 @@
+"""Panoptic segmentation from the top down: objects of a detector, then stuff around them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Integer
+
+from segjax.contracts import (
+    IGNORE,
+    Array,
+    Batch,
+    Loss,
+    Model,
+    Objective,
+    Traced,
+    Variables,
+    WithObjects,
+)
+from segjax.detection.panoptic_merge import merge_panoptic
+from segjax.errors import InputError
+from segjax.evaluate.predictors import at_output_stride
+from segjax.losses import activations
+from segjax.objects import Objects, PanopticMap
+from segjax.ops.resize import interpolation_matrix, resize_bilinear
+from segjax.tasks.detector import CanvasPredictor, objects_of
+from segjax.tasks.panoptic import Panoptic
+from segjax.tasks.two_stage import (
+    Detections,
+    TwoStages,
+    check_parts,
+    image_keys,
+    inference_pass,
+    on_canvas,
+    sizes_of,
+    training_pass,
+)
+
+_NO_CLASS = 254
+"""In place of a label that is no class: the loss becomes NaN, and the step is refused."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TopDown(TwoStages, Panoptic):
+    """Objects by a two-stage detector and stuff by a semantic branch, then merged.
+
+    It is for `models.panoptic_fpn` and `losses.PanopticFPN()`. The last transforms are `Canvas`
+    and `PackObjects`. Images without objects are trained on too: they have stuff.
+
+    Attributes:
+      least_score: objects below are not merged.
+      overlap: an object is skipped where better ones cover more than this share of its mask.
+      stuff_area: pixels that a class of stuff needs in an image to be predicted.
+
+    Source: Panoptic FPN (Kirillov et al., 2019, arXiv:1901.02446); the bounds are detectron2's.
+    """
+
+    least_score: float = 0.5
+    overlap: float = 0.5
+    stuff_area: int = 4096
+
+    def objective(
+        self, model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
+    ) -> Objective:
+        """Returns the forward pass of detector and branch with the terms of the loss."""
+        things = things_of(model)
+
+        def forward(variables: Variables, batch: Batch, key: Array):
+            """Returns each loss term's total and weight on this device; new statistics."""
+            part = partial(
+                self._pass,
+                batch=batch,
+                keys=image_keys(key, len(batch["image"])),
+                normalize=normalize,
+                things=things,
+                train=True,
+            )
+            rngs = {"dropout": jax.random.fold_in(key, 1)}
+            (outputs, targets), updated = model.apply(  # pyright: ignore
+                variables, mutable=["batch_stats"], rngs=rngs, method=part
+            )
+            return dict(loss(outputs, targets)), dict(updated).get("batch_stats") or {}
+
+        return forward
+
+    def _pass(
+        self,
+        module: Any,
+        *,
+        batch: Batch,
+        keys: Array,
+        normalize: Callable[[Array], Array],
+        things: Sequence[int],
+        train: bool,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Returns outputs and targets of the detector's samples and of every pixel."""
+        image = on_canvas(batch["image"], sizes_of(batch), normalize)
+        features = module.features(image, train=train)
+        detector, branch = _tables(module.num_classes, things)
+        classes = jnp.asarray(detector)[jnp.asarray(batch["classes"])]
+        batch = {**batch, "classes": classes}
+        outputs, targets = training_pass(
+            module, features, batch, keys, constants=self, train=train
+        )
+        logits = module.semantic(features, train=train)
+        outputs["semantic"] = resize_bilinear(logits, (image.shape[1], image.shape[2]))
+        targets["semantic"] = jnp.asarray(branch)[jnp.asarray(batch["label"]).astype(jnp.int32)]
+        return outputs, targets
+
+    def trace(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        batch: Mapping[str, np.ndarray],
+        *,
+        normalize: Callable[[Array], Array],
+    ) -> Traced:
+        """Returns the network's shapes, after network and loss were tried on an example.
+
+        Raises:
+          ValueError: one of them refuses it, or the batch has no objects in slots.
+        """
+        if missing := [key for key in ("boxes", "classes", "objects") if key not in batch]:
+            raise ValueError(
+                f"A batch has no {', '.join(map(repr, missing))}: end the transforms with "
+                "segjax.transforms.objects.PackObjects()."
+            )
+        one = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
+
+        def trial():
+            """Initialises the network and takes its loss; traced, never run."""
+            image = normalize(one["image"])
+            variables = model.init(jax.random.key(0), image, train=False)
+            part = partial(
+                self._pass,
+                batch=one,
+                keys=jax.random.split(jax.random.key(0), 1),
+                normalize=normalize,
+                things=things_of(model),
+                train=False,
+            )
+            outputs, targets = model.apply(variables, method=part)  # pyright: ignore
+            loss(outputs, targets)  # pyright: ignore
+            return variables
+
+        height, width = one["image"].shape[1:3]
+        return Traced(jax.eval_shape(trial), (height, width))
+
+    def network(
+        self,
+        model: nn.Module,
+        *,
+        normalize: Callable[[Array], Array],
+        output_stride: int | None = None,
+    ) -> Any:
+        """Returns `(variables, images on their canvas) → Parts`, which can be traced.
+
+        Raises:
+          InputError: the network has no such output stride.
+        """
+        return ThingsAndStuff(at_output_stride(model, output_stride), normalize, self)
+
+    def predictor(
+        self,
+        model: nn.Module,
+        *,
+        normalize: Callable[[Array], Array],
+        output_stride: int | None = None,
+        wrappers: Sequence[Callable] = (),
+        split: tuple[int, int] = (1, 1),
+    ) -> Any:
+        """Returns the network on NumPy images, with the merge behind it.
+
+        Raises:
+          InputError: there are wrappers, devices are to share an image, or the network has no
+            such output stride.
+        """
+        for wrapper in wrappers:
+            self.check_wrapper(wrapper)
+        if split != (1, 1):
+            raise InputError(
+                f"split={split}: devices cannot share an image of task="
+                f"{type(self).__name__}; set split=(1, 1)."
+            )
+        network = self.network(model, normalize=normalize, output_stride=output_stride)
+        count: Any = getattr(model, "num_classes")  # noqa: B009 (a field of Linen's)
+        return MergingPredictor(network, num_classes=count, things=things_of(model), task=self)
+
+    def predict(
+        self, predictor: "MergingPredictor", variables: Variables, images: np.ndarray
+    ) -> Sequence[PanopticMap]:
+        """Returns the segments of each image of b h w c."""
+        return predictor.segments(variables, images)
+
+    def answer(
+        self,
+        predictor: "MergingPredictor",
+        variables: Variables,
+        image: np.ndarray,
+        *,
+        soft: bool,
+    ) -> tuple[PanopticMap, None]:
+        """Returns the segments of an image h w c; there are no maps of probabilities."""
+        return predictor.segments(variables, image[None])[0], None
+
+    def check_settings(
+        self, model: Model, loss: Loss, datasets: Mapping[str, WithObjects]
+    ) -> None:
+        """Raises InputError where parts do not fit, or classes differ.
+
+        Raises:
+          InputError: they do not.
+        """
+        self.check_constants()
+        check_parts(model)
+        things_of(model)
+        if wrong := [name for name, kind in activations(loss) if kind]:
+            raise InputError(
+                f"loss={wrong[0]} is for one map of classes, but task={type(self).__name__} "
+                "also trains a detector: use segjax.losses.PanopticFPN()."
+            )
+        super().check_settings(model, loss, datasets)
+
+    def counts(self, model: nn.Module, batch: Batch, traced: Traced) -> bool:
+        """Returns whether a pixel of a batch has a class, or a slot an object."""
+        labelled = (np.asarray(batch["label"]) != IGNORE).any()
+        return bool(labelled or np.asarray(batch["objects"]).any())
+
+
+class Parts(NamedTuple):
+    """What the network finds: `things` on the canvas, and `semantic` logits b h w k."""
+
+    things: Detections
+    semantic: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ThingsAndStuff:
+    """`(variables, images as read, their sizes on the canvas) → Parts`, which can be traced."""
+
+    model: nn.Module
+    normalize: Callable[[Array], Array]
+    constants: TwoStages
+
+    def __call__(
+        self,
+        variables: Variables,
+        image: Array,
+        sizes: Integer[Array, "b 2"] | None = None,
+    ) -> Parts:
+        """Returns objects and logits; without sizes an image fills its canvas."""
+        sizes = sizes_of({"image": image}) if sizes is None else sizes
+        x = on_canvas(image, sizes, self.normalize)
+        canvas = (image.shape[1], image.shape[2])
+
+        def found(module: Any) -> Parts:
+            features = module.features(x, train=False)
+            things = inference_pass(module, features, sizes, canvas, constants=self.constants)
+            return Parts(things, module.semantic(features, train=False))
+
+        return self.model.apply(variables, method=found)  # pyright: ignore
+
+
+class MergingPredictor(CanvasPredictor):
+    """A predictor on NumPy images of one size, whose `segments` are merged on the host."""
+
+    def __init__(
+        self, network: Callable, *, num_classes: int, things: Sequence[int], task: TopDown
+    ):
+        super().__init__(network, num_classes=num_classes, constants=task)
+        self._task, self._things = task, np.asarray(things, np.int32)
+        stuff = np.setdiff1d(np.arange(num_classes), self._things)
+        self._stuff = np.concatenate([[IGNORE], stuff])
+
+    def segments(self, variables: Variables, images: np.ndarray) -> list[PanopticMap]:
+        """Returns the segments of each image of b h w c, at its own size."""
+        found, on_canvas = self(variables, images)
+        size = (images.shape[1], images.shape[2])
+        good = found.things.valid & (found.things.scores >= self._task.least_score)
+        things = found.things._replace(valid=good)
+        canvas = self._sizes(size)[1]
+        return [
+            merge_panoptic(
+                self._named(objects_of(things, i, on_canvas=on_canvas, size=size)),
+                self._stuff[labels_at(found.semantic[i], canvas, on_canvas, size)],
+                score=self._task.least_score,
+                overlap=self._task.overlap,
+                stuff_area=self._task.stuff_area,
+            )
+            for i in range(len(images))
+        ]
+
+    def _named(self, objects: Objects) -> Objects:
+        """Returns objects with the data's class ids for the detector's."""
+        return dataclasses.replace(objects, classes=self._things[objects.classes - 1])
+
+
+def labels_at(
+    logits: np.ndarray,
+    canvas: tuple[int, int],
+    on_canvas: tuple[int, int],
+    size: tuple[int, int],
+) -> Integer[np.ndarray, "h w"]:
+    """Returns the most likely class of each pixel of an image of `size`.
+
+    Logits h w k are interpolated to the canvas, cut to the image's size there, and interpolated
+    to its own size: two linear maps of an axis, which are one matrix.
+    """
+    rows, columns = (
+        np.asarray(interpolation_matrix(inside, own, align_corners=False))
+        @ np.asarray(interpolation_matrix(coarse, whole, align_corners=False))[:inside]
+        for coarse, whole, inside, own in zip(
+            logits.shape[:2], canvas, on_canvas, size, strict=True
+        )
+    )
+    height, width, classes = logits.shape
+    tall = rows.astype(np.float32) @ logits.reshape(height, -1).astype(np.float32)
+    wide = columns.astype(np.float32) @ tall.reshape(-1, width, classes)
+    return wide.argmax(-1)
+
+
+def things_of(model: Any) -> tuple[int, ...]:
+    """Returns the ids of a network's things.
+
+    Raises:
+      InputError: the network does not say them, or has no semantic branch.
+    """
+    lacks = [name for name in ("things", "semantic") if not hasattr(model, name)]
+    if lacks:
+        raise InputError(
+            f"model: {type(model).__name__} has no {' and no '.join(lacks)}: use "
+            "segjax.models.panoptic_fpn.PanopticFPN."
+        )
+    return tuple(model.things)
+
+
+def _tables(num_classes: int, things: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns, for each class id, the detector's class, and the semantic branch's."""
+    detector = np.zeros(num_classes, np.int32)
+    detector[list(things)] = np.arange(1, len(things) + 1)
+    branch = np.full(256, _NO_CLASS, np.int32)
+    branch[IGNORE] = IGNORE
+    branch[:num_classes][detector > 0] = 0
+    branch[:num_classes][detector == 0] = np.arange(1, num_classes - len(things) + 1)
+    return detector, branch

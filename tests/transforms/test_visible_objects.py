@@ -1,0 +1,185 @@
+"""Boxes, masks, ids, classes and crowds of objects move together, whatever moves them."""
+
+import pathlib
+import runpy
+import types
+
+import numpy as np
+import pytest
+
+from segjax.data.object_checks import check_objects
+from segjax.errors import InputError
+from segjax.transforms.albumentations import Albumentations
+from segjax.transforms.crops import ForegroundCrop
+from segjax.transforms.cutout import Cutout
+from segjax.transforms.geometric import RandomCrop, RandomFlip, RandomScale, Resize, ShrinkTo
+from segjax.transforms.objects import Canvas
+from segjax.transforms.rand_augment import RandAugment
+from segjax.transforms.resize_sides import ResizeSides
+from segjax.transforms.scale_crop import RandomScaleCrop
+
+TESTS = pathlib.Path(__file__).parents[1]
+made_objects = types.SimpleNamespace(**runpy.run_path(str(TESTS / "made_objects.py")))
+ENTRIES = runpy.run_path(str(TESTS / "transforms" / "test_entries.py"))
+
+MOVING = {
+    **{name: each for name, each in ENTRIES["ALL"].items() if name not in ENTRIES["REPEATING"]},
+    "foreground crop": ForegroundCrop((17, 19), (1, 2), probability=1.0),
+    "half": RandomScale(0.4, 0.6),
+    "shrink": ShrinkTo(20),
+    "short and long side": ResizeSides((15, 21), 30),
+    "scale and crop": RandomScaleCrop((21, 25)),
+    "canvas": Canvas((32, 64)),
+    "cutout, label kept": Cutout(9, probability=1.0),
+    "some operations": RandAugment(3, 9.0),
+}
+"""Every transform that takes boxes and moves pixels."""
+
+each = pytest.mark.parametrize("name", MOVING)
+seeds = pytest.mark.parametrize("seed", range(8))
+
+
+def moved(name, seed):
+    given = made_objects.example(9, size=(24, 30), seed=seed, crowds=2)
+    return given, MOVING[name](given, np.random.default_rng(seed))
+
+
+@each
+@seeds
+def test_each_box_encloses_its_moved_mask_and_nothing_remains_of_dropped_objects(name, seed):
+    given, found = moved(name, seed)
+    check_objects(found, made_objects.NAMES, made_objects.THINGS, transformed=True)
+    masks = made_objects.masks_of(found)
+    assert sorted(found["instance_ids"].tolist()) == sorted(masks)
+    for box, number in zip(found["boxes"], found["instance_ids"].tolist(), strict=True):
+        x0, y0, x1, y1 = made_objects.box(masks[number])
+        assert (box[:2] <= np.array([x0, y0]) + 1).all(), (number, box)
+        assert (box[2:] >= np.array([x1, y1]) - 1).all(), (number, box)
+    # What is said of an object goes with it, in the order of the file.
+    ids = given["instance_ids"].tolist()
+    left = [ids.index(number) for number in found["instance_ids"].tolist()]
+    assert left == sorted(left)
+    for key in ("classes", "crowd"):
+        np.testing.assert_array_equal(found[key], given[key][left])
+
+
+@pytest.mark.parametrize("name", ["crop", "half", "cutout", "rotate", "scale and crop"])
+def test_some_objects_go_and_others_stay(name):
+    found = [len(moved(name, seed)[1]["boxes"]) for seed in range(8)]
+    assert min(found) < 9 and max(found) > 0
+
+
+def with_square_hole():
+    """An L, whose box a crop cuts to a part without any of its pixels, and a free square."""
+    given = made_objects.example(0, size=(20, 20))
+    layers = np.zeros((20, 20, 1), np.uint16)
+    layers[2:18, 2:4, 0] = layers[16:18, 2:18, 0] = 7
+    layers[5:9, 10:14, 0] = 4
+    return {
+        **given,
+        "instances": layers,
+        "boxes": np.array([[9.5, 4.5, 14.5, 9.5], [2, 2, 18, 18]], np.float32),
+        "classes": np.array([2, 1], np.int32),
+        "instance_ids": np.array([4, 7], np.int32),
+        "crowd": np.array([False, True]),
+    }
+
+
+def cut(given, top, left, size):
+    """The window through a crop whose only place it is."""
+    h, w = given["label"].shape
+    inner = {
+        k: v[top : min(top + size[0], h), left : min(left + size[1], w)]
+        if k in ("image", "label", "instances")
+        else v
+        for k, v in given.items()
+    }
+    inner["boxes"] = given["boxes"] - np.array([left, top, left, top], np.float32)
+    return RandomCrop(size)(inner, np.random.default_rng(0))
+
+
+def test_an_object_whose_box_has_area_but_no_pixel_in_the_crop_is_dropped():
+    found = cut(with_square_hole(), 4, 6, (8, 10))
+    assert found["instance_ids"].tolist() == [4] and found["classes"].tolist() == [2]
+    assert found["crowd"].tolist() == [False]
+    # Whole, so it keeps the box that was drawn.
+    np.testing.assert_array_equal(found["boxes"], [[3.5, 0.5, 8.5, 5.5]])
+
+
+def test_a_box_that_the_border_cuts_becomes_the_smallest_around_what_is_left():
+    found = cut(with_square_hole(), 6, 0, (14, 12))
+    assert found["instance_ids"].tolist() == [4, 7]
+    np.testing.assert_array_equal(found["boxes"], [[10, 0, 12, 3], [2, 0, 12, 12]])
+
+
+@pytest.mark.parametrize(
+    "transform", [RandomFlip(1.0), Resize((40, 30)), RandomFlip(0.0), Canvas(32)]
+)
+def test_a_whole_upright_box_keeps_what_was_drawn(transform):
+    given = with_square_hole()
+    found = transform(given, np.random.default_rng(0))
+    x0, y0, x1, y1 = given["boxes"][0]
+    expected = {
+        RandomFlip(1.0): (20 - x1, y0, 20 - x0, y1),
+        Resize((40, 30)): (1.5 * x0, 2 * y0, 1.5 * x1, 2 * y1),
+    }.get(transform, (x0, y0, x1, y1))
+    np.testing.assert_allclose(found["boxes"][0], expected, rtol=1e-6)
+
+
+def test_a_one_pixel_object_that_falls_between_pixels_is_dropped():
+    given = made_objects.example(0, size=(8, 8))
+    given["instances"][3, 3], given["instances"][4, 4] = 5, 6
+    given |= {
+        "boxes": np.array([[3, 3, 4, 4], [4, 4, 5, 5]], np.float32),
+        "classes": np.array([1, 2], np.int32),
+        "instance_ids": np.array([5, 6], np.int32),
+        "crowd": np.zeros(2, bool),
+    }
+    found = Resize(4)(given, np.random.default_rng(0))
+    number = int(found["instances"].max())
+    assert found["instance_ids"].tolist() == [number] and len(found["boxes"]) == 1
+    assert found["classes"].tolist() == [number - 4]
+
+
+def test_a_hidden_object_stays_unless_its_label_is_ignored():
+    given = with_square_hole()
+    kept = Cutout(100, probability=1.0)(given, np.random.default_rng(0))
+    assert kept["instance_ids"].tolist() == [4, 7]
+    gone = Cutout(100, ignore=True, probability=1.0)(given, np.random.default_rng(0))
+    assert gone["boxes"].shape == (0, 4) and not gone["instances"].any()
+
+
+def test_layers_without_listed_ids_and_boxes_without_masks_move_as_before():
+    given = with_square_hole()
+    alone = {k: v for k, v in given.items() if k != "instance_ids"}
+    found = cut(alone, 4, 6, (8, 10))
+    np.testing.assert_array_equal(found["boxes"], [[3.5, 0.5, 8.5, 5.5], [0, 0, 10, 8]])
+
+
+def test_a_deformation_moves_objects_by_their_masks_and_refuses_boxes_alone():
+    _, found = moved("elastic", 3)
+    masks = made_objects.masks_of(found)
+    boxes = [made_objects.box(masks[number]) for number in found["instance_ids"].tolist()]
+    np.testing.assert_array_equal(found["boxes"], boxes)
+    given = made_objects.example(3, size=(24, 30))
+    alone = {k: v for k, v in given.items() if k not in ("instances", "instance_ids")}
+    with pytest.raises(InputError, match="RandomElastic does not know where places go"):
+        MOVING["elastic"](alone, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ENTRIES["REPEATING"])
+def test_a_mirrored_border_is_refused_as_its_objects_would_be_two(name):
+    given = made_objects.example(3, size=(24, 30))
+    with pytest.raises(InputError, match="'boxes': .* repeats parts of the image"):
+        ENTRIES["ALL"][name](given, np.random.default_rng(0))
+
+
+def test_a_pipeline_of_albumentations_moves_objects_by_their_masks():
+    pytest.importorskip("albumentations")
+    import albumentations
+
+    given = made_objects.example(6, size=(24, 30))
+    flip = Albumentations(albumentations.HorizontalFlip(p=1.0))
+    found, same = (t(given, np.random.default_rng(0)) for t in (flip, RandomFlip(1.0)))
+    for key in ("boxes", "classes", "instance_ids", "crowd", "instances"):
+        np.testing.assert_array_equal(found[key], same[key])
