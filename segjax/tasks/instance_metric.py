@@ -105,7 +105,7 @@ class InstanceMetric(Metric):
         `mask_ap50_by_class`. `objects_by_class` counts true objects.
         """
         order = sorted(self._images)
-        truths, predictions, areas = zip(*(self._images[i] for i in order), strict=True)
+        truths, predictions, areas = ([self._images[i][j] for i in order] for j in range(3))
         names = [self._class_names[i] for i in sorted(self._things)]
         found: dict[str, Any] = {}
         for kind in self.kinds:
