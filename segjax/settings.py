@@ -3,6 +3,7 @@
 Scripts import `override` and `describe` from `segjax.experiment`.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -37,7 +38,17 @@ def directory_settings(experiment: Any, directory: str) -> list[str]:
         raise InputError(
             f"--data {directory}: no dataset of {experiment.name} has a directory."
         )
-    return [f"{name}.directory={directory}" for name in found]
+    paths = [_directory_path(getattr(experiment, name), name) for name in found]
+    return [f"{path}={directory}" for path in paths]
+
+
+def _directory_path(data: Any, path: str) -> str:
+    """Returns the path of a dataset's directory, which may be that of the one it wraps."""
+    if not dataclasses.is_dataclass(data):
+        return f"{path}.directory"
+    names = {field.name for field in dataclasses.fields(data)}
+    is_wrapper = "directory" not in names and "data" in names
+    return _directory_path(data.data, f"{path}.data") if is_wrapper else f"{path}.directory"
 
 
 def describe(experiment: Any, *, short: bool = False) -> str:

@@ -1,5 +1,6 @@
 """Instance segmentation and detection: the objects of an image, each with box and mask."""
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,6 +29,9 @@ from segjax.errors import InputError
 from segjax.evaluate.predictors import at_output_stride
 from segjax.losses import PanopticDeepLab, PanopticFPN, activations
 from segjax.objects import Objects
+from segjax.outputs.kinds import Output
+from segjax.outputs.lists import ImageList
+from segjax.outputs.object_options import asked_object_lists, asked_object_outputs
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
 from segjax.tasks.class_coverage import known_early
@@ -35,6 +39,7 @@ from segjax.tasks.detector import CanvasPredictor, Detector, objects_of
 from segjax.tasks.instance_metric import InstanceMetric
 from segjax.tasks.instance_report import EXAMPLES_NOTE, instance_panels, instance_sections
 from segjax.tasks.packing import pack_objects, unpack_objects
+from segjax.tasks.shown import Shown, shown_objects
 from segjax.tasks.task import Metric, Task
 from segjax.tasks.two_stage import (
     TwoStages,
@@ -334,3 +339,15 @@ class Instance(TwoStages, Task):
     ) -> Panels:
         """Returns image, truth, prediction and errors."""
         return instance_panels(example, prediction, data, longest=longest)
+
+    def outputs(self, options: argparse.Namespace, data: WithObjects) -> list[Output]:
+        """Returns a PNG of instance ids, a JSON of all objects, and what else is asked for."""
+        return asked_object_outputs(options, tuple(data.class_names))
+
+    def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
+        """Returns measurements, counts and COCO's annotations, as the options ask."""
+        return asked_object_lists(options, tuple(data.class_names))
+
+    def shown(self, data: WithObjects) -> Shown:
+        """Returns the classes of objects, and the objects themselves."""
+        return shown_objects(tuple(data.class_names), data.palette)
