@@ -37,7 +37,8 @@ from segjax.report.run_page import Section
 from segjax.tasks.class_coverage import known_early
 from segjax.tasks.detector import CanvasPredictor, Detector, objects_of
 from segjax.tasks.instance_metric import InstanceMetric
-from segjax.tasks.instance_report import instance_panels, instance_sections
+from segjax.tasks.instance_report import EXAMPLES_NOTE, instance_panels, instance_sections
+from segjax.tasks.packing import pack_objects, unpack_objects
 from segjax.tasks.shown import Shown, shown_objects
 from segjax.tasks.task import Metric, Task
 from segjax.tasks.two_stage import (
@@ -68,9 +69,20 @@ class Instance(TwoStages, Task):
     masks: bool = True
     boundary: bool = False
 
+    examples_note = EXAMPLES_NOTE
+
     def metric(self, data: WithObjects) -> InstanceMetric:
         """Returns a metric that has counted nothing yet."""
         return InstanceMetric(data, masks=self.masks, boundary=self.boundary, most=self.most)
+
+    def packed(self, prediction: Objects) -> Mapping[str, np.ndarray]:
+        """Returns the objects of an image as named arrays."""
+        return pack_objects([prediction])
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> Objects:
+        """Returns the objects of these arrays."""
+        (objects,) = unpack_objects(arrays)
+        return objects
 
     def scored(self, data: WithObjects) -> str:
         """Returns the classes of objects, in their order."""
