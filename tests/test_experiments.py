@@ -59,6 +59,7 @@ SMALL = {
         **dict.fromkeys(("aspp_features", "semantic_features", "instance_features"), 8),
         "head_features": 4,
     },
+    "mask_rcnn_objects": {"backbone": {"width": 8}, "channels": 8, "hidden": 16},
     "panoptic_fpn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "quickstart": {"features": 4, "depth": 2},
 }
@@ -93,9 +94,10 @@ class DrawnObjects(Drawn):
     """Drawn objects with the things and the stuff of another dataset."""
 
     things: tuple[int, ...] = ()
+    most: int = 40
 
     def __getitem__(self, index):
-        example = SyntheticObjects(size=self.size, panoptic=True)[index]
+        example = SyntheticObjects(size=self.size, most=self.most, panoptic=True)[index]
         stuff = [i for i in range(len(self.class_names)) if i not in self.things]
         ids = np.array([stuff[0], stuff[-1], self.things[0], self.things[-1]], np.int32)
         label = ids[example["label"]].astype(np.uint8)
@@ -106,7 +108,7 @@ def _like(data, size):
     """Drawn examples with the classes of a dataset, and with objects where it has them."""
     fields = (data.class_names, getattr(data, "channels", 3), size)
     if isinstance(data, SyntheticObjects) or getattr(data, "objects", False):
-        return DrawnObjects(*fields, data.things)
+        return DrawnObjects(*fields, data.things, getattr(data, "most", 40))
     return Drawn(*fields)
 
 
@@ -283,6 +285,7 @@ def _small(experiment, **changes):
         batch_size=4,
         optimizer=dataclasses.replace(optimizer, schedule=schedule),
         transforms=tuple(_smaller(t, size) for t in experiment.transforms),
+        task=_with(experiment.task, FEW),
     )
 
 
@@ -303,9 +306,17 @@ def _learns(optimizer, params):
 
 def _smaller(transform, size: int):
     """Crops as large as the tiny network and the drawn images are made for."""
-    small = {"size": size, "pixels": 8, "short": size, "long": size}
-    fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
-    return dataclasses.replace(transform, **fitting)
+    return _with(transform, {"size": size, "pixels": 8, "short": size, "long": size})
+
+
+FEW = {"rois_sampled": 16, "rois_positive": 8, "train_before": 40, "train_after": 40}
+"""What a tiny detector proposes and draws."""
+
+
+def _with(part, values):
+    """A transform or a task with those of the values whose fields it has."""
+    fitting = {name: value for name, value in values.items() if hasattr(part, name)}
+    return dataclasses.replace(part, **fitting)
 
 
 if __name__ == "__main__":

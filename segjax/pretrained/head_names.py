@@ -36,7 +36,46 @@ FCN: Table = (
     *AUXILIARY,
 )
 
+_ROI = r"roi_heads\."
+TWO_STAGE: Table = (
+    # Published files of the first versions have the shorter names. The backbone's modules
+    # have lost `body.` here, and the pyramid's the backbone's prefix.
+    (r"fpn\.((?:inner|layer)_blocks)\.(\d)", r"fpn/\1_\2"),
+    (r"rpn\.head\.conv", "rpn_head/conv_0"),
+    (r"rpn\.head\.conv\.(\d)\.0", r"rpn_head/conv_\1"),
+    (r"rpn\.head\.(cls_logits|bbox_pred)", r"rpn_head/\1"),
+    (rf"{_ROI}box_head\.(fc\d)", r"box_head/\1"),
+    (rf"{_ROI}box_head\.5", "box_head/fc6"),
+    (rf"{_ROI}box_predictor\.(cls_score|bbox_pred)", r"box_predictor/\1"),
+    (rf"{_ROI}mask_head\.mask_fcn1", "mask_head/conv_0"),
+    (rf"{_ROI}mask_head\.mask_fcn2", "mask_head/conv_1"),
+    (rf"{_ROI}mask_head\.mask_fcn3", "mask_head/conv_2"),
+    (rf"{_ROI}mask_head\.mask_fcn4", "mask_head/conv_3"),
+    (rf"{_ROI}mask_predictor\.(conv5_mask|mask_fcn_logits)", r"mask_predictor/\1"),
+)
+"""Mask R-CNN and Faster R-CNN, whose convolutions have no norms behind them."""
+
+_NORMED_ROI = rf"{_ROI}(box|mask)_head\.(\d)"
+TWO_STAGE_V2: Table = (
+    (r"fpn\.((?:inner|layer)_blocks)\.(\d)\.0", r"fpn/\1_\2/conv"),
+    (r"fpn\.((?:inner|layer)_blocks)\.(\d)\.1", r"fpn/\1_\2/norm"),
+    (rf"{_NORMED_ROI}\.0", r"\1_head/conv_\2/conv"),
+    (rf"{_NORMED_ROI}\.1", r"\1_head/conv_\2/norm"),
+    *TWO_STAGE,
+)
+"""Their second versions."""
+
+TWO_STAGE_NEWER: Table = (
+    (r"fpn\.((?:inner|layer)_blocks)\.(\d)\.0", r"fpn/\1_\2"),
+    (rf"{_ROI}mask_head\.(\d)\.0", r"mask_head/conv_\1"),
+    *TWO_STAGE,
+)
+"""Their first versions, as newer versions of torchvision save them."""
+
 HEADS = {
+    "fpn.inner_blocks.0.1": ("second Mask R-CNN or Faster R-CNN", TWO_STAGE_V2),
+    "fpn.inner_blocks.0.0": ("Mask R-CNN or Faster R-CNN", TWO_STAGE_NEWER),
+    "fpn.inner_blocks.0": ("Mask R-CNN or Faster R-CNN", TWO_STAGE),
     "classifier.0.project.0": ("DeepLab v3", DEEPLAB_V3),
     "classifier.cbr.0": ("LR-ASPP", LRASPP),
     "classifier.4": ("FCN", FCN),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segjax.backbones.vgg import fc_kernel
 from segjax.errors import InputError
 from segjax.pretrained import backbone_names as names
 from segjax.pretrained.fc_layers import fc_layers
@@ -15,6 +16,12 @@ from segjax.pretrained.head_names import HEADS
 
 BACKBONE = "backbone."
 """The prefix of the backbone in torchvision's segmentation networks."""
+
+FC6 = "params/box_head/fc6/kernel"
+"""The fully connected layer that reads a box's pooled features."""
+
+POOLED = 7
+"""Rows and columns of those features."""
 
 COUNTERS = r"(.*\.)?(num_batches_tracked|n_averaged)"
 """Counters of BatchNorm and of averaged models, which no network uses."""
@@ -26,6 +33,10 @@ WRAPPER = (
 )
 """What torch.compile, FSDP and checkpointing put before the names of a module that they wrap,
 at any depth, and what DataParallel adds within it."""
+
+
+DETECTOR = r"(?:(?<=^backbone\.)|(?<=\.backbone\.))body\.|(?:^|(?<=\.))backbone\.(?=fpn\.)"
+"""What torchvision's detectors have in their names and our networks do not."""
 
 
 class Family(NamedTuple):
@@ -119,10 +130,16 @@ def translate(
       shapes: the shapes of the network's variables, by path; they decide where a backbone goes.
 
     Raises:
-      InputError: the arrays are those of several networks.
+      InputError: the arrays are those of several networks, or of detectron2.
     """
     if any("/" in name for name in arrays):
-        return Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
+        own = Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
+        return with_norms_of(own, shapes)
+    if any(".bottom_up." in name for name in arrays):
+        raise InputError(
+            "has detectron2's layout, in which classes, encoded boxes and colours have another "
+            "order; segjax does not read it. Use torchvision's weights or segjax's own."
+        )
     arrays = {n: a for n, a in arrays.items() if not re.fullmatch(COUNTERS, n)}
     theirs = _by_plain_name(arrays)
     recognised = _recognised(theirs)
@@ -141,6 +158,7 @@ def translate(
     inside = {n.removeprefix(prefix): t for n, t in theirs.items() if n.startswith(prefix)}
     outside = tuple(theirs[name] for name in theirs if not name.startswith(prefix))
     found = _of_family({name: arrays[t] for name, t in inside.items()}, family, shapes)
+    found = with_norms_of(found, shapes)
     prefix = _with_wrappers(prefix, theirs)
     return found._replace(
         names={path: inside[name] for path, name in found.names.items()},
@@ -152,8 +170,12 @@ def translate(
 
 
 def _by_plain_name(tensors: Iterable[str]) -> dict[str, str]:
-    """Returns {name without the parts of wrappers: name in the file}, if names stay unique."""
-    plain = {name: re.sub(WRAPPER, "", name) for name in tensors}
+    """Returns {name without the parts of wrappers: name in the file}, if names stay unique.
+
+    The backbone of torchvision's detectors is `backbone.body`, their pyramid `backbone.fpn`;
+    here they are `backbone` and `fpn`, as in our networks.
+    """
+    plain = {name: re.sub(DETECTOR, "", re.sub(WRAPPER, "", name)) for name in tensors}
     times = collections.Counter(plain.values())
     return {short if times[short] == 1 else name: name for name, short in plain.items()}
 
@@ -212,6 +234,10 @@ def _segmentation(
     head, table = next((HEADS[mark] for mark in HEADS if mark in others), ("a head", ()))
     paths = {f"{BACKBONE}{module}": path for module, path in paths.items()}
     found, unknown = _renamed(arrays, paths | names.by_table(table, others))
+    if (fc6 := found.get(FC6)) is not None:
+        # Its inputs are rows, columns, channels here, and channels, rows, columns there.
+        kernel = fc_kernel(fc6[1][0, 0].T, POOLED)
+        found[FC6] = (fc6[0], kernel.reshape(1, 1, -1, kernel.shape[-1]))
     layout = f"torchvision's {head} on {family.name.split()[-1]}"
     return _checkpoint(layout, found)._replace(unknown=tuple(unknown))
 
@@ -232,6 +258,25 @@ def _classification(
         remarks=(family.remark,) if family.remark else (),
         unknown=tuple(name for name in others if name not in classifier),
         left_out=tuple(name for name in classifier if name not in used),
+    )
+
+
+def with_norms_of(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+    """Returns the checkpoint with scales and offsets of norms where the network has them.
+
+    They are parameters of `BatchNorm` and statistics of `FrozenBatchNorm`.
+    """
+    other = {"params": "batch_stats", "batch_stats": "params"}
+
+    def place(path: str) -> str:
+        kind, _, below = path.partition("/")
+        moved = f"{other.get(kind)}/{below}"
+        is_affine = below.endswith(("/scale", "/bias"))
+        return moved if is_affine and path not in shapes and moved in shapes else path
+
+    return checkpoint._replace(
+        arrays={place(path): array for path, array in checkpoint.arrays.items()},
+        names={place(path): name for path, name in checkpoint.names.items()},
     )
 
 
@@ -273,7 +318,12 @@ def _renamed(
 
 
 def _our_axes(array: np.ndarray) -> np.ndarray:
-    """Returns PyTorch's o i h w as h w i o (so transposed i o h w as h w o i)."""
+    """Returns PyTorch's o i h w as h w i o (so transposed i o h w as h w o i).
+
+    A fully connected layer, o i, is a 1×1 convolution.
+    """
+    if array.ndim == 2:
+        return array.T[None, None]
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
