@@ -237,6 +237,15 @@ class WithObjects(LabelledDataset, Protocol):
         ...
 
 
+class Grouped(Protocol):
+    """A dataset of several groups, such as `ByAspect`; a batch holds examples of one."""
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """The indices of each group's examples; each index is in one group."""
+        ...
+
+
 class Planed(Protocol):
     """A dataset that declares whether its labels are h w k, a plane for each class."""
 

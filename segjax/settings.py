@@ -3,6 +3,7 @@
 Scripts import `override` and `describe` from `segjax.experiment`.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -37,7 +38,17 @@ def directory_settings(experiment: Any, directory: str) -> list[str]:
         raise InputError(
             f"--data {directory}: no dataset of {experiment.name} has a directory."
         )
-    return [f"{name}.directory={directory}" for name in found]
+    paths = [_directory_path(getattr(experiment, name), name) for name in found]
+    return [f"{path}={directory}" for path in paths]
+
+
+def _directory_path(data: Any, path: str) -> str:
+    """Returns the path of a dataset's directory, which may be that of the one it wraps."""
+    fields = dataclasses.fields(data) if dataclasses.is_dataclass(data) else ()
+    values = {field.name: getattr(data, field.name) for field in fields}
+    if "directory" in values or "data" not in values:
+        return f"{path}.directory"
+    return _directory_path(values["data"], f"{path}.data")
 
 
 def describe(experiment: Any, *, short: bool = False) -> str:

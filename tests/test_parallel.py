@@ -7,9 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from segjax.parallel import cluster
-from segjax.parallel.sums import gather_by_index, sum_over_processes
+from segjax.parallel.sums import gather_by_index, gather_bytes, sum_over_processes
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -92,11 +93,28 @@ def test_numbers_by_index_come_from_the_process_that_has_them_in_all_their_bits(
     assert gather_by_index({0: 1 / 3, 2: 2 / 3}, 3) == {0: 1 / 3, 1: 1 / 7, 2: 2 / 3}
 
 
+def test_bytes_of_several_processes_keep_their_lengths(others, monkeypatch):
+    theirs = [b"", b"a longer one"]
+    lengths = [np.array([len(each)]) for each in theirs]
+    padded = [np.frombuffer(each.ljust(12, b"?"), np.uint8) for each in theirs]
+    others += lengths
+    gather = multihost_utils.process_allgather
+
+    def in_turn(mine):
+        found = gather(mine)
+        others[:] = padded
+        return found
+
+    monkeypatch.setattr("jax.experimental.multihost_utils.process_allgather", in_turn)
+    assert gather_bytes(lambda: b"mine") == [b"mine", *theirs]
+
+
 def test_alone_nothing_is_gathered(monkeypatch):
     monkeypatch.delattr("jax.experimental.multihost_utils.process_allgather")
     counts = np.array([[3, 2**62]])
     assert sum_over_processes(counts) is counts
     assert gather_by_index({1: 0.5}, 2) == {1: 0.5}
+    assert gather_bytes(lambda: pytest.fail("bytes are made for nobody")) == []
 
 
 def test_a_process_knows_its_share_of_the_work(monkeypatch):
@@ -111,11 +129,12 @@ SUMS = """
 import sys, numpy as np
 import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
-from segjax.parallel.sums import sum_where_there_are
+from segjax.parallel.sums import gather_bytes, sum_where_there_are
 mine = [np.array([2**40, 3]), None][int(sys.argv[2])]
 other = [np.array([1, 2]), np.array([0.5, 0.25])][int(sys.argv[2])]
 print(sum_where_there_are(mine).tolist(), sum_where_there_are(None), flush=True)
 print(sum_where_there_are(other).tolist(), flush=True)
+print(gather_bytes(lambda: [b"", b"longer"][int(sys.argv[2])]), flush=True)
 """
 
 
@@ -131,4 +150,4 @@ def test_a_process_without_images_takes_part_in_a_sum():
     for process in both:
         output, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
-        assert output.endswith(f"{[2**40, 3]} None\n[1.5, 2.25]\n")
+        assert output.endswith(f"{[2**40, 3]} None\n[1.5, 2.25]\n[b'', b'longer']\n")

@@ -13,7 +13,7 @@ from segjax.contracts import IGNORE
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
 from segjax.data.coco_file import CocoImage, annotation_name
 from segjax.data.coco_index import CocoIndex, Row
-from segjax.data.coco_objects import coco_objects
+from segjax.data.coco_objects import annotation_box, coco_objects
 from segjax.data.coco_panoptic import panoptic_sources
 from segjax.data.coco_shapes import draw, is_empty
 from segjax.data.coco_sources import name_row, sources_of
@@ -172,7 +172,9 @@ def _instances(
 ) -> Sequence[Source]:
     """Returns the sources of images with objects, whose labels are those of "things"."""
     classes = INSTANCES[kind]
-    rows = index.rows(*(("boxes", _box_row) if is_train else ("all", name_row)))
+    rows = index.rows(
+        *(("boxes", functools.partial(_box_row, index.path)) if is_train else ("all", name_row))
+    )
     made = [
         MadeMask(
             make=_instance_label(index, number, classes),
@@ -193,13 +195,13 @@ def _instance_label(index: CocoIndex, number: str, classes: Mapping[int, int]) -
     return make
 
 
-def _box_row(image: CocoImage) -> Row | None:
+def _box_row(path: pathlib.Path, image: CocoImage) -> Row | None:
     """Returns None where no box has sides longer than a pixel, which torchvision leaves out.
 
     So does `_coco_remove_images_without_annotations` of its references/detection/coco_utils.py.
     """
-    boxes = [annotation.get("bbox") for annotation in image.annotations]
-    wide = any(isinstance(box, list) and len(box) == 4 and min(box[2:]) > 1 for box in boxes)
+    boxed = [a for a in image.annotations if annotation_box(a, annotation_name(path, a))]
+    wide = any(min(annotation["bbox"][2:]) > 1 for annotation in boxed)
     return name_row(image) if wide else None
 
 

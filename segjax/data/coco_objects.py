@@ -91,17 +91,25 @@ def _drawn(
         corner=corner,
         where=where,
         crowd=bool(annotation.get("iscrowd")),
-        box=_box(annotation, where),
+        box=annotation_box(annotation, where),
     )
 
 
-def _box(annotation: Mapping[str, Any], where: str) -> Box | None:
-    """Returns (x0, y0, x1, y1) of `bbox`, which is (x, y, width, height); None without one."""
+LARGEST = 1e9
+"""The largest number of a box in pixels that is not a fault."""
+
+
+def annotation_box(annotation: Mapping[str, Any], where: str) -> Box | None:
+    """Returns (x0, y0, x1, y1) of `bbox`, which is (x, y, width, height); None without one.
+
+    Raises:
+      InputError: it is not four numbers; begins with `where`.
+    """
     box = annotation.get("bbox")
     if box is None:
         return None
     numbers = isinstance(box, list) and all(type(each) in (int, float) for each in box)
-    if not numbers or len(box) != 4:
+    if not numbers or len(box) != 4 or any(abs(each) > LARGEST for each in box):
         raise InputError(
             f"{where} has bbox={box!r:.60}, not [x, y, width, height]: correct it, or delete "
             "the annotation."

@@ -7,7 +7,7 @@ step asks for that step, with no iterator to save.
 
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -17,7 +17,8 @@ import numpy as np
 from absl import flags
 from jaxtyping import Shaped
 
-from segjax.contracts import Dataset, Example, Transform
+from segjax.conformity import declares
+from segjax.contracts import Dataset, Example, Grouped, Transform
 from segjax.data.checks import (
     CheckExample,
     check_same_channels,
@@ -50,7 +51,7 @@ def batches(
     every other array that a transform adds to the example; `name` stays behind. With b =
     batch_size / process_count, process p gets examples p·b … (p + 1)·b − 1 of the global batch.
     An epoch's last examples and the next one's first ones share a batch, so every batch is
-    full.
+    full. If the dataset has groups (`contracts.Grouped`), a batch holds examples of one group.
 
     Args:
       dataset: its examples are read as often as needed; it may be smaller than a batch.
@@ -79,26 +80,21 @@ def batches(
     if not 0 <= seed < 2**32:
         raise InputError(f"seed={seed} does not lie in 0 … 2**32 - 1.")
     dataset.prepare()
+    stream = partial(
+        _stream,
+        dataset,
+        make=partial(
+            _transformed,
+            transforms=tuple(transforms),
+            dataset=_Source(dataset),
+            check=check or class_map_check(dataset),
+            channels=channels,
+        ),
+        batch_size=batch_size // process_count,
+        processes=slice(process_index, None, process_count),
+    )
     pipeline = (
-        grain.MapDataset.source(_Source(dataset))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(
-            partial(
-                _transformed,
-                transforms=tuple(transforms),
-                dataset=_Source(dataset),
-                check=check or class_map_check(dataset),
-                channels=channels,
-            )
-        )
-        # Grain counts in 64 bits, and batches of one example would be one too many for them.
-        # (Further up, it would change the random numbers: they depend on what comes before.)
-        .slice(slice(0, 2**62))
-        .batch(batch_size // process_count, batch_fn=_stack)
-        # Only now, so that the global order is the same for any number of processes.
-        .slice(slice(process_index, None, process_count))
+        _mixed(stream, _groups(dataset), seed)
         .map_with_index(_with_step)
         .slice(slice(first_step, None))
         .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffer))
@@ -160,20 +156,79 @@ def _leave_ctrl_c_to_the_run(*_) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _stream(
+    dataset: Dataset,
+    indices: Sequence[int] | None,
+    seed: int,
+    *,
+    make: Callable[[Example, np.random.Generator], Example],
+    batch_size: int,
+    processes: slice,
+) -> grain.MapDataset:
+    """Returns this process's part of each global batch of the examples at some indices."""
+    return (
+        grain.MapDataset.source(_Source(dataset, indices))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(make)
+        # Grain counts in 64 bits, and batches of one example would be one too many for them.
+        # (Further up, it would change the random numbers: they depend on what comes before.)
+        .slice(slice(0, 2**62))
+        .batch(batch_size, batch_fn=_stack)
+        # Only now, so that the global order is the same for any number of processes.
+        .slice(processes)
+    )
+
+
+def _mixed(
+    stream: Callable[[Sequence[int] | None, int], grain.MapDataset],
+    groups: Sequence[Sequence[int]],
+    seed: int,
+) -> grain.MapDataset:
+    """Returns the streams of all groups as one, in which each has its share of the batches.
+
+    Which group has a batch depends on its step alone, so all processes agree.
+    """
+    if not groups:
+        return stream(None, seed)
+    # Of its own seed: groups of one size would else be shuffled and transformed alike.
+    seeds = np.random.SeedSequence(seed).generate_state(len(groups)).tolist()
+    streams = [stream(indices, own) for indices, own in zip(groups, seeds, strict=True)]
+    # Grain compares shares as floats, and steps beyond 2**40 would cost it digits.
+    streams = [each.slice(slice(0, 2**40)) for each in streams]
+    return grain.MapDataset.mix(streams, weights=[len(indices) for indices in groups])
+
+
+def _groups(dataset: Dataset) -> Sequence[Sequence[int]]:
+    """Returns the groups of a dataset that are not empty; none where it declares none."""
+    count = len(dataset)
+    if not declares(dataset, Grouped):
+        return ()
+    groups = [group for group in dataset.groups if len(group)]
+    if sorted(index for group in groups for index in group) != list(range(count)):
+        raise InputError(
+            f"The groups of {type(dataset).__name__} must have each of its {count} "
+            "examples once; mend its `groups`."
+        )
+    return groups
+
+
 class _Source:
     """The dataset without its repr, which Grain would print, and index errors by NumPy ints."""
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | None = None):
+        self.dataset, self.indices = dataset, indices
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.dataset if self.indices is None else self.indices)
 
     def __getitem__(self, index) -> Example:
-        return read_example(self.dataset, int(index))
+        found = index if self.indices is None else self.indices[index]
+        return read_example(self.dataset, int(found))
 
     def __repr__(self) -> str:
-        return f"{type(self.dataset).__name__} of {len(self.dataset)} examples"
+        return f"{type(self.dataset).__name__} of {len(self)} examples"
 
 
 def _transformed(
@@ -209,12 +264,17 @@ def _stacked(examples: Sequence[Example], key: str) -> np.ndarray:
 def _check_alike(first: Example, other: Example) -> None:
     """Raises InputError where one batch cannot hold both examples."""
     crop = "end the transforms with RandomCrop(size), or use batch_size=1"
+    if "objects" in first and "size" in first:
+        crop = "group the images, train_data=ByAspect(...), or use a square Canvas"
+    alike = "let all have one shape"
+    if "instance_ids" in first:
+        alike = "end the transforms with PackObjects(100), which gives all the same shapes"
     size = lambda e: "x".join(map(str, e["label"].shape))
     shapes = lambda e: ", ".join(f"{key} {e[key].shape}" for key in _arrays(e))
     for what, of, remedy in (
         ("examples of sizes", size, crop),
         ("examples with", lambda e: ", ".join(_arrays(e)), "give all the same arrays"),
-        ("examples of shapes", shapes, "let all have one shape"),
+        ("examples of shapes", shapes, alike),
         ("images of", lambda e: e["image"].dtype.name, "let the dataset give one type"),
     ):
         if of(first) != of(other):

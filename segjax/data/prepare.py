@@ -108,6 +108,10 @@ class FileDataset:
         """The dataset's own folder in the cache."""
         return pathlib.Path(self._records.dataset_info.data_dir)
 
+    def encoded_image(self, index: int) -> bytes:
+        """Returns an image as it lies in the cache: a file of its own, upright."""
+        return self._records[index]["image"]
+
     def check_directory(self) -> None:
         """Raises InputError if a directory is needed and not given; no file is read.
 

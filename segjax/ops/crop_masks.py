@@ -35,6 +35,7 @@ def crop_masks(
     Raises:
       ValueError: the masks do not have this width.
     """
+    packed, boxes = jnp.asarray(packed), jnp.asarray(boxes)
     height = packed.shape[1]
     if packed.shape[2] != -(-width // 8):
         raise ValueError(f"Masks {width} wide have {-(-width // 8)} bytes, got {packed.shape}.")

@@ -46,6 +46,7 @@ def paste_masks(
 
     Rounding may decide otherwise about pixels whose probability is ½ up to 1e-6.
     """
+    probabilities, boxes = jnp.asarray(probabilities), jnp.asarray(boxes)
     side = probabilities.shape[1] + 2
     padded = jnp.pad(probabilities, ((0, 0), (1, 1), (1, 1)))
     corners = _grown(boxes, side)

@@ -1,5 +1,6 @@
 """Instance segmentation and detection: the objects of an image, each with box and mask."""
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,14 +27,19 @@ from segjax.data.checks import check_example
 from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.evaluate.predictors import at_output_stride
-from segjax.losses import activations
+from segjax.losses import PanopticDeepLab, PanopticFPN, activations
 from segjax.objects import Objects
+from segjax.outputs.kinds import Output
+from segjax.outputs.lists import ImageList
+from segjax.outputs.object_options import asked_object_lists, asked_object_outputs
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
 from segjax.tasks.class_coverage import known_early
 from segjax.tasks.detector import CanvasPredictor, Detector, objects_of
 from segjax.tasks.instance_metric import InstanceMetric
-from segjax.tasks.instance_report import instance_panels, instance_sections
+from segjax.tasks.instance_report import EXAMPLES_NOTE, instance_panels, instance_sections
+from segjax.tasks.packing import pack_objects, unpack_objects
+from segjax.tasks.shown import Shown, shown_objects
 from segjax.tasks.task import Metric, Task
 from segjax.tasks.two_stage import (
     TwoStages,
@@ -63,9 +69,20 @@ class Instance(TwoStages, Task):
     masks: bool = True
     boundary: bool = False
 
+    examples_note = EXAMPLES_NOTE
+
     def metric(self, data: WithObjects) -> InstanceMetric:
         """Returns a metric that has counted nothing yet."""
         return InstanceMetric(data, masks=self.masks, boundary=self.boundary, most=self.most)
+
+    def packed(self, prediction: Objects) -> Mapping[str, np.ndarray]:
+        """Returns the objects of an image as named arrays."""
+        return pack_objects([prediction])
+
+    def unpacked(self, arrays: Mapping[str, np.ndarray]) -> Objects:
+        """Returns the objects of these arrays."""
+        (objects,) = unpack_objects(arrays)
+        return objects
 
     def scored(self, data: WithObjects) -> str:
         """Returns the classes of objects, in their order."""
@@ -229,7 +246,16 @@ class Instance(TwoStages, Task):
                 f"task.masks={self.masks}, but the network has has_masks={has_masks}; set both "
                 "alike."
             )
+        if hasattr(model, "semantic"):
+            raise InputError(
+                f"model: {type(model).__name__} has a semantic branch, which "
+                f"task={type(self).__name__} would not train: use "
+                "task=segjax.tasks.panoptic_fpn.TopDown(), or "
+                "segjax.models.mask_rcnn.MaskRCNN."
+            )
         wrong = [name for name, kind in activations(loss) if kind]
+        if isinstance(loss, PanopticFPN | PanopticDeepLab):
+            wrong = [type(loss).__name__]
         if wrong:
             raise InputError(
                 f"loss={wrong[0]} is for classes of pixels: with task={type(self).__name__}() "
@@ -313,3 +339,15 @@ class Instance(TwoStages, Task):
     ) -> Panels:
         """Returns image, truth, prediction and errors."""
         return instance_panels(example, prediction, data, longest=longest)
+
+    def outputs(self, options: argparse.Namespace, data: WithObjects) -> list[Output]:
+        """Returns a PNG of instance ids, a JSON of all objects, and what else is asked for."""
+        return asked_object_outputs(options, tuple(data.class_names))
+
+    def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
+        """Returns measurements, counts and COCO's annotations, as the options ask."""
+        return asked_object_lists(options, tuple(data.class_names))
+
+    def shown(self, data: WithObjects) -> Shown:
+        """Returns the classes of objects, and the objects themselves."""
+        return shown_objects(tuple(data.class_names), data.palette)

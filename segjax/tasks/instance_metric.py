@@ -105,16 +105,16 @@ class InstanceMetric(Metric):
         `mask_ap50_by_class`. `objects_by_class` counts true objects.
         """
         order = sorted(self._images)
-        truths, predictions, areas = zip(*(self._images[i] for i in order), strict=True)
+        images = [self._images[i] for i in order]
         names = [self._class_names[i] for i in sorted(self._things)]
         found: dict[str, Any] = {}
         for kind in self.kinds:
             result = self.results[kind] = average_precision(
-                truths,
-                predictions,
+                [truth for truth, _, _ in images],
+                [prediction for _, prediction, _ in images],
                 classes=self._things,
                 kind=kind,
-                areas=areas,
+                areas=[areas for _, _, areas in images],
                 most=self._most,
             )
             found |= {f"{kind}_{name}": value for name, value in result.summary().items()}

@@ -217,8 +217,19 @@ class TopDown(TwoStages, Panoptic):
           InputError: they do not.
         """
         self.check_constants()
-        check_parts(model)
+        check_parts(model, remedy="panoptic_fpn.PanopticFPN")
         things_of(model)
+        has_masks: Any = getattr(model, "has_masks")  # noqa: B009 (a field of Linen's)
+        if not has_masks:
+            raise InputError(
+                f"model.has_masks=False, but task={type(self).__name__} needs the mask of each "
+                "object: set model.has_masks=True."
+            )
+        for name in ("least_score", "overlap"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise InputError(f"task.{name}={value} must be from 0 to 1.")
+        if not self.stuff_area >= 0:
+            raise InputError(f"task.stuff_area={self.stuff_area} must be at least 0.")
         if wrong := [name for name, kind in activations(loss) if kind]:
             raise InputError(
                 f"loss={wrong[0]} is for one map of classes, but task={type(self).__name__} "

@@ -33,6 +33,11 @@ from segjax.ops.crop_masks import crop_masks
 PARTS = ("features", "rpn", "anchors", "pool", "boxes", "masks", "box_pool", "mask_pool")
 """Members that a two-stage network must have."""
 
+SHARES = (
+    *("anchor_positive", "anchor_negative", "roi_positive", "proposal_iou", "score", "iou"),
+)
+"""Constants that are overlaps or scores, from 0 to 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TwoStages:
@@ -40,8 +45,8 @@ class TwoStages:
 
     Attributes:
       shortest, longest: pixels of the sides of images that are predicted. An image is resized
-        as far as neither is exceeded; `ResizeSides` does the same while training. With
-        shortest=None images keep their size.
+        as far as neither is exceeded; `ResizeSides` does so while training, but averages the
+        pixels of images that it shrinks. With shortest=None images keep their size.
       multiple: of which the sides of the padded image are multiples.
       anchor_positive, anchor_negative: anchors show an object from the first overlap on, and
         none below the second.
@@ -95,6 +100,19 @@ class TwoStages:
             value = getattr(self, field.name)
             if field.type in (int, int | None) and value is not None and value < 1:
                 raise InputError(f"task.{field.name}={value} must be at least 1.")
+        for name, low, high in (
+            *((each, 0.0, 1.0) for each in SHARES),
+            *((each, 0.0, float("inf")) for each in ("proposal_side", "side")),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                limits = "from 0 to 1" if high == 1 else "at least 0"
+                raise InputError(f"task.{name}={value} must be {limits}.")
+        if len(self.box_weights) != 4 or not all(0 < each < 1e6 for each in self.box_weights):
+            raise InputError(
+                f"task.box_weights={self.box_weights} must be four numbers above 0, such as "
+                "(10, 10, 5, 5)."
+            )
         for low, high in (
             ("shortest", "longest"),
             ("anchor_negative", "anchor_positive"),
@@ -339,8 +357,12 @@ def _pooled(
     return module.pool(features, boxes.reshape(-1, 4), images, size=size)
 
 
-def check_parts(model: object) -> None:
+def check_parts(model: object, *, remedy: str = "mask_rcnn.MaskRCNN") -> None:
     """Raises InputError unless a network has the parts of a two-stage detector.
+
+    Args:
+      model: the network.
+      remedy: a network of `segjax.models` that has them.
 
     Raises:
       InputError: it lacks some; names them.
@@ -348,5 +370,5 @@ def check_parts(model: object) -> None:
     if lacks := [name for name in (*PARTS, "has_masks") if not hasattr(model, name)]:
         raise InputError(
             f"model: {type(model).__name__} has no {', '.join(lacks)}, which a two-stage "
-            "detector needs; use segjax.models.mask_rcnn.MaskRCNN."
+            f"detector needs; use segjax.models.{remedy}."
         )

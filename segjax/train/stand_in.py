@@ -42,12 +42,25 @@ def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
     if error := _about_channels(experiment, found, channels):
         raise error
     batches = [batch for batch in found if not isinstance(batch, Exception)]
-    if len(batches) == len(SIZES) and signature(batches[0]) == signature(batches[1]):
+    if len(batches) == len(SIZES) and _alike(*batches):
         # A dataset of one's own may have more entries, or images of another dtype.
         return batches[0], isinstance(data, FileDataset)
+    if batches and "objects" in batches[0]:
+        # Only the transforms put objects into the slots that a network takes.
+        return batches[0], False
     size = canvas(experiment.model, 64, 64)
     example = experiment.task.stand_in((*size, channels), data)
     return _batch(example or {}), False
+
+
+def _alike(first: Arrays, other: Arrays) -> bool:
+    """Returns whether two batches have one shape, or that of a canvas that turns with them."""
+    if signature(first) == signature(other):
+        return True
+    h, w = first["image"].shape[1:3]
+    is_turned = other["image"].shape[1:3] == (w, h) and "size" in first
+    same = lambda batch: {key: (value.ndim, str(value.dtype)) for key, value in batch.items()}
+    return is_turned and same(first) == same(other)
 
 
 def _about_channels(

@@ -35,8 +35,8 @@ def check_mixable(transform: Any, example: Example, partners: Sequence[Example])
     for key, kind in checked_kinds(example, by=by).items():
         if not isinstance(kind, Image | Nearest | Bilinear | Points | Follows | Fixed):
             why = (
-                f"does not know which {key!r} stay visible: leave {by} out, or give masks "
-                "('instances'), which every transform moves"
+                f"does not know which {key!r} stay visible: leave {by} out, or train on masks "
+                "alone, without boxes"
             )
             raise InputError(f"{example_name(example)}: {by} {why}.")
 

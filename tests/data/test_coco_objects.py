@@ -147,6 +147,18 @@ def test_a_box_that_leaves_its_image_is_cut_at_the_border(tmp_path):
     assert example["boxes"].tolist() == [[0, 0, WIDTH, HEIGHT]] and layer_of(example, 0).all()
 
 
+@pytest.mark.parametrize(
+    "box",
+    [[0, "3"], [1, 2, "a", 3], [1, 2, None, 4], [0, 0, 10**400, 5]],
+    ids=["two", "text", "null", "huge"],
+)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_box_that_is_not_four_numbers_is_named_in_every_split(tmp_path, split, box):
+    directory = write(tmp_path, [annotation(5, PERSON, 0, 3, bbox=box)], split=split)
+    with pytest.raises(InputError, match=r"annotation 5 has bbox=.*, not \[x, y, width, hei"):
+        COCO(split, directory, "instances").prepare()
+
+
 def test_a_box_that_cannot_be_read_and_fields_that_do_not_fit_are_named(tmp_path):
     directory = write(tmp_path, [annotation(5, PERSON, 0, 3, bbox=[0, "3"])], split="val")
     with pytest.raises(InputError, match=r"annotation 5 has bbox=.*, not \[x, y, width, hei"):

@@ -1,6 +1,7 @@
 """The task of objects: what it refuses, what it tries without files, what it predicts."""
 
 import dataclasses
+import math
 import pathlib
 import re
 import runpy
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 from segjax import losses
+from segjax.backbones.resnet import ResNet18
 from segjax.errors import InputError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import UNIT
+from segjax.models.panoptic_fpn import PanopticFPN
 from segjax.models.unet import UNet
 from segjax.ops.paste_masks import paste_mask
 from segjax.ops.resize import resize_bilinear
@@ -59,6 +62,17 @@ def check(*, model=MODEL, loss=None, train=Discs(), test=Discs(), task=TASK):  #
         ({"test": Named(class_names=("background", "a", "b"))}, "the same class_names"),
         ({"task": dataclasses.replace(TASK, most=0)}, "task.most=0 must be at least 1"),
         ({"task": Instance(anchor_negative=0.8)}, "task.anchor_negative=0.8 must not be above"),
+        ({"task": Instance(iou=-1.0)}, "task.iou=-1.0 must be from 0 to 1"),
+        ({"task": Instance(roi_positive=50.0)}, "task.roi_positive=50.0 must be from 0 to 1"),
+        ({"task": Instance(proposal_iou=math.nan)}, "task.proposal_iou=nan must be from 0"),
+        ({"task": Instance(side=-3.0)}, "task.side=-3.0 must be at least 0"),
+        ({"task": Instance(box_weights=(0.0, 0.0, 1.0, 1.0))}, "task.box_weights=.* above 0"),
+        ({"loss": losses.PanopticFPN()}, "loss=PanopticFPN .*TwoStage"),
+        ({"loss": losses.PanopticDeepLab()}, "loss=PanopticDeepLab .*TwoStage"),
+        (
+            {"model": PanopticFPN(ResNet18(), num_classes=3, things=(1, 2))},
+            "PanopticFPN has a semantic branch",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(options, message):

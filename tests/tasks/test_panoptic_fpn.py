@@ -43,12 +43,18 @@ def test_network_loss_and_data_must_fit():
     settings()
     with pytest.raises(InputError, match="softmax_cross_entropy is for one map of classes"):
         settings(loss=losses.softmax_cross_entropy)
-    with pytest.raises(InputError, match="BasicBlock|ResNet has no"):
+    with pytest.raises(InputError, match="ResNet has no .*PanopticFPN"):
         settings(model=MODEL.backbone)
     with pytest.raises(InputError, match=r"set model.things=\(2, 3\)"):
         settings(model=MODEL.clone(things=(1, 2)))
     with pytest.raises(InputError, match="task.most=500 must not be above task.candidates"):
         settings(task=TopDown(most=500, candidates=40))
+    with pytest.raises(InputError, match="set model.has_masks=True"):
+        settings(model=MODEL.clone(has_masks=False))
+    with pytest.raises(InputError, match="task.overlap=2.0 must be from 0 to 1"):
+        settings(task=TopDown(overlap=2.0))
+    with pytest.raises(InputError, match="task.stuff_area=-1 must be at least 0"):
+        settings(task=TopDown(stuff_area=-1))
 
 
 def test_wrappers_and_split_images_are_refused():

@@ -34,7 +34,7 @@ def _normed(name, *shape):
 
 
 def names(layout, *, has_masks=True, classes=3, f=8):
-    """Returns {tensor: shape} of torchvision's network with f channels, ResNet 8 narrower."""
+    """Returns {tensor: shape} of torchvision's network, f channels wide, ResNet an eighth."""
     eighth = lambda shape: tuple(n if n in (1, 3, 7) else n // 8 for n in shape)
     tensors = {f"backbone.body.{n}": eighth(s) for n, s in BODY.items()}
     second, newer = layout == "second", layout == "newer"
