@@ -206,6 +206,19 @@ def test_boundary_ap_takes_the_smaller_iou_of_masks_and_of_their_bands(pairs):
     assert ours == pytest.approx(theirs, abs=1e-12) and 0 < ours < masks
 
 
+def test_a_large_hole_counts_by_masks_although_the_bands_agree():
+    true = objects(((0, 0, 40, 40), 1))
+    hole = decoded(true.masks[0])
+    hole[6:34, 6:34] = False
+    found = Objects(
+        true.size, true.boxes, true.classes, true.scores, true.crowd, (encoded(hole),)
+    )
+    assert slow_boundary_iou(hole, decoded(true.masks[0]), False) == 816 / 1600  # Of masks.
+    for kind in ("mask", "boundary"):
+        ap = average_precision([true], [found], classes=(1,), kind=kind).ap()
+        assert ap == pytest.approx(0.1)  # At 0.5 alone; that of the bands is 0.57.
+
+
 def test_a_band_is_a_fiftieth_of_the_diagonal_wide():
     mask, _ = rectangle(50, 50, 150, 150, size=(300, 400))
     assert coco_mask.area(band(mask)) == 100**2 - 80**2
