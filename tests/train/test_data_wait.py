@@ -110,7 +110,7 @@ experiment = dataclasses.replace(
 """
 
 
-@pytest.mark.parametrize("pause", [0.1, pytest.param(0.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pause", [0.3, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_run_says_that_its_devices_wait_for_a_slow_loader(tmp_path, capsys, pause):
     file = tmp_path / "slow.py"
     file.write_text(SLOW.format(tiny=str(TINY), pause=pause))
