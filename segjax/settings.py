@@ -44,11 +44,11 @@ def directory_settings(experiment: Any, directory: str) -> list[str]:
 
 def _directory_path(data: Any, path: str) -> str:
     """Returns the path of a dataset's directory, which may be that of the one it wraps."""
-    if not dataclasses.is_dataclass(data):
+    fields = dataclasses.fields(data) if dataclasses.is_dataclass(data) else ()
+    values = {field.name: getattr(data, field.name) for field in fields}
+    if "directory" in values or "data" not in values:
         return f"{path}.directory"
-    names = {field.name for field in dataclasses.fields(data)}
-    is_wrapper = "directory" not in names and "data" in names
-    return _directory_path(data.data, f"{path}.data") if is_wrapper else f"{path}.directory"
+    return _directory_path(values["data"], f"{path}.data")
 
 
 def describe(experiment: Any, *, short: bool = False) -> str:

@@ -285,6 +285,7 @@ def _small(experiment, **changes):
         batch_size=4,
         optimizer=dataclasses.replace(optimizer, schedule=schedule),
         transforms=tuple(_smaller(t, size) for t in experiment.transforms),
+        task=_with(experiment.task, FEW),
     )
 
 
@@ -305,9 +306,17 @@ def _learns(optimizer, params):
 
 def _smaller(transform, size: int):
     """Crops as large as the tiny network and the drawn images are made for."""
-    small = {"size": size, "pixels": 8, "short": size, "long": size}
-    fitting = {name: value for name, value in small.items() if hasattr(transform, name)}
-    return dataclasses.replace(transform, **fitting)
+    return _with(transform, {"size": size, "pixels": 8, "short": size, "long": size})
+
+
+FEW = {"rois_sampled": 16, "rois_positive": 8, "train_before": 40, "train_after": 40}
+"""What a tiny detector proposes and draws."""
+
+
+def _with(part, values):
+    """A transform or a task with those of the values whose fields it has."""
+    fitting = {name: value for name, value in values.items() if hasattr(part, name)}
+    return dataclasses.replace(part, **fitting)
 
 
 if __name__ == "__main__":

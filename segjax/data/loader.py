@@ -202,12 +202,13 @@ def _mixed(
 
 def _groups(dataset: Dataset) -> Sequence[Sequence[int]]:
     """Returns the groups of a dataset that are not empty; none where it declares none."""
+    count = len(dataset)
     if not declares(dataset, Grouped):
         return ()
     groups = [group for group in dataset.groups if len(group)]
-    if sorted(index for group in groups for index in group) != list(range(len(dataset))):
+    if sorted(index for group in groups for index in group) != list(range(count)):
         raise InputError(
-            f"The groups of {type(dataset).__name__} must have each of its {len(dataset)} "
+            f"The groups of {type(dataset).__name__} must have each of its {count} "
             "examples once; mend its `groups`."
         )
     return groups

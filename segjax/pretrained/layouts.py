@@ -130,11 +130,16 @@ def translate(
       shapes: the shapes of the network's variables, by path; they decide where a backbone goes.
 
     Raises:
-      InputError: the arrays are those of several networks.
+      InputError: the arrays are those of several networks, or of detectron2.
     """
     if any("/" in name for name in arrays):
         own = Checkpoint("segjax's own", dict(arrays), {name: name for name in arrays})
         return with_norms_of(own, shapes)
+    if any(".bottom_up." in name for name in arrays):
+        raise InputError(
+            "has detectron2's layout, in which classes, encoded boxes and colours have another "
+            "order; segjax does not read it. Use torchvision's weights or segjax's own."
+        )
     arrays = {n: a for n, a in arrays.items() if not re.fullmatch(COUNTERS, n)}
     theirs = _by_plain_name(arrays)
     recognised = _recognised(theirs)

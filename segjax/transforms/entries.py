@@ -192,8 +192,7 @@ def move(example: Example, motion: Motion) -> Example:
         if isinstance(kind, Points | Boxes):
             moved[key], kept[key] = kind.clipped(moved[key], motion.size)
     if by_masks:
-        found = visible_objects(example, moved["instances"], motion)
-        moved["boxes"], moved["instances"], kept["boxes"] = found
+        moved["boxes"], kept["boxes"] = visible_objects(example, moved["instances"], motion)
     for key, kind in kinds.items():
         if isinstance(kind, Follows):
             moved[key] = moved[key][kept[kind.of]]

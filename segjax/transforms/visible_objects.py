@@ -3,7 +3,7 @@
 An example has objects if it has `boxes`, their `instance_ids` and the layers `instances`.
 
 * An object without a pixel in the layers is dropped: its box, and all that follows the boxes
-  (`instance_ids`, `classes`, `crowd`). One that is dropped has no pixel in the layers.
+  (`instance_ids`, `classes`, `crowd`).
 * A box that stays whole and upright is moved: it may be tighter or looser than the mask, as it
   was drawn. A box that the border cuts, or that turns by less than a quarter, becomes the
   smallest around the pixels that are left. So do all boxes where a motion cannot move places.
@@ -12,7 +12,7 @@ An example has objects if it has `boxes`, their `instance_ids` and the layers `i
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from segjax.contracts import Example
 from segjax.transforms.kinds import (
@@ -40,8 +40,8 @@ def has_masks(kinds: Mapping[str, Kind]) -> bool:
 
 def visible_objects(
     example: Example, layers: Shaped[np.ndarray, "h w ..."], motion: Motion
-) -> tuple[Float[np.ndarray, "m 4"], Shaped[np.ndarray, "h w ..."], Bool[np.ndarray, " n"]]:
-    """Returns (boxes, layers) of the objects that are left, and which of the n they are.
+) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, " n"]]:
+    """Returns the boxes of the objects that are left, and which of the n they are.
 
     Args:
       example: as it was before the motion.
@@ -57,15 +57,7 @@ def visible_objects(
         moved, whole = _moved(boxes, motion.places, motion.size)
     for index in np.flatnonzero(kept & ~whole):
         moved[index] = box_of(pixels[index], motion.size[1])
-    return moved[kept], without(layers, example["instance_ids"][~kept]), kept
-
-
-def without(
-    layers: Shaped[np.ndarray, "h w ..."], ids: Integer[np.ndarray, " n"]
-) -> Shaped[np.ndarray, "h w ..."]:
-    """Returns the layers with 0 in place of some objects."""
-    gone = np.isin(layers, ids) if len(ids) else np.zeros((), bool)
-    return np.where(gone, 0, layers).astype(layers.dtype) if gone.any() else layers
+    return moved[kept], kept
 
 
 def _moved(

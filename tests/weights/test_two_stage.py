@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import pickle
 import re
 import runpy
 
@@ -160,3 +161,13 @@ def test_group_norms_take_weights_of_group_norms_and_refuse_running_statistics(t
     scale = found["params"]["layer1_0"]["bn1"]["scale"]
     np.testing.assert_array_equal(scale, arrays["layer1.0.bn1.weight"])
     assert scale.dtype == jnp.float32
+
+
+def test_a_pickle_of_detectron2_is_read_without_running_it_and_refused_in_one_line(tmp_path):
+    path = tmp_path / "model_final.pkl"
+    array = np.ones((8, 3, 7, 7), np.float32)
+    state = {"backbone.bottom_up.stem.conv1.weight": array}
+    content = {"model": state, "__author__": "Detectron2 Model Zoo"}
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(InputError, match="model_final.pkl has detectron2's layout, .* Use"):
+        weights.load(path, MaskRCNN(RESNET, **SIZES))
