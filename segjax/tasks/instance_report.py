@@ -79,7 +79,11 @@ def instance_sections(
     charts = precision_recall_chart(curves, title=title)
     figures = size_table(sizes, title="AP by size of the objects")
     return [
-        Section("Objects", SIZES, f'{figures}<div class="charts">{charts}</div>'),
+        Section(
+            "Objects",
+            SIZES,
+            f'<div class="extra">{figures}<div class="charts">{charts}</div></div>',
+        ),
         Section("Classes", CLASSES, tables),
     ]
 
