@@ -49,6 +49,7 @@ class _Counts:
     shared: int = 0
 
     def add(self, painted: Painted) -> None:
+        """Adds an image: its classes, regions and objects."""
         pixels = _pixels(painted.label)
         self.pixels.update(pixels)
         self.images.update(pixels.keys())

@@ -169,6 +169,7 @@ class Cityscapes(FileDataset):
 
 def _objects(path: pathlib.Path, classes: Mapping[int, int]) -> MakeObjects:
     def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        """Returns the objects of a frame."""
         ids = read_ids(path, contents[0], (label.shape[0], label.shape[1]))
         return objects_of_ids(ids, classes, where=str(path))
 

@@ -119,6 +119,7 @@ def _counts(data: LabelledDataset, title: str) -> tuple[ClassCounts, int]:
     classes, planes = len(data.class_names), has_planes(data)
 
     def look(index: int) -> LabelCounts:
+        """Returns the counts of one example."""
         return label_counts(read_example(data, index)["label"], classes=classes, planes=planes)
 
     with (

@@ -189,6 +189,7 @@ def _instances(
 
 def _instance_label(index: CocoIndex, number: str, classes: Mapping[int, int]) -> Make:
     def make(contents: Sequence[bytes], size: Size) -> Label_HW:
+        """Returns the class of each pixel."""
         del contents
         return _thing_label(index.path, index.image(number), size, classes=classes)
 
@@ -232,6 +233,7 @@ def _drawn(
     """Returns a source for each row, whose label is drawn from the image's annotations."""
 
     def make(number: str, contents: Sequence[bytes], size: Size) -> Label_HW:
+        """Returns the label of the image with this number."""
         del contents
         return label(index.path, index.image(number), size)
 

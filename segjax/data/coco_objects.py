@@ -26,6 +26,7 @@ def coco_objects(
     """
 
     def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        """Returns the objects of the image."""
         del contents
         size = (label.shape[0], label.shape[1])
         annotations = index.image(number).annotations

@@ -30,6 +30,7 @@ def panoptic_sources(
     """
 
     def row(image: CocoImage) -> Row | None:
+        """Returns the image's row with the name of its PNG."""
         if not image.annotations:
             return None
         annotation = image.annotations[0]
@@ -61,6 +62,7 @@ def _panoptic_label(index: CocoIndex, number: str, png: pathlib.Path) -> Make:
     classes = {category: place for place, category in enumerate(PANOPTIC)}
 
     def make(contents: Sequence[bytes], size: Size) -> UInt8[np.ndarray, "h w"]:
+        """Returns the class of each pixel."""
         del size  # The PNG's size is compared with the image's.
         ids = segment_ids(io.BytesIO(contents[0]), name=png)
         listed = segments(index.path, index.image(number).annotations[0])
@@ -77,6 +79,7 @@ def _panoptic_objects(index: CocoIndex, number: str, png: pathlib.Path) -> MakeO
     classes = {category: place for place, category in enumerate(PANOPTIC)}
 
     def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        """Returns the things of the PNG."""
         del label
         listed = segments(index.path, index.image(number).annotations[0])
         counts = collections.Counter(segment["id"] for segment in listed)

@@ -46,6 +46,7 @@ def digests(paths: Iterable[pathlib.Path]) -> dict[pathlib.Path, str]:
     """Returns the digest of each file; all cores read."""
 
     def read(path: pathlib.Path) -> str:
+        """Returns the digest of a file."""
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -141,6 +141,7 @@ def _no_map(source: Source, folder: pathlib.Path, pattern: FilePattern) -> Fault
 
 def _map_objects(path: pathlib.Path, objects: FolderObjects) -> MakeObjects:
     def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        """Returns the objects of a map of ids."""
         size = (label.shape[0], label.shape[1])
         ids = read_ids(path, contents[0], size, limit=objects.limit)
         return objects_of_label(ids, label, only=objects.only, where=str(path))
@@ -194,6 +195,7 @@ def _not_listed(source: Source, path: pathlib.Path) -> Fault:
 
 def _json_objects(index: CocoIndex, number: str, objects: FolderObjects) -> MakeObjects:
     def make(contents: Sequence[bytes], label: np.ndarray) -> Sequence[DrawnObject]:
+        """Returns the objects of an image in the COCO file."""
         del contents
         annotations = index.image(number).annotations
         used = {each["category_id"] for each in annotations}

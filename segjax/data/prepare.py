@@ -265,6 +265,7 @@ def _encoded(
     """Yields encoded examples up to the first problem; decodes all files in any case."""
 
     def attempt(source: Source) -> Encoded | InputError:
+        """Returns a source's examples, or what is wrong with it."""
         try:
             return encode(source, recipe)
         except InputError as error:

@@ -151,6 +151,7 @@ class RecordDataset:
 
     def _all_checked(self, records: Records) -> Iterator[list[Found] | InputError]:
         def check(index: int) -> list[Found] | InputError:
+            """Returns what is noted of a record's mask, or what is wrong."""
             try:
                 return self._read(records[index])[1]
             except InputError as error:

@@ -163,6 +163,7 @@ def _check_listed(
 
 def _made(path: pathlib.Path) -> MadeMask:
     def make(contents: Sequence[bytes], size: Size) -> UInt8[np.ndarray, "h w"]:
+        """Returns the class of each pixel."""
         del size  # The map's size is compared with the image's.
         return class_ids(contents[0], name=path)
 

@@ -144,12 +144,21 @@ _ranked_on_device = jax.jit(partial(_ranked, xp=jnp))
 def _numbers(
     labels: UInt8[np.ndarray, "*shape"],
 ) -> UInt8[np.ndarray, "*shape"]:
-    if (labels == IGNORE).any():
+    check_numbers(not (labels == IGNORE).any())
+    return labels
+
+
+def check_numbers(are_numbers: bool) -> None:
+    """Raises RunError unless what a network predicts are numbers.
+
+    Raises:
+      RunError: they are not.
+    """
+    if not are_numbers:
         raise RunError(
             "Probabilities are not numbers (NaN): the checkpoint holds broken weights, or a "
             "wrapper such as the CRF overflowed; choose another --checkpoint or predictor."
         )
-    return labels
 
 
 def on_host(predict: Predictor | HostPredictor) -> HostPredictor:

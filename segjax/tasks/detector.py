@@ -16,7 +16,7 @@ from jaxtyping import Integer, Shaped
 
 from segjax.contracts import Array, Variables, full_scale
 from segjax.errors import InputError
-from segjax.evaluate.compiled import Compiled
+from segjax.evaluate.compiled import Compiled, check_numbers
 from segjax.evaluate.wrappers import resized
 from segjax.objects import Objects, encoded
 from segjax.ops.paste_masks import paste_mask
@@ -124,7 +124,11 @@ def objects_of(
       index: which of its images.
       on_canvas: height and width of the image on its canvas.
       size: the image's own.
+
+    Raises:
+      RunError: the network's outputs are not numbers.
     """
+    check_numbers(not np.isnan(found.scores[index]).any())
     valid = found.valid[index]
     y, x = np.array(size, np.float32) / np.array(on_canvas, np.float32)
     boxes = found.boxes[index][valid] * np.array([x, y, x, y])

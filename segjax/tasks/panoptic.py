@@ -2,15 +2,12 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from segjax.conformity import check_has_objects, check_model
-from segjax.contracts import IGNORE, Example, Loss, Model, WithObjects
-from segjax.data.checks import check_example
-from segjax.data.object_checks import check_objects
+from segjax.contracts import IGNORE, Example, Model, WithObjects
 from segjax.errors import InputError
 from segjax.objects import PanopticMap
 from segjax.outputs.kinds import Output
@@ -22,11 +19,11 @@ from segjax.report.object_scores import ClassRow, class_score_tables
 from segjax.report.run_page import Section
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.scores.panoptic_quality import match_segments
-from segjax.tasks.class_coverage import known_early
+from segjax.tasks.of_objects import OfObjects, short
 from segjax.tasks.packing import pack_map, unpack_map
 from segjax.tasks.panoptic_metric import PanopticMetric
 from segjax.tasks.shown import Shown, shown_segments
-from segjax.tasks.task import Metric, Task
+from segjax.tasks.task import Metric
 
 CLASSES = (
     "From the highest PQ to the lowest. PQ is SQ times RQ: SQ is the mean IoU of the hits, "
@@ -39,13 +36,15 @@ COUNTS = ("Hits", "False", "Missed")
 
 
 @dataclasses.dataclass(frozen=True)
-class Panoptic(Task):
+class Panoptic(OfObjects):
     """A segment for every pixel: an object of a thing class, or a region of a stuff class.
 
     Datasets give objects (`segjax.objects`) beside `label`, and say which classes are `things`.
     Subclasses define how a network is trained, and `predict`, which returns a `PanopticMap` of
     the image's own size for each image.
     """
+
+    predicts = "segments"
 
     examples_note = (
         "Each segment is edged; things of one class differ in shade. Under Errors, segments "
@@ -62,10 +61,6 @@ class Panoptic(Task):
         things = ", ".join(data.class_names[i] for i in data.things)
         return f"the classes {', '.join(data.class_names)}, of which {things} are things"
 
-    def legend(self, data: WithObjects) -> tuple[tuple[str, ...], np.ndarray]:
-        """Returns names and colours of the classes."""
-        return tuple(data.class_names), data.palette[: len(data.class_names)]
-
     def packed(self, prediction: PanopticMap) -> Mapping[str, np.ndarray]:
         """Returns a panoptic map as named arrays."""
         return pack_map(prediction)
@@ -73,17 +68,6 @@ class Panoptic(Task):
     def unpacked(self, arrays: Mapping[str, np.ndarray]) -> PanopticMap:
         """Returns the panoptic map of these arrays."""
         return unpack_map(arrays)
-
-    def check_wrapper(self, wrapper: Callable) -> None:
-        """Raises InputError: wrappers combine maps of classes, which have no instances.
-
-        Raises:
-          InputError: always.
-        """
-        raise InputError(
-            f"evaluation.predictor: {wrapper!r} combines maps of classes, but "
-            f"task={type(self).__name__} predicts segments; leave it out."
-        )
 
     def check_metric(self, metric: ExtraMetric, data: WithObjects) -> None:
         """Raises InputError unless the metric can score the classes of pixels.
@@ -111,16 +95,6 @@ class Panoptic(Task):
         names = tuple(data.class_names)
         return ScoredImage(label, prediction.class_map(), label != IGNORE, names)
 
-    def check_settings(
-        self, model: Model, loss: Loss, datasets: Mapping[str, WithObjects]
-    ) -> None:
-        """Raises InputError where parts lack what the task reads of them, or classes differ."""
-        check_model(model)
-        for field, data in datasets.items():
-            check_has_objects(data, field=field)
-        for field in known_early(datasets):
-            self.check_data(model, datasets, field=field)
-
     def check_data(
         self, model: Model, datasets: Mapping[str, WithObjects], *, field: str
     ) -> None:
@@ -129,67 +103,14 @@ class Panoptic(Task):
         Raises:
           InputError: classes or things differ.
         """
-        data, first = datasets[field], datasets["train_data"]
-        for name in ("class_names", "things"):
-            ours, theirs = tuple(getattr(data, name)), tuple(getattr(first, name))
-            if ours != theirs:
-                raise InputError(
-                    f"{field} and train_data must have the same {name}, but one has "
-                    f"{_short(ours)}, the other {_short(theirs)}."
-                )
-        k, things = len(data.class_names), tuple(data.things)
-        if model.num_classes != k:
-            raise InputError(
-                f"model.num_classes={model.num_classes}, but {field} has {k} classes; set "
-                f"model.num_classes={k}."
-            )
-        if strange := [i for i in things if not 0 <= i < k]:
-            raise InputError(
-                f"{field}.things has {strange[0]}, but its classes are 0 to {k - 1}."
-            )
+        super().check_data(model, datasets, field=field)
+        things = tuple(datasets[field].things)
         said = getattr(model, "things", things)
         if tuple(said) != things:
             raise InputError(
-                f"model.things={_short(tuple(said))}, but those of {field} are "
-                f"{_short(things)}; set model.things={things}."
+                f"model.things={short(tuple(said))}, but those of {field} are "
+                f"{short(things)}; set model.things={things}."
             )
-
-    def check_example(
-        self, example: Example, data: WithObjects, *, transformed: bool = False
-    ) -> None:
-        """Raises InputError unless image, class ids and objects fit one another."""
-        check_example(example, data.class_names, transformed=transformed)
-        if not transformed:
-            check_objects(example, data.class_names, data.things)
-
-    def check_outputs(self, count: int, data: WithObjects, *, who: str) -> None:
-        """Raises InputError unless the network tells as many classes apart as the data name."""
-        if count != len(data.class_names):
-            raise InputError(
-                f"{who} predicts {count} classes, but eval_data has "
-                f"{len(data.class_names)}; the numbers must agree."
-            )
-
-    def stand_in(self, shape: tuple[int, int, int], data: WithObjects) -> Example:
-        """Returns a black image of one object on a stuff."""
-        height, width = shape[:2]
-        stuff = [i for i in range(len(data.class_names)) if i not in data.things]
-        label = np.full((height, width), (*stuff, IGNORE)[0], np.uint8)
-        instances = np.zeros((height, width, 1), np.uint16)
-        if data.things:
-            label[: height // 2 + 1, : width // 2 + 1] = data.things[0]
-            instances[: height // 2 + 1, : width // 2 + 1] = 1
-        n = int(bool(data.things))
-        return {
-            "image": np.zeros(shape, np.uint8),
-            "label": label,
-            "name": "stand-in",
-            "boxes": np.array([[0, 0, width // 2 + 1, height // 2 + 1]], np.float32)[:n],
-            "classes": np.array(data.things[:1], np.int32),
-            "instance_ids": np.arange(1, n + 1, dtype=np.int32),
-            "crowd": np.zeros(n, bool),
-            "instances": instances,
-        }
 
     def sections(
         self, metric: Metric, scores: Mapping[str, Any], data: WithObjects
@@ -252,9 +173,3 @@ class Panoptic(Task):
     def shown(self, data: WithObjects) -> Shown:
         """Returns the classes of segments, and the segments themselves."""
         return shown_segments(tuple(data.class_names), data.palette)
-
-
-def _short(values: Sequence[Any]) -> str:
-    """Returns values in words, of many the first ones."""
-    shown = ", ".join(map(str, values[:5]))
-    return f"({shown}, … {len(values)} in all)" if len(values) > 5 else f"({shown})"

@@ -24,7 +24,7 @@ from segjax.contracts import (
 )
 from segjax.detection.grouping import Grouped, group, panoptic_map
 from segjax.errors import InputError
-from segjax.evaluate.compiled import Compiled, argmax_labels
+from segjax.evaluate.compiled import Compiled, argmax_labels, check_numbers
 from segjax.evaluate.predictors import at_output_stride, softmax_probabilities
 from segjax.losses import activations
 from segjax.objects import PanopticMap
@@ -136,13 +136,7 @@ class BottomUp(Panoptic):
           InputError: the network has no such output stride or no `things`, there is a wrapper,
             or devices share images.
         """
-        for wrapper in wrappers:
-            self.check_wrapper(wrapper)
-        if split != (1, 1):
-            raise InputError(
-                f"split={split}: task={type(self).__name__} groups the pixels of an entire "
-                "image on one device; set split=(1, 1)."
-            )
+        self.check_whole_images(wrappers, split=split)
         network = self.network(model, normalize=normalize, output_stride=output_stride)
         things = _things(model)
         grouped = partial(
@@ -222,7 +216,9 @@ class GroupingPredictor:
         self._semantic = Compiled(lambda v, images: network(v, images)["semantic"])
         # One image after another: each loop ends with the centres of its own image.
         self._segments = Compiled(
-            lambda v, images: lax.map(lambda maps: grouped(**maps), network(v, images))
+            lambda v, images: lax.map(
+                lambda maps: (grouped(**maps), _has_nan(maps)), network(v, images)
+            )
         )
 
     def __call__(self, variables: Variables, images: np.ndarray, /) -> np.ndarray:
@@ -230,8 +226,13 @@ class GroupingPredictor:
         return self._semantic(variables, images)
 
     def segments(self, variables: Variables, images: np.ndarray) -> list[PanopticMap]:
-        """Returns the segments of each image of b h w c."""
-        found: Any = self._segments.run(variables, images)
+        """Returns the segments of each image of b h w c.
+
+        Raises:
+          RunError: the network's maps are not numbers.
+        """
+        found, has_nan = self._segments.run(variables, images)
+        check_numbers(not has_nan.any())
         return [panoptic_map(Grouped(*each), self._things) for each in zip(*found, strict=True)]
 
     def classes(self, variables: Variables, images: np.ndarray) -> np.ndarray:
@@ -241,6 +242,11 @@ class GroupingPredictor:
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """Returns the number of classes, by tracing alone."""
         return jax.eval_shape(self._network, variables, images)["semantic"].shape[-1]
+
+
+def _has_nan(maps: Mapping[str, Array]) -> Array:
+    """Returns whether a value of the maps is not a number."""
+    return jnp.stack([jnp.isnan(each).any() for each in maps.values()]).any()
 
 
 def _things(model: Any) -> tuple[int, ...]:

@@ -2,11 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Integer
@@ -17,13 +15,13 @@ from segjax.contracts import (
     Batch,
     Loss,
     Model,
-    Objective,
     Traced,
     Variables,
     WithObjects,
 )
 from segjax.detection.panoptic_merge import merge_panoptic
 from segjax.errors import InputError
+from segjax.evaluate.compiled import check_numbers
 from segjax.evaluate.predictors import at_output_stride
 from segjax.losses import activations
 from segjax.objects import Objects, PanopticMap
@@ -34,19 +32,19 @@ from segjax.tasks.two_stage import (
     Detections,
     TwoStages,
     check_parts,
-    image_keys,
     inference_pass,
     on_canvas,
     sizes_of,
     training_pass,
 )
+from segjax.tasks.two_stage_task import TwoStageTask
 
 _NO_CLASS = 254
 """In place of a label that is no class: the loss becomes NaN, and the step is refused."""
 
 
 @dataclasses.dataclass(frozen=True)
-class TopDown(TwoStages, Panoptic):
+class TopDown(TwoStageTask, Panoptic):
     """Objects by a two-stage detector and stuff by a semantic branch, then merged.
 
     It is for `models.panoptic_fpn` and `losses.PanopticFPN()`. The last transforms are `Canvas`
@@ -64,44 +62,19 @@ class TopDown(TwoStages, Panoptic):
     overlap: float = 0.5
     stuff_area: int = 4096
 
-    def objective(
-        self, model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
-    ) -> Objective:
-        """Returns the forward pass of detector and branch with the terms of the loss."""
-        things = things_of(model)
-
-        def forward(variables: Variables, batch: Batch, key: Array):
-            """Returns each loss term's total and weight on this device; new statistics."""
-            part = partial(
-                self._pass,
-                batch=batch,
-                keys=image_keys(key, len(batch["image"])),
-                normalize=normalize,
-                things=things,
-                train=True,
-            )
-            rngs = {"dropout": jax.random.fold_in(key, 1)}
-            (outputs, targets), updated = model.apply(  # pyright: ignore
-                variables, mutable=["batch_stats"], rngs=rngs, method=part
-            )
-            return dict(loss(outputs, targets)), dict(updated).get("batch_stats") or {}
-
-        return forward
-
-    def _pass(
+    def training_pass(
         self,
         module: Any,
         *,
         batch: Batch,
         keys: Array,
         normalize: Callable[[Array], Array],
-        things: Sequence[int],
         train: bool,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Returns outputs and targets of the detector's samples and of every pixel."""
         image = on_canvas(batch["image"], sizes_of(batch), normalize)
         features = module.features(image, train=train)
-        detector, branch = _tables(module.num_classes, things)
+        detector, branch = _tables(module.num_classes, things_of(module))
         classes = jnp.asarray(detector)[jnp.asarray(batch["classes"])]
         batch = {**batch, "classes": classes}
         outputs, targets = training_pass(
@@ -111,45 +84,6 @@ class TopDown(TwoStages, Panoptic):
         outputs["semantic"] = resize_bilinear(logits, (image.shape[1], image.shape[2]))
         targets["semantic"] = jnp.asarray(branch)[jnp.asarray(batch["label"]).astype(jnp.int32)]
         return outputs, targets
-
-    def trace(
-        self,
-        model: nn.Module,
-        loss: Loss,
-        batch: Mapping[str, np.ndarray],
-        *,
-        normalize: Callable[[Array], Array],
-    ) -> Traced:
-        """Returns the network's shapes, after network and loss were tried on an example.
-
-        Raises:
-          ValueError: one of them refuses it, or the batch has no objects in slots.
-        """
-        if missing := [key for key in ("boxes", "classes", "objects") if key not in batch]:
-            raise ValueError(
-                f"A batch has no {', '.join(map(repr, missing))}: end the transforms with "
-                "segjax.transforms.objects.PackObjects()."
-            )
-        one = {key: jnp.asarray(value[:1]) for key, value in batch.items()}
-
-        def trial():
-            """Initialises the network and takes its loss; traced, never run."""
-            image = normalize(one["image"])
-            variables = model.init(jax.random.key(0), image, train=False)
-            part = partial(
-                self._pass,
-                batch=one,
-                keys=jax.random.split(jax.random.key(0), 1),
-                normalize=normalize,
-                things=things_of(model),
-                train=False,
-            )
-            outputs, targets = model.apply(variables, method=part)  # pyright: ignore
-            loss(outputs, targets)  # pyright: ignore
-            return variables
-
-        height, width = one["image"].shape[1:3]
-        return Traced(jax.eval_shape(trial), (height, width))
 
     def network(
         self,
@@ -165,29 +99,8 @@ class TopDown(TwoStages, Panoptic):
         """
         return ThingsAndStuff(at_output_stride(model, output_stride), normalize, self)
 
-    def predictor(
-        self,
-        model: nn.Module,
-        *,
-        normalize: Callable[[Array], Array],
-        output_stride: int | None = None,
-        wrappers: Sequence[Callable] = (),
-        split: tuple[int, int] = (1, 1),
-    ) -> Any:
-        """Returns the network on NumPy images, with the merge behind it.
-
-        Raises:
-          InputError: there are wrappers, devices are to share an image, or the network has no
-            such output stride.
-        """
-        for wrapper in wrappers:
-            self.check_wrapper(wrapper)
-        if split != (1, 1):
-            raise InputError(
-                f"split={split}: devices cannot share an image of task="
-                f"{type(self).__name__}; set split=(1, 1)."
-            )
-        network = self.network(model, normalize=normalize, output_stride=output_stride)
+    def on_host(self, network: "ThingsAndStuff", model: nn.Module) -> "MergingPredictor":
+        """Returns the network on NumPy images, with the merge behind it."""
         count: Any = getattr(model, "num_classes")  # noqa: B009 (a field of Linen's)
         return MergingPredictor(network, num_classes=count, things=things_of(model), task=self)
 
@@ -289,8 +202,13 @@ class MergingPredictor(CanvasPredictor):
         self._stuff = np.concatenate([[IGNORE], stuff])
 
     def segments(self, variables: Variables, images: np.ndarray) -> list[PanopticMap]:
-        """Returns the segments of each image of b h w c, at its own size."""
+        """Returns the segments of each image of b h w c, at its own size.
+
+        Raises:
+          RunError: the network's outputs are not numbers.
+        """
         found, on_canvas = self(variables, images)
+        check_numbers(not np.isnan(found.semantic).any())
         size = (images.shape[1], images.shape[2])
         good = found.things.valid & (found.things.scores >= self._task.least_score)
         things = found.things._replace(valid=good)

@@ -13,7 +13,8 @@ import pytest
 
 from segjax import losses
 from segjax.backbones.resnet import ResNet18
-from segjax.errors import InputError
+from segjax.data.folder import Folder
+from segjax.errors import InputError, RunError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import UNIT
 from segjax.models.panoptic_fpn import PanopticFPN
@@ -92,6 +93,9 @@ def test_data_without_objects_are_refused():
 
     with pytest.raises(InputError, match="eval_data: Labelled has no things; write things"):
         check(test=Labelled())
+    folder = Folder("val", class_names=("background", "disc", "square"))
+    with pytest.raises(InputError, match="eval_data"):
+        check(test=folder)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,14 @@ def test_predicted_objects_do_not_depend_on_the_other_images_of_the_batch():
     answer, maps = TASK.answer(predictor, VARIABLES, images[1], soft=False)
     np.testing.assert_array_equal(answer.boxes, alone.boxes)
     assert maps is None
+    for part in ("'scores'", "'rpn_score'"):
+        broken = jax.tree_util.tree_map_with_path(
+            lambda path, each, part=part: each * np.nan if part in str(path) else each,
+            VARIABLES,
+        )
+        assert any(np.isnan(each).any() for each in jax.tree.leaves(broken))
+        with pytest.raises(RunError, match=r"not numbers \(NaN\)"):
+            TASK.answer(predictor, broken, images[1], soft=False)
 
 
 def test_the_predictor_says_the_number_of_classes_without_computing():
@@ -204,7 +216,7 @@ def test_the_predictor_says_the_number_of_classes_without_computing():
     image = jax.ShapeDtypeStruct((2, 33, 47, 3), np.uint8)
     assert predictor.check(shapes, image) == 3
     TASK.check_outputs(3, Discs(), who="TinyDetector")
-    with pytest.raises(InputError, match="predicts 4 classes .* eval_data has 3"):
+    with pytest.raises(InputError, match="predicts 4 classes, but eval_data has 3"):
         TASK.check_outputs(4, Discs(), who="TinyDetector")
     with pytest.raises(InputError, match="not a class for each pixel"):
         predictor.classes(VARIABLES, np.zeros((1, 8, 8, 3), np.uint8))

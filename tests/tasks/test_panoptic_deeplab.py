@@ -23,7 +23,7 @@ from segjax.contracts import AXIS
 from segjax.data.cityscapes import Cityscapes
 from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.detection.grouping import group, panoptic_map
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import IMAGENET
 from segjax.export import __main__ as export
@@ -153,6 +153,9 @@ def test_images_of_any_size_get_segments_of_their_size(output_stride):
             at = found.ids == segment.id
             np.testing.assert_array_equal(at, likely == segment.class_id)
     assert task.answer(predictor, variables, image[0], soft=False)[1] is None
+    broken = jax.tree.map(lambda each: each * np.nan, variables)
+    with pytest.raises(RunError, match=r"not numbers \(NaN\)"):
+        task.answer(predictor, broken, image[0], soft=False)
     assert predictor.check(variables, jax.ShapeDtypeStruct(image.shape, np.uint8)) == 4
 
 

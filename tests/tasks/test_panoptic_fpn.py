@@ -16,7 +16,7 @@ import pytest
 
 from segjax import launch, losses
 from segjax.contracts import AXIS
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import load
 from segjax.objects import PanopticMap
@@ -102,6 +102,15 @@ def test_what_is_found_becomes_segments_of_the_datas_classes():
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 20, 8, 24)
         assert found.ids.shape == (48, 64) and (found.ids > 0).all()
 
+    def broken(*arguments) -> Parts:
+        """Returns the same with a map that is not a number in one place."""
+        parts = network(*arguments)
+        return parts._replace(semantic=parts.semantic.at[0, 3, 3, 1].set(jnp.nan))
+
+    predictor = MergingPredictor(broken, num_classes=4, things=(2, 3), task=TASK)
+    with pytest.raises(RunError, match=r"not numbers \(NaN\)"):
+        TASK.predict(predictor, {}, images)
+
 
 def batch_of(count: int) -> dict[str, np.ndarray]:
     examples = []
@@ -127,11 +136,10 @@ def test_targets_of_the_branch_are_stuff_one_class_of_things_and_void():
     batch = batch_of(2)
     batch["label"][1, 0, :5] = 0, 1, 2, 3, 255
     part = partial(
-        TASK._pass,
+        TASK.training_pass,
         batch={key: jnp.asarray(value) for key, value in batch.items()},
         keys=jax.random.split(jax.random.key(0), 2),
         normalize=lambda x: x / 255.0,
-        things=MODEL.things,
         train=False,
     )
 

@@ -164,7 +164,7 @@ def test_what_lies_outside_of_an_images_size_changes_nothing(on_one):
 def of_key(key):
     """Returns what an image's key samples: scores of anchors, classes of proposals."""
     batch = {name: jnp.asarray(value)[None] for name, value in packed(Discs()[4]).items()}
-    part = partial(TASK._pass, batch=batch, keys=key[None], normalize=UNIT, train=False)
+    part = partial(TASK.training_pass, batch=batch, keys=key[None], normalize=UNIT, train=False)
     outputs, targets = MODEL.apply(VARIABLES, method=part)
     return outputs["objectness"][0], targets["classes"][0]
 

@@ -75,6 +75,7 @@ class CityscapesLayout:
         frames = _frames(files)
 
         def image(frame: str) -> Annotated:
+            """Returns the annotated image of a frame."""
             labels = frames[frame]
             first = labels[next(kind for kind in KINDS if kind in labels)]
             if frame not in pictures:

@@ -68,6 +68,7 @@ class CvatVideo:
         size = _size(root, path)
 
         def image(frame: int) -> Annotated:
+            """Returns the annotated image of a frame."""
             where = f"{path}, frame {frame}"
             return Annotated(
                 image=frames[frame],

@@ -85,6 +85,7 @@ def _images(
     files: SourceFiles, pairs: Sequence[Pair], maps: Sequence[ClassMap]
 ) -> tuple[list[Annotated], tuple[str, ...]]:
     def image(each: tuple[Pair, ClassMap]) -> Annotated:
+        """Returns the annotated image of a pair."""
         pair, class_map = each
         return Annotated(
             image=pair.image,

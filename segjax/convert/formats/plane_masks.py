@@ -62,6 +62,7 @@ class PlaneMasks:
         names = _class_names(found)
 
         def image(path: pathlib.Path) -> Annotated:
+            """Returns the annotated image of a file."""
             masks = found[path]
             return Annotated(
                 image=path,
@@ -135,6 +136,7 @@ def _by_ending(path: pathlib.Path, key: Key) -> Sequence[tuple[Key, str]]:
 
 def _region(name: str, mask: pathlib.Path) -> Region:
     def draw(size: Size) -> Mask_HW:
+        """Returns the mask of the plane, at its own size."""
         del size
         return read_halves(mask, half=_half(mask)) == 1
 

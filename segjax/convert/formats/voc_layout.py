@@ -86,6 +86,7 @@ class VocLayout:
         found, objects = _images(files), _object_masks(files)
 
         def image(mask: pathlib.Path) -> Annotated:
+            """Returns the annotated image of a mask."""
             stem = composed(mask.stem)
             class_map = (
                 ClassMap(partial(values.ids, mask), values.id_names, where=str(mask))

@@ -64,6 +64,7 @@ class YoloSeg:
         names = options.names or _names(files)
 
         def image(path: pathlib.Path) -> Annotated:
+            """Returns the annotated image of a file."""
             label = labels.get(path)
             return Annotated(
                 image=path,
@@ -214,6 +215,7 @@ def _outline(shares: Sequence[float], where: str) -> Callable[[Size], Mask_HW]:
     """Returns what draws an outline whose coordinates are shares of the image's sides."""
 
     def draw(size: Size) -> Mask_HW:
+        """Returns the polygon's mask."""
         sides = (size.width, size.height)
         x_y = [share * sides[place % 2] for place, share in enumerate(shares)]
         return outlines.polygon(x_y, where=where).draw(size)
