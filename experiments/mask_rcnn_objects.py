@@ -4,8 +4,8 @@ Small enough for a CPU: one block a stage of a ResNet with a quarter of ResNet-1
 a pyramid of 32 channels, trained from random weights. The images draw themselves: up to ten
 objects, which overlap. The paper has no score on such images.
 
-Measured here: not yet.
-Cost: not measured.
+Measured here: 0.729 mask AP, 0.967 mask AP50 and 0.732 box AP on the 64 val images.
+Cost: 7 minutes on two CPU cores that also ran other work, compilation included.
 
     python -m segjax.launch experiments/mask_rcnn_objects.py
 """
