@@ -14,6 +14,7 @@ import numpy as np
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.labels import example_name
+from segjax.objects import STATED
 from segjax.transforms.entries import checked_kinds, size_of, unmoved
 from segjax.transforms.fields import check_count, check_flag, pair_of
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
@@ -108,7 +109,7 @@ class PackObjects:
         objects   N, bool            whether the slot holds an object
         masks     N h ⌈w/8⌉, uint8   `np.packbits` of each mask along the width
 
-    `instance_ids`, `crowd` and `instances` are left out.
+    `instance_ids`, `crowd`, `instances` and `areas` are left out.
 
     Attributes:
       most: the number of slots.
@@ -145,7 +146,7 @@ class PackObjects:
                 f"{example_name(example)} has no {', '.join(map(repr, missing))}: PackObjects "
                 f"needs a dataset that has objects, and comes once{remedy}."
             )
-        left_out = ("instance_ids", "crowd", "instances")
+        left_out = ("instance_ids", "crowd", "instances", *STATED)
         rest = {key: value for key, value in example.items() if key not in left_out}
         return {**rest, **self._slots(example, self._kept(example))}
 
