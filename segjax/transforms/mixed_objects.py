@@ -67,7 +67,8 @@ def chosen_objects(
     listed = {key: example[key][chosen] for key in ("boxes", "instance_ids", *followers)}
     size = example["image"].shape[:2]
     layers = example["instances"].reshape(*size, -1)
-    return {**example, **listed}, np.isin(layers, listed["instance_ids"]).any(-1)
+    is_chosen = np.isin(layers, listed["instance_ids"])
+    return {**example, **listed}, np.logical_or.reduce(is_chosen, axis=-1)
 
 
 def _free_numbers(example: Example, partner: Example) -> Integer[np.ndarray, " n"]:
