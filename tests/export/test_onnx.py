@@ -61,7 +61,7 @@ def test_every_family_gives_the_same_probabilities(name, runtime):
     # The classifiers' scores as they are after training: below ten, not in the hundreds.
     variables = jax.tree.map(lambda leaf: leaf / 2, SMALL["variables_of"](model))
     predict = WholeImage(model, CAFFE if name == "fcn8s" else IMAGENET)
-    answer = frozen(predict, variables, size=SIZE, channels=3, classes=None, fold=True)
+    answer = frozen(predict, variables, size=SIZE, channels=3, fold=True)
     assert_same(runtime, answer)
 
 

@@ -21,6 +21,7 @@ from segjax.evaluate.wrappers import Flip
 from segjax.experiment import load
 from segjax.objects import PanopticMap
 from segjax.ops.resize import resize_bilinear
+from segjax.tasks.detector import Sizes
 from segjax.tasks.panoptic_fpn import MergingPredictor, Parts, TopDown, labels_at
 from segjax.tasks.two_stage import Detections
 from segjax.train.checkpoint import Checkpoints
@@ -69,7 +70,7 @@ def test_logits_are_interpolated_to_the_canvas_cut_and_interpolated_to_the_image
     logits = np.random.default_rng(0).normal(size=(8, 12, 5)).astype(np.float32)
     whole = resize_bilinear(jnp.asarray(logits)[None], (32, 48))
     expected = resize_bilinear(whole[:, :27, :41], (53, 80))[0]
-    found = labels_at(logits, (32, 48), (27, 41), (53, 80))
+    found = labels_at(logits, Sizes((53, 80), (27, 41), (32, 48)))
     assert (found == np.asarray(expected).argmax(-1)).mean() > 0.999
 
 
