@@ -145,12 +145,12 @@ def loader(out: pathlib.Path, about: Mapping[str, Any]) -> str:
         shape=_shape_text(shape)
         + ("" if fixed else f", h and w at least {about['smallest_side']}"),
     )
-    then = _then(about)
+    then = after_outputs(about)
     on_host = "" if not then or out.suffix == ".onnx" else ON_HOST
     return text + on_host + then
 
 
-def _then(about: Mapping[str, Any]) -> str:
+def after_outputs(about: Mapping[str, Any]) -> str:
     """Returns what makes objects or segments of the outputs, where there are some."""
     names = about["output"]["shape"]
     if "grouping" in about:

@@ -53,9 +53,9 @@ def object_outputs(found: Detections, sizes: Sizes) -> dict[str, Array]:
     NaN where the network's outputs are. `masks` b d m m, probabilities inside each box, if the
     network has masks.
     """
-    valid = found.valid[..., None]
+    valid, factors = found.valid[..., None], np.tile(sizes.factors[::-1], 2)
     outputs = {
-        "boxes": jnp.where(valid, found.boxes * np.tile(sizes.factors[::-1], 2), 0),
+        "boxes": jnp.where(valid, found.boxes * factors[None, None], 0),
         "classes": found.classes,
         "count": found.valid.sum(-1, dtype=jnp.int32),
         "scores": found.scores,
