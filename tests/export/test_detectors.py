@@ -69,7 +69,9 @@ def exported(file: pathlib.Path, size: str, *options: str, settings=()) -> str:
 
 
 def outputs_of(images: np.ndarray) -> dict[str, np.ndarray]:
-    run = jax.jit(jax_export.deserialize(bytearray(pathlib.Path("m.stablehlo").read_bytes())).call)
+    run = jax.jit(
+        jax_export.deserialize(bytearray(pathlib.Path("m.stablehlo").read_bytes())).call
+    )
     return jax.device_get(run(images))
 
 
@@ -202,7 +204,9 @@ def test_the_recipe_pastes_masks_as_segjax_does():
         corner = rng.uniform(-20, 45, 2)
         box = np.concatenate([corner, corner + rng.uniform(0, 40, 2)]).astype(np.float32)
         mask = rng.uniform(0, 1, (int(rng.choice([4, 14, 28])),) * 2).astype(np.float32)
-        np.testing.assert_array_equal(names["paste"](mask, box, *size), paste_mask(mask, box, size))
+        np.testing.assert_array_equal(
+            names["paste"](mask, box, *size), paste_mask(mask, box, size)
+        )
 
 
 @pytest.mark.parametrize("axes", [3, 4])
