@@ -78,6 +78,12 @@ OTHERS = {
         "forms": (),
     },
 }
+ROI_ALIGN = {
+    "RoIAlign 7×7, 4096 boxes, 256, 200²": {"size": 7, "boxes": 4096},
+    "RoIAlign 14×14, 1024 boxes, 256, 200²": {"size": 14, "boxes": 1024},
+}
+"""Bins and boxes of all images; the map has stride 4."""
+
 ORDER = (("bf16", True), ("bf16", False), ("tf32", True), ("tf32", False), ("f32", True))
 """(precision, with gradients), most wanted first."""
 
@@ -117,6 +123,15 @@ def _cases(smoke: bool) -> dict[str, dict]:
         for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
         for title, (x, kernel, options) in table.items()
     } | OTHERS
+    single |= {
+        title: {
+            "name": "roi_align",
+            "x": (200, 256),
+            "options": options,
+            "forms": ("gather", "separable"),
+        }
+        for title, options in ROI_ALIGN.items()
+    }
     if smoke:
         few = ("3×3 in 32 groups, 256, 65²", *list(TRANSPOSED)[:1], *list(OTHERS)[:1])
         single = {title: single[title] for title in few}

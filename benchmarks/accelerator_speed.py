@@ -47,6 +47,16 @@ GROUPS = (
 )
 
 
+DETECTORS = (
+    # What is asked, precision, batch of 800 × 1344 pixels.
+    ("training", "bf16", 8),
+    ("inference", "bf16", 8),
+    ("training", "tf32", 4),
+    ("inference", "tf32", 1),
+)
+"""Rows of Mask R-CNN, 91 classes and 20 objects an image, behind the first group."""
+
+
 def names(options) -> list[str]:
     """Returns the rows' names, most wanted first."""
     return [*PEAKS, *_cases(options.smoke)]
@@ -55,6 +65,7 @@ def names(options) -> list[str]:
 def _cases(smoke: bool) -> dict[str, dict]:
     if smoke:
         small = {"model": "small_unet", "classes": 21, "dtype": "bf16", "compile": "aot_eager"}
+        small["flops"] = True
         sizes = {"image": [2, 32, 32, 3], "threads": 2}
         kinds = {kind: small | sizes | {"kind": kind} for kind in ("training", "inference")}
         return {
@@ -68,7 +79,18 @@ def _cases(smoke: bool) -> dict[str, dict]:
             name = f"{kind}, {title}, {dtype}, {height} × {width}, batch {batch}"
             image = [batch, height, width, 3]
             found[name] = {"kind": kind, "model": model, "dtype": dtype, "image": image}
-            found[name] |= {"classes": 21, "threads": os.cpu_count()}
+            found[name] |= {"classes": 21, "threads": os.cpu_count(), "flops": True}
+        if not any("Mask R-CNN" in name for name in found):
+            found |= _detectors()
+    return found
+
+
+def _detectors() -> dict[str, dict]:
+    found = {}
+    for kind, dtype, batch in DETECTORS:
+        name = f"{kind}, Mask R-CNN R-50 FPN, {dtype}, 800 × 1344, batch {batch}"
+        found[name] = {"kind": kind, "model": "mask_rcnn", "dtype": dtype, "classes": 91}
+        found[name] |= {"image": [batch, 800, 1344, 3], "threads": os.cpu_count()}
     return found
 
 
@@ -113,7 +135,7 @@ def _compare(sides: Sides, case: dict) -> dict:
     One after the other is prepared, because both choose their algorithms by timing them.
     """
     eager = {key: value for key, value in case.items() if key != "compile"}
-    ours = sides.prepare("segjax", **eager, flops=True)
+    ours = sides.prepare("segjax", **eager)
     result = {"segjax": ours}
     variants = {"torch compiled": {"compile": "inductor", **case}, "torch eager": eager}
     for title, given in variants.items() if "torch" in sides.names else ():
