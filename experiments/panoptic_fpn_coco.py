@@ -6,7 +6,8 @@ and ImageNet weights.
 
 The recipe is detectron2's 1x: SGD with momentum 0.9, batch 16, 90,000 steps, rate 0.02, a tenth
 of it from step 60,000 and a hundredth from 80,000, weight decay 1e-4. The shorter side of an
-image is drawn from 640 to 800. Stem, first stage and batch norms of the backbone are frozen.
+image is drawn from 640 to 800. A batch has images that are all wide, or all high. Stem, first
+stage and batch norms of the backbone are frozen.
 
 Differences: detectron2 starts from Caffe's weights, whose blocks stride in their first 1×1
 convolution; here they are torchvision's. RoIAlign takes 2 × 2 samples of a bin, where
@@ -20,6 +21,7 @@ Cost: made for an accelerator; not measured.
 
 from segjax import losses
 from segjax.backbones.resnet import ResNet50
+from segjax.data.by_aspect import ByAspect
 from segjax.data.coco import COCO
 from segjax.experiment import IMAGENET, Evaluation, Experiment
 from segjax.layers.norm import FrozenBatchNorm
@@ -42,7 +44,7 @@ experiment = Experiment(
     ),
     normalize=IMAGENET,
     init=Pretrained("timm/resnet50.tv_in1k"),
-    train_data=COCO(split="train", classes="panoptic", objects=True),
+    train_data=ByAspect(COCO(split="train", classes="panoptic", objects=True)),
     eval_data=COCO(split="val", classes="panoptic", objects=True),
     transforms=(
         ResizeSides((640, 672, 704, 736, 768, 800), 1333),

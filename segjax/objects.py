@@ -13,6 +13,11 @@ item an object, but for `instances`, whose layers show objects that cover one an
 
 A pixel belongs to an object if one of its layers says so. Objects that do not overlap need one
 layer.
+
+Where annotations state areas, as COCO's do, there is a sixth entry, which decides what is
+small, medium and large in the scores:
+
+    areas         n, float64        pixels of the image before any transform
 """
 
 import dataclasses
@@ -25,6 +30,9 @@ from pycocotools import mask as coco_mask
 
 ENTRIES = ("boxes", "classes", "instance_ids", "crowd", "instances")
 """The entries of an example that has objects."""
+
+STATED = ("areas",)
+"""The entries that an example with objects may have too, one item an object."""
 
 Rle = Mapping[str, Any]
 """A mask as COCO's run lengths: {"size": [height, width], "counts": bytes}."""

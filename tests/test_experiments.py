@@ -13,6 +13,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from segjax.backbones.vgg import CEIL, VGG16
+from segjax.conformity import has_objects
 from segjax.data.loader import batches
 from segjax.data.synthetic import Synthetic
 from segjax.data.synthetic_objects import SyntheticObjects
@@ -60,6 +61,7 @@ SMALL = {
         "head_features": 4,
     },
     "mask_rcnn_objects": {"backbone": {"width": 8}, "channels": 8, "hidden": 16},
+    "mask_rcnn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "panoptic_fpn_coco": {"backbone": SHALLOW, "channels": 8, "hidden": 16},
     "quickstart": {"features": 4, "depth": 2},
 }
@@ -107,7 +109,7 @@ class DrawnObjects(Drawn):
 def _like(data, size):
     """Drawn examples with the classes of a dataset, and with objects where it has them."""
     fields = (data.class_names, getattr(data, "channels", 3), size)
-    if isinstance(data, SyntheticObjects) or getattr(data, "objects", False):
+    if has_objects(data):
         return DrawnObjects(*fields, data.things, getattr(data, "most", 40))
     return Drawn(*fields)
 

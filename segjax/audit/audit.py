@@ -22,6 +22,7 @@ from segjax.audit.look import Look
 from segjax.class_weights import EXCLUSIVE, NegativesPerPositive, WeightRule
 from segjax.conformity import declares, has_planes
 from segjax.contracts import Dataset, LabelledDataset
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import CheckExample, check_example, check_plane_example
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
@@ -167,6 +168,7 @@ def _check(data: Any) -> Callable | None:
 
 
 def _holdings(data: Any, seen: Seen) -> Holdings:
+    data = ungrouped(data)
     labelled = declares(data, LabelledDataset)
     is_of_files = isinstance(data, FileDataset)
     label_map = data._recipe().label_map if is_of_files else ()

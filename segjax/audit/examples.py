@@ -21,6 +21,7 @@ from segjax.audit.look import Look, look_at
 from segjax.conformity import declares, has_planes
 from segjax.contracts import Example, LabelledDataset
 from segjax.data.arrays import is_array
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import CheckExample, read_example
 from segjax.data.decode import open_image, page_numbers, pages, stored
 from segjax.data.encode import (
@@ -87,6 +88,7 @@ def examples_of(data: Any, *, check: CheckExample | None = None) -> Examples:
     Raises:
       InputError: the dataset cannot say what it holds, such as for a missing folder.
     """
+    data = ungrouped(data)
     if not isinstance(data, FileDataset):
         data.prepare()
         whole = isinstance(data, RecordDataset)

@@ -50,7 +50,7 @@ class ByAspect:
 
     @cached_property
     def _is_portrait(self) -> Sequence[bool]:
-        if not isinstance(self.data, FileDataset):
+        if not isinstance(ungrouped(self.data), FileDataset):
             return [_is_portrait(self.data[index]) for index in range(len(self.data))]
         note = cache_root() / "aspects" / f"{self.data.prepared_folder.name}.json"
         with suppress(OSError, ValueError):
@@ -80,6 +80,13 @@ class ByAspect:
         if name.startswith("__") or name == "data":
             raise AttributeError(name)
         return getattr(self.data, name)
+
+
+def ungrouped(data: Any) -> Any:
+    """Returns the dataset whose examples `ByAspect` groups; any other dataset itself."""
+    while isinstance(data, ByAspect):
+        data = data.data
+    return data
 
 
 def _is_portrait(example: Example) -> bool:

@@ -15,6 +15,7 @@ from segjax.atomic import write_text
 from segjax.class_weights import ClassCounts
 from segjax.conformity import declares, has_planes
 from segjax.contracts import IGNORE, Dataset, LabelledDataset
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import read_example
 from segjax.data.prepare import FileDataset
 from segjax.data.survey import MOST
@@ -109,6 +110,7 @@ def dataset_counts(data: Dataset, *, title: str) -> DatasetCounts:
 
 
 def _counts(data: LabelledDataset, title: str) -> tuple[ClassCounts, int]:
+    data = ungrouped(data)
     is_of_files = isinstance(data, FileDataset)
     total = len(data)
     path = data.prepared_folder / FILE if is_of_files else None

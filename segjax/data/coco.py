@@ -13,7 +13,7 @@ from segjax.contracts import IGNORE
 from segjax.data.coco_classes import PANOPTIC, STUFF, THINGS, VOC_CATEGORIES
 from segjax.data.coco_file import CocoImage, annotation_name
 from segjax.data.coco_index import CocoIndex, Row
-from segjax.data.coco_objects import annotation_box, coco_objects
+from segjax.data.coco_objects import annotation_area, annotation_box, coco_objects
 from segjax.data.coco_panoptic import panoptic_sources
 from segjax.data.coco_shapes import draw, is_empty
 from segjax.data.coco_sources import name_row, sources_of
@@ -72,8 +72,9 @@ class COCO(FileDataset):
       beside it. Pixels of no segment become 255, and those of crowds have their class. With
       `objects=True`, the segments of the 80 things are objects too.
     * "instances": the classes, files and labels of "things", with objects (`segjax.objects`).
-      Boxes are the annotations' own, cut at the image's border. Images to train on are those
-      with a box whose sides are longer than a pixel; all images count for `val`.
+      Boxes are the annotations' own, cut at the image's border. So are the areas, which decide
+      what is small in the scores. Images to train on are those with a box whose sides are
+      longer than a pixel; all images count for `val`.
     * "instances91": the same with 91 classes whose ids are COCO's category ids, as the weights
       of torchvision have them. The ten ids without objects are called "N/A".
 
@@ -209,18 +210,8 @@ def _box_row(path: pathlib.Path, image: CocoImage) -> Row | None:
 def _voc_row(path: pathlib.Path, image: CocoImage) -> Row | None:
     """Returns None where objects of VOC's classes cover too little, as torchvision counts."""
     objects = [a for a in image.annotations if a["category_id"] in VOC_CATEGORIES]
-    enough = sum(_area(path, annotation) for annotation in objects) > LEAST_AREA
-    return name_row(image) if enough else None
-
-
-def _area(path: pathlib.Path, annotation: Mapping[str, Any]) -> float:
-    area = annotation.get("area", 0)
-    if isinstance(area, bool) or not isinstance(area, int | float):
-        raise InputError(
-            f"{annotation_name(path, annotation)} has area={area!r}, not a number of pixels: "
-            "correct it, or get the file again."
-        )
-    return area
+    areas = [annotation_area(a, annotation_name(path, a)) or 0 for a in objects]
+    return name_row(image) if sum(areas) > LEAST_AREA else None
 
 
 def _drawn(

@@ -34,7 +34,7 @@ def coco_objects(
 
     return MadeObjects(
         make=make,
-        key=f"{about} {index.digest} {number}",
+        key=f"{about}, areas {index.digest} {number}",
         where=f"{index.path}, image {number}",
     )
 
@@ -93,6 +93,7 @@ def _drawn(
         where=where,
         crowd=bool(annotation.get("iscrowd")),
         box=annotation_box(annotation, where),
+        area=annotation_area(annotation, where),
     )
 
 
@@ -117,3 +118,20 @@ def annotation_box(annotation: Mapping[str, Any], where: str) -> Box | None:
         )
     x, y, width, height = map(float, box)
     return x, y, x + width, y + height
+
+
+def annotation_area(annotation: Mapping[str, Any], where: str) -> float | None:
+    """Returns `area` in pixels; None without one.
+
+    Raises:
+      InputError: it is not a number of pixels; begins with `where`.
+    """
+    if "area" not in annotation:
+        return None
+    area = annotation["area"]
+    if type(area) not in (int, float) or not 0 <= area <= LARGEST**2:
+        raise InputError(
+            f"{where} has area={area!r:.60}, not a number of pixels: correct it, or get the "
+            "file again."
+        )
+    return float(area)

@@ -34,6 +34,7 @@ class DrawnObject:
       box: (x0, y0, x1, y1) in pixels; None: the smallest one around the mask.
       where: what names it in messages: the file, and its id there.
       fault: what is wrong with it already, as the end of a line that `where` begins.
+      area: its pixels as its annotation states them; None where that does not.
     """
 
     key: Hashable
@@ -45,6 +46,7 @@ class DrawnObject:
     crowd: bool = False
     box: Box | None = None
     fault: str | None = None
+    area: float | None = None
 
     def whole(self, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
         """Returns the mask in an image of this size."""

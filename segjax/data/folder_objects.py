@@ -167,7 +167,7 @@ def _of_json(
             source,
             objects=MadeObjects(
                 make=_json_objects(index, number, objects),
-                key=f"json {index.digest} {about} {number}",
+                key=f"json, areas {index.digest} {about} {number}",
                 where=f"{path}, image {number}",
             ),
         )

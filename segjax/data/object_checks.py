@@ -57,7 +57,7 @@ def check_objects(
 
 
 def _check_entries(who: str, example: Example) -> None:
-    """Raises InputError unless the five entries belong together."""
+    """Raises InputError unless the entries of objects belong together."""
     if missing := [key for key in ENTRIES if not isinstance(example.get(key), np.ndarray)]:
         raise InputError(
             f"{who} has no {', '.join(map(repr, missing))}: let the dataset give the NumPy "
@@ -68,6 +68,8 @@ def _check_entries(who: str, example: Example) -> None:
     _check_array(who, example, "classes", (count,), "int32")
     _check_array(who, example, "instance_ids", (count,), "int32")
     _check_array(who, example, "crowd", (count,), "bool")
+    if "areas" in example:
+        _check_array(who, example, "areas", (count,), "float64")
     layers, ids = example["instances"], example["instance_ids"]
     depth = layers.shape[2] if layers.ndim == 3 else 1
     _check_array(who, example, "instances", (*size, depth), "uint16")

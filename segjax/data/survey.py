@@ -23,6 +23,7 @@ import numpy as np
 from segjax.announce import announced
 from segjax.atomic import write_text
 from segjax.contracts import IGNORE, Dataset
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import CheckExample, checked_example, read_example
 from segjax.data.prepare import FileDataset
 
@@ -96,6 +97,7 @@ def survey(
       InputError: `check` refuses an example, or the dataset returns something else.
     """
     with announced(f"Counting the classes of {title}", after=1):
+        dataset = ungrouped(dataset)
         if isinstance(dataset, FileDataset):
             return _of_files(dataset)
         total = len(dataset)

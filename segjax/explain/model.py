@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from matplotlib.figure import Figure
 
 from segjax import experiment as experiments
+from segjax.data.by_aspect import ungrouped
 from segjax.data.synthetic import Synthetic
+from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.explain.cost import inference, training_step
@@ -28,6 +30,7 @@ from segjax.parallel import cluster
 from segjax.parallel.sharing import check_batch_size
 from segjax.transforms.crops import BalancedCrop, ForegroundCrop
 from segjax.transforms.geometric import MirrorPad, RandomCrop, Resize
+from segjax.transforms.objects import Canvas
 from segjax.transforms.on_device import DeviceScaleCrop
 from segjax.transforms.scale_crop import RandomScaleCrop
 
@@ -168,14 +171,18 @@ def _size(text: str | None, experiment: Experiment) -> tuple[int, int]:
 def training_size(experiment: Experiment) -> tuple[int, int]:
     """Returns (height, width) of the examples that the network is trained on, as far as known.
 
-    That is the last crop's, with what a `MirrorPad` behind it adds; device_transforms come
-    last. Without a crop it is the size of drawn images, else 513.
+    That is the last crop's or canvas's, with what a `MirrorPad` behind it adds; a canvas is
+    taken as it is for wide images. device_transforms come last. Without a crop it is the size
+    of drawn images, else 513.
     """
-    data = experiment.train_data
-    size = pair(data.size) if isinstance(data, Synthetic) else None
+    data = ungrouped(experiment.train_data)
+    is_drawn = isinstance(data, Synthetic | SyntheticObjects)
+    size = pair(data.size) if is_drawn else None
     for transform in (*experiment.transforms, *experiment.device_transforms):
         if isinstance(transform, CROPS):
             size = pair(transform.size)
+        elif isinstance(transform, Canvas) and transform.size is not None:
+            size = min(pair(transform.size)), max(pair(transform.size))
         elif isinstance(transform, MirrorPad) and size:
             size = size[0] + 2 * transform.pixels, size[1] + 2 * transform.pixels
     return size or (513, 513)

@@ -15,6 +15,7 @@ import jax
 from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
 from segjax.contracts import Dataset
+from segjax.data.by_aspect import ungrouped
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -179,7 +180,7 @@ def _check_images(data: Dataset) -> None:
     Normalisation goes by the type: a run on float32 would see other numbers in uint8.
     """
     # The package's own give nothing else, and an export needs none of their files.
-    if type(data).__getitem__ in (FileDataset.__getitem__, Synthetic.__getitem__):
+    if type(ungrouped(data)).__getitem__ in (FileDataset.__getitem__, Synthetic.__getitem__):
         return
     try:
         data.prepare()

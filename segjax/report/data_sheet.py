@@ -12,6 +12,7 @@ from PIL import Image
 
 from segjax.conformity import declares, has_planes
 from segjax.contracts import IGNORE, LabelledDataset
+from segjax.data.by_aspect import ungrouped
 from segjax.data.prepare import FileDataset
 from segjax.drawing.overlay import save_png
 from segjax.report.contact_sheet import Tile, class_tile, contact_sheet, planes_tile
@@ -32,6 +33,7 @@ def write_data_sheet(data: Any) -> pathlib.Path | None:
     Raises:
       OSError: the cache cannot be written; of one that is read-only, nothing is drawn before.
     """
+    data = ungrouped(data)
     if not isinstance(data, FileDataset):
         return None
     folder = data.prepared_folder

@@ -22,6 +22,7 @@ from segjax.contracts import (
     Traced,
     Variables,
 )
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import check_example
 from segjax.data.prepare import FileDataset
 from segjax.data.record_dataset import RecordDataset
@@ -252,8 +253,8 @@ class Semantic(Task):
     def outputs(self, options: argparse.Namespace, data: LabelledDataset) -> list[Output]:
         """Returns a palette PNG of class ids, and what else the options ask for."""
         file_ids = None
-        if isinstance(data, FileDataset | RecordDataset):
-            file_ids = lambda: data.file_ids
+        if isinstance(files := ungrouped(data), FileDataset | RecordDataset):
+            file_ids = lambda: files.file_ids
         return asked_outputs(options, tuple(data.class_names), file_ids=file_ids)
 
     def lists(self, options: argparse.Namespace, data: LabelledDataset) -> list[ImageList]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from segjax.announce import announced
+from segjax.data.by_aspect import ungrouped
 from segjax.data.folder import Folder
 from segjax.data.survey import SECONDS, Survey, shared_images, survey
 from segjax.errors import InputError, first_of
@@ -67,6 +68,7 @@ def check_held_out(datasets: Mapping[str, Any]) -> None:
       InputError: they may; no file is read.
     """
     for (one, a), (other, b) in itertools.combinations(datasets.items(), 2):
+        a, b = ungrouped(a), ungrouped(b)
         if isinstance(a, Folder) and isinstance(b, Folder) and a.shares_images_with(b):
             raise InputError(
                 f"{one}.held_out={a.held_out} and {other}.held_out={b.held_out} divide the "
@@ -134,6 +136,7 @@ def _trained_on(
 def _is_same(one: Any, other: Any) -> bool:
     """Returns whether both are one dataset; False where that cannot be told."""
     try:
+        one, other = ungrouped(one), ungrouped(other)
         same = one is other or (type(one) is type(other) and one == other)
     except ValueError:
         return False  # Their arrays do not compare to one truth value.

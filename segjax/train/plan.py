@@ -15,6 +15,7 @@ from flax.errors import ScopeParamShapeError
 from segjax.announce import announced
 from segjax.conformity import canvas, check_dataset, check_values, declares
 from segjax.contracts import Dataset, Traced, Undoing, Variables
+from segjax.data.by_aspect import ungrouped
 from segjax.data.checks import checked_example, read_example
 from segjax.data.loader import batches
 from segjax.data.prepare import FileDataset
@@ -175,7 +176,7 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
     evaluated(experiment)
-    for data in _datasets(experiment).values():
+    for data in map(ungrouped, _datasets(experiment).values()):
         if isinstance(data, FileDataset):
             data.check_directory()
     if (made_up := stand_in(experiment)) is None:

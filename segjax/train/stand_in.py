@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segjax.conformity import canvas
+from segjax.data.by_aspect import ungrouped
 from segjax.data.partners import transformed
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
@@ -44,7 +45,7 @@ def stand_in(experiment: Experiment) -> tuple[Arrays, bool] | None:
     batches = [batch for batch in found if not isinstance(batch, Exception)]
     if len(batches) == len(SIZES) and _alike(*batches):
         # A dataset of one's own may have more entries, or images of another dtype.
-        return batches[0], isinstance(data, FileDataset)
+        return batches[0], isinstance(ungrouped(data), FileDataset)
     if batches and "objects" in batches[0]:
         # Only the transforms put objects into the slots that a network takes.
         return batches[0], False

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from segjax.contracts import IGNORE, Example
 from segjax.errors import InputError
-from segjax.objects import ENTRIES
+from segjax.objects import ENTRIES, STATED
 from segjax.transforms.fields import check_count, check_number
 
 ENOUGH = 3
@@ -63,7 +63,7 @@ class CenterTargets:
                 f"CenterTargets: example {example.get('name', '(without a name)')!r} has no "
                 f"{missing[0]!r}: use a dataset with objects, such as one of panoptic labels."
             )
-        kept = {key: value for key, value in example.items() if key not in ENTRIES}
+        kept = {key: value for key, value in example.items() if key not in (*ENTRIES, *STATED)}
         return {**kept, **self._maps(example)}
 
     def _maps(self, example: Example) -> dict[str, Any]:

@@ -45,6 +45,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "classes": Follows("boxes"),
         "instance_ids": Follows("boxes"),
         "crowd": Follows("boxes"),
+        # As annotated: no transform changes them, and no transform's result is scored.
+        "areas": Follows("boxes"),
         # Which pixel belongs to which instance; 0, unlike 255, is never the number of one.
         "instances": Nearest(fill=0),
         # Height and width of the image before it was padded.

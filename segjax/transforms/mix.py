@@ -1,7 +1,8 @@
 """CutMix, Mosaic and copy-paste: an example with parts of others of its dataset.
 
 Their partners come from the loader, with the transforms applied that stand before
-(`segjax.contracts.NeedsPartners`). Put them behind the transform that fixes the size.
+(`segjax.contracts.NeedsPartners`). Put them behind the transform that fixes the size, but for
+`Canvas`, which comes after them. Objects go with their pixels (`mixed_objects`).
 """
 
 import math
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.labels import check_map, example_name
 from segjax.transforms.border import connected_components
 from segjax.transforms.crops import is_class
-from segjax.transforms.entries import size_of
+from segjax.transforms.entries import checked_kinds, size_of
 from segjax.transforms.fields import (
     check_classes,
     check_number,
@@ -25,7 +26,9 @@ from segjax.transforms.fields import (
     check_range,
 )
 from segjax.transforms.geometric import random_corner
-from segjax.transforms.mixing import check_mixable, fitted, paste
+from segjax.transforms.mixed_objects import chosen_objects
+from segjax.transforms.mixing import check_mixable, fitted, followers, paste
+from segjax.transforms.visible_objects import has_masks
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class CutMix:
         """Returns the mixed example, or one with the same pixels.
 
         Raises:
-          InputError: the example has boxes, or the partner does not fit it.
+          InputError: the example has boxes without masks, or the partner does not fit it.
         """
         check_mixable(self, example, partners)
         h, w = size_of(example, by="CutMix")
@@ -95,7 +98,7 @@ class Mosaic:
         """Returns the mosaic, or an example with the same pixels.
 
         Raises:
-          InputError: the example has boxes, or a partner does not fit it.
+          InputError: the example has boxes without masks, or a partner does not fit it.
         """
         check_mixable(self, example, partners)
         h, w = size_of(example, by="Mosaic")
@@ -118,10 +121,13 @@ class Mosaic:
 class CopyPaste:
     """Objects of another example pasted on, with `probability` (Ghiasi et al., 2021).
 
-    Each object of the `classes` in the partner is taken with the probability `share`. With
-    `instances` in the example, an object is an instance; without, it is a connected region of
-    one class. It is pasted at its place in the partner, without blending its border
-    (arXiv:2012.07177 finds no gain from that). The paper flips and scales both examples
+    Each object of the `classes` in the partner is taken with the probability `share`. If the
+    example has objects (`segjax.objects`), each comes with its box and mask, and those that it
+    covers lose their pixels; crowds are not taken. With `instances` alone, an object is an
+    instance; without, it is a connected region of one class.
+
+    It is pasted at its place in the partner, without blending its border (arXiv:2012.07177
+    finds no gain from that). The paper flips and scales both examples
     strongly before: put `RandomScale(0.1, 2.0)`, `RandomCrop` and `RandomFlip` in front.
     Of a partner of another size a random window is taken.
     """
@@ -143,7 +149,8 @@ class CopyPaste:
         """Returns the example with the objects, or one with the same pixels.
 
         Raises:
-          InputError: the example has boxes or no label, or the partner does not fit it.
+          InputError: the example has boxes without masks, or no label, or the partner does not
+            fit it.
         """
         check_mixable(self, example, partners)
         size = size_of(example, by="CopyPaste")
@@ -154,10 +161,23 @@ class CopyPaste:
         partner = partners[0]
         corner = random_corner(partner["image"].shape[:2], size, rng)
         partner, covered = fitted(partner, *corner, size, by="CopyPaste")
+        if has_masks(kinds := checked_kinds(partner, by="CopyPaste")):
+            chosen = self._chosen(partner, rng)
+            partner, mask = chosen_objects(partner, chosen, followers(kinds))
+            return paste(example, partner, mask & covered, by="CopyPaste")
         objects = np.where(covered, objects_of(partner, self.classes), 0)
         numbers = np.unique(objects[objects > 0])
         chosen = numbers[rng.random(numbers.size) < self.share]
         return paste(example, partner, np.isin(objects, chosen), by="CopyPaste")
+
+    def _chosen(self, partner: Example, rng: np.random.Generator) -> Bool[np.ndarray, "n"]:
+        if missing := [key for key in ("classes", "crowd") if key not in partner]:
+            raise InputError(
+                f"{example_name(partner)} has boxes, but no {missing[0]!r}: let the dataset "
+                "give all entries of its objects (segjax.objects)."
+            )
+        of_class = np.isin(partner["classes"], self.classes) & ~partner["crowd"]
+        return of_class & (rng.random(len(of_class)) < self.share)
 
 
 def objects_of(example: Example, classes: Sequence[int]) -> Shaped[np.ndarray, "h w"]:

@@ -1,6 +1,6 @@
 """Two examples in one: pixels of a partner are pasted onto an example, in all entries alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,12 @@ from jaxtyping import Bool, Shaped
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.labels import example_name
+from segjax.objects import STATED
 from segjax.transforms.entries import checked_kinds
 from segjax.transforms.geometric import crop
 from segjax.transforms.kinds import Bilinear, Fixed, Follows, Image, Kind, Nearest, Points
+from segjax.transforms.mixed_objects import mixed_objects
+from segjax.transforms.visible_objects import has_masks
 
 COVERED = "covered by the partner"
 """The key of the map of pixels that a window has from its example."""
@@ -23,8 +26,8 @@ def check_mixable(transform: Any, example: Example, partners: Sequence[Example])
     """Raises InputError unless a transform can mix an example of these entries.
 
     Raises:
-      InputError: the partners are too few, or the example has boxes or another entry whose
-        mixture is not defined; the line names the entry.
+      InputError: the partners are too few, or the example has boxes without masks, is on a
+        canvas, or has another entry whose mixture is not defined; the line names the entry.
     """
     by = type(transform).__name__
     if len(partners) < transform.partners:
@@ -32,11 +35,19 @@ def check_mixable(transform: Any, example: Example, partners: Sequence[Example])
             f"{by} mixes an example with {transform.partners} other(s), got {len(partners)}: "
             "put it into the experiment's transforms, for which the loader draws partners."
         )
-    for key, kind in checked_kinds(example, by=by).items():
+    kinds = checked_kinds(example, by=by)
+    if "boxes" in kinds and "size" in kinds:
+        raise InputError(
+            f"{example_name(example)}: {by} comes after Canvas, and objects of another example "
+            f"may lie outside of this image: put {by} before Canvas."
+        )
+    for key, kind in kinds.items():
+        if key == "boxes" and has_masks(kinds):
+            continue
         if not isinstance(kind, Image | Nearest | Bilinear | Points | Follows | Fixed):
             why = (
-                f"does not know which {key!r} stay visible: leave {by} out, or train on masks "
-                "alone, without boxes"
+                f"does not know which {key!r} stay visible: leave {by} out, or let the dataset "
+                "give the masks of its boxes (segjax.objects)"
             )
             raise InputError(f"{example_name(example)}: {by} {why}.")
 
@@ -61,12 +72,14 @@ def paste(example: Example, partner: Example, mask: Mask, *, by: str) -> Example
     """Returns the example with the partner's pixels where `mask` is true.
 
     Images, labels and maps are the partner's there. Points, with what follows them, stay where
-    they are visible. Numbers of instances remain distinct: the partner's begin after the
-    example's largest. Entries without a place, such as the name, are the example's.
+    they are visible. Objects with boxes stay as `mixed_objects` says; the areas that their
+    annotations state hold no longer and are left out. Numbers of instances remain distinct.
+    Entries without a place, such as the name, are the example's.
 
     Raises:
       InputError: the two have other entries, sizes or dtypes.
     """
+    example, partner = _without_areas(example), _without_areas(partner)
     kinds, other = checked_kinds(example, by=by), checked_kinds(partner, by=by)
     if kinds.keys() != other.keys():
         raise InputError(
@@ -79,10 +92,25 @@ def paste(example: Example, partner: Example, mask: Mask, *, by: str) -> Example
         for key, kind in kinds.items()
         if isinstance(kind, Points)
     }
+    objects: dict[str, Any] = {}
+    if has_masks(kinds):
+        objects = mixed_objects(example, partner, mask, followers(kinds))
     return {
-        key: _pasted(key, kind, example, partner, mask, seen, by=by)
+        key: objects[key]
+        if key in objects
+        else _pasted(key, kind, example, partner, mask, seen, by=by)
         for key, kind in kinds.items()
     }
+
+
+def followers(kinds: Mapping[str, Kind]) -> list[str]:
+    """Returns the entries with one item a box, but for `instance_ids`."""
+    follows = lambda kind: isinstance(kind, Follows) and kind.of == "boxes"
+    return [key for key, kind in kinds.items() if follows(kind) and key != "instance_ids"]
+
+
+def _without_areas(example: Example) -> Example:
+    return {key: value for key, value in example.items() if key not in STATED}
 
 
 def _pasted(

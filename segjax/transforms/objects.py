@@ -14,6 +14,7 @@ import numpy as np
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.labels import example_name
+from segjax.objects import STATED
 from segjax.transforms.entries import checked_kinds, size_of, unmoved
 from segjax.transforms.fields import check_count, check_flag, pair_of
 from segjax.transforms.fill import MEAN_COLOUR, check_number_or_colour
@@ -67,12 +68,7 @@ class Canvas:
         # Of an image of `ByAspect` its group decides: resized, it may have become a square.
         canvas = self._canvas(h, w, is_portrait=bool(example.get("portrait", h > w)))
         if h > canvas[0] or w > canvas[1]:
-            raise InputError(
-                f"{example_name(example)}: the image of {h} x {w} pixels (height x width) is "
-                f"larger than the canvas of {canvas[0]} x {canvas[1]}: put "
-                f"ResizeSides({min(canvas)}, {max(canvas)}) before Canvas, or make the canvas "
-                "larger."
-            )
+            raise InputError(_too_large(example, (h, w), canvas))
         # Objects that lie outside of the image are gone before the canvas has room for them.
         inside = unmoved(example, by="Canvas", fill=self.fill)
         padded = crop(inside, 0, 0, canvas, fill=self.fill, by="Canvas")
@@ -86,6 +82,22 @@ class Canvas:
         return (max(sides), min(sides)) if is_portrait else (min(sides), max(sides))
 
 
+def _too_large(example: Example, size: tuple[int, int], canvas: tuple[int, int]) -> str:
+    """Returns the message about an image that its canvas cannot hold."""
+    sides = lambda pair: f"{pair[0]} x {pair[1]}"
+    image = f"{example_name(example)}: the image of {sides(size)} pixels (height x width)"
+    if "portrait" in example and size[0] <= canvas[1] and size[1] <= canvas[0]:
+        return (
+            f"{image} was turned after ByAspect had put it among images for the canvas of "
+            f"{sides(canvas)}: leave out the transform that turns it, such as RandomRotate90, "
+            f"or use a square canvas, Canvas({max(canvas)})."
+        )
+    return (
+        f"{image} is larger than the canvas of {sides(canvas)}: put "
+        f"ResizeSides({min(canvas)}, {max(canvas)}) before Canvas, or make the canvas larger."
+    )
+
+
 @dataclass(frozen=True)
 class PackObjects:
     """The objects of an example in `most` slots: the form in which a batch holds them.
@@ -97,7 +109,7 @@ class PackObjects:
         objects   N, bool            whether the slot holds an object
         masks     N h ⌈w/8⌉, uint8   `np.packbits` of each mask along the width
 
-    `instance_ids`, `crowd` and `instances` are left out.
+    `instance_ids`, `crowd`, `instances` and `areas` are left out.
 
     Attributes:
       most: the number of slots.
@@ -134,7 +146,7 @@ class PackObjects:
                 f"{example_name(example)} has no {', '.join(map(repr, missing))}: PackObjects "
                 f"needs a dataset that has objects, and comes once{remedy}."
             )
-        left_out = ("instance_ids", "crowd", "instances")
+        left_out = ("instance_ids", "crowd", "instances", *STATED)
         rest = {key: value for key, value in example.items() if key not in left_out}
         return {**rest, **self._slots(example, self._kept(example))}
 

@@ -10,8 +10,12 @@ from PIL import Image
 from segjax.conformity import has_objects
 from segjax.data.coco import COCO
 from segjax.data.coco_classes import PANOPTIC, THINGS
+from segjax.data.object_checks import check_objects
 from segjax.errors import InputError
 from segjax.objects import ENTRIES, Objects, PanopticMap
+from segjax.transforms.center_targets import CenterTargets
+from segjax.transforms.geometric import crop
+from segjax.transforms.objects import PackObjects
 
 # pycocotools 2.0.11 hands NumPy 2 arrays in NumPy 1's way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -75,6 +79,37 @@ def test_objects_that_overlap_lie_in_layers_with_boxes_of_their_own_and_crowds_a
     types = [example[key].dtype.name for key in ENTRIES]
     assert types == ["float32", "int32", "int32", "bool", "uint16"]
     assert example["label"].tolist() == HEIGHT * [[1, 1, 74, 74, 0, 0]]
+
+
+def test_areas_are_those_of_the_annotations_and_of_the_mask_where_none_is_stated(tmp_path):
+    objects = [annotation(1, PERSON, 0, 3, area=702.125), annotation(2, BOOK, 2, 4)]
+    (example,) = COCO("val", write(tmp_path / "a", objects, split="val"), "instances")
+    assert example["areas"].dtype == np.float64 and example["areas"].tolist() == [702.125, 4]
+    check_objects(example, range(81), range(1, 81))
+    dropped = [annotation(9, PERSON, 3, 3, area=9), *objects]
+    (example,) = COCO("val", write(tmp_path / "b", dropped, split="val"), "instances")
+    assert example["areas"].tolist() == [702.125, 4]
+    (example,) = COCO("val", write(tmp_path / "c", objects[1:], split="val"), "instances")
+    assert "areas" not in example
+
+
+@pytest.mark.parametrize("area", ["12", None, -1, True, float("nan"), [4]])
+def test_an_area_that_is_no_number_of_pixels_is_named(tmp_path, area):
+    objects = [annotation(5, PERSON, 0, 3, area=area)]
+    directory = write(tmp_path, objects, split="val")
+    with pytest.raises(InputError, match=r"annotation 5 has area=.*, not a number of pixels"):
+        COCO("val", directory, "instances").prepare()
+
+
+def test_areas_follow_their_objects_and_slots_leave_them_out(tmp_path):
+    objects = [annotation(1, PERSON, 0, 2, area=70), annotation(2, BOOK, 3, 6, area=80)]
+    (example,) = COCO("val", write(tmp_path, objects, split="val"), "instances")
+    cut = crop(example, 0, 3, (HEIGHT, 3), by="test")
+    assert cut["areas"].tolist() == [80]
+    for last in (PackObjects(4), CenterTargets()):
+        assert "areas" not in last(example, np.random.default_rng(0))
+    with pytest.raises(InputError, match="'areas' must be float64 of shape"):
+        check_objects({**example, "areas": np.zeros(3)}, range(81), range(1, 81))
 
 
 def test_classes_are_80_behind_a_background_or_coco_s_own_ids_with_gaps(tmp_path):

@@ -25,6 +25,7 @@ from segjax.ops.dispatch import plain
 from segjax.transforms.crops import BalancedCrop, ForegroundCrop
 from segjax.transforms.cutout import Cutout
 from segjax.transforms.geometric import MirrorPad, RandomCrop, Resize
+from segjax.transforms.objects import Canvas
 from segjax.transforms.on_device import DeviceFlip, DeviceScaleCrop
 from segjax.transforms.scale_crop import RandomScaleCrop
 
@@ -123,6 +124,8 @@ def test_the_size_is_the_crop_or_what_is_asked_for(arguments, size, tiny):
         ((RandomCrop(60),), (DeviceScaleCrop((51, 53)), DeviceFlip()), (51, 53)),
         ((Resize(40), MirrorPad(2)), (), (44, 44)),
         ((MirrorPad(2), RandomCrop(40)), (), (40, 40)),
+        ((Canvas((80, 48)),), (), (48, 80)),
+        ((RandomCrop(40), Canvas(multiple=32)), (), (40, 40)),
         ((), (), (64, 64)),
     ],
     ids=str,

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
@@ -65,6 +66,35 @@ def test_a_run_leaves_the_scores_of_masks_and_boxes(finished):
     assert set(terms) == {
         f"loss/{name}" for name in ("rpn_objectness", "rpn_boxes", "classes", "boxes", "masks")
     }
+
+
+@pytest.mark.slow
+def test_two_processes_score_each_image_once_and_as_one_process_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    flag = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    # Networks after four steps find something only if any score will do.
+    settings = ("steps=4", "checkpoint_every=4", "evaluation.every=4", "task.score=0.0")
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "segjax.launch", DISCS, *words, "--workdir"]
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    of_two = [{**os.environ, **flag, **cluster, "JAX_PROCESS_ID": str(i)} for i in range(2)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    both = [subprocess.Popen([*command, tmp_path / "two"], env=e, **pipes) for e in of_two]
+    for process in both:
+        said, _ = process.communicate(timeout=1200)
+        assert process.returncode == 0, said
+    alone = subprocess.run([*command, tmp_path / "one"], env=os.environ | flag, **pipes)
+    assert alone.returncode == 0, alone.stdout
+    one, two = (
+        json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two")
+    )
+    assert two["images"] == 3 and one["box_ap50"] > 0
+    assert two.keys() == one.keys()
+    # Sums of two processes round otherwise than those of one.
+    close = lambda a, b: a == b if a is None or b is None else abs(a - b) < 1e-3
+    assert jax.tree.all(jax.tree.map(close, one, two, is_leaf=lambda leaf: leaf is None))
 
 
 @pytest.mark.slow

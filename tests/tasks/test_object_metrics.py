@@ -7,8 +7,9 @@ import types
 import numpy as np
 import pytest
 
+from segjax.data.coco import COCO
 from segjax.objects import Objects, PanopticMap, layered
-from segjax.scores.average_precision import average_precision
+from segjax.scores.average_precision import SIZES, average_precision
 from segjax.tasks.instance_metric import InstanceMetric, _unpacked
 from segjax.tasks.instance_report import instance_panels, instance_sections
 from segjax.tasks.packing import (
@@ -117,6 +118,34 @@ def test_the_areas_of_annotations_reach_the_other_processes(pairs):
     rows = _unpacked(from_bytes(to_bytes(metric._packed())))
     assert rows[5][2] == [10.0] * len(true) and rows[4][2] is None
     assert metric.scores()["mask_ap_small"] is not None
+
+
+@pytest.mark.slow
+def test_scores_of_coco_by_size_are_those_of_pycocotools_on_coco_s_own_file(
+    real_data, tmp_path
+):
+    folder = real_data / "coco_mini"
+    dataset = COCO("train", str(folder), "instances")
+    metric, by_masks = InstanceMetric(dataset), InstanceMetric(dataset)
+    rng, predictions, ids = np.random.default_rng(0), [], []
+    for index, shown in enumerate(dataset):
+        predictions.append(made.prediction(Objects.of_example(shown), rng, classes=80))
+        ids.append(int(shown["name"]))
+        metric.add(index, shown, predictions[-1])
+        unstated = {key: value for key, value in shown.items() if key != "areas"}
+        by_masks.add(index, unstated, predictions[-1])
+    file = folder / "annotations" / "instances_train2017.json"
+    for kind, iou_type in (("box", "bbox"), ("mask", "segm")):
+        rows = made.as_results(
+            predictions, image_ids=ids, category_ids=dataset.file_ids, boxes=kind == "box"
+        )
+        theirs = made.pycocotools_run(file, rows, tmp_path, iou_type, ids).stats
+        summary = metric.scores(), by_masks.scores()
+        sizes = [f"{kind}_{what}_{size}" for what in ("ap", "ar") for size in SIZES[1:]]
+        ours, other = ([each[name] for name in sizes] for each in summary)
+        np.testing.assert_allclose(ours, theirs[[3, 4, 5, 9, 10, 11]], atol=1e-12)
+        # The pixels of masks put some objects into another size.
+        assert ours != other
 
 
 def test_boxes_alone_are_scored_by_boxes(pairs):

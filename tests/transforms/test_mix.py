@@ -119,7 +119,7 @@ def test_partners_of_other_sizes_give_a_window_and_the_size_stays(name, size):
 
 @each
 @pytest.mark.parametrize("probability", ["every", "never"])
-def test_boxes_are_refused_by_name_whatever_was_drawn(name, probability):
+def test_boxes_without_masks_are_refused_by_name_whatever_was_drawn(name, probability):
     transform = (EVERY if probability == "every" else NEVER)[name]
     boxes = {"boxes": np.array([[1, 2, 3, 4]], np.float32)}
     message = "^Example 'n0': .* does not know which 'boxes' stay visible"
