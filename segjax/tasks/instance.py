@@ -218,8 +218,10 @@ class Instance(TwoStageTask):
         return asked_object_outputs(options, tuple(data.class_names))
 
     def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
-        """Returns measurements, counts and COCO's annotations, as the options ask."""
-        return asked_object_lists(options, tuple(data.class_names))
+        """Returns the overlays' legend, and the lists that the options ask for."""
+        names, colours = self.legend(data)
+        rows = tuple((r, g, b) for r, g, b in colours.tolist())
+        return asked_object_lists(options, names, rows)
 
     def shown(self, data: WithObjects) -> Shown:
         """Returns the classes of objects, and the objects themselves."""
