@@ -42,6 +42,9 @@ from segjax.tasks.two_stage_task import TwoStageTask
 _NO_CLASS = 254
 """In place of a label that is no class: the loss becomes NaN, and the step is refused."""
 
+_STRIP = 1 << 22
+"""Logits at an image's size that are held at a time: 16 MiB in float32."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TopDown(TwoStageTask, Panoptic):
@@ -238,19 +241,28 @@ def labels_at(
     """Returns the most likely class of each pixel of an image of `size`.
 
     Logits h w k are interpolated to the canvas, cut to the image's size there, and interpolated
-    to its own size: two linear maps of an axis, which are one matrix.
+    to its own size: two linear maps of an axis, which are one matrix. A strip of rows at a time
+    has its logits at the image's size, so memory does not grow with classes × pixels.
     """
     rows, columns = (
-        np.asarray(interpolation_matrix(inside, own, align_corners=False))
-        @ np.asarray(interpolation_matrix(coarse, whole, align_corners=False))[:inside]
+        np.asarray(interpolation_matrix(inside, own, align_corners=False), np.float32)
+        @ np.asarray(interpolation_matrix(coarse, whole, align_corners=False), np.float32)[
+            :inside
+        ]
         for coarse, whole, inside, own in zip(
             logits.shape[:2], canvas, on_canvas, size, strict=True
         )
     )
-    height, width, classes = logits.shape
-    tall = rows.astype(np.float32) @ logits.reshape(height, -1).astype(np.float32)
-    wide = columns.astype(np.float32) @ tall.reshape(-1, width, classes)
-    return wide.argmax(-1)
+    labels = np.empty(size, np.int64)
+    strip = max(1, _STRIP // (size[1] * logits.shape[2]))
+    for top in range(0, size[0], strip):
+        weights = rows[top : top + strip]
+        reads = np.flatnonzero(weights.any(0))
+        near = slice(reads[0], reads[-1] + 1)
+        wide = columns @ logits[near].astype(np.float32)
+        fine = weights[:, near] @ wide.reshape(len(wide), -1)
+        fine.reshape(-1, *wide.shape[1:]).argmax(-1, out=labels[top : top + strip])
+    return labels
 
 
 def things_of(model: Any) -> tuple[int, ...]:
