@@ -107,7 +107,7 @@ class PanopticFPN(MaskRCNN):
 
     @property
     def predicted(self) -> tuple[int, int]:
-        """The numbers of classes of the box predictor, with the background, and of the masks."""
+        """The numbers of classes of the box predictor, with background, and of the masks."""
         return len(self.things) + 1, len(self.things)
 
     def setup(self) -> None:
