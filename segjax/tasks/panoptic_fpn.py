@@ -46,6 +46,9 @@ from segjax.tasks.two_stage_task import TwoStageTask
 _NO_CLASS = 254
 """In place of a label that is no class: the loss becomes NaN, and the step is refused."""
 
+_STRIP = 1 << 22
+"""Logits at an image's size that are held at a time: 16 MiB in float32."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TopDown(TwoStageTask, Panoptic):
@@ -273,12 +276,22 @@ class MergingPredictor(CanvasPredictor):
 
 
 def labels_at(logits: np.ndarray, sizes: Sizes) -> Integer[np.ndarray, "h w"]:
-    """Returns the most likely class of each pixel of an image, from logits on its canvas."""
+    """Returns the most likely class of each pixel of an image, from logits on its canvas.
+
+    A strip of rows at a time has its logits at the image's size, so memory does not grow with
+    classes × pixels.
+    """
     rows, columns = _to_image(logits.shape[:2], sizes)
-    height, width, classes = logits.shape
-    tall = rows @ logits.reshape(height, -1).astype(np.float32)
-    wide = columns @ tall.reshape(-1, width, classes)
-    return wide.argmax(-1)
+    labels = np.empty((len(rows), len(columns)), np.int64)
+    strip = max(1, _STRIP // (len(columns) * logits.shape[2]))
+    for top in range(0, len(rows), strip):
+        weights = rows[top : top + strip]
+        reads = np.flatnonzero(weights.any(0))
+        near = slice(reads[0], reads[-1] + 1)
+        wide = columns @ logits[near].astype(np.float32)
+        fine = weights[:, near] @ wide.reshape(len(wide), -1)
+        fine.reshape(-1, *wide.shape[1:]).argmax(-1, out=labels[top : top + strip])
+    return labels
 
 
 def _to_image(coarse: Sequence[int], sizes: Sizes) -> list[Float[np.ndarray, "_ _"]]:
