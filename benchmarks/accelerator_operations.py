@@ -78,6 +78,12 @@ OTHERS = {
         "forms": (),
     },
 }
+ROI_ALIGN = {
+    "RoIAlign 7×7, 4096 boxes, 256, 200²": {"size": 7, "boxes": 4096},
+    "RoIAlign 14×14, 1024 boxes, 256, 200²": {"size": 14, "boxes": 1024},
+}
+"""Bins and boxes of all images; the map has stride 4."""
+
 ORDER = (("bf16", True), ("bf16", False), ("tf32", True), ("tf32", False), ("f32", True))
 """(precision, with gradients), most wanted first."""
 
@@ -92,17 +98,22 @@ def names(options) -> list[str]:
 def forms_of(kind: str, x: tuple[int, int], options: dict, *, cpu: bool) -> tuple[str, ...]:
     """Returns the forms that a convolution could take, beside the one that segjax takes.
 
-    On GPUs that one is the primitive, but for taps that read nothing but padding.
+    On GPUs that one is the primitive, but for taps that read nothing but padding. There taps
+    and Winograd took 3 to 8 times as long as it for undilated kernels (H200), and what CPUs
+    take ended XLA's compiler: they are not tried again.
     """
     if kind == "conv_transpose2d":
         return ("spread", "tiles") if cpu else ("tiles",)
     kernel, groups = options["kernel"], options.get("groups", 1)
-    dead = options.get("dilation", 1) * (kernel[0] // 2) >= x[0]
+    rate = options.get("dilation", 1)
+    dead = rate * (kernel[0] // 2) >= x[0]
     plain = ("primitive",) if cpu or dead else ()
     if groups == kernel[3]:
-        return (*plain, "depthwise", "as_on_cpu")
-    winograd = kernel[0] == 3 and groups == 1 and options.get("stride", 1) == 1
-    return (*plain, "by_taps", "as_on_cpu", *(("winograd",) if winograd else ()))
+        return (*plain, "depthwise", *(("as_on_cpu",) if cpu else ()))
+    taps = ("by_taps",) if cpu or rate > 1 or groups > 1 else ()
+    winograd = cpu and kernel[0] == 3 and groups == 1 and options.get("stride", 1) == 1
+    more = ("as_on_cpu", *(("winograd",) if winograd else ())) if cpu else ()
+    return (*plain, *taps, *more)
 
 
 def _cases(smoke: bool) -> dict[str, dict]:
@@ -117,6 +128,15 @@ def _cases(smoke: bool) -> dict[str, dict]:
         for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
         for title, (x, kernel, options) in table.items()
     } | OTHERS
+    single |= {
+        title: {
+            "name": "roi_align",
+            "x": (200, 256),
+            "options": options,
+            "forms": ("gather", "separable"),
+        }
+        for title, options in ROI_ALIGN.items()
+    }
     if smoke:
         few = ("3×3 in 32 groups, 256, 65²", *list(TRANSPOSED)[:1], *list(OTHERS)[:1])
         single = {title: single[title] for title in few}

@@ -327,9 +327,7 @@ def exported() -> dict:
 
     model = small()["MODELS"]["deeplab"]
     variables = small()["variables_of"](model)
-    function = frozen(
-        WholeImage(model, UNIT), variables, size=None, channels=3, classes=None, fold=True
-    )
+    function = frozen(WholeImage(model, UNIT), variables, size=None, channels=3, fold=True)
     platforms = ("cpu", "cuda", "tpu")
     with jax.default_matmul_precision("highest"):
         data = stablehlo(function, size=None, channels=3, platforms=platforms).serialize()

@@ -18,7 +18,7 @@ mkdir -p "$out/wheels"
 packages=(grain tensorflow-datasets array_record tensorboardX dm-tree immutabledict promise
   simple-parsing docstring_parser tensorflow-metadata toml googleapis-common-protos pydensecrf2
   jaxtyping wadler_lindig flatbuffers cloudpickle termcolor wrapt requests urllib3 certifi
-  charset-normalizer portpicker six contourpy)
+  charset-normalizer portpicker six contourpy pycocotools)
 for name in "${packages[@]}"; do
   pinned=$(grep -i "^${name//[-_]/[-_]}==" constraints.txt || echo "$name")
   "$PYTHON" -m pip wheel -q --no-deps -w "$out/wheels" "$pinned" \

@@ -14,6 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import segjax_detection
 from crf_case import crf_case
 
 from segjax import losses
@@ -50,6 +51,10 @@ FORMS = {
     "reduce_window": pool._reduce_window,
 }
 """Forms that a case can ask for by name, on every platform."""
+
+
+RATE = {False: 1e-3, True: 1e-6}
+"""Of SGD, without and with objects: random pictures must not drive a detector to infinity."""
 
 
 def main() -> None:
@@ -152,6 +157,8 @@ def operation(case):
         function = lambda x: max_pool(x, case.get("form"), window=case["window"], **options)
     elif case["name"] == "resize":
         function = lambda x: resize_bilinear(x, tuple(case["size"]))
+    elif case["name"] == "roi_align":
+        function = segjax_detection.pooled(case)
     else:
         arrays.append(drawn(case["kernel"], case))
         by_name = {"conv2d": convolution, "conv_transpose2d": transposed_convolution}
@@ -214,19 +221,19 @@ def crf(case):
 
 def training(case):
     model = network(case)
-    image = _random(case["image"])
+    finds = case["model"] in segjax_detection.NETWORKS
+    data = segjax_detection.batch(case["image"], case["classes"]) if finds else labelled(case)
+    image = data["image"]
     variables = initial(model, image)
-    optimizer = SGD(Constant(1e-3), momentum=0.9, weight_decay=1e-4).build(
-        100, variables["params"]
+    rate = Constant(RATE[finds])
+    optimizer = SGD(rate, momentum=0.9, weight_decay=1e-4).build(100, variables["params"])
+    step = make_train_step(
+        segjax_detection.objective(model) if finds else dense_objective(model), optimizer
     )
-    loss = losses.softmax_cross_entropy
-    objective = dense.objective(model, loss, normalize=lambda image: image)
-    step = make_train_step(objective, optimizer)
-    label = np.random.default_rng(0).integers(0, case["classes"], case["image"][:3], np.uint8)
     train = data_parallel(step)
     state = replicate(init_state(variables, optimizer))
     # On the device once, as a prefetched batch would be; only the step's number changes.
-    data = shard({"image": image, "label": label})
+    data = shard(data)
     at = lambda step: shard({"step": np.full(len(image), step, np.int32)})
     data, taken = jax.device_put(data), 0
     program = Program(train, state, {**data, **at(0)})
@@ -240,17 +247,29 @@ def training(case):
     return work, program, count(variables)
 
 
+def labelled(case):
+    label = np.random.default_rng(0).integers(0, case["classes"], case["image"][:3], np.uint8)
+    return {"image": _random(case["image"]), "label": label}
+
+
+def dense_objective(model):
+    loss = losses.softmax_cross_entropy
+    return dense.objective(model, loss, normalize=lambda image: image)
+
+
 def inference(case):
     model = network(case)
     image = jax.device_put(_random(case["image"]))
     variables = initial(model, image)
-    predict = jax.jit(lambda v, x: jax.nn.softmax(model.apply(v, x, train=False)))
-    program = Program(predict, variables, image)
+    predict = lambda v, x: jax.nn.softmax(model.apply(v, x, train=False))
+    if case["model"] in segjax_detection.NETWORKS:
+        predict = segjax_detection.detect(model)
+    program = Program(jax.jit(predict), variables, image)
     return (lambda: program(variables, image)), program, count(variables)
 
 
 def network(case):
-    model = NETWORKS[case["model"]](case["classes"])
+    model = (NETWORKS | segjax_detection.NETWORKS)[case["model"]](case["classes"])
     if hasattr(model, "backbone"):  # The heads take the backbone's.
         return model.clone(backbone=model.backbone.clone(dtype=array_dtype(case)))
     return model.clone(dtype=array_dtype(case))

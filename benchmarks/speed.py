@@ -4,7 +4,8 @@
 
 PYTHON is the interpreter of an environment that has torch and torchvision. Each side is warm
 before it is timed; then they take turns, and the medians are compared: torch ÷ segjax, so above
-1 segjax is faster. `--plain` adds segjax without its fast forms. Nothing else should run.
+1 segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs
+torchvision's compiled operators. Nothing else should run.
 """
 
 import argparse
@@ -90,20 +91,21 @@ def cases(what: str) -> dict[str, dict]:
         "kind": kind,
         "model": name,
         "image": shape,
-        "classes": 21,
+        "classes": 91 if name == "mask_rcnn" else 21,
     }
+    detector = {"Mask R-CNN R-50 FPN, 320 × 480": network(what, "mask_rcnn", [1, 320, 480, 3])}
     if what == "training":
         return {
             "DeepLab v3 ResNet-50 OS 8, 2 × 256²": network(what, "deeplab_v3", image(2, 256)),
             "FCN ResNet-50 OS 8, 2 × 256²": network(what, "fcn", image(2, 256)),
             "U-Net 64 … 1024, 1 × 256²": network(what, "unet", image(1, 256)),
-        }
+        } | detector
     if what == "inference":
         return {
             "DeepLab v3 ResNet-50 OS 8, 513²": network(what, "deeplab_v3", image(1, 513)),
             "FCN ResNet-50 OS 8, 513²": network(what, "fcn", image(1, 513)),
             "U-Net 64 … 1024, 256²": network(what, "unet", image(1, 256)),
-        }
+        } | detector
     operations = {
         name: {"name": kind, "x": x, "kernel": kernel, **options}
         for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))

@@ -4,6 +4,8 @@ Every one has as many parameters as its counterpart in `segjax_side.py`; rows co
 """
 
 import contextlib
+import importlib.util
+import pathlib
 
 import torch
 from torch import nn
@@ -170,8 +172,21 @@ def _resized(x, like, *, align_corners):
     return F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
 
 
+def has_compiled_operators():
+    """Loads torchvision's compiled part; returns whether it is there and fits this torch."""
+    found = importlib.util.find_spec("torchvision")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        for library in pathlib.Path(folder).glob("_C*.so"):
+            with contextlib.suppress(OSError):
+                torch.ops.load_library(str(library))
+                return True
+    return False
+
+
 def declare_operators():
     """Declares what torchvision's Python files name, where its compiled part is missing."""
+    if has_compiled_operators():
+        return
     with contextlib.suppress(RuntimeError):
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -12,10 +12,14 @@ import sys
 import time
 
 import torch
+import torch_detection
 import torch_networks
 from torch.nn import functional as F
 
 LAST = torch.channels_last
+RATE = {False: 1e-3, True: 1e-6}
+"""Of SGD, without and with objects: random pictures must not drive a detector to infinity."""
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -106,6 +110,8 @@ def operation(case):
     elif case["name"] == "resize":
         kernel, size = None, tuple(case["size"])
         function = lambda: F.interpolate(x, size, mode="bilinear", align_corners=False)
+    elif case["name"] == "roi_align":
+        kernel, function = None, torch_detection.pooled(x, case)
     else:
         height, width, inner, outputs = case["kernel"]
         kernel = made(outputs, inner, height, width)
@@ -128,7 +134,8 @@ def product(case):
 
 
 def network(case):
-    model = torch_networks.NETWORKS[case["model"]](case["classes"])
+    networks = torch_networks.NETWORKS | torch_detection.NETWORKS
+    model = networks[case["model"]](case["classes"])
     model = model.to(DEVICE, memory_format=LAST)
     count = sum(p.numel() for p in model.parameters())
     b, h, w, c = case["image"]
@@ -147,19 +154,18 @@ def autocast(case):
 def training(case):
     model, image, count = network(case)
     model.train()
+    finds = case["model"] in torch_detection.NETWORKS
     fused = {"fused": True} if DEVICE == "cuda" else {}
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, **fused
+        model.parameters(), lr=RATE[finds], momentum=0.9, weight_decay=1e-4, **fused
     )
-    b, h, w, _ = case["image"]
-    label = torch.randint(0, case["classes"], (b, h, w), device=DEVICE)
-
-    def loss(image, label):
-        with autocast(case):
-            logits = model(image)
-        return F.cross_entropy(logits.float(), label, ignore_index=255)
-
-    loss = compiled(loss, case)
+    if finds:
+        loss, label = (
+            detector(model, case),
+            torch_detection.targets(case["image"], case["classes"], DEVICE),
+        )
+    else:
+        loss, label = dense_loss(model, case), dense_label(case)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -169,9 +175,36 @@ def training(case):
     return step, count
 
 
+def dense_label(case):
+    return torch.randint(0, case["classes"], case["image"][:3], device=DEVICE)
+
+
+def dense_loss(model, case):
+    def loss(image, label):
+        with autocast(case):
+            logits = model(image)
+        return F.cross_entropy(logits.float(), label, ignore_index=255)
+
+    return compiled(loss, case)
+
+
+def detector(model, case):
+    """Returns a detector whose trunk is compiled: the shapes behind it change with the data."""
+    parts = torch_detection.Parts(model, compiled(model.backbone, case))
+
+    def run(*arguments):
+        with autocast(case):
+            return parts(*arguments)
+
+    return run
+
+
 def inference(case):
     model, image, count = network(case)
     model.eval()
+    if case["model"] in torch_detection.NETWORKS:
+        find = detector(model, case)
+        return torch.no_grad()(lambda: find(image)), count
 
     def probabilities(image):
         with autocast(case):

@@ -218,8 +218,8 @@ UNSAID = {
 }
 """What a description means that does not have the field, since it was the only choice."""
 
-UNSAID_ANYWHERE = {"norm": "segjax.layers.norm.BatchNorm"}
-"""The same for fields of any part of an experiment, by the last name of the path."""
+UNSAID_OF = {("segjax.backbones", "norm"): "segjax.layers.norm.BatchNorm"}
+"""The same by a field's name and the class, or its package, of the part that has the field."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")
 """Fields of datasets that say where the same examples lie, or which are refused."""
@@ -275,14 +275,28 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     return experiment
 
 
-def is_unsaid(path: str, value: str) -> bool:
-    """Returns whether a line of a description means the same as no line: None, or `UNSAID`.
+def said(description: str) -> dict[str, str]:
+    """Returns the lines of a description as {path: value}, without those that say nothing new.
 
-    >>> is_unsaid("model.backbone.norm", "segjax.layers.norm.BatchNorm")
-    True
+    A field that is None, or as `UNSAID` and `UNSAID_OF` have it, means the same as no line.
+
+    >>> said("model = segjax.backbones.vgg.VGG\\nmodel.norm = segjax.layers.norm.BatchNorm")
+    {'model': 'segjax.backbones.vgg.VGG'}
     """
-    usual = UNSAID.get(path, UNSAID_ANYWHERE.get(path.rpartition(".")[2], "None"))
-    return value in ("None", usual)
+    lines = dict(line.split(" = ", 1) for line in description.splitlines() if " = " in line)
+    return {path: value for path, value in lines.items() if value not in _unsaid(path, lines)}
+
+
+def _unsaid(path: str, lines: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the values of a field that mean the same as no line."""
+    part, _, name = path.rpartition(".")
+    kind = lines.get(part, "")
+    usual = [
+        value
+        for (owner, field), value in UNSAID_OF.items()
+        if field == name and f"{kind}.".startswith(f"{owner}.")
+    ]
+    return ("None", UNSAID.get(path, "None"), *usual)
 
 
 def trajectory(description: str) -> dict[str, str]:
@@ -291,11 +305,9 @@ def trajectory(description: str) -> dict[str, str]:
     Descriptions for people, which `describe` shortens, are not read. A field that is None, or
     `UNSAID`, counts as unset: so a run from before the field was there goes on.
     """
-    lines = (line.split(" = ", 1) for line in description.splitlines() if " = " in line)
     return {
         path: value
-        for path, value in lines
+        for path, value in said(description).items()
         if path.split(".")[0] in TRAJECTORY
-        and not is_unsaid(path, value)
         and not (path.startswith("train_data.") and path.split(".")[-1] in ELSEWHERE)
     }

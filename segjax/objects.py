@@ -173,6 +173,18 @@ class PanopticMap:
         return cls(ids, tuple(segments))
 
 
+def border_slack(size: tuple[int, int]) -> float:
+    """Returns by how many pixels a box may miss a border of its image that it touches.
+
+    Boxes are float32, whose numbers lie 2⁻⁷ apart beyond 2¹⁶: a resize and a shift round a few
+    times. In smaller images it is a thousandth of a pixel.
+
+    >>> border_slack((480, 640)), border_slack((480, 70_000))
+    (0.001, 0.03125)
+    """
+    return max(1e-3, 4 * float(np.spacing(np.float32(max(size)))))
+
+
 def encoded(mask: Bool[np.ndarray, "h w"]) -> Rle:
     """Returns a mask as COCO's run lengths."""
     return coco_mask.encode(np.asfortranarray(mask, np.uint8))

@@ -21,8 +21,9 @@ from segjax.data.decode import DEFAULT_LIMIT, Limit
 from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.images import MODES, pixels, read_image, turned
 from segjax.data.palette import palette_of, voc_palette
-from segjax.drawing.objects import draw_objects, draw_panoptic, drawn
+from segjax.drawing.objects import draw_objects, drawn
 from segjax.drawing.overlay import overlay, palette_png, planes_overlay
+from segjax.drawing.panoptic import draw_panoptic
 from segjax.errors import InputError
 from segjax.normalize import CAFFE, IMAGENET, SIGNED, UNIT
 from segjax.objects import Objects, PanopticMap
@@ -213,7 +214,10 @@ class Segmenter:
             seen = drawn(Selection().of(mask), self.class_names, self.palette)
             return Image.fromarray(draw_objects(shown, seen, opacity=opacity))
         if isinstance(mask, PanopticMap):
-            return Image.fromarray(draw_panoptic(shown, mask, self.palette, opacity=opacity))
+            seen = draw_panoptic(
+                shown, mask, self.palette, opacity=opacity, class_names=self.class_names
+            )
+            return Image.fromarray(seen)
         mask = np.asarray(mask)
         if mask.ndim == 2:
             return Image.fromarray(overlay(shown, mask, self.palette, opacity=opacity))

@@ -176,6 +176,29 @@ def test_a_side_that_fails_costs_its_own_answer_and_no_other(kit, monkeypatch):
     assert [name for name, side in made if side.killed] == ["torch_side.py"]
 
 
+def test_a_clock_that_ends_during_a_peers_turn_keeps_what_segjax_measured(kit, monkeypatch):
+    over, hang = kit("accelerator_rows").TimeOver, kit("sides").SideTimeout("no answer")
+    sides, _ = fake_sides(
+        kit,
+        monkeypatch,
+        segjax=(lambda message: {"parameters": 7}, 0.5),
+        torch=(lambda message: hang, 1.0),
+    )
+    ask = sides.ask
+
+    def end(name, **message):
+        if name == "torch":
+            raise over
+        return ask(name, **message)
+
+    monkeypatch.setattr(sides, "ask", end)
+    case = {"kind": "training", "model": "unet", "image": [8, 65, 65, 3]}
+    row = kit("accelerator_speed")._compare(sides, case)
+    assert row["segjax"]["images_per_second"] == 16.0
+    assert row["torch eager"] == row["torch compiled"] == {"error": "the time was over"}
+    assert not kit("accelerator_rows").is_settled(row)
+
+
 def test_memory_that_ends_keeps_the_process_and_other_errors_do_not(kit, monkeypatch):
     error = kit("sides").SideError
     for text, killed in (("out of memory", False), ("an illegal memory access", True)):
@@ -191,12 +214,14 @@ def test_operations_of_one_image_are_two_for_each_multiply_add(kit):
 
 
 def test_every_form_that_an_operation_is_asked_for_is_one_of_the_sides(kit):
-    forms = {
-        form
-        for case in kit("accelerator_operations")._cases(False).values()
-        for form in case["forms"]
-    }
-    assert forms <= set(kit("segjax_side").FORMS) and "winograd" in forms
+    operations, asked = kit("accelerator_operations"), {}
+    for tiny in (False, True):
+        cases = operations._cases(tiny).values()
+        asked[tiny] = {form for case in cases for form in case["forms"]}
+    known = set(kit("segjax_side").FORMS) | {"gather", "separable"}
+    assert asked[False] | asked[True] <= known
+    assert {"tiles", "by_taps", "depthwise", "gather"} <= asked[False]
+    assert "as_on_cpu" in asked[True] - asked[False]
 
 
 SIDE = {"seconds": 0.1, "images_per_second": 160.0, "memory_bytes": 2**31, "compile_s": 31.0}
@@ -210,6 +235,16 @@ ROWS = [
     ("operations", "3×3, value", {"torch": {"error": "out of memory"}, "tiles": {"ms": 3.0}}),
     ("train", "ISBI 2012, U-Net", {"error": "error: no space left"}),
 ]
+
+
+def test_rectangles_of_both_sides_lie_in_the_image_and_masks_are_their_pixels(kit):
+    batch = kit("segjax_detection").batch([2, 32, 48, 3], 5)
+    boxes = batch["boxes"]
+    assert boxes.shape == (2, 20, 4) and (boxes[..., 2:] > boxes[..., :2]).all()
+    assert (boxes >= 0).all() and (boxes[..., 2:] <= (48, 32)).all()
+    areas = np.unpackbits(batch["masks"], axis=-1).sum((2, 3))
+    sides = boxes[..., 2:] - boxes[..., :2]
+    np.testing.assert_array_equal(areas, sides.prod(-1))
 
 
 def test_every_kind_of_row_becomes_a_line_of_its_stages_table(kit):

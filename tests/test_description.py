@@ -1,12 +1,16 @@
 """Descriptions as text, and overrides from text."""
 
 import dataclasses
+import importlib
+import pathlib
+import pkgutil
+import re
 
 import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from segjax import losses
+from segjax import backbones, losses
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines, matches_type, replace_at, wrong_types
 from segjax.errors import InputError
@@ -15,9 +19,10 @@ from segjax.experiment import (
     checked,
     describe,
     override,
+    said,
     trajectory,
 )
-from segjax.layers.norm import FrozenBatchNorm
+from segjax.layers.norm import BatchNorm, FrozenBatchNorm
 from segjax.settings import directory_settings
 from segjax.train.optimizer import SGD, Poly
 from segjax.transforms.geometric import RandomCrop, RandomFlip
@@ -189,3 +194,44 @@ def test_a_run_from_before_backbones_had_a_norm_goes_on_while_it_is_batch_norm()
     assert frozen.model.inner.norm is FrozenBatchNorm
     partly = "functools.partial(segjax.layers.norm.FrozenBatchNorm, epsilon=0.0)"
     assert f"norm = {partly}\n" in describe(override(frozen, f"model.inner.norm={partly}"))
+
+
+class Normed(nn.Module):
+    """A network of one's own with a norm, which no older version of segjax chose for it."""
+
+    num_classes: int = 6
+    norm: type = FrozenBatchNorm
+
+    def __call__(self, image, *, train: bool):
+        return image
+
+
+def test_a_norm_is_left_unsaid_by_backbones_of_segjax_alone():
+    line = "model.norm = segjax.layers.norm.BatchNorm"
+    ours = "model = segjax.backbones.densenet.DenseNet"
+    assert said(f"{ours}\n{line}") == said(ours) and trajectory(ours) == said(ours)
+    for other in ("segjax.backbones_of_mine.Net", "segjax.models.unet.UNet", "mine.Net"):
+        assert said(f"model = {other}\n{line}") != said(f"model = {other}")
+    own = dataclasses.replace(EXPERIMENT, model=Normed(norm=BatchNorm))
+    without = describe(own).replace(line + "\n", "")
+    assert line in describe(own) and trajectory(without) != trajectory(describe(own))
+
+
+GOLDEN = sorted((pathlib.Path(__file__).parent / "golden_experiments").glob("*.txt"))
+
+
+def test_runs_of_the_experiments_from_before_their_norm_could_be_chosen_are_the_same():
+    texts = [path.read_text(encoding="utf-8") for path in GOLDEN]
+    line = re.compile(r".*backbone\.norm = segjax\.layers\.norm\.BatchNorm\n")
+    assert sum(line.search(text) is not None for text in texts) > 20
+    assert all(said(line.sub("", text)) == said(text) for text in texts)
+
+
+def test_every_backbone_with_a_norm_has_batch_norm_unless_another_is_chosen():
+    found = set()
+    for each in pkgutil.iter_modules(backbones.__path__, f"{backbones.__name__}."):
+        for value in vars(importlib.import_module(each.name)).values():
+            if isinstance(value, type) and "norm" in getattr(value, "__dataclass_fields__", {}):
+                assert value.__dataclass_fields__["norm"].default is BatchNorm
+                found.add(value)
+    assert len(found) >= 5

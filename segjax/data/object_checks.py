@@ -6,7 +6,7 @@ import numpy as np
 
 from segjax.contracts import Example
 from segjax.errors import InputError
-from segjax.objects import ENTRIES
+from segjax.objects import ENTRIES, border_slack
 
 PACKED = ("boxes", "classes", "objects")
 """The entries of an example whose objects are in slots (`transforms.objects.PackObjects`)."""
@@ -122,14 +122,18 @@ def _check_array(
 def _check_boxes(
     who: str, label: Sequence[str], boxes: np.ndarray, size: tuple[int, int]
 ) -> None:
-    """Raises InputError unless all boxes are finite, have an area and lie in the image."""
+    """Raises InputError unless all boxes are finite, have an area and lie in the image.
+
+    Boxes of datasets of one's own may miss the border by rounding errors.
+    """
     x0, y0, x1, y1 = boxes.T
     h, w = size
+    slack = border_slack(size)
     for wrong, fault, remedy in (
         (~np.isfinite(boxes).all(-1), "is not finite", "mend it"),
         (~((x0 < x1) & (y0 < y1)), "has no area", "mend it"),
         (
-            ~((x0 >= 0) & (y0 >= 0) & (x1 <= w) & (y1 <= h)),
+            ~(_within(x0, x1, w, slack) & _within(y0, y1, h, slack)),
             f"is not inside of the image of {h} x {w} pixels (height x width)",
             "cut it at the border",
         ),
@@ -140,3 +144,8 @@ def _check_boxes(
                 f"{who}: the box {boxes[first].tolist()} of {label[first]} {fault}: {remedy}, "
                 "as (x0, y0, x1, y1), or leave the object out in the dataset."
             )
+
+
+def _within(low: np.ndarray, high: np.ndarray, extent: int, slack: float) -> np.ndarray:
+    """Returns whether intervals lie in 0 … extent, up to `slack`, and have a part there."""
+    return (low >= -slack) & (high - extent <= slack) & (low < extent) & (high > 0)

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 
+import numpy as np
+
 from segjax.data.drawn_objects import Box, DrawnObject, ObjectRule
 from segjax.data.faults import Fault, report
 
@@ -69,13 +71,16 @@ def _fault(
         return f"has the class id {each.class_id}, but classes of objects have ids {known}"
     if each.box is not None:
         x0, y0, x1, y1 = each.box
-        shown = f"x {x0:g} to {x1:g} and y {y0:g} to {y1:g}"
+        shown = f"x {x0:.9g} to {x1:.9g} and y {y0:.9g} to {y1:.9g}"
         if not all(map(math.isfinite, each.box)):
             return f"has a box with {shown}, which are not places"
         if not (x1 > x0 and y1 > y0):
             return f"has a box without area ({shown})"
         if x0 >= w or y0 >= h or x1 <= 0 or y1 <= 0:
             return f"lies outside of its image of {w}x{h} pixels ({shown})"
+        x0, y0, x1, y1 = np.array(clipped_box(each, size), np.float32)
+        if not (x1 > x0 and y1 > y0):
+            return f"has a box that is too narrow for float32 ({shown})"
     if not each.mask.any():
         return "has a mask without a pixel in its image"
     return None

@@ -64,12 +64,22 @@ def distinct_colours(count: int) -> list[Colour]:
     return colours
 
 
-def colours_of(objects: Objects, palette: Palette) -> list[Colour]:
-    """Returns `object_colours`; `distinct_colours` where all objects are of one class."""
-    classes = objects.classes.tolist()
-    if len({*classes}) == 1 and len(classes) > 1:
-        return distinct_colours(len(classes))
-    return object_colours(classes, palette)
+def one_class(class_names: Sequence[str]) -> bool:
+    """Returns whether a detector finds one class alone, beside the background.
+
+    Then names tell nothing about objects, and colours need not tell classes apart.
+
+    >>> one_class(("background", "nucleus")), one_class(("background", "car", "bus"))
+    (True, False)
+    """
+    return len(class_names) <= 2
+
+
+def colours_of(objects: Objects, palette: Palette, class_names: Sequence[str]) -> list[Colour]:
+    """Returns a colour an object: shades of its class's, or `distinct_colours` of one class."""
+    if one_class(class_names):
+        return distinct_colours(len(objects))
+    return object_colours(objects.classes.tolist(), palette)
 
 
 def segment_colours(panoptic: PanopticMap, palette: Palette) -> dict[int, Colour]:

@@ -2,20 +2,21 @@
 
 Draw on an image that has its final size, so that lines and letters keep theirs; `shrunk_mask`
 brings masks to that size. Colours come from `object_colours`, a shade of the class's colour for
-each object, or from `distinct_colours`, where there is one class alone.
+each object, or from `distinct_colours`, where the dataset has one class of objects.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
-from segjax.drawing.object_colours import Colour, colours_of, line_colour, segment_colours
-from segjax.drawing.object_texts import WrittenText, object_text, write_texts
+from segjax.drawing.object_colours import Colour, colours_of, line_colour
+from segjax.drawing.object_texts import WrittenText, object_texts, write_texts
 from segjax.drawing.overlay import RGB_HW3, Image_HWC, Palette, as_rgb
-from segjax.objects import Objects, PanopticMap
+from segjax.drawing.text_places import Region, region_of_mask
+from segjax.objects import Objects
 
 Box = tuple[float, float, float, float]
 
@@ -32,6 +33,7 @@ class DrawnObject:
       mask: h w; None: the box alone.
       box: (x0, y0, x1, y1) in pixels; None: the mask alone.
       text: beside the object, such as "car 0.93".
+      short_text: in place of `text` where that has no room; "" where there is none.
       dashed: whether the contour is a dashed line and nothing is tinted.
     """
 
@@ -40,6 +42,12 @@ class DrawnObject:
     box: Box | None = None
     text: str = ""
     dashed: bool = False
+    short_text: str = ""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The texts, the longest first."""
+        return tuple(dict.fromkeys(text for text in (self.text, self.short_text) if text))
 
 
 def draw_objects(
@@ -52,8 +60,8 @@ def draw_objects(
 ) -> RGB_HW3:
     """Returns the image with objects over it, small ones above large ones.
 
-    Texts are written in the order of the objects. A text that would cover an earlier one is
-    left out, so give the most important object first.
+    Texts are written in the order of the objects, so give the most important one first. A text
+    that would hide an object or an earlier text becomes shorter or is left out.
 
     Args:
       image: h w c.
@@ -73,7 +81,6 @@ def draw_objects(
                 f"A mask of shape {each.mask.shape} is not of the image's size {size}."
             )
     line = line or max(1, round(max(size) / 500))
-    letters = letters or max(11, round(max(size) / 60))
     for each in sorted(objects, key=_extent, reverse=True):
         if each.mask is not None:
             _draw_mask(rgb, each, opacity, line)
@@ -82,9 +89,25 @@ def draw_objects(
     for each in objects:
         if each.box is not None:
             _draw_box(draw, each, line)
-    texts = (_text(each) for each in objects if each.text)
-    write_texts(draw, [text for text in texts if text is not None], size=size, letters=letters)
+    shown = [(each, _region(each, size)) for each in objects]
+    shown = [(each, region) for each, region in shown if region is not None]
+    write_texts(
+        draw,
+        [
+            WrittenText(forms, region, each.colour)
+            for each, region in shown
+            if (forms := each.forms)
+        ],
+        regions=[region for _, region in shown],
+        size=size,
+        letters=letters or letter_height(size),
+    )
     return np.array(picture)
+
+
+def letter_height(size: tuple[int, int]) -> int:
+    """Returns the height of letters in a picture of this size."""
+    return max(11, round(max(size) / 60))
 
 
 def _extent(each: DrawnObject) -> float:
@@ -94,10 +117,11 @@ def _extent(each: DrawnObject) -> float:
 def _draw_mask(rgb: np.ndarray, each: DrawnObject, opacity: float, line: int) -> None:
     """Draws tint and contour into `rgb`."""
     assert each.mask is not None
-    part = _window(each.mask)
-    if part is None:
+    if (region := region_of_mask(each.mask)) is None:
         return
-    mask, colour = each.mask[part], np.array(each.colour, np.float32)
+    part, mask = region
+    assert mask is not None
+    colour = np.array(each.colour, np.float32)
     edge = contour(mask, width=line)
     if each.dashed:
         row, column = np.indices(mask.shape)
@@ -106,14 +130,6 @@ def _draw_mask(rgb: np.ndarray, each: DrawnObject, opacity: float, line: int) ->
         inside = rgb[part][mask]
         rgb[part][mask] = np.rint((1 - opacity) * inside + opacity * colour).astype(np.uint8)
     rgb[part][edge] = line_colour(each.colour)
-
-
-def _window(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """Returns the part of the image that the mask takes; None of an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:
-        return None
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def contour(mask: Bool[np.ndarray, "h w"], *, width: int = 1) -> Bool[np.ndarray, "h w"]:
@@ -151,14 +167,17 @@ def _draw_box(draw: ImageDraw.ImageDraw, each: DrawnObject, line: int) -> None:
             draw.line((x, start, x, end), fill=colour, width=line)
 
 
-def _text(each: DrawnObject) -> WrittenText | None:
-    """Returns an object's text at its upper left corner; None of an empty mask."""
-    if each.box is not None:
-        return WrittenText(each.text, round(each.box[0]), round(each.box[1]), each.colour)
-    part = None if each.mask is None else _window(each.mask)
-    if part is None:
+def _region(each: DrawnObject, size: tuple[int, int]) -> Region | None:
+    """Returns the pixels of an object; None if there are none in the picture."""
+    if each.mask is not None:
+        return region_of_mask(each.mask)
+    if each.box is None:
         return None
-    return WrittenText(each.text, int(part[1].start), int(part[0].start), each.colour)
+    (x0, y0, x1, y1), (height, width) = (round(value) for value in each.box), size
+    rows, columns = slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    return Region((rows, columns))
 
 
 def _dashes(low: int, high: int) -> Iterator[tuple[int, int]]:
@@ -180,16 +199,20 @@ def drawn(
       objects: truth or prediction.
       class_names, palette: of the dataset.
       size: height and width of the picture; None: the image's own.
-      scores: whether scores are written behind the names.
+      scores: whether scores are written behind the names. Where there is one class beside the
+        background, they stand alone.
     """
     size = size or objects.size
     scale = np.tile(np.divide(size[::-1], objects.size[::-1]), 2)
     order = np.argsort(-objects.scores, kind="stable")
     # The colours follow the order of the objects, which does not change with their scores.
-    colours = colours_of(objects, palette)
+    colours = colours_of(objects, palette, class_names)
     found = []
     for i in order.tolist():
-        number, score = int(objects.classes[i]), float(objects.scores[i])
+        score = float(objects.scores[i]) if scores else None
+        text, short = object_texts(
+            class_names, int(objects.classes[i]), score=score, crowd=bool(objects.crowd[i])
+        )
         x0, y0, x1, y1 = (objects.boxes[i] * scale).tolist()
         has_mask = objects.masks is not None
         found.append(
@@ -197,8 +220,8 @@ def drawn(
                 colours[i],
                 shrunk_mask(objects.mask(i), size) if has_mask else None,
                 None if has_mask else (x0, y0, x1, y1),
-                object_text(class_names[number], number, score=score if scores else None)
-                + " (crowd)" * bool(objects.crowd[i]),
+                text,
+                short_text=short,
             )
         )
     return found
@@ -215,56 +238,3 @@ def shrunk_mask(
     levels = levels.resize((width, height), Image.Resampling.BOX)
     share = np.asarray(levels)
     return share >= min(128, max(int(share.max()), 1))
-
-
-def draw_panoptic(
-    image: Image_HWC,
-    panoptic: PanopticMap,
-    palette: Palette,
-    *,
-    opacity: float = 0.5,
-    colours: Mapping[int, Colour] | None = None,
-) -> RGB_HW3:
-    """Returns the image tinted with the colours of its segments, with lines between them.
-
-    Pixels without a segment show the image.
-
-    Args:
-      image: h w c.
-      panoptic: its segments, at the image's size.
-      palette: 256 × 3, colours by class id.
-      opacity: of the tints, from 0 to 1.
-      colours: {id of a segment: its colour}; None: `segment_colours`. Segments without one are
-        not tinted.
-
-    Raises:
-      ValueError: the map has another size than the image.
-    """
-    rgb, ids = as_rgb(image), panoptic.ids
-    if ids.shape != rgb.shape[:2]:
-        raise ValueError(f"A map of {ids.shape} is not of the image's size {rgb.shape[:2]}.")
-    colours = segment_colours(panoptic, palette) if colours is None else colours
-    top = int(ids.max(initial=0)) + 1
-    table, tinted = np.zeros((top, 3), np.float32), np.zeros(top, bool)
-    for number, colour in colours.items():
-        if 0 < number < top:
-            table[number], tinted[number] = colour, True
-    here = tinted[ids][..., None]
-    mixed = np.where(here, np.rint((1 - opacity) * rgb + opacity * table[ids]), rgb)
-    lines = segment_edges(ids)
-    shown = mixed.astype(np.uint8)
-    shown[lines & tinted[ids]] = 255
-    return shown
-
-
-def segment_edges(ids: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Returns the pixels whose right or lower neighbour belongs to another segment.
-
-    >>> segment_edges(np.array([[1, 1, 2], [1, 1, 2]])).astype(int)
-    array([[0, 1, 0],
-           [0, 1, 0]])
-    """
-    edges = np.zeros(ids.shape, bool)
-    edges[:-1] |= ids[:-1] != ids[1:]
-    edges[:, :-1] |= ids[:, :-1] != ids[:, 1:]
-    return edges

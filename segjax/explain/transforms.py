@@ -18,6 +18,7 @@ from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.explain import transforms_figure as drawing
 from segjax.explain.explained import Explained
+from segjax.explain.transforms_objects import object_count, same_objects
 from segjax.explain.whole_numbers import whole_number
 from segjax.settings import directory_settings
 from segjax.transforms.on_device import augment
@@ -36,9 +37,9 @@ def add_parser(subparsers: Any) -> None:
         help="an example before and after each augmentation, with its label",
         description="Apply the transforms of an experiment to one example of its training "
         "data, one after the other: transforms, then device_transforms. For each, show size, "
-        "classes, ignored pixels and time. "
+        "classes, ignored pixels, objects and time. "
         "With --out, draw the example and its label after each transform, one column for each "
-        "draw of random numbers.",
+        "draw of random numbers. Objects have contours and boxes, and keep their colours.",
         epilog="Example: python -m segjax.explain transforms experiments/quickstart.py --out "
         "transforms.png",
     )
@@ -202,8 +203,8 @@ def _median(times: Sequence[float | None]) -> float | None:
 
 
 def _same(first: Example, second: Example) -> bool:
-    """Returns whether two examples hold the same images and labels."""
-    return all(
+    """Returns whether two examples hold the same images, labels and objects."""
+    return same_objects(first, second) and all(
         np.array_equal(first[key], second[key], equal_nan=first[key].dtype.kind == "f")
         for key in ("image", "label")
     )
@@ -212,6 +213,7 @@ def _same(first: Example, second: Example) -> bool:
 def _example_facts(example: Example) -> dict[str, Any]:
     image, label = example["image"], example["label"]
     h, w, channels = image.shape
+    objects = object_count(example)
     return {
         "size": [h, w],
         "channels": channels,
@@ -219,6 +221,7 @@ def _example_facts(example: Example) -> dict[str, Any]:
         "range": [float(image.min()), float(image.max())],
         "classes": _classes(label).tolist(),
         "ignored": round(float((label == IGNORE).mean()), 4),
+        **({} if objects is None else {"objects": objects}),
     }
 
 
@@ -252,6 +255,8 @@ def _words(step: Mapping[str, Any], draws: int, names: Sequence[str]) -> list[st
     ignored = ", ".join(dict.fromkeys(f"{one['ignored']:.1%}" for one in found))
     kind = f"{found[0]['channels']} x {found[0]['dtype']}"
     lines = [f"size {sizes}, {kind}, ignored {ignored}", f"classes: {', '.join(called)}"]
+    if counts := [one["objects"] for one in found if "objects" in one]:
+        lines.append(f"objects: {', '.join(map(str, dict.fromkeys(counts)))}")
     if step["transform"]:
         lines.append(drawing.effect(step))
     return lines

@@ -13,8 +13,10 @@ from PIL import Image
 
 from segjax.conformity import declares
 from segjax.contracts import IGNORE, Example, LabelledDataset
+from segjax.drawing.objects import draw_objects
 from segjax.drawing.overlay import UNCOUNTED, as_rgb, overlay, planes_overlay
 from segjax.explain.figure import LINE, MUTED, axes_at, new_figure, write
+from segjax.explain.transforms_objects import drawn_objects, object_numbers
 
 EDGE, WORDS, SIDE, GAP, PAIR, UNDER, HEAD, ENTRY = 0.4, 2.5, 1.5, 0.25, 0.05, 0.3, 0.75, 0.22
 """Inches: margin, text of a step, longer side of a picture, between columns, between image and
@@ -48,10 +50,14 @@ def steps_figure(
     height = 2 * EDGE + HEAD + ENTRY * len(lines) + sum(heights)
     figure = new_figure(width, height)
     top = _head(figure, height - EDGE, facts, lines)
+    # The first row has one example, which all draws start from.
+    runs = list(zip(*examples[1:], strict=True)) or [()]
+    numbers = [object_numbers([examples[0][0], *run]) for run in runs]
     for number, (row, tall) in enumerate(zip(examples, heights, strict=True)):
         _step(figure, EDGE, top - 0.1, number, facts["steps"][number])
         for draw, example in enumerate(row):
-            _pair(figure, EDGE + WORDS + draw * column, top, example, data)
+            pictures = _pictures(example, data, numbers[draw][number])
+            _pair(figure, EDGE + WORDS + draw * column, top, example, pictures)
         top -= tall
     return figure
 
@@ -73,9 +79,8 @@ def _head(figure: Figure, top: float, facts: Mapping[str, Any], lines: Sequence)
     """Writes title and legend, and returns where the rows begin."""
     title = f"Transforms of {facts['name']} on example {facts['index']}, {facts['example']}"
     write(figure, EDGE, top - 0.12, title, size=12)
-    note = (
-        f"Image and label after each step; {facts['draws']} draw(s) with seed {facts['seed']}"
-    )
+    shown = "Image and label" + " with objects" * ("objects" in facts["steps"][0]["draws"][0])
+    note = f"{shown} after each step; {facts['draws']} draw(s) with seed {facts['seed']}"
     write(figure, EDGE, top - 0.38, note, color=MUTED)
     top -= HEAD - ENTRY / 2
     for line in lines:
@@ -124,14 +129,26 @@ def _step(figure: Figure, left: float, top: float, number: int, step: Mapping) -
         write(figure, left, top - 0.19 - 0.16 * line, words, size=8, color=MUTED)
 
 
-def _pair(figure: Figure, left: float, top: float, example: Example, data: Any) -> None:
+def _pair(
+    figure: Figure, left: float, top: float, example: Example, pictures: Sequence[np.ndarray]
+) -> None:
     tall, wide = _shape(example)
-    pictures = as_rgb(example["image"]), labelled(example, data)
     for place, picture in enumerate(pictures):
         start = left + place * (wide + PAIR)
-        _picture(axes_at(figure, start, top - tall, wide, tall), _shrunk(picture))
+        _picture(axes_at(figure, start, top - tall, wide, tall), picture)
     h, w = example["image"].shape[:2]
     write(figure, left, top - tall - 0.15, f"{h} x {w}", size=7.5, color=MUTED)
+
+
+def _pictures(
+    example: Example, data: Any, numbers: Sequence[int]
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w 3"]]:
+    """Returns the image, and the image with label and objects, no larger than is shown."""
+    image, label = _shrunk(as_rgb(example["image"])), _shrunk(labelled(example, data))
+    if not numbers:
+        return image, label
+    size = label.shape[0], label.shape[1]
+    return image, draw_objects(label, drawn_objects(example, numbers, size=size), opacity=0)
 
 
 def _picture(axes: Axes, picture: UInt8[np.ndarray, "h w 3"]) -> None:

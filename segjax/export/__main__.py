@@ -5,6 +5,9 @@ that need no training here. `--out model.stablehlo` holds a function of images b
 they were read, with normalisation and weights inside, for JAX on CPUs, GPUs and TPUs; `--out
 model.onnx` the same for one image of one size. `model.stablehlo.json` beside it describes input
 and output, with class names and palette. The command prints the lines that run the file.
+
+Detectors return a dict of objects, and panoptic networks one of objects and maps. The printed
+lines make masks and segments of them.
 """
 
 import argparse
@@ -43,12 +46,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=("probabilities", "classes"),
         default="probabilities",
         help="probabilities: float32 b h w k (default). classes: class ids, uint8 b h w; for "
-        "classes that may overlap, planes of 0 and 1, uint8 b h w k",
+        "classes that may overlap, planes of 0 and 1, uint8 b h w k. Detectors have objects, "
+        "not classes of pixels; for Panoptic FPN it is the form of the semantic map",
     )
     parser.add_argument(
         "--size",
         help="HEIGHTxWIDTH such as 513x513, or any (default), which needs .stablehlo and a "
-        "network that takes every size",
+        "network that takes every size; detectors need one size",
     )
     parser.add_argument(
         "--platforms",

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.export.onnx_graph import onnx_model
 from segjax.export.onnx_nodes import NoNode
+from segjax.export.programs import loader
 from segjax.export.stablehlo import (
     PLATFORMS,
     REFUSALS,
@@ -38,30 +39,6 @@ from segjax.predictor_options import asked_sources
 
 SUFFIXES = (".stablehlo", ".onnx")
 
-STABLEHLO = """\
-import jax, numpy
-from jax import export
-from PIL import Image, ImageOps
-
-with open({out!r}, "rb") as file:
-    run = jax.jit(export.deserialize(bytearray(file.read())).call)
-photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
-image = numpy.array(photo.convert({mode!r}){resized})
-{name} = run(image.reshape(1, *image.shape[:2], {channels}))  # {shape}
-"""
-"""Needs jax and flatbuffers; Pillow only to read an image."""
-
-ONNX = """\
-import numpy, onnxruntime
-from PIL import Image, ImageOps
-
-session = onnxruntime.InferenceSession({out!r})
-photo = ImageOps.exif_transpose(Image.open("photo.jpg"))
-image = numpy.array(photo.convert({mode!r}){resized})
-image = image.reshape(1, *image.shape[:2], {channels})
-({name},) = session.run(None, {{"image": image}})  # {shape}
-"""
-
 
 def export_network(arguments: argparse.Namespace) -> None:
     """Writes the file that the arguments ask for and its description.
@@ -72,40 +49,34 @@ def export_network(arguments: argparse.Namespace) -> None:
     cluster.tune_cpu()
     out, size = arguments.out, _size(arguments.size)
     _check_out(out)
-    platforms = _platforms(arguments.platforms, out, size)
+    platforms = _platforms(arguments.platforms, out)
     (source,) = asked_sources(arguments)
     experiment = source.experiment()
-    _check_images(experiment.eval_data)
-    cluster.describe_devices()
-    trained = source.load(experiment)
-    variables = trained.variables
-    task = experiment.task
-    predict = task.network(
+    program = experiment.task.program(
         experiment.model,
         normalize=experiment.normalize,
         output_stride=experiment.evaluation.output_stride,
+        size=size,
+        output=arguments.output,
+        onnx=out.suffix == ".onnx",
     )
+    if out.suffix == ".onnx":
+        _check_onnx(out, size)
+    _check_images(experiment.eval_data)
+    cluster.describe_devices()
+    trained = source.load(experiment)
     channels = trained.channels
     with _refusals(size):
         answer = frozen(
-            predict,
-            variables,
-            size=size,
-            channels=channels,
-            classes=task.classes if arguments.output == "classes" else None,
-            fold=arguments.fold,
+            program.run, trained.variables, size=size, channels=channels, fold=arguments.fold
         )
     sides = [1 if out.suffix == ".onnx" else "b", *(size or ("h", "w"))]
+    about = _about(experiment, input_shape=[*sides, channels])
     found = jax.eval_shape(answer, image_of(size, channels))
-    if isinstance(found, Mapping) and out.suffix == ".onnx":
-        raise InputError(
-            f"--out {out}: {type(experiment.model).__name__} gives several maps, "
-            f"{', '.join(found)}: give NAME.stablehlo, or --output classes."
-        )
-    shapes = jax.tree.map(lambda maps: [*sides, *maps.shape[3:]], found)
-    about = _about(experiment, arguments.output, shapes, channels)
+    about["output"] = _output(found, arguments.output, sides)
+    about |= program.about
     about |= {"step": trained.step, "weights": trained.weights}
-    about |= {"parameters": parameters(variables)}
+    about |= {"parameters": parameters(trained.variables)}
     about |= {"folded_norms": arguments.fold, "platforms": platforms}
     with announced("Translating the network", after=1):
         if size is not None and out.suffix == ".onnx":
@@ -113,7 +84,7 @@ def export_network(arguments: argparse.Namespace) -> None:
         else:
             data = _stablehlo(answer, size, channels, platforms)
     _write(out, data, about)
-    name = type(predict.model).__name__
+    name = type(experiment.model).__name__
     print(f"{name} of {trained.weights} in {out}, {len(data) / 1e6:.2f} MB")
     if wrappers := experiment.evaluation.wrappers:
         left_out = ", ".join(map(repr, wrappers))
@@ -121,7 +92,7 @@ def export_network(arguments: argparse.Namespace) -> None:
             "The file predicts whole images. It leaves out evaluation.predictor, so its "
             f"answers differ from those of segjax.predict, which applies {left_out}."
         )
-    print(f"To run it, without segjax:\n\n{_loader(out, about)}", end="")
+    print(f"To run it, without segjax:\n\n{loader(out, about)}", end="")
 
 
 def _stablehlo(
@@ -176,19 +147,15 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(sides[1]), int(sides[2])
 
 
-def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None) -> list[str]:
+def _platforms(text: str | None, out: pathlib.Path) -> list[str]:
     """Returns the platforms of a `.stablehlo` file, and none for `.onnx`.
 
     Raises:
-      InputError: a platform is not known, or `.onnx` lacks one size or its package.
+      InputError: a platform is not known, or is given for `.onnx`.
     """
     if out.suffix == ".onnx":
         if text is not None:
             raise InputError(f"--platforms {text} is for .stablehlo; leave it out for {out}.")
-        if size is None:
-            raise InputError(f"--out {out} needs one size; give --size HxW.")
-        if importlib.util.find_spec("onnx") is None:
-            raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
         return []
     names = [name.strip() for name in (text or "cpu,cuda,tpu").split(",")]
     unknown = [name for name in names if name not in PLATFORMS]
@@ -197,6 +164,14 @@ def _platforms(text: str | None, out: pathlib.Path, size: tuple[int, int] | None
             f"--platforms {text}: {unknown[0]!r} is none of {', '.join(PLATFORMS)}."
         )
     return list(dict.fromkeys(names))
+
+
+def _check_onnx(out: pathlib.Path, size: tuple[int, int] | None) -> None:
+    """Raises InputError unless there is one size, and the package that writes models."""
+    if size is None:
+        raise InputError(f"--out {out} needs one size; give --size HxW.")
+    if importlib.util.find_spec("onnx") is None:
+        raise InputError(f"--out {out} needs onnx; pip install 'segjax[onnx]'.")
 
 
 def _check_images(data: Dataset) -> None:
@@ -226,33 +201,43 @@ def _refusals(size: tuple[int, int] | None, *, remedy: str = "") -> Iterator[Non
     """Turns what a network refuses while it is traced into the one line of an InputError."""
     try:
         yield
+    except InputError:
+        raise  # It names what is wrong, which is not the size.
     except REFUSALS as error:
         asked = f"--size {size[0]}x{size[1]}" if size else "--size any"
         remedy = remedy if size else "give --size HxW"
         raise InputError(f"{asked}: {reason(error)}{remedy and f'; {remedy}.'}") from error
 
 
-def _about(experiment: Experiment, output: str, shape: Any, channels: int) -> dict[str, Any]:
-    """Returns the description of the file: input, output, classes, origin.
-
-    `shape` is the output's, or {name: shape} of several maps.
-    """
-    of_image = next(iter(shape.values())) if isinstance(shape, Mapping) else shape
+def _about(experiment: Experiment, *, input_shape: list[Any]) -> dict[str, Any]:
+    """Returns the description of the file: input, classes, origin."""
     names, colours = experiment.task.legend(experiment.eval_data)
     return {
         "segjax": _version(),
         "jax": jax.__version__,
         "experiment": experiment.name,
-        "input": {"shape": [*of_image[:3], channels], "dtype": "uint8"},
-        "smallest_side": SMALLEST if of_image[1] == "h" else None,
+        "input": {"shape": input_shape, "dtype": "uint8"},
+        "smallest_side": SMALLEST if input_shape[1] == "h" else None,
         "normalize": [*describe_lines(experiment.normalize, path="normalize")],
-        "output": {
-            "name": output,
-            "shape": shape,
-            "dtype": "uint8" if output == "classes" else "float32",
-        },
+        "output": {},
         "class_names": list(names),
         "palette": colours.tolist(),
+    }
+
+
+def _output(found: Any, name: str, sides: Sequence[int | str]) -> dict[str, Any]:
+    """Returns name, shape and dtype of the output; of several {name: shape}, {name: dtype}.
+
+    Args:
+      found: what one image gives.
+      name: of the output, if there is one alone.
+      sides: batch, height and width of the input. Maps of any size have them too.
+    """
+    known = 3 if "h" in sides else 1
+    return {
+        "name": "outputs" if isinstance(found, Mapping) else name,
+        "shape": jax.tree.map(lambda each: [*sides[:known], *each.shape[known:]], found),
+        "dtype": jax.tree.map(lambda each: str(each.dtype), found),
     }
 
 
@@ -268,26 +253,3 @@ def _write(out: pathlib.Path, data: bytes, about: dict[str, Any]) -> None:
     """Writes both files, each whole or not at all."""
     write_bytes(out, data)
     write_text(_description(out), json.dumps(about, indent=1) + "\n")
-
-
-def _loader(out: pathlib.Path, about: dict[str, Any]) -> str:
-    """Returns the program that runs the file."""
-    _, height, width, channels = about["input"]["shape"]
-    fixed = height != "h"
-    return (ONNX if out.suffix == ".onnx" else STABLEHLO).format(
-        out=str(out),
-        mode="RGB" if channels == 3 else "L",
-        resized=f".resize(({width}, {height}), Image.Resampling.BILINEAR)" if fixed else "",
-        name=about["output"]["name"],
-        channels=channels,
-        shape=_shape_text(about["output"]["shape"])
-        + ("" if fixed else f", h and w at least {about['smallest_side']}"),
-    )
-
-
-def _shape_text(shape: Any) -> str:
-    """Returns a shape such as "b h w 21", or those of several maps by their names."""
-    if isinstance(shape, Mapping):
-        maps = (f"{name}: {_shape_text(each)}" for name, each in shape.items())
-        return f"a dict of {', '.join(maps)}"
-    return " ".join(map(str, shape))

@@ -5,7 +5,7 @@ they need is small (`segjax.export.onnx_nodes`). What is known while translating
 interpolation weights, is computed here and not when the model runs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,14 +23,16 @@ CALLS = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "rem
 
 
 def onnx_model(
-    answer: Callable[[Array], Array],
+    answer: Callable[[Array], Any],
     *,
     size: tuple[int, int],
     channels: int,
     name: str,
     metadata: dict[str, str],
 ) -> bytes:
-    """Returns `answer` of one uint8 image 1 h w c ("image") as a model whose output is `name`.
+    """Returns `answer` of one uint8 image 1 h w c ("image") as a model.
+
+    Its output is `name`. If `answer` returns {name: array}, there are several outputs.
 
     Raises:
       NoNode: an operation of the network is not in the table, or not for its type of
@@ -38,13 +40,17 @@ def onnx_model(
       ModuleNotFoundError: `onnx` is not installed.
     """
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
-    traced = jax.make_jaxpr(answer)(image)
+    traced, found = jax.make_jaxpr(answer, return_shape=True)(image)
+    # JAX returns the arrays of a dict in the order of their names.
+    outputs = dict(sorted(found.items())) if isinstance(found, Mapping) else {name: found}
     graph = _Graph()
-    (result,) = graph.through(traced.jaxpr, traced.consts, ["image"])
-    graph.nodes.append(("Identity", [graph.stored(result)], name, {}))
-    out = traced.out_avals[0]
+    results = graph.through(traced.jaxpr, traced.consts, ["image"])
+    for name, result in zip(outputs, results, strict=True):
+        graph.nodes.append(("Identity", [graph.stored(result)], name, {}))
     return graph.serialized(
-        {"image": (image.shape, image.dtype)}, {name: (out.shape, out.dtype)}, metadata
+        {"image": (image.shape, image.dtype)},
+        {name: (each.shape, each.dtype) for name, each in outputs.items()},
+        metadata,
     )
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax import export
 
 from segjax.contracts import Array, Variables
-from segjax.evaluate.predictors import Predictor
 from segjax.export.fold import fold_norms, folded_norms
 from segjax.ops.dispatch import plain
 
@@ -24,31 +23,28 @@ REFUSALS = (TypeError, ValueError, ZeroDivisionError, jax.errors.InconclusiveDim
 
 
 def frozen(
-    predict: Predictor,
+    run: Callable[[Variables, Array], Any],
     variables: Variables,
     *,
     size: tuple[int, int] | None,
     channels: int,
-    classes: Callable[[Array], Array] | None,
     fold: bool,
-) -> Callable[[Array], Array]:
-    """Returns image b h w c → the answer, with the variables as constants, to be traced.
+) -> Callable[[Array], Any]:
+    """Returns images b h w c → the outputs of `run`, with the variables as constants.
 
-    It is traced in its plain form, for any platform. The answer is probabilities b h w k, or
-    what `classes` makes of them, such as the most likely class b h w, uint8. `fold` makes batch
-    normalisation part of the convolutions (`segjax.export.fold`). One image of
+    It is traced in its plain form, for any platform. `fold` makes batch normalisation part of
+    the convolutions (`segjax.export.fold`). One image of
     `size`, or of `SMALLEST` squared where that is None, is traced at once: what the network
     raises then, of `REFUSALS`, is its own word on that size.
     """
     image = image_of(size, channels)
     if fold:
-        variables = fold_norms(predict, variables, image)
+        variables = fold_norms(run, variables, image)
     variables = jax.tree.map(jnp.asarray, variables)
 
-    def answer(image: Array) -> Array:
+    def answer(image: Array) -> Any:
         with plain(), folded_norms() if fold else contextlib.nullcontext():
-            probabilities = predict(variables, image)
-        return probabilities if classes is None else classes(probabilities)
+            return run(variables, image)
 
     jax.eval_shape(answer, image)
     return answer
@@ -60,7 +56,7 @@ def image_of(size: tuple[int, int] | None, channels: int) -> jax.ShapeDtypeStruc
 
 
 def stablehlo(
-    answer: Callable[[Array], Array],
+    answer: Callable[[Array], Any],
     *,
     size: tuple[int, int] | None,
     channels: int,

@@ -7,7 +7,7 @@ parts (proposals, sampling, suppression) are in `segjax.detection`.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -194,22 +194,30 @@ class MaskRCNN(nn.Module):
     inside_log: bool = False
     dtype: Any = None
 
+    box_predictor_type: ClassVar[type[BoxPredictor]] = BoxPredictor
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The layers whose shapes depend on `num_classes`."""
         return ("box_predictor", *(("mask_predictor/mask_fcn_logits",) * self.has_masks))
 
+    @property
+    def predicted(self) -> tuple[int, int]:
+        """The numbers of classes of the box predictor and of the mask predictor."""
+        return self.num_classes, self.num_classes
+
     def setup(self) -> None:
         """Makes the parts."""
         dtype = head_dtype(self)
         normed = {"norm_layer": self.head_norm, "dtype": dtype}
+        with_boxes, with_masks = self.predicted
         self.fpn = FPN(self.channels, **normed)
         self.rpn_head = RPNHead(len(self.anchor_ratios), self.rpn_convs, dtype=dtype)
         self.box_head = BoxHead(self.box_convs, self.box_layers, self.hidden, **normed)
-        self.box_predictor = BoxPredictor(self.num_classes, dtype=at_least_float32(dtype))
+        self.box_predictor = self.box_predictor_type(with_boxes, dtype=at_least_float32(dtype))
         if self.has_masks:
             self.mask_head = MaskHead(**normed)
-            self.mask_predictor = MaskPredictor(self.num_classes, dtype=dtype)
+            self.mask_predictor = MaskPredictor(with_masks, dtype=dtype)
 
     def features(
         self, image: Float[Array, "b h w c"], *, train: bool

@@ -6,26 +6,16 @@ or "thing".
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from segjax.layers.conv import Conv, ConvNormReLU, at_least_float32
-from segjax.layers.fpn import FPN
 from segjax.layers.head import head_dtype
 from segjax.layers.norm import GroupNorm
-from segjax.models.mask_rcnn import (
-    BoxHead,
-    BoxPredictor,
-    Levels,
-    MaskHead,
-    MaskPredictor,
-    MaskRCNN,
-    Outputs,
-    RPNHead,
-)
+from segjax.models.mask_rcnn import BoxPredictor, Levels, MaskRCNN, Outputs
 from segjax.ops.resize import resize_bilinear
 
 
@@ -108,28 +98,26 @@ class PanopticFPN(MaskRCNN):
     semantic_features: int = 128
     semantic_norm: Callable[..., nn.Module] = GroupNorm
 
+    box_predictor_type: ClassVar[type[BoxPredictor]] = ThingPredictor
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The layers whose shapes depend on `num_classes` and `things`."""
         return (*super().classifiers, "semantic_branch/predictor")
 
+    @property
+    def predicted(self) -> tuple[int, int]:
+        """The numbers of classes of the box predictor, with background, and of the masks."""
+        return len(self.things) + 1, len(self.things)
+
     def setup(self) -> None:
-        """Makes the parts."""
-        dtype = head_dtype(self)
-        normed = {"norm_layer": self.head_norm, "dtype": dtype}
-        things = len(self.things)
-        self.fpn = FPN(self.channels, **normed)
-        self.rpn_head = RPNHead(len(self.anchor_ratios), self.rpn_convs, dtype=dtype)
-        self.box_head = BoxHead(self.box_convs, self.box_layers, self.hidden, **normed)
-        self.box_predictor = ThingPredictor(things + 1, dtype=at_least_float32(dtype))
-        if self.has_masks:
-            self.mask_head = MaskHead(**normed)
-            self.mask_predictor = MaskPredictor(things, dtype=dtype)
+        """Makes the detector's parts and the semantic branch."""
+        super().setup()
         self.semantic_branch = SemanticBranch(
-            1 + self.num_classes - things,
+            1 + self.num_classes - len(self.things),
             self.semantic_features,
             norm_layer=self.semantic_norm,
-            dtype=dtype,
+            dtype=head_dtype(self),
         )
 
     def masks(

@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
+from segjax.drawing.object_colours import one_class
 from segjax.errors import InputError
 from segjax.outputs.found import FoundObjects, FoundSegments
 from segjax.outputs.kinds import Output
@@ -56,11 +57,16 @@ def asked_object_outputs(
 
 
 def asked_object_lists(
-    options: argparse.Namespace, class_names: Sequence[str]
+    options: argparse.Namespace, class_names: Sequence[str], colours: Sequence[Colour]
 ) -> list[ImageList]:
     """Returns the lists of all images that the options ask for.
 
     COCO's list has all objects, as scores of AP want them, unless an option leaves some out.
+    Overlays have a legend where there are several classes: their colours are of classes then.
+
+    Args:
+      options: of predict.
+      class_names, colours: of all classes, the background first.
 
     Raises:
       InputError: an option's value cannot be used.
@@ -68,6 +74,8 @@ def asked_object_lists(
     names, selection = tuple(class_names), asked_selection(options)
     things = tuple(range(1, len(names)))
     lists: list[ImageList] = []
+    if options.overlay and not one_class(names):
+        lists.append(Legend(names[1:], tuple(colours[1:])))
     if options.areas:
         lists += [ObjectAreas(selection), Counts(names, things, selection)]
     if options.coco:

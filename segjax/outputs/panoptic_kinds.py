@@ -9,8 +9,8 @@ from jaxtyping import Integer
 from PIL import Image
 
 from segjax.drawing.annotations import labelme_objects
-from segjax.drawing.objects import draw_panoptic
 from segjax.drawing.overlay import save_png
+from segjax.drawing.panoptic import draw_panoptic
 from segjax.outputs.kinds import Labelme, Overlay, Prediction, write_labelme
 
 NO_SEGMENT = "__ignore__"
@@ -38,7 +38,7 @@ class SegmentIds:
 
 @dataclasses.dataclass(frozen=True)
 class PanopticOverlay:
-    """The image tinted with the colours of its segments, which are edged."""
+    """The image tinted with the colours of its segments, with lines and names."""
 
     suffix: ClassVar[str] = Overlay.suffix
     soft: ClassVar[bool] = False
@@ -46,7 +46,12 @@ class PanopticOverlay:
 
     def save(self, prediction: Prediction, path: pathlib.Path) -> None:
         """Writes the file, whole or not at all."""
-        shown = draw_panoptic(prediction.image, prediction.segments, prediction.palette)
+        shown = draw_panoptic(
+            prediction.image,
+            prediction.segments,
+            prediction.palette,
+            class_names=prediction.class_names,
+        )
         save_png(Image.fromarray(shown), path)
 
 

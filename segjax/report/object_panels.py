@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from segjax.drawing.object_colours import Colour
-from segjax.drawing.object_texts import object_text
+from segjax.drawing.object_colours import Colour, one_class
+from segjax.drawing.object_texts import object_texts
 from segjax.drawing.objects import (
     DrawnObject,
     draw_objects,
-    draw_panoptic,
     drawn,
     shrunk_mask,
 )
 from segjax.drawing.overlay import LUMINANCE, UNCOUNTED, as_rgb
+from segjax.drawing.panoptic import draw_panoptic
 from segjax.objects import Objects, PanopticMap, Segment
 from segjax.report.examples import Panels, Picture, shrunk
 from segjax.report.legend import LegendItem, legend_item
@@ -97,11 +97,11 @@ def _of(
     for i in sorted(which, key=lambda i: (-float(objects.scores[i]), i)):
         number = int(objects.classes[i])
         score = None if missed else float(objects.scores[i])
-        text = object_text(class_names[number], number, score=score)
+        text, short = object_texts(class_names, number, score=score)
         x0, y0, x1, y1 = (objects.boxes[i] * scale).tolist()
         mask = None if objects.masks is None else shrunk_mask(objects.mask(i), size)
         box = (x0, y0, x1, y1) if mask is None else None
-        found.append(DrawnObject(colour, mask, box, text, dashed=missed))
+        found.append(DrawnObject(colour, mask, box, text, missed, short))
     return found
 
 
@@ -131,6 +131,9 @@ def panoptic_panels(
         **dict.fromkeys(fates.false, FALSE),
         **dict.fromkeys(fates.uncounted, IGNORED),
     }
+    show = lambda segments: draw_panoptic(
+        small, segments, palette, class_names=class_names, letters=LETTERS
+    )
     errors = draw_panoptic(dimmed(small), found, palette, colours=shown)
     texts = [
         _named(each, found, FALSE, class_names)
@@ -145,8 +148,8 @@ def panoptic_panels(
     errors = draw_objects(errors, [*missed, *texts], opacity=0, letters=LETTERS)
     classes = [each.class_id for each in (*truth.segments, *prediction.segments)]
     return Panels(
-        (Picture("Image", small), Picture("Truth", draw_panoptic(small, true, palette))),
-        (Picture("Prediction", draw_panoptic(small, found, palette)),),
+        (Picture("Image", small), Picture("Truth", show(true))),
+        (Picture("Prediction", show(found)),),
         (Picture("Errors", errors),),
         _classes(classes, class_names, palette),
         fate_marks(fates),
@@ -166,7 +169,7 @@ def _named(
     *,
     dashed: bool = False,
 ) -> DrawnObject:
-    text = object_text(class_names[segment.class_id], segment.class_id)
+    text, _ = object_texts(class_names, segment.class_id)
     mask = panoptic.ids == segment.id
     return DrawnObject(colour, mask, None, text, dashed)
 
@@ -180,15 +183,20 @@ def dimmed(rgb: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 def _classes(
     classes: Iterable[int], class_names: Sequence[str], palette: np.ndarray
 ) -> tuple[LegendItem, ...]:
+    """Returns the legend of the classes; none of a single class, whose objects differ."""
+    if one_class(class_names):
+        return ()
     return tuple(legend_item(class_names[i], palette[i]) for i in sorted({*classes}))
 
 
 def fate_marks(fates: Fates) -> tuple[LegendItem, ...]:
-    """Returns what the colours of a picture of errors mean, of those that occur in it."""
+    """Returns what the colours of a picture of errors mean, with the number of each."""
     marks = (
         (fates.hits, "hits", HIT),
         (fates.false, "false positives", FALSE),
         (fates.misses, "misses (dashed)", MISS),
         (fates.uncounted, "not counted", IGNORED),
     )
-    return tuple(legend_item(name, colour) for which, name, colour in marks if len(which))
+    return tuple(
+        legend_item(f"{name}: {len(which)}", colour) for which, name, colour in marks if which
+    )

@@ -6,13 +6,13 @@ a program that is compiled once for each canvas. Boxes and masks come back at th
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Integer, Shaped
+from jaxtyping import Float, Integer, Shaped
 
 from segjax.contracts import Array, Variables, full_scale
 from segjax.errors import InputError
@@ -59,6 +59,28 @@ class Detector:
         return self.model.apply(variables, method=found)  # pyright: ignore
 
 
+class Sizes(NamedTuple):
+    """Heights and widths: the image's `own`, that on its canvas (`inside`), the canvas's."""
+
+    own: tuple[int, int]
+    inside: tuple[int, int]
+    canvas: tuple[int, int]
+
+    @property
+    def factors(self) -> Float[np.ndarray, "2"]:
+        """Pixels of the image per pixel of the canvas, (y, x)."""
+        return np.array(self.own, np.float32) / np.array(self.inside, np.float32)
+
+
+def sizes_on_canvas(size: tuple[int, int], constants: TwoStages) -> Sizes:
+    """Returns the sizes of an image of `size` pixels and of its canvas."""
+    inside = size
+    if constants.shortest is not None:
+        inside = sides_within(size, short=constants.shortest, long=constants.longest)
+    height, width = (-(-side // constants.multiple) * constants.multiple for side in inside)
+    return Sizes(size, inside, (height, width))
+
+
 class CanvasPredictor:
     """A two-stage network on NumPy images of one size, which are resized to a canvas.
 
@@ -79,7 +101,7 @@ class CanvasPredictor:
     def on_canvas(self, images: Images) -> tuple[Images, tuple[int, int]]:
         """Returns float images, full brightness 1, on their canvas; and their size there."""
         x = images.astype(np.float32) / np.float32(full_scale(images.dtype))
-        size, canvas = self._sizes((images.shape[1], images.shape[2]))
+        _, size, canvas = self._sizes((images.shape[1], images.shape[2]))
         room = [(0, 0), *((0, c - s) for s, c in zip(size, canvas, strict=True)), (0, 0)]
         return np.pad(resized(x, size), room), size
 
@@ -94,7 +116,7 @@ class CanvasPredictor:
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """Returns the number of classes, after tracing the network on the images' canvas."""
         count, height, width, channels = images.shape
-        canvas = self._sizes((height, width))[1]
+        canvas = self._sizes((height, width)).canvas
         x = jax.ShapeDtypeStruct((count, *canvas, channels), jnp.float32)
         packed = {"variables": variables, "size": jax.ShapeDtypeStruct((2,), jnp.int32)}
         jax.eval_shape(self._of_one_size, packed, x)
@@ -104,14 +126,9 @@ class CanvasPredictor:
         sizes = jnp.broadcast_to(packed["size"][None], (len(images), 2))
         return self._predict(packed["variables"], images, sizes)
 
-    def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Returns height and width of a resized image and of its canvas."""
-        constants = self._constants
-        found = size
-        if constants.shortest is not None:
-            found = sides_within(size, short=constants.shortest, long=constants.longest)
-        height, width = (-(-side // constants.multiple) * constants.multiple for side in found)
-        return found, (height, width)
+    def _sizes(self, size: tuple[int, int]) -> Sizes:
+        """Returns the sizes of an image of `size` pixels and of its canvas."""
+        return sizes_on_canvas(size, self._constants)
 
 
 def objects_of(

@@ -26,13 +26,16 @@ from segjax.outputs.lists import ImageList
 from segjax.outputs.object_options import asked_object_lists, asked_object_outputs
 from segjax.report.examples import Panels
 from segjax.report.run_page import Section
-from segjax.tasks.detector import CanvasPredictor, Detector, objects_of
+from segjax.tasks.detector import CanvasPredictor, Detector, Sizes, objects_of
+from segjax.tasks.detector_program import object_outputs
 from segjax.tasks.instance_metric import InstanceMetric
 from segjax.tasks.instance_report import EXAMPLES_NOTE, instance_panels, instance_sections
 from segjax.tasks.packing import pack_objects, unpack_objects
+from segjax.tasks.program import Program
 from segjax.tasks.shown import Shown, shown_objects
 from segjax.tasks.task import Metric
 from segjax.tasks.two_stage import (
+    Detections,
     check_parts,
     on_canvas,
     sizes_of,
@@ -105,6 +108,27 @@ class Instance(TwoStageTask):
           InputError: the network has no such output stride.
         """
         return Detector(at_output_stride(model, output_stride), normalize, self)
+
+    def program(
+        self, model: nn.Module, *, output: str = "probabilities", **options: Any
+    ) -> Program:
+        """Returns images of one size as read → objects (`object_outputs`).
+
+        Raises:
+          InputError: it is for ONNX, for images of any size, or for classes of pixels.
+        """
+        if output == "classes":
+            raise InputError(
+                f"--output classes: task={type(self).__name__} finds objects, not a class for "
+                "each pixel; leave --output out."
+            )
+        return super().program(model, output=output, **options)
+
+    def exported(
+        self, found: Detections, model: nn.Module, sizes: Sizes, *, output: str
+    ) -> dict[str, Array]:
+        """Returns the objects as arrays by name."""
+        return object_outputs(found, sizes)
 
     def on_host(self, network: Detector, model: nn.Module) -> CanvasPredictor:
         """Returns the network on NumPy images, which it resizes."""
@@ -194,8 +218,10 @@ class Instance(TwoStageTask):
         return asked_object_outputs(options, tuple(data.class_names))
 
     def lists(self, options: argparse.Namespace, data: WithObjects) -> list[ImageList]:
-        """Returns measurements, counts and COCO's annotations, as the options ask."""
-        return asked_object_lists(options, tuple(data.class_names))
+        """Returns the overlays' legend, and the lists that the options ask for."""
+        names, colours = self.legend(data)
+        rows = tuple((r, g, b) for r, g, b in colours.tolist())
+        return asked_object_lists(options, names, rows)
 
     def shown(self, data: WithObjects) -> Shown:
         """Returns the classes of objects, and the objects themselves."""

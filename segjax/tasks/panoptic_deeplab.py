@@ -29,6 +29,7 @@ from segjax.evaluate.predictors import at_output_stride, softmax_probabilities
 from segjax.losses import activations
 from segjax.objects import PanopticMap
 from segjax.tasks.panoptic import Panoptic
+from segjax.tasks.program import Program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +121,18 @@ class BottomUp(Panoptic):
     ) -> "CenterMaps":
         """Returns `(variables, images as read) → maps`; see `CenterMaps`."""
         return CenterMaps(at_output_stride(model, output_stride), normalize)
+
+    def program(
+        self, model: nn.Module, *, output: str = "probabilities", **options: Any
+    ) -> Program:
+        """Returns images as read → the three maps, to be grouped; or class ids alone."""
+        program = super().program(model, output=output, **options)
+        if output == "classes":
+            return program
+        names = ("threshold", "kernel", "most", "stuff_area")
+        grouping = {name: getattr(self, name) for name in names}
+        grouping["things"] = [*_things(model)]
+        return dataclasses.replace(program, about={"grouping": grouping})
 
     def predictor(
         self,

@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Integer
+from jax import lax
+from jaxtyping import Float, Integer
 
 from segjax.contracts import (
     IGNORE,
@@ -26,8 +28,10 @@ from segjax.evaluate.predictors import at_output_stride
 from segjax.losses import activations
 from segjax.objects import Objects, PanopticMap
 from segjax.ops.resize import interpolation_matrix, resize_bilinear
-from segjax.tasks.detector import CanvasPredictor, objects_of
+from segjax.tasks.detector import CanvasPredictor, Sizes, objects_of
+from segjax.tasks.detector_program import object_outputs
 from segjax.tasks.panoptic import Panoptic
+from segjax.tasks.program import Program
 from segjax.tasks.two_stage import (
     Detections,
     TwoStages,
@@ -41,6 +45,9 @@ from segjax.tasks.two_stage_task import TwoStageTask
 
 _NO_CLASS = 254
 """In place of a label that is no class: the loss becomes NaN, and the step is refused."""
+
+_STRIP = 1 << 22
+"""Logits at an image's size that are held at a time: 16 MiB in float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +105,46 @@ class TopDown(TwoStageTask, Panoptic):
           InputError: the network has no such output stride.
         """
         return ThingsAndStuff(at_output_stride(model, output_stride), normalize, self)
+
+    def program(self, model: Any, **options: Any) -> Program:
+        """Returns images of one size as read → objects and a semantic map, to be merged.
+
+        Raises:
+          InputError: it is for ONNX, or for images of any size.
+        """
+        program = super().program(model, **options)
+        about = {
+            "semantic_classes": stuff_ids(model.num_classes, things_of(model)),
+            "merge": {
+                "least_score": self.least_score,
+                "overlap": self.overlap,
+                "stuff_area": self.stuff_area,
+            },
+        }
+        return dataclasses.replace(program, about=about)
+
+    def exported(
+        self, found: "Parts", model: Any, sizes: Sizes, *, output: str
+    ) -> dict[str, Array]:
+        """Returns objects as `object_outputs` does, with the data's class ids, and `semantic`.
+
+        `semantic` b h w s are probabilities of "thing" and of each stuff. For classes it is
+        b h w, uint8: ids of stuff, and 255 for "thing". Scores are NaN where the map is.
+        """
+        outputs = object_outputs(found.things, sizes)
+        outputs["classes"] = jnp.asarray([0, *things_of(model)], jnp.int32)[outputs["classes"]]
+        has_nan = jnp.isnan(found.semantic).any((1, 2, 3))
+        outputs["scores"] = jnp.where(has_nan[:, None], jnp.nan, outputs["scores"])
+        rows, columns = _to_image(found.semantic.shape[1:3], sizes)
+        logits = jnp.einsum(
+            "hi,wj,bijc->bhwc",
+            *(rows, columns, found.semantic.astype(jnp.float32)),
+            precision=lax.Precision.HIGHEST,
+        )
+        if output == "classes":
+            ids = jnp.asarray(stuff_ids(model.num_classes, things_of(model)), jnp.uint8)
+            return outputs | {"semantic": ids[logits.argmax(-1)]}
+        return outputs | {"semantic": jax.nn.softmax(logits)}
 
     def on_host(self, network: "ThingsAndStuff", model: nn.Module) -> "MergingPredictor":
         """Returns the network on NumPy images, with the merge behind it."""
@@ -198,8 +245,7 @@ class MergingPredictor(CanvasPredictor):
     ):
         super().__init__(network, num_classes=num_classes, constants=task)
         self._task, self._things = task, np.asarray(things, np.int32)
-        stuff = np.setdiff1d(np.arange(num_classes), self._things)
-        self._stuff = np.concatenate([[IGNORE], stuff])
+        self._stuff = np.asarray(stuff_ids(num_classes, things))
 
     def segments(self, variables: Variables, images: np.ndarray) -> list[PanopticMap]:
         """Returns the segments of each image of b h w c, at its own size.
@@ -212,11 +258,11 @@ class MergingPredictor(CanvasPredictor):
         size = (images.shape[1], images.shape[2])
         good = found.things.valid & (found.things.scores >= self._task.least_score)
         things = found.things._replace(valid=good)
-        canvas = self._sizes(size)[1]
+        sizes = self._sizes(size)
         return [
             merge_panoptic(
                 self._named(objects_of(things, i, on_canvas=on_canvas, size=size)),
-                self._stuff[labels_at(found.semantic[i], canvas, on_canvas, size)],
+                self._stuff[labels_at(found.semantic[i], sizes)],
                 score=self._task.least_score,
                 overlap=self._task.overlap,
                 stuff_area=self._task.stuff_area,
@@ -229,28 +275,39 @@ class MergingPredictor(CanvasPredictor):
         return dataclasses.replace(objects, classes=self._things[objects.classes - 1])
 
 
-def labels_at(
-    logits: np.ndarray,
-    canvas: tuple[int, int],
-    on_canvas: tuple[int, int],
-    size: tuple[int, int],
-) -> Integer[np.ndarray, "h w"]:
-    """Returns the most likely class of each pixel of an image of `size`.
+def labels_at(logits: np.ndarray, sizes: Sizes) -> Integer[np.ndarray, "h w"]:
+    """Returns the most likely class of each pixel of an image, from logits on its canvas.
 
-    Logits h w k are interpolated to the canvas, cut to the image's size there, and interpolated
-    to its own size: two linear maps of an axis, which are one matrix.
+    A strip of rows at a time has its logits at the image's size, so memory does not grow with
+    classes × pixels.
     """
-    rows, columns = (
-        np.asarray(interpolation_matrix(inside, own, align_corners=False))
-        @ np.asarray(interpolation_matrix(coarse, whole, align_corners=False))[:inside]
-        for coarse, whole, inside, own in zip(
-            logits.shape[:2], canvas, on_canvas, size, strict=True
+    rows, columns = _to_image(logits.shape[:2], sizes)
+    labels = np.empty((len(rows), len(columns)), np.int64)
+    strip = max(1, _STRIP // (len(columns) * logits.shape[2]))
+    for top in range(0, len(rows), strip):
+        weights = rows[top : top + strip]
+        reads = np.flatnonzero(weights.any(0))
+        near = slice(reads[0], reads[-1] + 1)
+        wide = columns @ logits[near].astype(np.float32)
+        fine = weights[:, near] @ wide.reshape(len(wide), -1)
+        fine.reshape(-1, *wide.shape[1:]).argmax(-1, out=labels[top : top + strip])
+    return labels
+
+
+def _to_image(coarse: Sequence[int], sizes: Sizes) -> list[Float[np.ndarray, "_ _"]]:
+    """Returns for rows and columns the weights of a coarse map in the pixels of an image.
+
+    A map is interpolated to the canvas, cut to the image's size there, and interpolated to its
+    own size: two linear maps of an axis, which are one matrix.
+    """
+    return [
+        np.asarray(
+            np.asarray(interpolation_matrix(inside, own, align_corners=False))
+            @ np.asarray(interpolation_matrix(few, whole, align_corners=False))[:inside],
+            np.float32,
         )
-    )
-    height, width, classes = logits.shape
-    tall = rows.astype(np.float32) @ logits.reshape(height, -1).astype(np.float32)
-    wide = columns.astype(np.float32) @ tall.reshape(-1, width, classes)
-    return wide.argmax(-1)
+        for few, own, inside, whole in zip(coarse, *sizes, strict=True)
+    ]
 
 
 def things_of(model: Any) -> tuple[int, ...]:
@@ -266,6 +323,11 @@ def things_of(model: Any) -> tuple[int, ...]:
             "segjax.models.panoptic_fpn.PanopticFPN."
         )
     return tuple(model.things)
+
+
+def stuff_ids(num_classes: int, things: Sequence[int]) -> list[int]:
+    """Returns the class id of each channel of the semantic branch; 255 for "thing"."""
+    return [IGNORE, *(i for i in range(num_classes) if i not in things)]
 
 
 def _tables(num_classes: int, things: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

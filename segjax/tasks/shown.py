@@ -9,7 +9,7 @@ import numpy as np
 from segjax.contracts import IGNORE
 from segjax.data.palette import palette_of
 from segjax.drawing.composite import foreground
-from segjax.drawing.objects import colours_of, segment_colours
+from segjax.drawing.object_colours import colours_of, segment_colours
 from segjax.errors import InputError
 from segjax.objects import Objects, PanopticMap
 from segjax.outputs.object_kinds import id_map, object_mask
@@ -113,7 +113,7 @@ def shown_objects(class_names: tuple[str, ...], palette: np.ndarray) -> Shown:
     def listed(found: Objects) -> ShownObjects:
         """Returns the objects by falling score."""
         best = ranked(found)
-        colours = colours_of(best, palette) if len(best) else []
+        colours = colours_of(best, palette, class_names)
         return [
             {
                 "class": int(best.classes[i]),

@@ -29,6 +29,7 @@ from segjax.report.run_page import Section
 from segjax.report.score import Score
 from segjax.scores.extra_metric import ExtraMetric, ScoredImage
 from segjax.tasks import dense
+from segjax.tasks.program import Program
 from segjax.tasks.shown import Shown
 
 
@@ -163,13 +164,39 @@ class Task(abc.ABC):
         normalize: Callable[[Array], Array],
         output_stride: int | None = None,
     ) -> WholeImage:
-        """Returns `(variables, images as read) → maps`, which can be traced: what exports hold.
+        """Returns `(variables, images as read) → maps`, which can be traced.
 
         Raises:
           InputError: the network has no such output stride.
         """
         model = at_output_stride(model, output_stride)
         return WholeImage(model, normalize, self.activation)
+
+    def program(
+        self,
+        model: nn.Module,
+        *,
+        normalize: Callable[[Array], Array],
+        output_stride: int | None = None,
+        size: tuple[int, int] | None,
+        output: str = "probabilities",
+        onnx: bool = False,
+    ) -> Program:
+        """Returns what an export holds; by default the maps of the network.
+
+        Args:
+          model, normalize, output_stride: as for `network`.
+          size: height and width of the images; None for any.
+          output: "probabilities", or "classes", as the option `--output` names it.
+          onnx: whether it becomes an ONNX model, and not StableHLO.
+
+        Raises:
+          InputError: the task has no such program; one line names the option and the remedy.
+        """
+        network = self.network(model, normalize=normalize, output_stride=output_stride)
+        if output != "classes":
+            return Program(network)
+        return Program(lambda variables, images: self.classes(network(variables, images)))
 
     def predictor(
         self,

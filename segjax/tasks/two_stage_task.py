@@ -12,7 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax.contracts import Array, Batch, Loss, Objective, Traced, Variables
+from segjax.errors import InputError
+from segjax.tasks.detector import Sizes, sizes_on_canvas
+from segjax.tasks.detector_program import from_whole_images
 from segjax.tasks.of_objects import OfObjects
+from segjax.tasks.program import Program
 from segjax.tasks.two_stage import image_keys
 from segjax.tasks.two_stage_constants import TwoStages
 
@@ -44,6 +48,19 @@ class TwoStageTask(TwoStages, OfObjects):
     @abc.abstractmethod
     def on_host(self, network: Any, model: nn.Module) -> Any:
         """Returns the traceable `network` as a predictor on NumPy images."""
+
+    @abc.abstractmethod
+    def exported(
+        self, found: Any, model: nn.Module, sizes: Sizes, *, output: str
+    ) -> dict[str, Array]:
+        """Returns what `network` finds in images as arrays by name, at the images' own size.
+
+        Args:
+          found: by the network, on the canvas.
+          model: the network itself.
+          sizes: of the images and of their canvas.
+          output: "probabilities" or "classes": the form of maps.
+        """
 
     def objective(
         self, model: nn.Module, loss: Loss, *, normalize: Callable[[Array], Array]
@@ -101,6 +118,37 @@ class TwoStageTask(TwoStages, OfObjects):
 
         height, width = one["image"].shape[1:3]
         return Traced(jax.eval_shape(trial), (height, width))
+
+    def program(
+        self,
+        model: nn.Module,
+        *,
+        normalize: Callable[[Array], Array],
+        output_stride: int | None = None,
+        size: tuple[int, int] | None,
+        output: str = "probabilities",
+        onnx: bool = False,
+    ) -> Program:
+        """Returns images of one size as read → objects, and what else the task finds.
+
+        Raises:
+          InputError: it is for ONNX, or for images of any size.
+        """
+        name = type(self).__name__
+        if onnx:
+            raise InputError(
+                f"--out NAME.onnx: the selection of boxes of task={name} has no translation to "
+                "ONNX; give NAME.stablehlo, which holds the whole detector."
+            )
+        if size is None:
+            raise InputError(
+                f"--size any: task={name} resizes images and places anchors for one size; give "
+                "--size HEIGHTxWIDTH."
+            )
+        sizes = sizes_on_canvas(size, self)
+        network = self.network(model, normalize=normalize, output_stride=output_stride)
+        outputs = lambda found: self.exported(found, model, sizes, output=output)
+        return Program(from_whole_images(network, outputs, sizes))
 
     def predictor(
         self,

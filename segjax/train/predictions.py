@@ -11,7 +11,7 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
-from segjax.experiment import Experiment, describe, is_unsaid
+from segjax.experiment import Experiment, describe, said
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Task
@@ -79,13 +79,4 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
     rows = read_metrics(workdir)
     primary = experiment.task.metric(experiment.eval_data).primary
     last = max((row["step"] for row in rows if primary in row), default=0)
-    return _said(described) == _said(describe(experiment)) and last == experiment.steps
-
-
-def _said(description: str) -> list[str]:
-    """Returns the lines of a description without those that older ones leave out.
-
-    As for `trajectory`, a field that is None or `UNSAID` counts as unset.
-    """
-    kept = lambda line: " = " not in line or not is_unsaid(*line.split(" = ", 1))
-    return [line for line in description.splitlines() if kept(line)]
+    return said(described) == said(describe(experiment)) and last == experiment.steps

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from segjax.errors import InputError
+from segjax.objects import border_slack
 from segjax.transforms.averages import not_averaged
 from segjax.transforms.fill import check_fill, fill_for, ignored_value
 
@@ -208,12 +209,15 @@ class Boxes:
     def clipped(
         self, value: Float[np.ndarray, "n 4"], size: tuple[int, int]
     ) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "n"]]:
-        """Returns the boxes' parts inside that are not empty, and which boxes they are of."""
+        """Returns the boxes' parts inside that are not empty, and which boxes they are of.
+
+        A part that is no wider than rounding errors is empty: its box only touches the border.
+        """
         h, w = size
-        value = value.clip(0, np.array([w, h, w, h], value.dtype))
-        x0, y0, x1, y1 = value.T
-        kept = (x0 < x1) & (y0 < y1)
-        return value[kept], kept
+        inside = value.clip(0, np.array([w, h, w, h], value.dtype))
+        least = np.where((inside == value).all(-1), 0, border_slack(size))
+        kept = np.all(inside[:, 2:] - inside[:, :2] > least[:, None], axis=-1)
+        return inside[kept], kept
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from segjax.contracts import Example
+from segjax.objects import border_slack
 from segjax.transforms.kinds import (
     Boxes,
     Follows,
@@ -68,7 +69,10 @@ def _moved(
     low, high = corners.min(1), corners.max(1)
     # Each corner of an upright box lies at one end of both axes.
     ends = np.minimum(abs(corners - low[:, None]), abs(corners - high[:, None]))
-    moved = np.concatenate([low, high], -1).astype(boxes.dtype)
     h, w = size
-    inside = (moved >= 0).all(-1) & (moved <= np.array([w, h, w, h])).all(-1)
-    return moved, inside & (ends < 1e-3).all((1, 2))
+    moved = np.concatenate([low, high], -1).astype(boxes.dtype)
+    inside = moved.clip(0, np.array([w, h, w, h], boxes.dtype))
+    # Only rounding may have put a whole box over the border, or made a line of a narrow one.
+    whole = (abs(moved - inside) <= border_slack(size)).all(-1)
+    whole &= (inside[:, :2] < inside[:, 2:]).all(-1)
+    return inside, whole & (ends < 1e-3).all((1, 2))

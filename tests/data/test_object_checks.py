@@ -125,3 +125,55 @@ def test_any_number_of_objects_passes(count):
 
 def test_slots_may_have_no_masks():
     check_objects(lacks("masks")(packed()), NAMES, THINGS)
+
+
+NEAR = np.float32(1e-4)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [-NEAR, 2, 4, 5],
+        [1, 2, 12 + NEAR, 10 + NEAR],
+        [3.25, 2.25, 3.75, 2.75],
+        [11.5, 9.5, 12, 10],
+        [0, 0, 1e-6, 10],
+    ],
+)
+def test_boxes_that_touch_the_border_up_to_rounding_or_are_smaller_than_a_pixel_pass(box):
+    check_objects(put("boxes", 0, box)(good()), NAMES, THINGS)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([-0.01, 2, 4, 5], "is not inside"),
+        ([1, 2, 12.01, 5], "is not inside"),
+        ([12, 2, 12 + NEAR, 5], "is not inside"),
+        ([1, -NEAR, 4, 0], "is not inside"),
+        ([4, 2, 4, 5], "has no area"),
+        ([np.float32(4.1), 2, np.float32(4.1) + 1e-9, 5], "has no area"),
+    ],
+)
+def test_boxes_beyond_the_border_or_without_area_are_refused_however_close(box, message):
+    with pytest.raises(InputError, match=f"of object 3 {message}"):
+        check_objects(put("boxes", 0, box)(good()), NAMES, THINGS)
+
+
+@pytest.mark.parametrize(("beyond", "passes"), [(2**-7, True), (2**-4, False)])
+def test_the_border_of_a_wide_image_is_as_exact_as_float32(beyond, passes):
+    """Beyond 2¹⁶ the numbers of float32 lie 2⁻⁷ apart."""
+    example = good()
+    layers = np.zeros((2, 70_000, 1), np.uint16)
+    layers[:, -3:] = 3
+    example |= {
+        "image": np.zeros((2, 70_000, 3), np.uint8),
+        "instances": layers,
+        "boxes": np.array([[69_997, 0, 70_000 + beyond, 2]], np.float32),
+        **{key: example[key][:1] for key in ("classes", "instance_ids", "crowd")},
+    }
+    if passes:
+        check_objects(example, NAMES, THINGS)
+    else:
+        with pytest.raises(InputError, match="is not inside of the image of 2 x 70000"):
+            check_objects(example, NAMES, THINGS)

@@ -9,11 +9,10 @@ from segjax.drawing.object_colours import (
     distinct_colours,
     line_colour,
     object_colours,
-    segment_colours,
 )
 from segjax.drawing.object_texts import object_text
-from segjax.drawing.objects import DrawnObject, draw_objects, draw_panoptic, drawn, shrunk_mask
-from segjax.objects import Objects, PanopticMap, Segment, encoded
+from segjax.drawing.objects import DrawnObject, draw_objects, drawn, shrunk_mask
+from segjax.objects import Objects, encoded
 
 SIZE = (60, 80)
 GREY = np.full((*SIZE, 3), 100, np.uint8)
@@ -66,17 +65,6 @@ def test_a_box_encloses_its_pixels():
     assert 0.3 < changed(dashed)[6, 5:45].mean() < 0.7
 
 
-def test_texts_stay_inside_the_image_and_do_not_cover_one_another():
-    first = DrawnObject(RED, box=(60, 0, 79, 20), text="car 0.93")
-    second = DrawnObject(GREEN, box=(58, 1, 79, 20), text="bus 0.50")
-    far = DrawnObject(GREEN, box=(2, 50, 10, 59), text="bus")
-    picture = draw_objects(GREY, [first, second, far], letters=11)
-    is_green = (picture == GREEN).all(-1)
-    assert (picture[2:12, 30:75] == RED).all(-1).sum() > 100  # Behind the letters.
-    assert is_green[2:14, 30:56].sum() == 0  # The second text would have covered the first.
-    assert is_green[35:49, 2:20].sum() > 60
-
-
 def test_an_object_without_pixels_draws_nothing():
     nothing = DrawnObject(RED, np.zeros(SIZE, bool), text="car")
     np.testing.assert_array_equal(draw_objects(GREY, [nothing]), GREY)
@@ -102,10 +90,19 @@ def test_objects_are_listed_by_score_with_name_score_and_crowd():
     names = ("background", "cell", "wall", "汽车")
     found = drawn(objects([1, 2, 3]), names, PALETTE)
     assert [each.text for each in found] == ["class 3 0.90", "wall 0.55 (crowd)", "cell 0.20"]
+    assert [each.short_text for each in found] == ["0.90", "0.55", "0.20"]
     assert all(each.box is None for each in found)
     half = drawn(objects([1, 2], masks=False), names, PALETTE, size=(30, 40), scores=False)
     assert [each.text for each in half] == ["wall (crowd)", "cell"]
     assert half[1].box == (2.5, 0.0, 15.0, 2.5) and half[1].mask is None
+
+
+def test_a_name_that_every_object_would_have_is_not_written():
+    names = ("background", "nucleus")
+    found = drawn(objects([1, 1]), names, PALETTE)
+    assert [each.forms for each in found] == [("0.90 (crowd)",), ("0.20",)]
+    truth = drawn(objects([1, 1]), names, PALETTE, scores=False)
+    assert [each.forms for each in truth] == [("(crowd)",), ()]
 
 
 def test_a_name_without_letters_here_becomes_a_number():
@@ -119,9 +116,13 @@ def test_colours_are_the_classs_first_and_then_shades_and_all_differ():
     assert len({*colours}) == 5 and max(colours[4]) == 255  # Black would only darken.
     assert len({*object_colours([1] * 50, PALETTE)}) == 50
     assert len({*distinct_colours(300)}) == 300
-    same, mixed = objects([1, 1, 1]), objects([1, 2, 1])
-    assert colours_of(same, PALETTE) == distinct_colours(3)
-    assert colours_of(mixed, PALETTE)[0] == (200, 30, 30)
+
+
+def test_colours_tell_classes_apart_where_there_are_several_and_else_objects():
+    same = objects([1, 1, 1])
+    assert colours_of(same, PALETTE, ("background", "cell")) == distinct_colours(3)
+    several = colours_of(same, PALETTE, ("background", "cell", "wall"))
+    assert several == object_colours([1, 1, 1], PALETTE) and several[0] == (200, 30, 30)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (30, 40), (120, 160)])
@@ -131,20 +132,3 @@ def test_a_mask_at_another_size_keeps_its_share_and_never_vanishes(size):
     assert shrunk_mask(rectangle(30, 40, 31, 41), size).any()
     assert not shrunk_mask(np.zeros(SIZE, bool), size).any()
     assert shrunk_mask(mask, SIZE) is mask
-
-
-def test_segments_are_tinted_with_lines_between_them():
-    ids = np.zeros(SIZE, np.int32)
-    ids[:30, :40], ids[30:, :40] = 7, 300
-    panoptic = PanopticMap(ids, (Segment(7, 1, True), Segment(300, 1, True)))
-    colours = segment_colours(panoptic, PALETTE)
-    assert colours[7] == (200, 30, 30) != colours[300]
-    picture = draw_panoptic(GREY, panoptic, PALETTE, opacity=1)
-    assert picture[10, 10].tolist() == [200, 30, 30]
-    assert tuple(picture[50, 10].tolist()) == colours[300]
-    np.testing.assert_array_equal(picture[:, 40:], GREY[:, 40:])  # Of no segment.
-    assert (picture[29, :40] == 255).all()
-    chosen = draw_panoptic(GREY, panoptic, PALETTE, colours={300: RED})
-    np.testing.assert_array_equal(chosen[:29], GREY[:29])
-    with pytest.raises(ValueError, match="not of the image's size"):
-        draw_panoptic(GREY[1:], panoptic, PALETTE)

@@ -13,10 +13,14 @@ import pytest
 
 from segjax.backbones.densenet import DenseLayer
 from segjax.backbones.resnet import BasicBlock, Bottleneck, ResNet
+from segjax.experiment import UNIT
 from segjax.export.fold import fold_norms, folded_norms
 from segjax.layers.conv import Conv, ConvNorm
 from segjax.layers.norm import BatchNorm, FrozenBatchNorm
+from segjax.models.mask_rcnn import MaskRCNNV2
 from segjax.ops.dispatch import plain
+from segjax.tasks.instance import Instance
+from segjax.weights import variable_shapes
 
 SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(1, 17, 19, 3)), jnp.float32)
@@ -96,6 +100,49 @@ def test_a_network_with_frozen_norms_answers_as_before():
     before, after, folded = both(apply, drawn(model))
     assert_close(after, before)
     assert not folded.get("batch_stats")
+
+
+def detector():
+    """A detector with frozen norms in its backbone, and trained ones in pyramid and heads."""
+    backbone = ResNet(stages=(1, 1, 1, 1), block=BasicBlock, width=4, norm=FrozenBatchNorm)
+    options = {"channels": 8, "hidden": 16, "box_pool": 2, "mask_pool": 2}
+    model = MaskRCNNV2(backbone, num_classes=3, **options, anchor_sizes=(8, 12, 16, 24, 32))
+    bounds = {
+        "shortest": None,
+        "test_before": 16,
+        "test_after": 16,
+        "candidates": 16,
+        "most": 4,
+    }
+    program = Instance(**bounds).program(model, normalize=UNIT, size=(64, 64))
+    rng, shapes = np.random.default_rng(1), variable_shapes(model)
+    draw = lambda s: rng.normal(0, np.sqrt(2 / max(np.prod(s.shape[:-1]), 2)), s.shape)
+    drawn = lambda path, s: (
+        draw(s) if path[-1].key == "kernel" else rng.uniform(0.5, 1, s.shape)
+    )
+    variables = jax.tree_util.tree_map_with_path(drawn, shapes)
+    return program.run, jax.tree.map(np.float32, variables)
+
+
+def test_no_norm_of_a_detector_is_left():
+    run, variables = detector()
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
+    folded = fold_norms(run, variables, image)
+    assert len(jax.tree.leaves(variables["batch_stats"])) > 60
+    assert not folded.get("batch_stats")
+    names = {path[-1].key for path, _ in jax.tree_util.tree_leaves_with_path(folded)}
+    assert names == {"kernel", "bias"}
+
+
+@pytest.mark.slow
+def test_a_detector_with_folded_norms_finds_the_same_objects():
+    run, variables = detector()
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    before, after, _ = both(run, variables, image)
+    assert (before["count"] == 4).all()
+    for name, values in before.items():
+        bound = 1e-4 * np.abs(values).max()
+        np.testing.assert_allclose(after[name], values, atol=bound, err_msg=name)
 
 
 class Densely(nn.Module):

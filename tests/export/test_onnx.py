@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from segjax.evaluate.predictors import WholeImage
-from segjax.experiment import CAFFE, IMAGENET
+from segjax.experiment import CAFFE, IMAGENET, load
 from segjax.export.onnx_graph import onnx_model
 from segjax.export.onnx_nodes import NoNode
 from segjax.export.stablehlo import frozen
 from segjax.ops.dispatch import plain
 from segjax.ops.transposed import conv_transpose2d
+from segjax.weights import variable_shapes
 
-SMALL = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "models/small_networks.py"))
+TESTS = pathlib.Path(__file__).parents[1]
+SMALL = runpy.run_path(str(TESTS / "models/small_networks.py"))
 SIZE = (33, 47)
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (1, *SIZE, 3)).astype(np.uint8)
@@ -61,8 +63,25 @@ def test_every_family_gives_the_same_probabilities(name, runtime):
     # The classifiers' scores as they are after training: below ten, not in the hundreds.
     variables = jax.tree.map(lambda leaf: leaf / 2, SMALL["variables_of"](model))
     predict = WholeImage(model, CAFFE if name == "fcn8s" else IMAGENET)
-    answer = frozen(predict, variables, size=SIZE, channels=3, classes=None, fold=True)
+    answer = frozen(predict, variables, size=SIZE, channels=3, fold=True)
     assert_same(runtime, answer)
+
+
+def test_the_three_maps_of_panoptic_deeplab_are_three_outputs(runtime):
+    experiment = load(TESTS / "tasks" / "tiny_panoptic.py")
+    options = {"normalize": experiment.normalize, "size": SIZE, "onnx": True}
+    program = experiment.task.program(experiment.model, **options)
+    variables = runpy.run_path(str(TESTS / "fill.py"))["lively"](
+        variable_shapes(experiment.model)
+    )
+    answer = frozen(program.run, variables, size=SIZE, channels=3, fold=True)
+    session = runtime.InferenceSession(translated(answer), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    assert names == ["center", "offset", "semantic"]
+    expected = jax.jit(answer)(IMAGE)
+    for name, found in zip(names, session.run(None, {"image": IMAGE}), strict=True):
+        bound = 1e-5 * np.abs(expected[name]).max()
+        np.testing.assert_allclose(found, expected[name], atol=bound, err_msg=name)
 
 
 @pytest.mark.parametrize(

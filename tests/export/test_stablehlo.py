@@ -46,7 +46,7 @@ def answer_of(model, size=None, *, fold=False):
     else:
         variables = SMALL["variables_of"](model)
     predict = WholeImage(model, IMAGENET)
-    return frozen(predict, variables, size=size, channels=3, classes=None, fold=fold)
+    return frozen(predict, variables, size=size, channels=3, fold=fold)
 
 
 @pytest.mark.parametrize("name", [n for n in SMALL["MODELS"] if n not in NUMBERS_NEEDED])

@@ -58,7 +58,7 @@ class Folder:
             lists = asked_panoptic_lists(options, names, COLOURS, MADE["THINGS"])
         else:
             outputs = asked_object_outputs(options, names)
-            lists = asked_object_lists(options, names)
+            lists = asked_object_lists(options, names, COLOURS)
         given = iter(answers or [segments()] * 2 if self.panoptic else [four(), objects()])
 
         def answer(image, soft):
@@ -93,6 +93,15 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path) -> Folder:
     return Folder(tmp_path)
+
+
+def test_overlays_of_several_classes_have_a_legend_of_those_that_are_found(folder):
+    options = _parser().parse_args(["run", "in", "--out", "out", "--overlay"])
+    assert asked_object_lists(options, NAMES[:2], COLOURS[:2]) == []
+    folder.predict("--overlay")
+    legend = (folder.out / "legend.svg").read_text()
+    assert legend.count("<text") == 2 and ">grain</text>" in legend
+    assert "background" not in legend
 
 
 def test_areas_has_a_line_for_each_object_and_counts_for_each_image_and_class(folder):

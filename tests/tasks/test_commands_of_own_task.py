@@ -97,6 +97,15 @@ def test_serve_says_that_it_has_nothing_to_paint(finished, capsys):
     assert "serve draws classes, but task=Means has none" in capsys.readouterr().err
 
 
+def test_an_export_of_classes_that_a_task_lacks_says_so_and_not_that_a_size_is_wrong(
+    finished, tmp_path, capsys
+):
+    words = [str(finished), "--out", str(tmp_path / "m.stablehlo"), "--output", "classes"]
+    assert export.main(words) == 2
+    error = capsys.readouterr().err
+    assert error == "error: --output classes: task=Means has none; leave it out.\n"
+
+
 def test_an_export_holds_the_maps_of_the_task(file, tmp_path):
     run = tmp_path / "run"
     words = ["--set", "model.num_classes=2", "--set", "steps=2"]

@@ -21,6 +21,7 @@ from segjax.experiment import (
     describe,
     load,
     override,
+    said,
     trajectory,
 )
 from segjax.layers.conv import Conv
@@ -37,7 +38,6 @@ from segjax.tasks.scorer import Scorer, check_metrics, evaluate
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
 from segjax.train.optimizer import SGD, Constant
-from segjax.train.predictions import _said
 
 DATA = Synthetic(split="val", size=24, count=7)
 WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)}
@@ -400,10 +400,10 @@ def test_set_changes_and_empties_the_metrics():
 def test_a_finished_run_from_before_the_field_still_counts_as_finished(finished):
     text = describe(load(finished / "parts.py"))
     line = "evaluation.metrics = ()\n"
-    assert line in text and _said(text.replace(line, "")) == _said(text)
+    assert line in text and said(text.replace(line, "")) == said(text)
 
 
 def test_a_finished_run_from_before_a_field_that_is_none_still_counts_as_finished():
     before = "name = 'a'\ntransforms.1 = segjax.transforms.rotate.RandomRotate\n"
-    assert _said(before) == _said(before + "transforms.1.border = None\n")
-    assert _said(before) != _said(before + "transforms.1.border = 'reflect'\n")
+    assert said(before) == said(before + "transforms.1.border = None\n")
+    assert said(before) != said(before + "transforms.1.border = 'reflect'\n")

@@ -250,11 +250,10 @@ def test_an_export_of_classes_holds_a_plane_a_class():
     model, image = unet(2), jax.ShapeDtypeStruct((1, 8, 8, 3), np.uint8)
     init = lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
     variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init))
-    network = TASK.network(model, normalize=lambda image: image / 255)
-    for classes, dtype in ((TASK.classes, np.uint8), (None, np.float32)):
-        answer = frozen(
-            network, variables, size=(8, 8), channels=3, classes=classes, fold=False
-        )
+    options = {"normalize": lambda image: image / 255, "size": (8, 8)}
+    for output, dtype in (("classes", np.uint8), ("probabilities", np.float32)):
+        program = TASK.program(model, output=output, **options)
+        answer = frozen(program.run, variables, size=(8, 8), channels=3, fold=False)
         found = jax.eval_shape(answer, image)
         assert (found.shape, found.dtype) == ((1, 8, 8, 2), dtype)
     assert TASK.legend(PLANED)[0] == ("disc", "cup")

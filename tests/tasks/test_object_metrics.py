@@ -175,12 +175,19 @@ def test_the_report_draws_hits_false_positives_and_misses(pairs):
     ]
     assert all(max(each.rgb.shape) == 60 for each in panels.pictures)
     confident = found.chosen(found.scores >= 0.5)
-    marks = {each.name for each in panels.marks}
-    assert "misses (dashed)" in marks
+    marks = counts(panels)
+    counted_ones = int((~true.crowd).sum())
+    assert marks["misses (dashed)"] + marks["hits"] == counted_ones
+    assert sum(marks.values()) - marks["misses (dashed)"] == len(confident)
     same = instance_panels(example(true), true, Data(), longest=60)
-    assert {each.name for each in same.marks} <= {"hits", "not counted"}
+    assert counts(same)["hits"] == counted_ones and {*counts(same)} <= {"hits", "not counted"}
     nothing = instance_panels(example(true), confident.chosen([]), Data(), longest=60)
-    assert {each.name for each in nothing.marks} == {"misses (dashed)"}
+    assert counts(nothing) == {"misses (dashed)": counted_ones}
+
+
+def counts(panels) -> dict[str, int]:
+    """What a legend says of the errors: {"hits": 3, …}."""
+    return {name: int(count) for name, count in (one.name.split(": ") for one in panels.marks)}
 
 
 def panoptic_example(seed: int) -> dict:

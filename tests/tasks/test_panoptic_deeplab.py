@@ -253,14 +253,6 @@ def test_an_export_holds_the_three_maps_for_images_of_any_size(finished, tmp_pat
         assert gap < 1e-3 * np.abs(maps).max(), name
 
 
-@pytest.mark.slow
-def test_onnx_is_refused_for_several_maps(finished, tmp_path, capsys):
-    pytest.importorskip("onnx")
-    out = tmp_path / "model.onnx"
-    assert export.main([str(finished), "--out", str(out), "--size", "32x32"]) == 2
-    assert "several maps" in capsys.readouterr().err and not out.exists()
-
-
 def test_targets_of_a_real_frame_give_back_its_segments(real_data):
     data = Cityscapes("val", directory=str(real_data / "cityscapes"), objects=True)
     data.prepare()

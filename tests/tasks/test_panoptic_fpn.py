@@ -7,6 +7,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tracemalloc
 from functools import partial
 
 import jax
@@ -21,6 +22,7 @@ from segjax.evaluate.wrappers import Flip
 from segjax.experiment import load
 from segjax.objects import PanopticMap
 from segjax.ops.resize import resize_bilinear
+from segjax.tasks.detector import Sizes
 from segjax.tasks.panoptic_fpn import MergingPredictor, Parts, TopDown, labels_at
 from segjax.tasks.two_stage import Detections
 from segjax.train.checkpoint import Checkpoints
@@ -69,8 +71,23 @@ def test_logits_are_interpolated_to_the_canvas_cut_and_interpolated_to_the_image
     logits = np.random.default_rng(0).normal(size=(8, 12, 5)).astype(np.float32)
     whole = resize_bilinear(jnp.asarray(logits)[None], (32, 48))
     expected = resize_bilinear(whole[:, :27, :41], (53, 80))[0]
-    found = labels_at(logits, (32, 48), (27, 41), (53, 80))
+    found = labels_at(logits, Sizes((53, 80), (27, 41), (32, 48)))
     assert (found == np.asarray(expected).argmax(-1)).mean() > 0.999
+
+
+def test_the_memory_of_stuff_does_not_grow_with_classes_times_pixels():
+    logits = np.random.default_rng(0).normal(size=(12, 20, 54)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        found = labels_at(logits, Sizes((960, 1600), (48, 80), (48, 80)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # All logits of the image's size would be 330 MB.
+    assert found.shape == (960, 1600) and peak < 80e6
+    whole = resize_bilinear(jnp.asarray(logits)[None], (48, 80))
+    some = resize_bilinear(whole, (960, 1600))[0, ::37]
+    assert (found[::37] == np.asarray(some).argmax(-1)).mean() > 0.999
 
 
 def test_what_is_found_becomes_segments_of_the_datas_classes():

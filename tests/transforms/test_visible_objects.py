@@ -183,3 +183,73 @@ def test_a_pipeline_of_albumentations_moves_objects_by_their_masks():
     found, same = (t(given, np.random.default_rng(0)) for t in (flip, RandomFlip(1.0)))
     for key in ("boxes", "classes", "instance_ids", "crowd", "instances"):
         np.testing.assert_array_equal(found[key], same[key])
+
+
+def one_object(size, columns, box):
+    """An example of one object that fills some columns."""
+    given = made_objects.example(0, size=size)
+    given["instances"][:, slice(*columns)] = 3
+    return {
+        **given,
+        "boxes": np.array([box], np.float32),
+        "classes": np.array([1], np.int32),
+        "instance_ids": np.array([3], np.int32),
+        "crowd": np.zeros(1, bool),
+    }
+
+
+@pytest.mark.parametrize("beyond", [-1e-5, 0.0, 1e-5])
+@pytest.mark.parametrize("size", [(7, 9), (13, 31), (40, 50)])
+def test_a_box_that_touches_the_border_up_to_rounding_stays_what_was_drawn(size, beyond):
+    """Its mask is smaller, so a box around the mask would be another one."""
+    given = one_object((20, 25), (10, 20), [6, -beyond, 25 + beyond, 20 + beyond])
+    found = Resize(size)(given, np.random.default_rng(0))
+    h, w = size
+    np.testing.assert_allclose(found["boxes"], [[6 * w / 25, 0, w, h]], atol=2e-5)
+    check_objects(found, made_objects.NAMES, made_objects.THINGS, transformed=True)
+    x0, y0, x1, y1 = found["boxes"][0]
+    assert x0 >= 0 and y0 >= 0 and x1 <= w and y1 <= h
+
+
+def test_a_box_that_the_border_cuts_by_more_than_rounding_follows_its_mask():
+    given = one_object((20, 25), (10, 20), [6, 0, 25.01, 20])
+    found = Resize((40, 50))(given, np.random.default_rng(0))
+    np.testing.assert_array_equal(found["boxes"], [[20, 0, 40, 40]])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_boxes_of_images_wider_than_65536_pixels_stay_in_them(seed):
+    rng = np.random.default_rng(seed)
+    w = int(rng.integers(66_000, 80_000))
+    given = one_object((2, w), (w - 7, w - 2), [w - 8.5, 0, w, 2])
+    new = int(rng.integers(66_000, 80_000))
+    found = Resize((2, new))(given, rng)
+    check_objects(found, made_objects.NAMES, made_objects.THINGS, transformed=True)
+    np.testing.assert_allclose(found["boxes"], [[new - 8.5 * new / w, 0, new, 2]], atol=0.02)
+    flipped = RandomFlip(1.0)(found, rng)
+    check_objects(flipped, made_objects.NAMES, made_objects.THINGS, transformed=True)
+    np.testing.assert_allclose(flipped["boxes"], [[0, 0, 8.5 * new / w, 2]], atol=0.02)
+
+
+def test_a_box_that_float32_makes_a_line_follows_its_mask():
+    given = one_object((2, 70_000), (10, 12), [10.25, 0, 10.251, 2])
+    shifted = RandomFlip(1.0)(given, np.random.default_rng(0))
+    np.testing.assert_array_equal(shifted["boxes"], [[69_988, 0, 69_990, 2]])
+    check_objects(shifted, made_objects.NAMES, made_objects.THINGS, transformed=True)
+
+
+def test_of_boxes_alone_a_part_no_wider_than_rounding_errors_is_dropped():
+    given = one_object((20, 20), (4, 6), [4, 0, 10 + 1e-5, 20])
+    alone = {k: v for k, v in given.items() if k not in ("instances", "instance_ids")}
+    assert len(cut_alone(alone, 10)["boxes"]) == 0
+    np.testing.assert_allclose(cut_alone(alone, 9)["boxes"], [[0, 0, 1, 20]], atol=2e-5)
+    # A box that is so narrow in the file is not cut, and stays.
+    alone["boxes"][0] = 12, 0, 12.0005, 20
+    assert len(cut_alone(alone, 10)["boxes"]) == 1
+
+
+def cut_alone(given, left):
+    inner = {k: v[:, left:] if k in ("image", "label") else v for k, v in given.items()}
+    inner["boxes"] = given["boxes"] - np.array([left, 0, left, 0], np.float32)
+    size = inner["label"].shape
+    return RandomCrop(size)(inner, np.random.default_rng(0))
