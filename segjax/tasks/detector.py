@@ -1,7 +1,7 @@
 """Two-stage detectors on images: the traceable network, and the predictor on the host.
 
-The host resizes an image as torchvision does, puts it at the upper left of a canvas, and asks
-a program that is compiled once for each canvas. Boxes and masks come back at the image's size.
+The host resizes an image, puts it at the upper left of a canvas, and asks a program that is
+compiled once for each canvas. Boxes and masks come back at the image's size.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from segjax.evaluate.wrappers import resized
 from segjax.objects import Objects, encoded
 from segjax.ops.paste_masks import paste_mask
 from segjax.tasks.two_stage import Detections, TwoStages, inference_pass, on_canvas
-from segjax.transforms.resize_sides import sides_within
+from segjax.transforms.geometric import resize_with_pillow
 
 Images = Shaped[np.ndarray, "b h w c"]
 
@@ -78,10 +78,14 @@ class CanvasPredictor:
 
     def on_canvas(self, images: Images) -> tuple[Images, tuple[int, int]]:
         """Returns float images, full brightness 1, on their canvas; and their size there."""
-        x = images.astype(np.float32) / np.float32(full_scale(images.dtype))
-        size, canvas = self._sizes((images.shape[1], images.shape[2]))
+        scaled = lambda x: x.astype(np.float32) / np.float32(full_scale(images.dtype))
+        size, canvas = self._constants.sizes((images.shape[1], images.shape[2]))
         room = [(0, 0), *((0, c - s) for s, c in zip(size, canvas, strict=True)), (0, 0)]
-        return np.pad(resized(x, size), room), size
+        if self._constants.antialias:
+            x = scaled(np.stack([resize_with_pillow(each, *size) for each in images]))
+        else:
+            x = resized(scaled(images), size)
+        return np.pad(x, room), size
 
     def classes(self, variables: Variables, images: Images) -> Any:
         """Raises InputError: objects are no class of each pixel.
@@ -94,7 +98,7 @@ class CanvasPredictor:
     def check(self, variables: Any, images: jax.ShapeDtypeStruct) -> int:
         """Returns the number of classes, after tracing the network on the images' canvas."""
         count, height, width, channels = images.shape
-        canvas = self._sizes((height, width))[1]
+        canvas = self._constants.sizes((height, width))[1]
         x = jax.ShapeDtypeStruct((count, *canvas, channels), jnp.float32)
         packed = {"variables": variables, "size": jax.ShapeDtypeStruct((2,), jnp.int32)}
         jax.eval_shape(self._of_one_size, packed, x)
@@ -103,15 +107,6 @@ class CanvasPredictor:
     def _of_one_size(self, packed: Any, images: Array) -> Any:
         sizes = jnp.broadcast_to(packed["size"][None], (len(images), 2))
         return self._predict(packed["variables"], images, sizes)
-
-    def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Returns height and width of a resized image and of its canvas."""
-        constants = self._constants
-        found = size
-        if constants.shortest is not None:
-            found = sides_within(size, short=constants.shortest, long=constants.longest)
-        height, width = (-(-side // constants.multiple) * constants.multiple for side in found)
-        return found, (height, width)
 
 
 def objects_of(

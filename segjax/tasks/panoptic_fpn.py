@@ -215,7 +215,7 @@ class MergingPredictor(CanvasPredictor):
         size = (images.shape[1], images.shape[2])
         good = found.things.valid & (found.things.scores >= self._task.least_score)
         things = found.things._replace(valid=good)
-        canvas = self._sizes(size)[1]
+        canvas = self._task.sizes(size)[1]
         return [
             merge_panoptic(
                 self._named(objects_of(things, i, on_canvas=on_canvas, size=size)),
