@@ -218,7 +218,11 @@ UNSAID = {
 }
 """What a description means that does not have the field, since it was the only choice."""
 
-UNSAID_OF = {("segjax.backbones", "norm"): "segjax.layers.norm.BatchNorm"}
+UNSAID_OF = {
+    ("segjax.backbones", "norm"): "segjax.layers.norm.BatchNorm",
+    ("segjax.transforms.resize_sides.ResizeSides", "antialias"): "True",
+    ("segjax.tasks", "antialias"): "False",
+}
 """The same by a field's name and the class, or its package, of the part that has the field."""
 
 ELSEWHERE = ("directory", "download", "max_megapixels")

@@ -235,3 +235,13 @@ def test_every_backbone_with_a_norm_has_batch_norm_unless_another_is_chosen():
                 assert value.__dataclass_fields__["norm"].default is BatchNorm
                 found.add(value)
     assert len(found) >= 5
+
+
+def test_detectors_from_before_antialiasing_could_be_chosen_are_the_same():
+    sides = "transforms.1 = segjax.transforms.resize_sides.ResizeSides"
+    task = "task = segjax.tasks.instance.Instance"
+    for part, value in ((sides, True), (task, False)):
+        field = f"{part.split(' = ')[0]}.antialias"
+        assert said(f"{part}\n{field} = {value}") == said(part)
+        assert said(f"{part}\n{field} = {not value}") != said(part)
+    assert said(f"{task}\ntask.canvas = None") == said(task)

@@ -20,7 +20,7 @@ import numpy as np
 
 from segjax.errors import InputError
 from segjax.evaluate.predictors import Predictor
-from segjax.ops.resize import resize_bilinear
+from segjax.ops.resize import resize_axis, resize_bilinear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,17 +96,8 @@ def resized(x: Any, size: Any) -> Any:
     if x.shape[1:3] == tuple(size):
         return x
     if isinstance(x, np.ndarray):
-        result, xp = _along(_along(x.astype(np.float32), 1, size[0]), 2, size[1]), np
+        tall = resize_axis(x.astype(np.float32), 1, size[0])
+        result, xp = resize_axis(tall, 2, size[1]), np
     else:
         result, xp = resize_bilinear(x.astype(jnp.float32), tuple(size)), jnp
     return (xp.rint(result) if x.dtype.kind in "iu" else result).astype(x.dtype)
-
-
-def _along(x: np.ndarray, axis: int, new: int) -> np.ndarray:
-    """Returns `x` interpolated along one axis between the two nearest samples."""
-    old = x.shape[axis]
-    source = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    low = np.minimum(source.astype(np.int64), max(old - 2, 0))
-    part = np.expand_dims((source - low).astype(np.float32), [a for a in range(4) if a != axis])
-    below, above = x.take(low, axis), x.take(np.minimum(low + 1, old - 1), axis)
-    return below + (above - below) * part

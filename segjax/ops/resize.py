@@ -50,6 +50,20 @@ def resize_bilinear(
     return result.astype(x.dtype)
 
 
+def resize_axis(x: Float[np.ndarray, "*shape"], axis: int, new: int) -> np.ndarray:
+    """Returns a NumPy array interpolated along one axis to `new` samples, as `resize_bilinear`.
+
+    The centres are those of `align_corners=False`; each sample is between the two nearest.
+    """
+    old = x.shape[axis]
+    source = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    low = np.minimum(source.astype(np.int64), max(old - 2, 0))
+    others = [a for a in range(x.ndim) if a != axis]
+    part = np.expand_dims((source - low).astype(np.float32), others)
+    below, above = x.take(low, axis), x.take(np.minimum(low + 1, old - 1), axis)
+    return below + (above - below) * part
+
+
 def interpolation_matrix(
     size: int, new_size: int, *, align_corners: bool
 ) -> np.ndarray | Array:

@@ -1,7 +1,7 @@
 """Two-stage detectors on images: the traceable network, and the predictor on the host.
 
-The host resizes an image as torchvision does, puts it at the upper left of a canvas, and asks
-a program that is compiled once for each canvas. Boxes and masks come back at the image's size.
+The host resizes an image, puts it at the upper left of a canvas, and asks a program that is
+compiled once for each canvas. Boxes and masks come back at the image's size.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from segjax.evaluate.wrappers import resized
 from segjax.objects import Objects, encoded
 from segjax.ops.paste_masks import paste_mask
 from segjax.tasks.two_stage import Detections, TwoStages, inference_pass, on_canvas
-from segjax.transforms.resize_sides import sides_within
+from segjax.transforms.geometric import resize_with_pillow
 
 Images = Shaped[np.ndarray, "b h w c"]
 
@@ -73,12 +73,12 @@ class Sizes(NamedTuple):
 
 
 def sizes_on_canvas(size: tuple[int, int], constants: TwoStages) -> Sizes:
-    """Returns the sizes of an image of `size` pixels and of its canvas."""
-    inside = size
-    if constants.shortest is not None:
-        inside = sides_within(size, short=constants.shortest, long=constants.longest)
-    height, width = (-(-side // constants.multiple) * constants.multiple for side in inside)
-    return Sizes(size, inside, (height, width))
+    """Returns the sizes of an image of `size` pixels, as it is predicted.
+
+    Raises:
+      InputError: the image is larger than the constants' canvas.
+    """
+    return Sizes(size, *constants.sizes(size))
 
 
 class CanvasPredictor:
@@ -100,10 +100,14 @@ class CanvasPredictor:
 
     def on_canvas(self, images: Images) -> tuple[Images, tuple[int, int]]:
         """Returns float images, full brightness 1, on their canvas; and their size there."""
-        x = images.astype(np.float32) / np.float32(full_scale(images.dtype))
+        scaled = lambda x: x.astype(np.float32) / np.float32(full_scale(images.dtype))
         _, size, canvas = self._sizes((images.shape[1], images.shape[2]))
         room = [(0, 0), *((0, c - s) for s, c in zip(size, canvas, strict=True)), (0, 0)]
-        return np.pad(resized(x, size), room), size
+        if self._constants.antialias:
+            x = scaled(np.stack([resize_with_pillow(each, *size) for each in images]))
+        else:
+            x = resized(scaled(images), size)
+        return np.pad(x, room), size
 
     def classes(self, variables: Variables, images: Images) -> Any:
         """Raises InputError: objects are no class of each pixel.

@@ -21,7 +21,11 @@ from segjax.tasks.two_stage import Detections
 
 
 def from_whole_images(
-    network: Callable, outputs: Callable[[Any], dict[str, Array]], sizes: Sizes
+    network: Callable,
+    outputs: Callable[[Any], dict[str, Array]],
+    sizes: Sizes,
+    *,
+    antialias: bool = False,
 ) -> Callable[[Variables, Array], dict[str, Array]]:
     """Returns `(variables, images b h w c) → outputs`, for any number of images of one size.
 
@@ -32,13 +36,19 @@ def from_whole_images(
       network: `(variables, images, sizes on the canvas)` → what it finds.
       outputs: what it finds → arrays by name.
       sizes: of an image, before and on its canvas.
+      antialias: whether an image that shrinks is averaged; Pillow, which does so on the host,
+        rounds the result to whole numbers.
     """
     room = [(0, 0), *((0, c - s) for s, c in zip(sizes.inside, sizes.canvas, strict=True))]
 
     def of_image(variables: Variables, image: Shaped[Array, "h w c"]) -> dict[str, Array]:
         """Returns the outputs of one image."""
         x = image[None].astype(jnp.float32) / np.float32(full_scale(image.dtype))
-        x = jnp.pad(resized(x, sizes.inside), [*room, (0, 0)])
+        if antialias:
+            x = jax.image.resize(x, (1, *sizes.inside, x.shape[-1]), "linear", antialias=True)
+        else:
+            x = resized(x, sizes.inside)
+        x = jnp.pad(x, [*room, (0, 0)])
         found = network(variables, x, jnp.asarray([sizes.inside], jnp.int32))
         return jax.tree.map(lambda each: each[0], outputs(found))
 

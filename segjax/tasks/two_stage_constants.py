@@ -3,6 +3,7 @@
 import dataclasses
 
 from segjax.errors import InputError
+from segjax.transforms.resize_sides import sides_within
 
 SHARES = (
     *("anchor_positive", "anchor_negative", "roi_positive", "proposal_iou", "score", "iou"),
@@ -16,9 +17,15 @@ class TwoStages:
 
     Attributes:
       shortest, longest: pixels of the sides of images that are predicted. An image is resized
-        as far as neither is exceeded; `ResizeSides` does so while training, but averages the
-        pixels of images that it shrinks. With shortest=None images keep their size.
-      multiple: of which the sides of the padded image are multiples.
+        as far as neither is exceeded; `ResizeSides` does so while training. With shortest=None
+        images keep their size.
+      antialias: whether images that shrink are averaged, as in Pillow and detectron2; set that
+        of `ResizeSides` alike. False is torchvision's.
+      multiple: of which the sides of the padded image, its canvas, are multiples. A program is
+        compiled for each canvas, so a larger multiple needs fewer.
+      canvas: height and width of the canvas of every image; exchanged for images that are
+        higher than wide. One number is a square. None: the sides of the resized image, rounded
+        up to `multiple`.
       anchor_positive, anchor_negative: anchors show an object from the first overlap on, and
         none below the second.
       anchors_sampled, anchors_positive: of an image in a step, and how many show an object at
@@ -40,7 +47,9 @@ class TwoStages:
 
     shortest: int | None = 800
     longest: int = 1333
+    antialias: bool = False
     multiple: int = 32
+    canvas: int | tuple[int, int] | None = None
     anchor_positive: float = 0.7
     anchor_negative: float = 0.3
     anchors_sampled: int = 256
@@ -84,6 +93,7 @@ class TwoStages:
                 f"task.box_weights={self.box_weights} must be four numbers above 0, such as "
                 "(10, 10, 5, 5)."
             )
+        self._check_canvas()
         for low, high in (
             ("shortest", "longest"),
             ("anchor_negative", "anchor_positive"),
@@ -95,4 +105,53 @@ class TwoStages:
                 raise InputError(
                     f"task.{low}={getattr(self, low)} must not be above "
                     f"task.{high}={getattr(self, high)}."
+                )
+
+    def sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns height and width of a resized image of `size`, and of its canvas.
+
+        >>> TwoStages().sizes((480, 640)), TwoStages(canvas=(800, 1344)).sizes((640, 480))
+        (((800, 1066), (800, 1088)), ((1066, 800), (1344, 800)))
+
+        Raises:
+          InputError: the image is larger than `canvas`.
+        """
+        found = size
+        if self.shortest is not None:
+            found = sides_within(size, short=self.shortest, long=self.longest)
+        height, width = found
+        if self.canvas is None:
+            rounded = lambda side: -(-side // self.multiple) * self.multiple
+            return found, (rounded(height), rounded(width))
+        low, high = self._canvas_sides()
+        canvas = (high, low) if height > width else (low, high)
+        if height > canvas[0] or width > canvas[1]:
+            raise InputError(
+                f"An image of {height} x {width} pixels (height x width) is larger than "
+                f"task.canvas={self.canvas}: make the canvas larger, set task.shortest, or set "
+                "task.canvas=None and a larger task.multiple."
+            )
+        return found, canvas
+
+    def _canvas_sides(self) -> list[int]:
+        """Returns the shorter and the longer side of `canvas`."""
+        return sorted((self.canvas,) * 2 if isinstance(self.canvas, int) else self.canvas or ())
+
+    def _check_canvas(self) -> None:
+        """Raises InputError unless `canvas` is None or has room for resized images."""
+        if self.canvas is None:
+            return
+        sides = self._canvas_sides()
+        if any(side < 1 or side % self.multiple for side in sides):
+            raise InputError(
+                f"task.canvas={self.canvas} must be multiples of task.multiple="
+                f"{self.multiple}, such as (800, 1344)."
+            )
+        if self.shortest is None:
+            return
+        for side, name in zip(sides, ("shortest", "longest"), strict=True):
+            if side < getattr(self, name):
+                raise InputError(
+                    f"task.canvas={self.canvas} has no room for images with sides up to "
+                    f"task.{name}={getattr(self, name)}: make one larger or the other smaller."
                 )

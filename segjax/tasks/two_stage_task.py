@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from segjax.contracts import Array, Batch, Loss, Objective, Traced, Variables
 from segjax.errors import InputError
+from segjax.evaluate.windows import PadToMultiple
 from segjax.tasks.detector import Sizes, sizes_on_canvas
 from segjax.tasks.detector_program import from_whole_images
 from segjax.tasks.of_objects import OfObjects
@@ -148,7 +150,7 @@ class TwoStageTask(TwoStages, OfObjects):
         sizes = sizes_on_canvas(size, self)
         network = self.network(model, normalize=normalize, output_stride=output_stride)
         outputs = lambda found: self.exported(found, model, sizes, output=output)
-        return Program(from_whole_images(network, outputs, sizes))
+        return Program(from_whole_images(network, outputs, sizes, antialias=self.antialias))
 
     def predictor(
         self,
@@ -161,10 +163,25 @@ class TwoStageTask(TwoStages, OfObjects):
     ) -> Any:
         """Returns the network on NumPy images, which it resizes.
 
+        `PadToMultiple(n)` makes the sides of canvases multiples of n, and replaces `canvas`.
+
         Raises:
-          InputError: there are wrappers, devices are to share an image, or the network has no
-            such output stride.
+          InputError: there are other wrappers, devices are to share an image, or the network
+            has no such output stride.
         """
         self.check_whole_images(wrappers, split=split)
-        network = self.network(model, normalize=normalize, output_stride=output_stride)
-        return self.on_host(network, model)
+        task = self
+        for wrapper in wrappers:
+            multiple = math.lcm(task.multiple, wrapper.multiple)
+            task = dataclasses.replace(task, multiple=multiple, canvas=None)
+        network = task.network(model, normalize=normalize, output_stride=output_stride)
+        return task.on_host(network, model)
+
+    def check_wrapper(self, wrapper: Callable) -> None:
+        """Raises InputError for wrappers that combine maps; padding is the canvas's.
+
+        Raises:
+          InputError: the wrapper is not `PadToMultiple`.
+        """
+        if not isinstance(wrapper, PadToMultiple):
+            super().check_wrapper(wrapper)

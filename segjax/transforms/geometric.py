@@ -17,6 +17,7 @@ from PIL import Image
 
 from segjax.contracts import Example
 from segjax.errors import InputError
+from segjax.ops.resize import resize_axis
 from segjax.transforms.averages import as_dtype
 from segjax.transforms.entries import move, size_of, unmoved
 from segjax.transforms.fields import (
@@ -259,14 +260,24 @@ def crop(
     return move(example, motion)
 
 
-def resize_to(example: Example, size: tuple[int, int], *, by: str) -> Example:
-    """Returns the example at (height, width): images bilinear, labels nearest."""
+def resize_to(
+    example: Example, size: tuple[int, int], *, by: str, antialias: bool = True
+) -> Example:
+    """Returns the example at (height, width): images bilinear, labels nearest.
+
+    Args:
+      example: what the transform was given.
+      size: height and width of the result.
+      by: the transform's name, for messages.
+      antialias: whether images that shrink are averaged, as Pillow does.
+    """
     h, w = size_of(example, by=by)
+    bilinear = resize_with_pillow if antialias else resize_between
     factors = np.array([size[1] / w, size[0] / h])
     motion = Motion(
         by=by,
         size=size,
-        bilinear=lambda planes, _: resize_with_pillow(planes, *size),
+        bilinear=lambda planes, _: bilinear(planes, *size),
         nearest=lambda label, _: resize_nearest(label, *size),
         places=lambda xy: xy * factors,
     )
@@ -296,6 +307,17 @@ def resize_with_pillow(
         planes = [plane.astype(np.float32) for plane in planes]
     resized = np.stack([resize(np.ascontiguousarray(plane)) for plane in planes], axis=-1)
     return as_dtype(resized, image.dtype)
+
+
+def resize_between(
+    image: Shaped[np.ndarray, "h w c"], h: int, w: int
+) -> Shaped[np.ndarray, "h2 w2 c"]:
+    """Returns the image at h × w, each pixel between the four nearest; half-pixel centres.
+
+    Images that shrink are not averaged, as in torchvision's detectors.
+    """
+    values = resize_axis(resize_axis(image.astype(np.float32), 0, h), 1, w)
+    return as_dtype(values, image.dtype)
 
 
 def resize_nearest(

@@ -9,7 +9,7 @@ import numpy as np
 from segjax.contracts import Example
 from segjax.errors import InputError
 from segjax.transforms.entries import size_of
-from segjax.transforms.fields import is_count
+from segjax.transforms.fields import check_flag, is_count
 from segjax.transforms.geometric import resize_to
 
 
@@ -56,17 +56,28 @@ class ResizeSides:
 
     This is how detectors see images: 800 and 1333 in torchvision and detectron2. Sizes are
     rounded down, as torchvision does; detectron2 rounds to the nearest number, and so may be a
-    pixel larger. Images are bilinear, with Pillow's wider filter when they shrink; labels and
-    objects' masks are nearest, and an object that loses its last pixel is dropped.
+    pixel larger. Images are bilinear; labels and objects' masks are nearest, and an object that
+    loses its last pixel is dropped.
 
     With several numbers one is drawn, each as likely: detectron2 trains with
     `ResizeSides((640, 672, 704, 736, 768, 800), 1333)`.
+
+    Images that grow are the same for both values of `antialias`. The task's `antialias` is the
+    same choice for prediction.
+
+    Attributes:
+      short: pixels of the shorter side, or several numbers.
+      long: the most pixels of the longer side.
+      antialias: whether images that shrink are averaged, as in Pillow and detectron2. False is
+        torchvision's: each pixel lies between the four nearest.
     """
 
     short: int | tuple[int, ...] = 800
     long: int = 1333
+    antialias: bool = True
 
     def __post_init__(self):
+        check_flag(self, "antialias")
         short, long = self.short, self.long
         choices = short if isinstance(short, tuple) else (short,)
         if not choices or not all(is_count(side) and side >= 1 for side in choices):
@@ -86,9 +97,8 @@ class ResizeSides:
         short = self.short
         if isinstance(short, tuple):
             short = short[int(rng.integers(len(short)))]
-        return resize_to(
-            example, sides_within(size, short=short, long=self.long), by="ResizeSides"
-        )
+        sides = sides_within(size, short=short, long=self.long)
+        return resize_to(example, sides, by="ResizeSides", antialias=self.antialias)
 
 
 def sides_within(size: tuple[int, int], *, short: int, long: int) -> tuple[int, int]:

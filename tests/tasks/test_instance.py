@@ -15,6 +15,7 @@ from segjax import losses
 from segjax.backbones.resnet import ResNet18
 from segjax.data.folder import Folder
 from segjax.errors import InputError, RunError
+from segjax.evaluate.windows import PadToMultiple
 from segjax.evaluate.wrappers import Flip
 from segjax.experiment import UNIT
 from segjax.models.panoptic_fpn import PanopticFPN
@@ -26,6 +27,7 @@ from segjax.tasks.instance import Instance
 from segjax.tasks.two_stage import Detections
 from segjax.train.plan import check_settings
 from segjax.transforms.objects import PackObjects
+from segjax.transforms.resize_sides import ResizeSides
 
 DISCS = runpy.run_path(str(pathlib.Path(__file__).with_name("discs.py")))
 EXPERIMENT, MODEL, TASK = DISCS["experiment"], DISCS["TinyDetector"](), DISCS["TASK"]
@@ -165,6 +167,112 @@ def test_images_reach_the_network_resized_and_padded():
     found, size = own_size({}, images)
     assert size == (30, 20) and found["images"].shape == (3, 32, 24, 3)
     np.testing.assert_array_equal(found["images"][:, :30, :20], images / np.float32(255))
+
+
+def test_images_that_shrink_are_averaged_in_prediction_as_in_training():
+    def network(variables, images, sizes):
+        """Returns what it is given."""
+        return images
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 90, 120, 3), np.uint8)
+    seen = {}
+    for antialias in (True, False):
+        task = dataclasses.replace(TASK, shortest=32, longest=48, antialias=antialias)
+        predict = CanvasPredictor(network, num_classes=3, constants=task)
+        seen[antialias], size = predict({}, images)
+        assert size == (32, 42)
+        trained = ResizeSides(32, 48, antialias=antialias)
+        for image, found in zip(images, seen[antialias], strict=True):
+            wanted = trained({"image": image, "name": "a"}, np.random.default_rng(0))["image"]
+            # A batch to train on is rounded to 8 bits; torchvision does not round.
+            tolerance = 1e-7 if antialias else 0.5 / 255 + 1e-6
+            difference = found[:32, :42] - wanted / np.float32(255)
+            assert abs(difference).max() <= tolerance
+    assert abs(seen[True] - seen[False]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "expected"),
+    [
+        ({}, (30, 20), ((48, 32), (48, 32))),
+        ({"canvas": (40, 48)}, (30, 20), ((48, 32), (48, 40))),
+        ({"canvas": (48, 40)}, (20, 30), ((32, 48), (40, 48))),
+        ({"canvas": 64}, (30, 20), ((48, 32), (64, 64))),
+        ({"canvas": 48}, (25, 25), ((40, 40), (48, 48))),
+        ({"multiple": 32}, (30, 20), ((48, 32), (64, 32))),
+        ({"shortest": None, "canvas": (32, 40)}, (40, 32), ((40, 32), (40, 32))),
+    ],
+)
+def test_a_canvas_is_that_of_the_task_or_the_next_multiple(fields, size, expected):
+    task = dataclasses.replace(TASK, **fields)
+    task.check_constants()
+    assert task.sizes(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"canvas": (40, 50)}, r"task.canvas=\(40, 50\) must be multiples of task.multiple=8"),
+        ({"canvas": 0}, "task.canvas=0 must be multiples"),
+        ({"canvas": (32, 48)}, "no room for images with sides up to task.shortest=40"),
+        ({"canvas": 40}, "no room for images with sides up to task.longest=48"),
+    ],
+)
+def test_a_canvas_that_cannot_hold_the_images_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        check(task=dataclasses.replace(TASK, **fields))
+
+
+def test_an_image_larger_than_the_canvas_is_refused_before_it_is_predicted():
+    task = dataclasses.replace(TASK, shortest=None, canvas=(32, 40))
+    predictor = task.predictor(MODEL, normalize=UNIT)
+    with pytest.raises(InputError, match="An image of 33 x 40 pixels .* larger than task.canv"):
+        predictor.check(VARIABLES, jax.ShapeDtypeStruct((1, 33, 40, 3), jnp.uint8))
+    assert predictor.check(VARIABLES, jax.ShapeDtypeStruct((1, 32, 40, 3), jnp.uint8)) == 3
+
+
+SIZES = [(h, w) for h in (24, 29, 33, 38) for w in (26, 31, 40, 45, 50)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrappers", "programs"),
+    [
+        ({}, (), 12),
+        ({"canvas": (40, 56)}, (), 2),
+        ({"canvas": 56}, (), 1),
+        ({}, (PadToMultiple(32),), 4),
+    ],
+)
+def test_a_folder_of_twenty_sizes_needs_as_many_programs_as_canvases(
+    fields, wrappers, programs
+):
+    task = dataclasses.replace(TASK, shortest=None, **fields)
+    predictor = task.predictor(MODEL, normalize=UNIT, wrappers=wrappers)
+    shapes = []
+
+    def traced(variables, images, sizes):
+        """Notes each program that is traced, and returns its images."""
+        shapes.append(images.shape)
+        return images
+
+    predictor._predict = traced
+    for height, width in SIZES:
+        image = np.full((1, height, width, 3), 255, np.uint8)
+        found, size = predictor(VARIABLES, image)
+        assert size == (height, width) and found.sum() == image.sum() / 255
+    assert len(set(shapes)) == programs and len(shapes) == programs
+
+
+def test_a_larger_canvas_changes_scores_a_little_and_finds_objects_in_the_image_alone():
+    image = Discs()[3]["image"][None]
+    plain, square = (
+        dataclasses.replace(TASK, canvas=each).predictor(MODEL, normalize=UNIT)
+        for each in (None, 64)
+    )
+    (one,), (other,) = (TASK.predict(each, VARIABLES, image) for each in (plain, square))
+    assert len(one) == len(other) == TASK.most
+    assert (other.boxes >= 0).all() and (other.boxes <= [48, 40, 48, 40]).all()
+    np.testing.assert_allclose(one.scores, other.scores, atol=0.05)
 
 
 def test_objects_come_back_at_the_size_of_their_image():

@@ -1,9 +1,11 @@
 """Detectors' sizes: torchvision's rule for two sides, and one of several short sides."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from segjax.errors import InputError
+from segjax.ops.resize import resize_bilinear
 from segjax.transforms.resize_sides import ResizeSides, sides_within
 
 
@@ -50,8 +52,24 @@ def test_a_short_side_is_drawn_of_those_given():
         ({"short": (640, 800.0)}, "short: a positive"),
         ({"short": (640, 800), "long": 700}, "at least 800"),
         ({"long": None}, "got None"),
+        ({"antialias": 1}, "antialias"),
     ],
 )
 def test_wrong_sides_are_named(fields, words):
     with pytest.raises(InputError, match=words):
         ResizeSides(**fields)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("size", "grows"), [((60, 90), False), ((9, 13), True)])
+def test_without_antialiasing_each_pixel_lies_between_the_four_nearest(size, grows, dtype):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(dtype)
+    example = {"image": image, "name": "a"}
+    rng = np.random.default_rng(0)
+    plain = ResizeSides(30, 44, antialias=False)(example, rng)["image"]
+    wanted = resize_bilinear(jnp.asarray(image, jnp.float32)[None], plain.shape[:2])[0]
+    assert plain.dtype == dtype and max(plain.shape) == 43 + (size == (60, 90))
+    np.testing.assert_allclose(plain, wanted, atol=0.501 if dtype != np.float32 else 1e-3)
+    averaged = ResizeSides(30, 44)(example, rng)["image"]
+    difference = abs(plain.astype(float) - averaged).max()
+    assert difference <= 1 if grows else difference > 30
