@@ -102,11 +102,11 @@ def test_objects_that_overlap_in_the_partner_stay_in_layers_of_their_own():
 
 def test_of_overlapping_objects_only_the_chosen_ones_are_copied_and_no_crowd():
     partner = example(4, 8, crowds=2)
-    given, rng = example(1, 2), np.random.default_rng(1)
-    found = CopyPaste((1,), share=1.0, probability=1.0)(given, rng, [partner])
-    pasted = found["classes"][-((partner["classes"] == 1) & ~partner["crowd"]).sum() :]
-    assert len(pasted) and (pasted == 1).all() and not found["crowd"].any()
-    chosen = (partner["classes"] == 1) & ~partner["crowd"]
+    chosen = (partner["classes"] == 2) & ~partner["crowd"]
+    assert 0 < chosen.sum() < (partner["classes"] == 2).sum()
+    copy = CopyPaste((2,), share=1.0, probability=1.0)
+    found = copy(example(1, 2), np.random.default_rng(1), [partner])
+    assert (found["classes"][-chosen.sum() :] == 2).all() and not found["crowd"].any()
     _, mask = chosen_objects(partner, chosen, ["classes", "crowd"])
     np.testing.assert_array_equal(found["image"][..., 0] == 4, mask)
     check_objects(found, made.NAMES, made.THINGS)
