@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, Int
 
 from segjax.objects import PanopticMap, Segment
 
+_TOGETHER = 8
+"""Centres that are compared in one pass over the pixels, which reads and writes memory once."""
+
 
 class Grouped(NamedTuple):
     """The segments of an image, before empty slots are dropped.
@@ -114,14 +117,24 @@ def _nearest(
     y = jnp.arange(height, dtype=offset.dtype)[:, None] + offset[..., 0]
     x = jnp.arange(width, dtype=offset.dtype)[None, :] + offset[..., 1]
 
-    def compared(index: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Places beyond the centres are infinitely far, and never nearer than another.
+    is_center = jnp.arange(len(places))[:, None] < count
+    there = jnp.where(is_center, places.astype(offset.dtype), jnp.inf)
+    there = jnp.pad(there, ((0, -len(places) % _TOGETHER), (0, 0)), constant_values=jnp.inf)
+
+    def compared(block: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Returns the nearest of a block of centres and of all before it; ties: the first."""
         distance, slot = best
-        row, column = places[index].astype(offset.dtype)
-        here = (y - row) ** 2 + (x - column) ** 2
-        return jnp.minimum(distance, here), jnp.where(here < distance, index + 1, slot)
+        for i in range(_TOGETHER):
+            index = block * _TOGETHER + i
+            row, column = there[index]
+            here = (y - row) ** 2 + (x - column) ** 2
+            slot = jnp.where(here < distance, index + 1, slot)
+            distance = jnp.minimum(distance, here)
+        return distance, slot
 
     start = jnp.full((height, width), jnp.inf, offset.dtype), jnp.zeros((height, width), int)
-    return lax.fori_loop(0, count, compared, start)[1]
+    return lax.fori_loop(0, -(-count // _TOGETHER), compared, start)[1]
 
 
 def panoptic_map(grouped: Grouped, things: Sequence[int]) -> PanopticMap:

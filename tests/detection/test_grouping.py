@@ -82,6 +82,16 @@ def test_segments_of_random_maps_equal_a_brute_force(compiled, seed):
     assert all(np.isclose(found[key].score, score) for key, score in wanted.items())
 
 
+def test_pixels_choose_among_more_centres_than_are_compared_at_a_time():
+    fields = FIELDS | {"kernel": 3, "most": 20}
+    run = jax.jit(partial(group, **fields))
+    for seed in range(2):
+        given = maps(seed)
+        found = as_segments(panoptic_map(jax.device_get(run(**given)), THINGS))
+        assert found.keys() == brute_segments(**given, **fields).keys()
+        assert sum(is_thing for _, is_thing, _ in found) > 8
+
+
 def test_random_maps_have_objects_ties_small_stuff_and_no_centres():
     """The random maps above reach every rule."""
     wanted = [brute_segments(**maps(seed), **FIELDS) for seed in range(19)]

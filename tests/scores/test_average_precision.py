@@ -1,5 +1,6 @@
 """AP against pycocotools' own run on files, and by its definition."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -48,9 +49,16 @@ def objects(*rows, size=(40, 40), masks=True) -> Objects:
     )
 
 
+@pytest.mark.parametrize("steps", [None, 4], ids=["", "tied"])
 @pytest.mark.parametrize("kind", ["box", "mask"])
-def test_ap_is_that_of_pycocotools_on_files(pairs, kind, tmp_path):
+def test_ap_is_that_of_pycocotools_on_files(pairs, kind, steps, tmp_path):
     truths, predictions = pairs
+    if steps:  # Most scores are equal to others, of the same image and of other ones.
+        tied = [np.round(each.scores * steps) / steps for each in predictions]
+        predictions = [
+            dataclasses.replace(each, scores=scores.astype(np.float32))
+            for each, scores in zip(predictions, tied, strict=True)
+        ]
     ids = range(100, 100 + len(truths))
     content = made.as_annotations(truths, image_ids=ids, category_ids=CATEGORIES)
     (tmp_path / "truth.json").write_text(json.dumps(content), encoding="utf-8")
