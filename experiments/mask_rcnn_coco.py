@@ -12,9 +12,9 @@ annotation. Eight samplers give batches of two, which is ⌊⌈117,266 / 8⌉ / 
 epoch: 26 epochs have 190,554 steps, epoch 16 begins at step 117,264 and epoch 22 at 161,238.
 
 Differences: torchvision has eight groups of aspect, and pads each batch to its own largest
-image; here are two, and two canvases. Its network has 91 classes, of which ten have no object:
-`classes="instances91"` in both datasets and `model.num_classes=91` give the same. It samples
-anchors and proposals at random; here seed and step decide.
+image; here are two, and two canvases, in evaluation too. Its network has 91 classes, of which
+ten have no object: `classes="instances91"` in both datasets and `model.num_classes=91` give the
+same. It samples anchors and proposals at random; here seed and step decide.
 
 Cost: made for an accelerator; not measured.
 
@@ -63,6 +63,6 @@ experiment = Experiment(
     ),
     batch_size=16,
     steps=26 * EPOCH,
-    task=Instance(),
+    task=Instance(canvas=(800, 1344)),
     evaluation=Evaluation(every=2 * EPOCH, batch_size=1),
 )

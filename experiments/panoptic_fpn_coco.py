@@ -61,6 +61,12 @@ experiment = Experiment(
     ),
     batch_size=16,
     steps=90_000,
-    task=TopDown(antialias=True, train_after=1000, proposal_side=0.0, side=0.0),
+    task=TopDown(
+        canvas=(800, 1344),
+        antialias=True,
+        train_after=1000,
+        proposal_side=0.0,
+        side=0.0,
+    ),
     evaluation=Evaluation(every=10_000, batch_size=1),
 )

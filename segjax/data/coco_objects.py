@@ -126,9 +126,9 @@ def annotation_area(annotation: Mapping[str, Any], where: str) -> float | None:
     Raises:
       InputError: it is not a number of pixels; begins with `where`.
     """
-    if "area" not in annotation:
+    area = annotation.get("area")
+    if area is None:
         return None
-    area = annotation["area"]
     if type(area) not in (int, float) or not 0 <= area <= LARGEST**2:
         raise InputError(
             f"{where} has area={area!r:.60}, not a number of pixels: correct it, or get the "

@@ -3,6 +3,7 @@
 import dataclasses
 
 from segjax.errors import InputError
+from segjax.transforms.fields import is_count
 from segjax.transforms.resize_sides import sides_within
 
 SHARES = (
@@ -93,6 +94,8 @@ class TwoStages:
                 f"task.box_weights={self.box_weights} must be four numbers above 0, such as "
                 "(10, 10, 5, 5)."
             )
+        if not isinstance(self.antialias, bool):
+            raise InputError(f"task.antialias={self.antialias!r} must be True or False.")
         self._check_canvas()
         for low, high in (
             ("shortest", "longest"),
@@ -141,6 +144,12 @@ class TwoStages:
         """Raises InputError unless `canvas` is None or has room for resized images."""
         if self.canvas is None:
             return
+        given = self.canvas if isinstance(self.canvas, tuple) else (self.canvas,) * 2
+        if len(given) != 2 or not all(map(is_count, given)):
+            raise InputError(
+                f"task.canvas={self.canvas!r} must be None, a whole number or a pair of them, "
+                "such as (800, 1344)."
+            )
         sides = self._canvas_sides()
         if any(side < 1 or side % self.multiple for side in sides):
             raise InputError(

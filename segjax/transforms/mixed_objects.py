@@ -76,11 +76,16 @@ def _free_numbers(example: Example, partner: Example) -> Integer[np.ndarray, " n
     ours, count = example["instance_ids"], len(partner["instance_ids"])
     dtype, other = example["instances"].dtype, partner["instances"].dtype
     free = np.setdiff1d(np.arange(1, len(ours) + count + 1), ours)[:count]
-    if dtype != other or (count and free[-1] > np.iinfo(dtype).max):
+    names = f"{example_name(example)} and {example_name(partner)}"
+    if dtype != other:
         raise InputError(
-            f"{example_name(example)}: 'instances' is {dtype}, which cannot hold the {other} "
-            f"numbers of {example_name(partner)}, {len(ours) + count} objects together: let "
-            "the dataset return both as int32."
+            f"{names}: 'instances' is {dtype} and {other}: let the dataset return uint16 for "
+            "both."
+        )
+    if count and free[-1] > np.iinfo(dtype).max:
+        raise InputError(
+            f"{names} have {len(ours) + count} objects together, more than {dtype} can number: "
+            "crop images before they are mixed."
         )
     return free.astype(ours.dtype)
 

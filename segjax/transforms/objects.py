@@ -88,9 +88,9 @@ def _too_large(example: Example, size: tuple[int, int], canvas: tuple[int, int])
     image = f"{example_name(example)}: the image of {sides(size)} pixels (height x width)"
     if "portrait" in example and size[0] <= canvas[1] and size[1] <= canvas[0]:
         return (
-            f"{image} was turned after ByAspect had put it among images for the canvas of "
-            f"{sides(canvas)}: leave out the transform that turns it, such as RandomRotate90, "
-            f"or use a square canvas, Canvas({max(canvas)})."
+            f"{image} is in a group of ByAspect for the canvas of {sides(canvas)}: leave out "
+            "the transform that changes which side is longer, such as RandomRotate90 or a "
+            f"crop, or use a square canvas, Canvas({max(canvas)})."
         )
     return (
         f"{image} is larger than the canvas of {sides(canvas)}: put "

@@ -102,8 +102,10 @@ def take(folder, *transforms, count=8):
 
 
 def test_a_turned_image_that_its_groups_canvas_cannot_hold_is_refused_with_the_remedy(folder):
-    remedy = r"canvas of \d+ x \d+: leave out .* RandomRotate90, or use .* Canvas\(16\)"
-    with pytest.raises(InputError, match=f"turned after ByAspect .* {remedy}"):
+    remedy = (
+        r"canvas of \d+ x \d+: leave out .* RandomRotate90 or a crop, or use .* Canvas\(16\)"
+    )
+    with pytest.raises(InputError, match=f"group of ByAspect for the {remedy}"):
         take(folder, RandomRotate90(), Canvas((14, 16)))
     assert {*take(folder, Canvas((14, 16)))} == {(14, 16), (16, 14)}
     # The remedies work.

@@ -214,6 +214,13 @@ def test_a_canvas_is_that_of_the_task_or_the_next_multiple(fields, size, expecte
     [
         ({"canvas": (40, 50)}, r"task.canvas=\(40, 50\) must be multiples of task.multiple=8"),
         ({"canvas": 0}, "task.canvas=0 must be multiples"),
+        ({"canvas": (800,)}, r"task.canvas=\(800,\) must be None, a whole number or a pair"),
+        ({"canvas": ()}, "must be None, a whole number or a pair"),
+        ({"canvas": [40, 48]}, "must be None, a whole number or a pair"),
+        ({"canvas": "48"}, "task.canvas='48' must be None"),
+        ({"canvas": 48.0}, "task.canvas=48.0 must be None"),
+        ({"canvas": True}, "task.canvas=True must be None"),
+        ({"antialias": "no"}, "task.antialias='no' must be True or False"),
         ({"canvas": (32, 48)}, "no room for images with sides up to task.shortest=40"),
         ({"canvas": 40}, "no room for images with sides up to task.longest=48"),
     ],
