@@ -99,7 +99,7 @@ def forms_of(kind: str, x: tuple[int, int], options: dict, *, cpu: bool) -> tupl
     """Returns the forms that a convolution could take, beside the one that segjax takes.
 
     On GPUs that one is the primitive, but for taps that read nothing but padding. There taps
-    and Winograd took 3 to 8 times as long as it for undilated kernels (H200), and what CPUs
+    and Winograd took 1.5 to 7 times as long as it for undilated kernels (H200), and what CPUs
     take ended XLA's compiler: they are not tried again.
     """
     if kind == "conv_transpose2d":
