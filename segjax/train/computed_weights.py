@@ -93,6 +93,7 @@ def with_computed_weights(experiment: Experiment, *, note: Callable[[str], None]
     found = dataset_counts(data, title="train_data")
 
     def computed(path: str, rule: WeightRule) -> tuple[float, ...]:
+        """Returns the weights of a rule, and tells where they are from."""
         weights = rule.computed(found.counts)
         part = "its" if found.read == len(data) else f"{found.read:,} of its"
         note(
@@ -121,6 +122,7 @@ def with_recorded_weights(experiment: Experiment, description: str) -> Experimen
     texts = {path: text for path, _, text in parts if path in rules}
 
     def recorded(path: str, rule: WeightRule) -> Any:
+        """Returns the weights that a run's description holds; the rule if it holds none."""
         start = RULE.partition("{rule")[0].format(path=path)
         noted = [line for line in lines if line.startswith(start)]
         if noted and RULE.format(path=path, rule=rule) not in noted:
