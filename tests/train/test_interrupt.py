@@ -86,7 +86,7 @@ def press_at(monkeypatch, owner, name, count):
 def test_ctrl_c_between_two_checkpoints_saves_the_step_and_changes_no_bit(
     whole, tmp_path, monkeypatch, capsys
 ):
-    press_at(monkeypatch, loop._Rows, "add", 6)
+    press_at(monkeypatch, loop.Rows, "add", 6)
     assert run(tmp_path / "run", capsys) == (
         130,
         "interrupted: step 6 is saved; the same command resumes from there.",
