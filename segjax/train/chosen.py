@@ -76,6 +76,8 @@ def _best(listed: list[Stored]) -> Stored:
     for stored in listed:
         try:
             score = stored.score()
+            if score is None:
+                stored.check()  # Otherwise its score may be lost with the rest.
         except Damaged as fault:
             if stored.folder.exists():
                 raise _refused(stored, "best", fault) from fault

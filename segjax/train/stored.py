@@ -4,7 +4,10 @@ import dataclasses
 import errno
 import json
 import pathlib
-from contextlib import closing
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import jax
@@ -25,6 +28,12 @@ STATE, METRICS, CHECKSUMS = "state", "metrics", "checksums"
 RECORD = "checksums.json"
 _ITEMS = "_CHECKPOINT_METADATA"
 """Orbax's list of the items that were saved together."""
+
+_INDEX = "manifest.ocdbt"
+"""TensorStore's list of the files that hold the arrays."""
+
+ECHOES = 0.2
+"""Seconds after a failed read in which the other reads fail too."""
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 """Errors of this process, which say nothing of the files."""
@@ -62,7 +71,10 @@ class Stored:
             raise Damaged("it is a file, not a folder") from None
         except OSError as error:
             raise _damage(error, self.folder) from error
-        self._json(f"{STATE}/_METADATA")
+        tree = self._json(f"{STATE}/_METADATA")
+        if tree.get("use_ocdbt") and not self._size(f"{STATE}/{_INDEX}"):
+            # TensorStore would look for it again and again, and print what it does not find.
+            raise Damaged(f"{STATE}/{_INDEX} is empty")
         self.record()
 
     def record(self) -> dict[str, Any] | None:
@@ -120,7 +132,7 @@ class Stored:
         record = self.record()
         target = None if template is None else _target(template, record)
         try:
-            with closing(ocp.StandardCheckpointHandler()) as handler:
+            with closing(ocp.StandardCheckpointHandler()) as handler, _without_echoes():
                 state = handler.restore(self._state, args=ocp.args.StandardRestore(target))
         except Exception as error:
             raise _damage(error, self.folder) from error
@@ -140,6 +152,12 @@ class Stored:
         except OSError as error:
             raise _damage(error, self.folder) from error
         return listed and item in self._json(_ITEMS).get("item_handlers", {})
+
+    def _size(self, name: str) -> int:
+        try:
+            return (self.folder / name).stat().st_size
+        except OSError as error:
+            raise _damage(error, self.folder) from error
 
     def _json(self, name: str) -> Any:
         """Returns the content of a JSON file; for these files it is a mapping."""
@@ -162,6 +180,25 @@ def stored_in(folder: pathlib.Path) -> list[Stored]:
 
 def _is_step(name: str) -> bool:
     return name.isascii() and name.isdigit() and str(int(name)) == name
+
+
+@contextmanager
+def _without_echoes() -> Iterator[None]:
+    """Silences what TensorStore's threads print of a failed read, once for each array.
+
+    They report to Orbax's event loop, which the first failure has closed.
+    """
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: (
+        None if str(unraisable.exc_value) == "Event loop is closed" else report(unraisable)
+    )
+    try:
+        yield
+    except Exception:
+        time.sleep(ECHOES)
+        raise
+    finally:
+        sys.unraisablehook = report
 
 
 def _target(template: Any, record: dict[str, Any] | None) -> Any:
