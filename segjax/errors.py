@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from segjax.announce import LOGGER
+from segjax.atomic import WriteError
 from segjax.console import allow_any_text
 
 
@@ -74,6 +75,8 @@ def run_command(
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {error.filename}" if error.filename else ""
             return _say(f"no space left{where}: make room, and run the same command again.", 1)
+        if isinstance(error, WriteError):
+            return _say(f"{error}. Make it writable, and run the same command again.", 1)
         traceback.print_exc()
         return _say(f"{type(error).__name__}: {error}", 1)
     finally:

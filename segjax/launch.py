@@ -8,8 +8,8 @@ compares them.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C: the state is saved, and the line
-says from which step the same command resumes.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C: the state is saved,
+and the line says from which step the same command resumes.
 """
 
 import argparse
@@ -78,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         "audit/audit.html and audit/audit.json into the workdir; exit status 1 if there are "
         "errors, 0 if there are only warnings",
     )
+    mode.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every file that the run has written, and stop: the checkpoints and "
+        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
+        "description; a line each; exit status 1 if something is damaged",
+    )
     parser.add_argument(
         "--checkpoint",
         default="best",
@@ -122,6 +129,11 @@ def _run(arguments: argparse.Namespace) -> None:
         from segjax.audit.report import audit_runs
 
         audit_runs([(run.experiment, run.workdir) for run in runs])
+        return
+    if arguments.verify:
+        from segjax.train.verify import verify_runs
+
+        verify_runs(runs, note=_note)
         return
     for run in runs:
         check_owner(run.workdir, run.experiment)
