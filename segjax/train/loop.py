@@ -112,6 +112,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
+        accumulate=experiment.accumulate,
     )
 
 

@@ -171,7 +171,9 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
       InputError: devices, classes, network, loss, optimizer or evaluation do not fit, as far as
         the experiment alone shows it; no data are touched.
     """
-    check_batch_size(experiment.batch_size, split=experiment.split)
+    check_batch_size(
+        experiment.batch_size, split=experiment.split, accumulate=experiment.accumulate
+    )
     check_parts(experiment)
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
