@@ -120,8 +120,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.data.cache import cache_root
     from segjax.experiment import describe
     from segjax.parallel import cluster
+    from segjax.parallel.programs import keep_programs
     from segjax.train.ablation import complete_ablation, evaluate_ablation
     from segjax.train.completion import complete_run
     from segjax.train.evaluation import evaluate_run
@@ -154,6 +156,7 @@ def _run(arguments: argparse.Namespace) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cluster.initialize()
     cluster.describe_devices()  # Raises before any work if the platform is missing.
+    keep_programs(cache_root)
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     if arguments.plan:
