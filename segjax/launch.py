@@ -176,6 +176,7 @@ def _run(arguments: argparse.Namespace) -> None:
         evaluate_ablation(runs, **options) if is_list else evaluate_run(runs[0], **options)
     else:
         complete_ablation(runs, **options) if is_list else complete_run(runs[0], **options)
+    cluster.finish()
 
 
 def _positive(text: str) -> float:

@@ -31,7 +31,7 @@ def complete_ablation(
     Raises:
       InputError: something is wrong with one of the runs; nothing has been trained then.
       RunError: runs failed; the others are complete and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
     pending = [not (checkpoint == "best" and _is_finished(run)) for run in runs]
     # What is wrong with the last should not be found after the first has been trained.
@@ -55,7 +55,7 @@ def evaluate_ablation(
     Raises:
       InputError: no run has such a checkpoint.
       RunError: runs cannot be evaluated; the others are evaluated and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
     if checkpoint != INITIAL:
         _check_checkpoint(runs, checkpoint)

@@ -2,15 +2,16 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from segjax import experiment as experiments
 from segjax.class_weights import WeightRule
-from segjax.errors import InputError, Interrupted
+from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.settings import directory_settings
+from segjax.stopping import leaving
 from segjax.train.variants import check_variants
 from segjax.train.workdir import claim, default_workdir
 
@@ -111,15 +112,12 @@ def claim_run(run: Run, *, rules: Mapping[str, WeightRule] | None = None) -> Non
     wait_for_all("claimed")
 
 
-@contextlib.contextmanager
-def interruptible(run: Run, left: Callable[[], str]) -> Iterator[None]:
-    """Turns Ctrl-C into an `Interrupted` that says what is `left` of the run.
+def leaving_run(run: Run, left: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
+    """Turns a request to stop into an `Interrupted` that says what is `left` of the run.
 
     Raises:
-      Interrupted: the user pressed Ctrl-C within the block.
+      Interrupted: the process was asked to stop within the block, or another process of the
+        run has ended.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        where = "" if run.place is None else f"{run.workdir}: "
-        raise Interrupted(f"{where}{left()}") from None
+    where = "" if run.place is None else f"{run.workdir}: "
+    return leaving(lambda: f"{where}{left()}")
