@@ -4,7 +4,8 @@ Run the same command again to resume. A file with a list, `experiments = [...]`,
 each of its experiments runs in its own folder, `<workdir>/<name>/seed<seed>`, and one page
 compares them.
 
-`--audit` checks the datasets instead: see `segjax.audit`.
+`--audit` checks the datasets instead: see `segjax.audit`. `--plan` says what a run needs, and
+runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
@@ -14,6 +15,8 @@ says from which step the same command resumes.
 
 import argparse
 import logging
+import math
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -83,6 +86,27 @@ def _parser() -> argparse.ArgumentParser:
         "files, unknown label ids, copies, class frequencies and weights; writes "
         "audit/audit.html and audit/audit.json into the workdir; exit status 1 if there are "
         "errors, 0 if there are only warnings",
+    )
+    mode.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what the run needs, and stop: memory of each device, FLOPs, hours, the "
+        "largest batch that fits; compiles the training step for several batches, times a few "
+        "steps, and writes plan.json into the workdir; no other file of a run changes",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_positive,
+        metavar="GIB",
+        help="with --plan: memory of one device, to plan for another kind of device than this "
+        "machine's; sizes and FLOPs are those of the program that is compiled here",
+    )
+    parser.add_argument(
+        "--price",
+        type=_positive,
+        metavar="PER_HOUR",
+        help="with --plan: price of one device for one hour, in any currency; the plan then "
+        "says what the run costs",
     )
     parser.add_argument(
         "--checkpoint",
@@ -169,16 +193,29 @@ def _run(arguments: argparse.Namespace) -> None:
     mine = share.of(runs)
     for run in mine:
         check_owner(run.workdir, run.experiment)
+    if arguments.plan:
+        # A run may hold the devices: take no more of their memory than the plan needs.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if not arguments.by_host:
         cluster.initialize()
     cluster.describe_devices()  # Raises before any work if the platform is missing.
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
-    if share.count > 1:
-        _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
+    if arguments.plan:
+        from segjax.planning.command import plan_runs
+
+        plan_runs(
+            [(run.experiment, run.workdir) for run in runs],
+            memory=arguments.memory,
+            price=arguments.price,
+            note=_note,
+        )
+        return
     options = {"checkpoint": arguments.checkpoint, "note": _note}
     if arguments.evaluate:
         options["table"] = arguments.table
+    if share.count > 1:
+        _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
     if runs[0].is_compared:
         command = evaluate_ablation if arguments.evaluate else complete_ablation
         command(runs, mine=mine, **options)
@@ -206,14 +243,32 @@ def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
     return Share()
 
 
+def _positive(text: str) -> float:
+    """Returns a number above 0 of the command line.
+
+    Raises:
+      ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
 def _check_options(arguments: argparse.Namespace) -> None:
-    """Raises InputError for an option that needs `--evaluate` and comes without it."""
+    """Raises InputError for an option that comes without the one that it needs."""
     from segjax.train.evaluation import INITIAL
 
     initial = arguments.checkpoint == INITIAL
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
+    for option in ("memory", "price"):
+        if getattr(arguments, option) is not None and not arguments.plan:
+            raise InputError(f"--{option} needs --plan; add it.")
 
 
 def _note(text: str) -> None:

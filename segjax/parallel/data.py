@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from segjax.contracts import AXIS
+from segjax.parallel.dry_run import execute, follow
 
 
 def data_parallel(step: Callable) -> Callable:
@@ -51,7 +52,8 @@ def map_examples(function: Callable) -> Callable:
 
     def run(variables, batch: np.ndarray, *, then: Callable = lambda results: results):
         length, filled = len(batch), fill_up(batch, len(devices))
-        results = then(mapped(variables, filled.reshape(len(devices), -1, *batch.shape[1:])))
+        shares = filled.reshape(len(devices), -1, *batch.shape[1:])
+        results = follow(then, execute(mapped, variables, shares))
         return jax.tree.map(lambda r: np.asarray(r).reshape(-1, *r.shape[2:])[:length], results)
 
     return run

@@ -15,6 +15,7 @@ from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.completion import complete_run
 from segjax.train.evaluation import INITIAL, evaluate_run
 from segjax.train.failures import failure_of, forget_failure, record_failure
+from segjax.train.lock import InUseError
 from segjax.train.plan import make_plan
 from segjax.train.predictions import is_finished
 from segjax.train.run import Run
@@ -113,15 +114,21 @@ def _carry_out(
     is_done: Callable[[Run], bool],
 ) -> None:
     """Runs `work` on every run of `mine` that is not done; keeps the comparison up to date."""
-    failed, comparison = [], Comparison(runs)
+    failed, left, comparison = [], [], Comparison(runs)
     for run in sorted(mine, key=_failed_before):
         # Another process may have completed it since this one started.
         if is_done(run):
             note(f"{run.workdir}: already complete")
             continue
-        if not _attempt(run, work, note):
-            failed.append(str(run.workdir))
+        try:
+            if not _attempt(run, work, note):
+                failed.append(str(run.workdir))
+        except InUseError as error:
+            left.append(str(run.workdir))
+            note(f"{error}".partition(": ")[0])
         comparison.update_if_cheap()
+    if left:
+        note(f"left to other processes: {first_of(left)}")
     note(comparison.update())
     if failed:
         raise RunError(
@@ -153,6 +160,8 @@ def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None])
     """Returns whether `work` succeeded; prints and records an error instead of raising it."""
     try:
         work(run)
+    except InUseError:
+        raise
     except Exception as error:
         record_failure(run.workdir, error)
         if not cluster.is_alone():

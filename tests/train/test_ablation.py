@@ -8,6 +8,7 @@ import pytest
 from segjax.errors import InputError, RunError
 from segjax.train.ablation import _carry_out
 from segjax.train.failures import FAILURE, failure_of
+from segjax.train.lock import InUseError, locked
 from segjax.train.run import Run, runs_of_file
 
 QUICKSTART = pathlib.Path(__file__).parents[2] / "experiments/quickstart.py"
@@ -91,3 +92,17 @@ def test_a_share_without_a_run_writes_the_page(carry_out, tmp_path):
     tried, said = carry_out(mine=[])
     assert tried == [] and (tmp_path / "comparison.html").is_file()
     assert said == [f"comparison: {tmp_path / 'comparison.html'} (4 of 4 runs are missing)"]
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(carry_out, runs):
+    with locked(runs[1].workdir):
+        tried, said = carry_out(lambda run: _refused(run) if run == runs[1] else None)
+    assert len(tried) == 4 and not list(runs[1].workdir.glob(FAILURE))
+    assert any(" is in use by process " in line and "wait for" not in line for line in said)
+    assert f"left to other processes: {runs[1].workdir}" in said
+
+
+def _refused(run: Run) -> Exception:
+    with pytest.raises(InUseError) as caught, locked(run.workdir):
+        pass
+    return caught.value
