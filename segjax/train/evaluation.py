@@ -132,7 +132,7 @@ def save_evaluation(
         rows.append((stages[-1][0], experiment, evaluation))
         _write_table(run, rows)
         note("\n".join(table_lines(rows)))
-    if run.place is not None:
+    if run.is_compared:
         save_predictions(workdir, experiment, own, variables)
     shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
