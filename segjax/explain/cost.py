@@ -38,6 +38,7 @@ def training_step(
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
+        accumulate=experiment.accumulate,
     )
     devices = local_device_count()
     share = (devices, batch_size // devices)

@@ -205,7 +205,7 @@ def _compiled(
     experiment: Experiment, size: tuple[int, int], channels: int, batch: int
 ) -> dict[str, Any]:
     devices = cluster.describe_devices()
-    check_batch_size(batch)
+    check_batch_size(batch, accumulate=experiment.accumulate)
     _note(
         f"compiling a training step of {batch} images for {devices}, which may take minutes "
         "(--no-compile skips it)"

@@ -24,6 +24,7 @@ from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
+from segjax.train.telemetry import Telemetry
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -38,10 +39,13 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
     experiment, scored = plan.experiment, None
-    step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
+    on_one_device = train_step(plan)
+    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
+    step_fn = _announced_once(over_devices(on_one_device, split=experiment.split))
+    step_fn = telemetry.watched(step_fn)
     left = partial(what_is_left, workdir, experiment.steps)
     kept = Checkpoints(workdir, keep=experiment.keep)
-    with CtrlC(left) as ctrl_c, kept as checkpoints, DataWait() as wait:
+    with CtrlC(left) as ctrl_c, kept as checkpoints, DataWait() as wait, telemetry:
         with announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
@@ -51,7 +55,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
-            rows = Rows(experiment, log, progress, first, wait)
+            rows = Rows(experiment, log, progress, first, wait, telemetry)
             score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
@@ -108,6 +112,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
+        accumulate=experiment.accumulate,
     )
 
 

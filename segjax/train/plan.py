@@ -195,7 +195,9 @@ def check_fields(experiment: Experiment) -> None:
     Raises:
       InputError: they do not; no file is read, nothing is traced.
     """
-    check_batch_size(experiment.batch_size, split=experiment.split)
+    check_batch_size(
+        experiment.batch_size, split=experiment.split, accumulate=experiment.accumulate
+    )
     check_parts(experiment)
     if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
         schedule.build(experiment.steps)
