@@ -1,8 +1,9 @@
 """Compiled programs kept on disk: the same command starts faster the next time.
 
 JAX finds a program by its key, which covers the computation, the compiler's flags and the
-versions. segjax adds the folder and the files, because JAX's own files carry no checksum: with
-the library zstandard installed, a flipped bit in one crashed the process or changed its numbers.
+versions. segjax adds the folder and the files, because JAX's own files carry no checksum: where
+the library zstandard is installed, a flipped bit in one crashed the process or changed its
+numbers.
 """
 
 import contextlib
