@@ -161,7 +161,7 @@ def _leave_ctrl_c_to_the_run(*_) -> None:
 
 
 def _end_with_the_run() -> None:
-    """Ends this worker once the run's process has ended, however it did; SIGKILL tells nobody."""
+    """Ends this worker once the run's process has ended, also if it was killed."""
     if run := multiprocessing.parent_process():
         run.join()
         os._exit(1)
