@@ -133,6 +133,10 @@ class Checkpoints:
         except Exception as failure:
             raise self._failed(failure) from failure
 
+    def is_saved(self, step: int) -> bool:
+        """Returns whether the checkpoint of a step is complete; from any thread."""
+        return (self._folder / str(step)).is_dir()
+
     def is_scored(self, step: int) -> bool:
         """Returns whether the checkpoint of a step has an evaluation's score, undamaged."""
         try:
