@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import InputError, RunError
 from segjax.parallel.cluster import is_main, wait_for_all
+from segjax.parallel.state import gathered
 from segjax.train.step import TrainState
 
 FOLDER = "checkpoints"
@@ -91,7 +91,7 @@ class Checkpoints:
           RunError: this or the write before it failed; earlier checkpoints still restore.
         """
         # A copy in host memory: the next step donates the state's own buffers.
-        state = jax.tree.map(np.array, jax.device_get(state))
+        state = gathered(state)
         try:
             self._manager.save(
                 int(state.step),

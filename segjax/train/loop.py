@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from functools import partial
 
-import jax
 import numpy as np
 
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices, over_devices
+from segjax.parallel.state import gathered
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
@@ -38,13 +37,14 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
     """
     experiment, scored = plan.experiment, None
-    step_fn = _announced_once(over_devices(train_step(plan), split=experiment.split))
+    shared = {"split": experiment.split, "shard_state": experiment.shard_state}
+    step_fn = _announced_once(over_devices(train_step(plan), **shared))
     left = partial(what_is_left, workdir, experiment.steps)
     kept = Checkpoints(workdir, keep=experiment.keep)
     with CtrlC(left) as ctrl_c, kept as checkpoints, DataWait() as wait:
         with announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-        first, state = int(state.step), replicate(state)
+        first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
         rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
@@ -130,7 +130,7 @@ def _score(
     try:
         with ctrl_c.stops_work():
             return scorer(
-                jax.device_get(state.variables),
+                gathered(state.variables),
                 share=process_share(),
                 progress=progress.evaluating,
             )
