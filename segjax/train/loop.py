@@ -4,15 +4,14 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 
-import jax
 import numpy as np
 
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices, over_devices
+from segjax.parallel.state import gathered
 from segjax.stopping import Stops, listening
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.agreement import Agreement, asking
@@ -41,7 +40,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
     experiment, scored = plan.experiment, None
     on_one_device = asking(train_step(plan))
     telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
-    step_fn = telemetry.watched(over_devices(on_one_device, split=experiment.split))
+    shared = {"split": experiment.split, "shard_state": experiment.shard_state}
+    step_fn = telemetry.watched(over_devices(on_one_device, **shared))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
     with (
@@ -54,7 +54,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-            first, state = int(state.step), replicate(state)
+            first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
         rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
@@ -143,7 +143,7 @@ class _Scoring:
         # It may compile for minutes, and a request to stop does not wait for that.
         with self._stops.at_once(is_safe=lambda: self._checkpoints.is_saved(step)):
             scored = self._scorer(
-                jax.device_get(state.variables),
+                gathered(state.variables),
                 share=process_share(),
                 progress=self._progress.evaluating,
             )
