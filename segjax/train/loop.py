@@ -19,12 +19,14 @@ from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
+from segjax.train.early_stop import EarlyStopping
 from segjax.train.interrupt import CtrlC, what_is_left
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
+from segjax.train.tracking import Tracking
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -50,19 +52,24 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
         first, state = int(state.step), replicate(state)
         # One process writes the rows; where there are several, the others have no log.
-        rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
+        trackers = Tracking(experiment, workdir)
+        rows_log = (
+            RunLog(workdir, first_step=first, trackers=trackers) if is_main() else nullcontext()
+        )
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = Rows(experiment, log, progress, first, wait, telemetry)
+            early = EarlyStopping(experiment, workdir, first=first)
             score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
                 rows.add_evaluation(first, scored := score(state))
+                early.add(first, scored)
                 checkpoints.add_score(state, score=scored.standing)
             for step in range(first, experiment.steps):
-                if ctrl_c.came:
+                if ctrl_c.came or early.has_come:
                     break
                 ctrl_c.saves = True
                 state, measured = step_fn(state, _next(batches, rows, checkpoints, state))
@@ -75,6 +82,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
                     break
                 if evaluate:
                     rows.add_evaluation(step + 1, scored := score(state))
+                    early.add(step + 1, scored)
                 if evaluate or save:
                     standing = scored.standing if evaluate and scored else None
                     checkpoints.save(state, score=standing)
