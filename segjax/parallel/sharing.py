@@ -6,6 +6,7 @@ import jax
 
 from segjax.errors import InputError
 from segjax.parallel.data import data_parallel, shard
+from segjax.parallel.dry_run import execute
 from segjax.parallel.spatial import devices_per_image, spatial_parallel
 
 
@@ -46,4 +47,4 @@ def over_devices(step: Callable, *, split: tuple[int, int] = (1, 1)) -> Callable
     if split != (1, 1):
         return spatial_parallel(step, split)
     mapped = data_parallel(step)
-    return lambda state, batch: mapped(state, shard(batch))
+    return lambda state, batch: execute(mapped, state, shard(batch))

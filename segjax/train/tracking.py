@@ -40,7 +40,12 @@ class Tracking:
     A run that a tracker knows goes on there under its own name, which is kept in the workdir.
     Its new rows replace those after its checkpoint; these are the same, except for times, and
     are not sent again. A tracker that does not know the run gets all rows from the first one.
+
+    Attributes:
+      may_go_on: whether the run was asked to stop before its end.
     """
+
+    may_go_on = False
 
     def __init__(self, experiment: Experiment, workdir: pathlib.Path) -> None:
         self._experiment, self._workdir = experiment, workdir
@@ -87,11 +92,12 @@ class Tracking:
 
         An error that is no `Exception`, such as KeyboardInterrupt, stops a run that may go on.
         """
-        failed = "failed" if error and issubclass(error, Exception) else "stopped"
+        is_stopped = self.may_go_on or (error and not issubclass(error, Exception))
+        status = "stopped" if is_stopped else "failed" if error else "done"
         for feed in self._feeds:
-            feed.finish("done" if error is None else failed)
+            feed.finish(status)
         for feed in self._feeds:
-            feed.wait(PATIENCE if error is None else HASTE)
+            feed.wait(PATIENCE if status == "done" else HASTE)
 
 
 class _Feed:
