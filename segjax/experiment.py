@@ -150,6 +150,8 @@ class Experiment:
       seed: of initialisation, order, augmentation and dropout.
       split: rows × columns of devices that share each image, where one has too little memory
         for it; the groups of them share the batch.
+      accumulate: micro-batches of a step, which the devices take one after another. The step is
+        that of the whole batch and needs less memory; see `segjax.train.step.make_train_step`.
       checkpoint_every: steps between checkpoints.
       keep: latest checkpoints that are kept, beside the best by the task's primary score.
       log_every: steps between lines of `metrics.jsonl`.
@@ -174,6 +176,7 @@ class Experiment:
     evaluation: Evaluation = Evaluation()
     loader: Loader = Loader()
     split: tuple[int, int] = (1, 1)
+    accumulate: int = 1
     checkpoint_every: int = 1000
     keep: int = 2
     log_every: int = 10
@@ -182,7 +185,8 @@ class Experiment:
         if isinstance(self.loss, type):
             name = self.loss.__name__
             raise InputError(f"loss: {name} is a class; write {name}().")
-        _at_least(self, 1, "batch_size", "steps", "checkpoint_every", "keep", "log_every")
+        _at_least(self, 1, "batch_size", "steps", "accumulate")
+        _at_least(self, 1, "checkpoint_every", "keep", "log_every")
         _at_least(self, 0, "auxiliary_weight", "seed")
         if isinstance(self.seed, int) and self.seed >= 2**32:
             raise InputError(f"seed={self.seed} must be below 2**32 = {2**32}.")
@@ -200,12 +204,14 @@ class Experiment:
 TRAJECTORY = (
     *("model", "normalize", "init", "train_data", "transforms", "device_transforms", "loss"),
     *("optimizer", "batch_size", "steps", "seed", "auxiliary_weight", "ema", "task"),
+    "accumulate",
 )
 """The fields that decide a run's parameters: a workdir belongs to their values."""
 
 UNSAID = {
     "task": "segjax.tasks.semantic.Semantic()",
     "device_transforms": "()",
+    "accumulate": "1",
     "evaluation.metrics": "()",
     "train_data.image_dtype": "'uint8'",
     "train_data.mask_colours": "()",

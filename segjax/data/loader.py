@@ -5,7 +5,10 @@ and the number of hosts change who computes it, never what it is; and a run that
 step asks for that step, with no iterator to save.
 """
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +158,14 @@ def _leave_signals_to_the_run(*_) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """Ends this worker once the run's process has ended, also by SIGKILL."""
+    if run := multiprocessing.parent_process():
+        run.join()
+        os._exit(1)
 
 
 def _stream(

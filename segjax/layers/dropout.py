@@ -1,11 +1,11 @@
-"""Dropout whose masks do not depend on the number of devices."""
+"""Dropout whose masks depend neither on the number of devices nor on micro-batches."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from segjax.contracts import AXIS
+from segjax.parallel.micro_batches import positions
 
 
 class Dropout(nn.Module):
@@ -30,7 +30,6 @@ class Dropout(nn.Module):
         if not train or self.rate == 0 or self.is_initializing():
             return x
         key, keep = self.make_rng("dropout"), 1 - self.rate
-        first = jax.lax.axis_index(AXIS) * x.shape[0]
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(x.shape[0]))
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(positions(x.shape[0]))
         mask = jax.vmap(lambda k: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
         return jnp.where(mask, x / keep, jnp.zeros_like(x))

@@ -191,6 +191,22 @@ def local_device_count() -> int:
     return jax.local_device_count()
 
 
+def device_count() -> int:
+    """Returns the number of devices of all processes."""
+    return jax.device_count()
+
+
+def is_cpu() -> bool:
+    """Returns whether the devices are CPUs, whose memory is the machine's."""
+    return jax.local_devices()[0].platform == "cpu"
+
+
+def device_bytes() -> int | None:
+    """Returns the bytes that JAX may use of a device; None where the device does not tell."""
+    statistics = jax.local_devices()[0].memory_stats()
+    return (statistics or {}).get("bytes_limit")
+
+
 def wait_for_all(name: str) -> None:
     """Waits until every process has reached the point called `name`."""
     if jax.process_count() > 1:

@@ -6,19 +6,33 @@ import jax
 
 from segjax.errors import InputError
 from segjax.parallel.data import data_parallel, shard
+from segjax.parallel.dry_run import execute
 from segjax.parallel.spatial import devices_per_image, spatial_parallel
 
 
-def check_batch_size(batch_size: int, *, split: tuple[int, int] = (1, 1)) -> None:
-    """Raises InputError unless devices, or groups that share images, divide a batch evenly."""
+def check_batch_size(
+    batch_size: int, *, split: tuple[int, int] = (1, 1), accumulate: int = 1
+) -> None:
+    """Raises InputError unless every device gets equally many examples of each micro-batch.
+
+    Groups of devices that share images count as one device.
+
+    Raises:
+      InputError: they do not divide the batch; the message names the nearest sizes that fit.
+    """
     count = jax.device_count() // devices_per_image(split)
-    if batch_size % count:
-        below, above = batch_size // count * count, (batch_size // count + 1) * count
-        fits = f"{below} or {above}" if below else f"{above}"
+    at_once = count * accumulate
+    if batch_size % at_once:
+        below = batch_size // at_once * at_once
+        fits = f"{below} or {below + at_once}" if below else f"{at_once}"
         what = "devices" if split == (1, 1) else "groups of devices that share an image"
+        remedy = "or show JAX fewer devices."
+        if accumulate > 1:
+            what += f" times accumulate={accumulate}"
+            remedy = "or a smaller accumulate."
         raise InputError(
             f"batch_size={batch_size} is not divisible by the {count} {what}; use {fits}, "
-            "or show JAX fewer devices."
+            f"{remedy}"
         )
 
 
@@ -33,4 +47,4 @@ def over_devices(step: Callable, *, split: tuple[int, int] = (1, 1)) -> Callable
     if split != (1, 1):
         return spatial_parallel(step, split)
     mapped = data_parallel(step)
-    return lambda state, batch: mapped(state, shard(batch))
+    return lambda state, batch: execute(mapped, state, shard(batch))

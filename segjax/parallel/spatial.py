@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from segjax.contracts import AXIS, Array
 from segjax.errors import InputError
 from segjax.parallel.data import fill_up
+from segjax.parallel.dry_run import execute, follow, place
 
 
 def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
@@ -48,7 +49,8 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
             key: _on_mesh(mesh, value, planes=value.shape[1:3] == size)
             for key, value in batch.items()
         }
-        return taken(jax.device_put(state, everywhere), cut, size)
+        put = partial(jax.device_put, device=everywhere)
+        return execute(taken, place(everywhere, put, state), cut, size)
 
     return run
 
@@ -81,7 +83,8 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
     def run(variables, batch: np.ndarray, *, then: Callable = lambda result: result):
         size = batch.shape[1:3]
         filled = fill_up(batch, mesh.shape["groups"])
-        result = then(mapped(variables, _on_mesh(mesh, filled, planes=True), size))
+        images = _on_mesh(mesh, filled, planes=True)
+        result = follow(then, execute(mapped, variables, images, size))
         return np.asarray(result)[: len(batch), : size[0], : size[1]]
 
     return run
@@ -149,11 +152,10 @@ def _missing(shape: tuple[int, ...], mesh: Mesh) -> list[tuple[int, int]]:
 
 def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
     """Returns the process's examples on their devices; planes are padded to equal parts."""
-    if not planes:
-        examples = NamedSharding(mesh, PartitionSpec("groups"))
-        return jax.make_array_from_process_local_data(examples, value)
-    filled = np.pad(value, _missing(value.shape, mesh))
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, _PLANES), filled)
+    sharding = NamedSharding(mesh, _PLANES if planes else PartitionSpec("groups"))
+    filled = np.pad(value, _missing(value.shape, mesh)) if planes else value
+    put = partial(jax.make_array_from_process_local_data, sharding)
+    return place(sharding, put, filled, shares=jax.process_count())
 
 
 def _whole(mesh: Mesh, value: jax.Array, size: tuple[int, int]) -> jax.Array:

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Bool, Float, Integer
 
-from segjax.contracts import AXIS, Array, Batch
+from segjax.contracts import Array, Batch
 from segjax.detection.inference import find
 from segjax.detection.proposals import Proposals, propose
 from segjax.detection.sampling import sample
@@ -28,6 +27,7 @@ from segjax.detection.targets import (
 )
 from segjax.errors import InputError
 from segjax.ops.crop_masks import crop_masks
+from segjax.parallel.micro_batches import positions
 from segjax.tasks.two_stage_constants import TwoStages
 
 PARTS = ("features", "rpn", "anchors", "pool", "boxes", "masks", "box_pool", "mask_pool")
@@ -51,8 +51,7 @@ class Detections(NamedTuple):
 
 def image_keys(key: Array, count: int) -> Array:
     """Returns a key for each of a device's images, by their positions in the global batch."""
-    first = lax.axis_index(AXIS) * count
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(count))
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(positions(count))
 
 
 def sizes_of(batch: Batch) -> Integer[Array, "b 2"]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax
 
-from segjax.contracts import AXIS, Array, Batch, DeviceTransform, Objective
+from segjax.contracts import Array, Batch, DeviceTransform, Objective
+from segjax.parallel.micro_batches import positions
 from segjax.transforms.on_device import augment
 
 
@@ -18,8 +18,8 @@ def augmented(objective: Objective, transforms: Sequence[DeviceTransform]) -> Ob
 
     def forward(variables, batch: Batch, key: Array):
         """Returns the objective of this device's share of the batch, augmented."""
-        first = lax.axis_index(AXIS) * len(batch["image"])
-        return objective(variables, augment(batch, transforms, key, first=first), key)
+        places = positions(len(batch["image"]))
+        return objective(variables, augment(batch, transforms, key, places=places), key)
 
     return forward
 

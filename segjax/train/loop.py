@@ -24,6 +24,7 @@ from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
+from segjax.train.telemetry import Telemetry
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -38,10 +39,18 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
-    step_fn = over_devices(asking(train_step(plan)), split=experiment.split)
+    on_one_device = asking(train_step(plan))
+    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
+    step_fn = telemetry.watched(over_devices(on_one_device, split=experiment.split))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
-    with listening() as stops, stops.deferred(), kept as checkpoints, DataWait() as wait:
+    with (
+        listening() as stops,
+        stops.deferred(),
+        kept as checkpoints,
+        DataWait() as wait,
+        telemetry,
+    ):
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
@@ -52,7 +61,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
-            rows = Rows(experiment, log, progress, first, wait)
+            rows = Rows(experiment, log, progress, first, wait, telemetry)
             score = _Scoring(plan.scorer(), checkpoints, rows, stops, progress)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
@@ -102,6 +111,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
+        accumulate=experiment.accumulate,
     )
 
 

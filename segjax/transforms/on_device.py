@@ -40,7 +40,7 @@ STREAM = 0x5E67
 
 
 def augment(
-    batch: Batch, transforms: Sequence[DeviceTransform], key: Array, *, first: Any = 0
+    batch: Batch, transforms: Sequence[DeviceTransform], key: Array, *, places: Any = None
 ) -> Batch:
     """Returns the batch after the transforms, in order.
 
@@ -52,7 +52,7 @@ def augment(
       batch: arrays with one item an example.
       transforms: functions of (example, key).
       key: of the step.
-      first: the place of the first example in the global batch.
+      places: those of the examples in the global batch; None: 0, 1, 2, …
 
     Raises:
       InputError: a transform does not take the examples.
@@ -71,7 +71,8 @@ def augment(
             example = transform(example, jax.random.fold_in(own, number))
         return example
 
-    places = first + jnp.arange(len(batch["image"]))
+    if places is None:
+        places = jnp.arange(len(batch["image"]))
     return {**batch, **jax.vmap(one)(examples, places)}
 
 

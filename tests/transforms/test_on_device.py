@@ -167,7 +167,7 @@ def test_one_device_and_four_augment_alike_and_differently_at_each_place():
     whole = jax.jit(lambda b: augment(b, TRANSFORMS, KEY))(batch)
 
     def share(part):
-        return augment(part, TRANSFORMS, KEY, first=jax.lax.axis_index(AXIS))
+        return augment(part, TRANSFORMS, KEY, places=jax.lax.axis_index(AXIS)[None])
 
     parts = {name: value[:, None] for name, value in batch.items()}
     four = jax.pmap(share, axis_name=AXIS)(parts)
