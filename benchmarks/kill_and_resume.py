@@ -24,6 +24,7 @@ import numpy as np
 
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import read_metrics
+from segjax.train.telemetry import without_timing
 
 
 def main() -> int:
@@ -101,8 +102,7 @@ def compare(whole: pathlib.Path, broken: pathlib.Path) -> int:
             lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), one, other
         )
     )
-    keys = lambda row: {k: v for k, v in row.items() if k != "images_per_second"}
-    rows = [[keys(row) for row in read_metrics(workdir)] for workdir in (whole, broken)]
+    rows = [[*map(without_timing, read_metrics(workdir))] for workdir in (whole, broken)]
     result = {
         "steps": steps,
         "same_steps": steps == other_steps,

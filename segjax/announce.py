@@ -17,6 +17,11 @@ TICK = 0.5
 """Seconds between two looks of the clock on a terminal."""
 
 
+def announcing() -> bool:
+    """Returns whether this is a command, whose main process says what it does."""
+    return LOGGER.isEnabledFor(logging.INFO)
+
+
 @contextlib.contextmanager
 def announced(task: str, *, after: float = 0.0) -> Iterator[None]:
     """Prints on standard error what is being done in the block, and how long it took.
@@ -28,7 +33,7 @@ def announced(task: str, *, after: float = 0.0) -> Iterator[None]:
       task: "Compiling the training step": what is being done, without a full stop.
       after: seconds before it is said; a block that is over by then says nothing.
     """
-    if not LOGGER.isEnabledFor(logging.INFO):
+    if not announcing():
         yield
         return
     line, began, over = _Line(task), time.monotonic(), threading.Event()

@@ -7,6 +7,7 @@ import jax
 
 from segjax.errors import InputError
 from segjax.parallel.data import data_parallel, replicate, shard
+from segjax.parallel.dry_run import execute
 from segjax.parallel.spatial import devices_per_image, spatial_parallel, training_mesh
 from segjax.parallel.state import spread, state_layout
 
@@ -51,7 +52,7 @@ def over_devices(
     if split != (1, 1) or shard_state:
         return spatial_parallel(step, split, shard_state=shard_state)
     mapped = data_parallel(step)
-    return lambda state, batch: mapped(state, shard(batch))
+    return lambda state, batch: execute(mapped, state, shard(batch))
 
 
 def on_devices(

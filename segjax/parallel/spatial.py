@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from segjax.contracts import AXIS, Array
 from segjax.errors import InputError
 from segjax.parallel.data import fill_up
+from segjax.parallel.dry_run import execute, follow, place
 from segjax.parallel.state import dividing, spread, state_layout
 
 
@@ -58,7 +59,7 @@ def spatial_parallel(
         if not made:
             out = (layout, everywhere)
             made.append(jax.jit(taken, static_argnums=2, donate_argnums=0, out_shardings=out))
-        return made[0](spread(state, layout), cut, size)
+        return execute(made[0], spread(state, layout), cut, size)
 
     return run
 
@@ -91,7 +92,8 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
     def run(variables, batch: np.ndarray, *, then: Callable = lambda result: result):
         size = batch.shape[1:3]
         filled = fill_up(batch, mesh.shape["groups"])
-        result = then(mapped(variables, _on_mesh(mesh, filled, planes=True), size))
+        images = _on_mesh(mesh, filled, planes=True)
+        result = follow(then, execute(mapped, variables, images, size))
         return np.asarray(result)[: len(batch), : size[0], : size[1]]
 
     return run
@@ -168,11 +170,10 @@ def _missing(shape: tuple[int, ...], mesh: Mesh) -> list[tuple[int, int]]:
 
 def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
     """Returns the process's examples on their devices; planes are padded to equal parts."""
-    if not planes:
-        examples = NamedSharding(mesh, PartitionSpec("groups"))
-        return jax.make_array_from_process_local_data(examples, value)
-    filled = np.pad(value, _missing(value.shape, mesh))
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, _PLANES), filled)
+    sharding = NamedSharding(mesh, _PLANES if planes else PartitionSpec("groups"))
+    filled = np.pad(value, _missing(value.shape, mesh)) if planes else value
+    put = partial(jax.make_array_from_process_local_data, sharding)
+    return place(sharding, put, filled, shares=jax.process_count())
 
 
 def _whole(mesh: Mesh, value: jax.Array, size: tuple[int, int]) -> jax.Array:

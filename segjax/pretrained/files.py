@@ -11,6 +11,7 @@ from safetensors import deserialize
 
 from segjax.errors import InputError
 from segjax.pretrained.containers import Opened, choose
+from segjax.pretrained.file_checksum import check_file
 from segjax.pretrained.file_kind import kind_of
 from segjax.pretrained.torch_file import open_torch_legacy, open_torch_zip
 
@@ -90,7 +91,9 @@ def _unreadable(path: pathlib.Path, error: Exception) -> InputError:
 
 def _open_safetensors(path: pathlib.Path) -> Opened:
     # The library's own NumPy reader knows no bfloat16.
-    entries = dict(deserialize(path.read_bytes()))
+    content = path.read_bytes()
+    entries = dict(deserialize(content))
+    check_file(content)
     if others := sorted({str(entry["dtype"]) for entry in entries.values()} - {*_DTYPES}):
         raise InputError(f"it has arrays of {', '.join(others)}, which segjax does not read")
 

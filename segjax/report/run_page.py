@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from segjax.atomic import write_text
-from segjax.report.curves import curves, is_number
+from segjax.report.curves import curves, is_number, speed
 from segjax.report.examples import ShownExample, gallery
 from segjax.report.score import Score
 from segjax.report.style import STYLE
@@ -73,6 +73,8 @@ def write_report(
     for heading, examples in (("Worst images", worst), ("Best images", best)):
         if examples:
             parts.append(Section(heading, examples_note, gallery(examples, score=primary)))
+    if charts := speed(history):
+        parts.append(Section("Speed and memory", "", charts))
     parts.append(
         Section("Description", "Every setting that affects this run.", _pre(description))
     )

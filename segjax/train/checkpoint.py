@@ -1,74 +1,60 @@
 """Checkpoints of a run: written atomically and in the background; the latest and best stay."""
 
-import contextlib
+import errno
 import json
-import logging
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
-from segjax.errors import InputError, RunError
+from segjax.errors import RunError
 from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.parallel.state import gathered
+from segjax.train.checksums import Damaged, record_of, with_checksum
+from segjax.train.chosen import check_latest, check_shapes, choose, restore_chosen, verified
+from segjax.train.fallback import newest_undamaged
 from segjax.train.step import TrainState
+from segjax.train.stored import (
+    CHECKSUMS,
+    METRICS,
+    RECORD,
+    STATE,
+    Stored,
+    root_cause,
+    stored_in,
+)
 
 FOLDER = "checkpoints"
-METRICS, COMPLETE = "metrics", "commit_success.txt"
-"""Orbax's names in a step's folder: the scores' folder and file; the mark of a whole folder."""
+COMPLETE = "commit_success.txt"
+"""Orbax's mark of a whole folder."""
 
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences Orbax while a manager is made: it warns of `read_only`, which was asked for."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+TRASH = ".deleted"
+"""The folder that a replaced checkpoint is moved to before its files are deleted one by one."""
 
 
 class Checkpoints:
     """The checkpoints in a workdir; use it in a `with` block, which waits for the last save.
 
     What is unfinished when a process is killed has a temporary name and is swept away by the
-    next one that opens the folder for writing.
+    next one that saves to the folder. A state is saved together with checksums of its arrays,
+    and compared with them whenever it is read.
     """
 
     def __init__(self, workdir: pathlib.Path, *, keep: int = 2, read_only: bool = False):
-        # Each checkpoint has one score alone, whatever its name.
-        score = lambda metrics: next(iter(metrics.values()))
-        best = keep_policy.BestN(
-            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
-        )
         self._folder = workdir.resolve() / FOLDER
-        with _without_warnings():
-            self._manager = ocp.CheckpointManager(
-                self._folder,
-                # best_fn as well as BestN: otherwise no scores are written beside the state.
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=keep_policy.AnyPreservationPolicy(
-                        [keep_policy.LatestN(keep), best]
-                    ),
-                    best_fn=score,
-                    best_mode="max",
-                    read_only=read_only,
-                    create=not read_only,
-                ),
-                item_handlers={"state": ocp.StandardCheckpointHandler()},
-            )
+        self._keep, self._read_only = keep, read_only
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        if "_manager" not in self.__dict__:
+            return
         try:
             self._manager.wait_until_finished()
         except Exception as failure:
@@ -76,11 +62,48 @@ class Checkpoints:
                 raise self._failed(failure) from failure
         finally:
             self._manager.close()
+            self._empty_trash()
+
+    @cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Orbax's writer, made at the first save: it trips over damaged checkpoints."""
+        assert not self._read_only, "Checkpoints were opened to be read."
+        # Each checkpoint has one score alone, whatever its name; its checksum comes after it.
+        score = lambda metrics: next(iter(metrics.values()))
+        best = keep_policy.BestN(
+            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+        )
+        self._empty_trash()
+        return ocp.CheckpointManager(
+            self._folder,
+            # best_fn as well as BestN: otherwise no scores are written beside the state.
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep_policy.AnyPreservationPolicy(
+                    [keep_policy.LatestN(self._keep), best]
+                ),
+                best_fn=score,
+                best_mode="max",
+                # One that someone reads disappears at once, not file by file.
+                todelete_subdir=TRASH,
+                # Orbax waits five minutes for a folder that its thread failed to make.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+            ),
+            item_handlers={
+                STATE: ocp.StandardCheckpointHandler(),
+                CHECKSUMS: ocp.JsonCheckpointHandler(RECORD),
+            },
+        )
+
+    def _empty_trash(self) -> None:
+        if is_main():
+            shutil.rmtree(self._folder / TRASH, ignore_errors=True)
 
     @property
     def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, ascending."""
-        return sorted(self._manager.all_steps())
+        """Steps with a complete checkpoint, ascending; also the one that is being saved."""
+        if "_manager" in self.__dict__:
+            return sorted(self._manager.all_steps())
+        return [stored.step for stored in stored_in(self._folder)]
 
     def save(self, state: TrainState, *, score: Mapping[str, float] | None = None) -> None:
         """Begins to write the state under its step; returns before it is written.
@@ -92,19 +115,33 @@ class Checkpoints:
         """
         # A copy in host memory: the next step donates the state's own buffers.
         state = gathered(state)
+        step = int(state.step)
+        items = {
+            STATE: ocp.args.StandardSave(state),
+            CHECKSUMS: ocp.args.JsonSave(record_of(state, step=step)),
+        }
         try:
+            self._manager.wait_until_finished()
+            self._empty_trash()
             self._manager.save(
-                int(state.step),
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
-                metrics=None if score is None else dict(score),
+                step,
+                args=ocp.args.Composite(**items),
+                metrics=None if score is None else with_checksum(score),
                 force=True,
             )
         except Exception as failure:
             raise self._failed(failure) from failure
 
+    def is_saved(self, step: int) -> bool:
+        """Returns whether the checkpoint of a step is complete; from any thread."""
+        return (self._folder / str(step)).is_dir()
+
     def is_scored(self, step: int) -> bool:
-        """Returns whether the checkpoint of a step has an evaluation's score."""
-        return self._manager.metrics(step) is not None
+        """Returns whether the checkpoint of a step has an evaluation's score, undamaged."""
+        try:
+            return Stored(self._folder / str(step)).score() is not None
+        except Damaged:
+            return False
 
     def add_score(self, state: TrainState, *, score: Mapping[str, float]) -> None:
         """Adds the score to the checkpoint of the state's step, which stays as it is.
@@ -122,9 +159,11 @@ class Checkpoints:
                 with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
                     scores = pathlib.Path(new, METRICS)
                     scores.mkdir()
-                    (scores / METRICS).write_text(json.dumps(dict(score)), encoding="utf-8")
+                    text = json.dumps(with_checksum(score))
+                    (scores / METRICS).write_text(text, encoding="utf-8")
                     # Orbax marks each folder that is complete.
-                    shutil.copy(folder / "state" / COMPLETE, scores)
+                    if (mark := folder / STATE / COMPLETE).exists():
+                        shutil.copy(mark, scores)
                     scores.rename(folder / METRICS)
             except OSError as failure:
                 raise self._failed(failure) from failure
@@ -132,13 +171,15 @@ class Checkpoints:
         self._manager.reload()
 
     def _failed(self, failure: BaseException) -> RunError:
-        reason = _root(failure)
+        reason = root_cause(failure)
         # The storage library says it in a line of its own length, without an errno.
         full = "No space left on device"
         what = full if full in str(reason) else reason
+        lacks_room = what is full or getattr(reason, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Make room there" if lacks_room else "Make it a folder that you can write to"
         whole = ", ".join(map(str, self.steps)) or "none"
         return RunError(
-            f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. Make room there "
+            f"Saving to {self._folder} failed: {str(what).splitlines()[0]}. {remedy} "
             f"and run the same command again to resume. Complete checkpoints: {whole}."
         )
 
@@ -146,74 +187,70 @@ class Checkpoints:
         """Raises InputError unless the latest state has the shapes of `template`.
 
         Raises:
-          InputError: it has other parameters or shapes; the first is named.
+          InputError: it has other parameters or shapes; the first is named. Or every checkpoint
+            is damaged.
         """
-        if (step := self._manager.latest_step()) is not None:
-            saved = shapes(self._manager.item_metadata(step)["state"].tree)
-            check_same_shapes(saved, shapes(template), f"{self._folder}/{step}")
+        check_latest(self._folder, template)
 
     def restore(self, template: TrainState) -> TrainState | None:
-        """Returns the latest state, in the shape of `template`, or None."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        )
-        return restored["state"]
+        """Returns the latest undamaged state, in the shape of `template`, or None.
+
+        Damaged checkpoints are set aside, with a line for each: see `newest_undamaged`.
+
+        Raises:
+          RunError: there are checkpoints, and all are damaged; or the folder cannot be written.
+          InputError: the state has other parameters or shapes.
+        """
+        self._check_writable()
+
+        def read(stored: Stored) -> TrainState:
+            check_shapes(stored, template)
+            return verified(stored, template)
+
+        found = newest_undamaged(self._folder, read)
+        return None if found is None else found[1]
+
+    def _check_writable(self) -> None:
+        """Raises RunError at once if nothing could be saved after the first steps."""
+        if is_main():
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryDirectory(".partial", "try-", self._folder).cleanup()
+            except OSError as failure:
+                raise self._failed(failure) from failure
 
     def restore_variables(self, which: str = "best") -> tuple[int, dict[str, Any]]:
         """Returns (step, variables to evaluate) of `which`: "best", "last" or a step.
 
-        The best is the one of the best score, or the last where none was evaluated.
+        The best is the one of the best score, or the last where none was evaluated. A training
+        run may replace it meanwhile; then the one that is best or last by now is returned.
 
         Raises:
-          InputError: there is no such checkpoint; the steps that there are get listed.
+          InputError: there is no such checkpoint, and the steps that there are get listed; or
+            it is damaged, and an undamaged one is named.
         """
-        step = self.step_of(which)
-        state = self.restore_tree(step)
-        averaged = state.get("averaged")
-        if averaged:
-            return step, averaged
+        stored, state = restore_chosen(self._folder, which)
+        if averaged := state.get("averaged"):
+            return stored.step, averaged
         names = ("params", "batch_stats")
-        return step, {name: state[name] for name in names if state.get(name)}
+        return stored.step, {name: state[name] for name in names if state.get(name)}
 
     def restore_tree(self, step: int) -> dict[str, Any]:
-        """Returns the whole state of a step as nested dictionaries and lists, to look at."""
-        restore = ocp.args.Composite(state=ocp.args.StandardRestore())
-        return self._manager.restore(step, args=restore)["state"]
+        """Returns the whole state of a step as nested dictionaries and lists, to look at.
+
+        Raises:
+          Damaged: it is not what was saved.
+        """
+        return Stored(self._folder / str(step)).restore()
 
     def step_of(self, which: str) -> int:
         """Returns the step of "best", "last" or a number.
 
         Raises:
-          InputError: there is no such checkpoint, or none at all.
+          InputError: there is no such checkpoint, or none at all, or a damaged score hides
+            which is the best.
         """
-        if not self.steps:
-            raise InputError(f"{self._folder} holds no checkpoint; train the run first.")
-        if which == "last":
-            return self.steps[-1]
-        if which == "best":
-            best = self._manager.best_step()
-            return self.steps[-1] if best is None else best
-        if not which.isdigit() or int(which) not in self.steps:
-            raise InputError(
-                f"--checkpoint {which}: {self._folder} holds steps "
-                f"{', '.join(map(str, self.steps))}; name one of them, best or last."
-            )
-        return int(which)
-
-
-def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns {path: shape} of every array in a nested mapping or sequence."""
-    flat = jax.tree_util.tree_leaves_with_path(tree)
-    named = {"/".join(_key(k) for k in keys): leaf for keys, leaf in flat}
-    return {path: tuple(leaf.shape) for path, leaf in named.items() if hasattr(leaf, "shape")}
-
-
-def _key(key: Any) -> str:
-    return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
+        return choose(self._folder, which).step
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
@@ -223,33 +260,4 @@ def has_checkpoint(workdir: pathlib.Path) -> bool:
 
 def last_step(workdir: pathlib.Path) -> int | None:
     """Returns the step of the latest complete checkpoint in a run's folder, or None."""
-    names = [path.name for path in (workdir / FOLDER).glob("*") if path.name.isdigit()]
-    return max(map(int, names), default=None)
-
-
-def check_same_shapes(
-    saved: Mapping[str, tuple], wanted: Mapping[str, tuple], where: str
-) -> None:
-    """Raises InputError unless both have the same arrays.
-
-    Raises:
-      InputError: names the first array that is missing, unexpected or of another shape.
-    """
-    wrong = [
-        f"{path} is {saved.get(path, 'missing')}, here it is {wanted.get(path, 'none')}"
-        for path in sorted({*saved, *wanted}, key=lambda p: (not p.startswith("params"), p))
-        if saved.get(path) != wanted.get(path)
-    ]
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InputError(
-            f"The checkpoint {where} belongs to another network: {wrong[0]}{more}. "
-            "Use another --workdir, or the experiment that made it."
-        )
-
-
-def _root(error: BaseException) -> BaseException:
-    """Returns the first cause of an error, or the OS's own error on the way to it."""
-    while not isinstance(error, OSError) and (error.__cause__ or error.__context__):
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return error
+    return max((stored.step for stored in stored_in(workdir / FOLDER)), default=None)

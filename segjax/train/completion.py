@@ -7,14 +7,15 @@ from functools import partial
 from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
+from segjax.train.agreement import what_is_left
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
-from segjax.train.interrupt import what_is_left
+from segjax.train.lock import locked
 from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
-from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.workdir import check_owner
 
 
@@ -29,13 +30,14 @@ def complete_run(
       note: takes each line about the data, the weights and the scores.
 
     Raises:
-      InputError: something is wrong with the experiment, the data or the folder; nothing has
-        been written then.
+      InputError: something is wrong with the experiment, the data or the folder, or another
+        process uses the folder; nothing has been written then.
       RunError: the run failed.
-      Interrupted: Ctrl-C; the state was saved where one process trains.
+      Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     workdir = run.workdir
-    with interruptible(run, partial(what_is_left, workdir, run.experiment.steps)):
+    left = partial(what_is_left, workdir, run.experiment.steps)
+    with leaving_run(run, left), locked(workdir):
         plan = _checked_plan(run, note)
         experiment, rules = plan.experiment, weight_rules(run.experiment)
         run = run._replace(experiment=experiment)

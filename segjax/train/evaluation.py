@@ -11,11 +11,12 @@ from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.coverage import data_coverage
+from segjax.train.lock import locked
 from segjax.train.log import Progress
 from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
 from segjax.train.predictions import forget_predictions, save_predictions
 from segjax.train.results import REPORT, evaluation_of, write_results
-from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, recorded
 
@@ -39,10 +40,12 @@ def evaluate_run(
       note: takes each line about the data and the scores.
 
     Raises:
-      InputError: the checkpoint, the data or the evaluation is wrong.
-      Interrupted: Ctrl-C.
+      InputError: the checkpoint, the data or the evaluation is wrong, or another process uses
+        the run's folder.
+      Interrupted: Ctrl-C or SIGTERM.
     """
-    with interruptible(run, lambda: "the same command evaluates again, from the first image."):
+    left = "the same command evaluates again, from the first image."
+    with leaving_run(run, lambda: left), locked(run.workdir):
         experiment = recorded(run.experiment, run.workdir)
         run = run._replace(experiment=experiment)
         if checkpoint == INITIAL:
@@ -129,7 +132,7 @@ def save_evaluation(
         rows.append((stages[-1][0], experiment, evaluation))
         _write_table(run, rows)
         note("\n".join(table_lines(rows)))
-    if run.place is not None:
+    if run.is_compared:
         save_predictions(workdir, experiment, own, variables)
     shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")

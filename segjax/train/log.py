@@ -64,7 +64,7 @@ class RunLog:
             with contextlib.suppress(OSError):
                 file.close()
 
-    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+    def write(self, step: int, values: Mapping[str, float | str | None]) -> None:
         """Appends one row and flushes it.
 
         Raises:
@@ -91,7 +91,7 @@ def _event(row: Mapping[str, Any]) -> Event:
     values = [
         Summary.Value(tag=name, simple_value=value)
         for name, value in row.items()
-        if name != "step" and value is not None
+        if name != "step" and isinstance(value, (int, float))
     ]
     return Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
 
@@ -110,7 +110,7 @@ class Progress:
             self._bar = ProgressBar(desc=name, initial=first, total=total, unit=unit)
         self._last_line = time.monotonic()
 
-    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+    def update(self, done: int, values: Mapping[str, Any] | None = None) -> None:
         """Shows that `done` of the total are done, and the latest values if given."""
         if self._bar is not None:
             if values:

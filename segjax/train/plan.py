@@ -171,13 +171,7 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
       InputError: devices, classes, network, loss, optimizer or evaluation do not fit, as far as
         the experiment alone shows it; no data are touched.
     """
-    check_batch_size(
-        experiment.batch_size, split=experiment.split, accumulate=experiment.accumulate
-    )
-    check_parts(experiment)
-    if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
-        schedule.build(experiment.steps)
-    evaluated(experiment)
+    check_fields(experiment)
     for data in map(ungrouped, _datasets(experiment).values()):
         if isinstance(data, FileDataset):
             data.check_directory()
@@ -193,6 +187,21 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
     # Which parameters there are depends on no size.
     experiment.optimizer.build(experiment.steps, traced.variables["params"])
     return {_key(batch): traced}
+
+
+def check_fields(experiment: Experiment) -> None:
+    """Raises InputError unless devices, parts, schedule and evaluation fit each other.
+
+    Raises:
+      InputError: they do not; no file is read, nothing is traced.
+    """
+    check_batch_size(
+        experiment.batch_size, split=experiment.split, accumulate=experiment.accumulate
+    )
+    check_parts(experiment)
+    if (schedule := getattr(experiment.optimizer, "schedule", None)) is not None:
+        schedule.build(experiment.steps)
+    evaluated(experiment)
 
 
 def check_parts(experiment: Experiment) -> None:

@@ -161,7 +161,7 @@ class Source:
         made_by = {
             "run": str(folder),
             "step": step,
-            "checkpoint": f"saved at {_time(folder / FOLDER / str(step))}",
+            "checkpoint": _saved(folder / FOLDER / str(step)),
         }
         return Trained(
             experiment, variables, evaluated(experiment), step, f"step {step}", made_by
@@ -192,6 +192,14 @@ class Source:
 def _on_standard_error(line: str) -> None:
     """Prints a note beside the command's own output, which may be JSON."""
     print(line, file=sys.stderr)
+
+
+def _saved(checkpoint: pathlib.Path) -> str:
+    """Returns when a checkpoint was saved; training may have replaced it since it was read."""
+    try:
+        return f"saved at {_time(checkpoint)}"
+    except FileNotFoundError:
+        return "replaced since"
 
 
 def _time(path: pathlib.Path) -> str:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from segjax import launch
+from segjax.train.lock import LOCK, locked
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 PATIENCE = 1200
@@ -19,6 +20,15 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, run):
     status, out, _ = run(TINY, "--describe", "--set", "steps=7")
     assert status == 0 and "steps = 7\n" in out and "model = segjax.models.unet.UNet\n" in out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", [[], ["--evaluate", "--checkpoint", "init"]])
+def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
+    with locked(tmp_path):
+        status, _, error = run(TINY, "--workdir", tmp_path, *mode)
+        assert status == 2 and f"in use by process {os.getpid()} on host" in error
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+        assert run(TINY, "--workdir", tmp_path, "--describe")[0] == 0
 
 
 @pytest.mark.parametrize(

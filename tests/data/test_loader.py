@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from itertools import islice
@@ -103,6 +106,29 @@ def test_worker_processes_change_nothing():
     found = take(3, dataset, transforms=transforms, first_step=2, workers=2)
     assert_equal(found, expected)
     assert all(type(value) is np.ndarray for batch in found for value in batch.values())
+
+
+KILLED = """
+import multiprocessing, os, signal
+from segjax.data.loader import batches
+from segjax.data.synthetic import Synthetic
+
+if __name__ == "__main__":
+    stream = batches(Synthetic(size=16), (), batch_size=1, seed=0, workers=1)
+    next(stream)
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_worker_processes_end_with_a_run_that_is_killed(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    # Its end is that of the last process that may write: `run` waits for all of them.
+    result = subprocess.run(
+        [sys.executable, tmp_path / "killed.py"], stdout=subprocess.PIPE, timeout=120
+    )
+    assert result.returncode == -signal.SIGKILL and result.stdout.split()
 
 
 def test_a_run_that_resumes_sees_what_it_would_have_seen():

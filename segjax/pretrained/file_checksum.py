@@ -1,0 +1,38 @@
+"""The checksum of a `.safetensors` file that segjax wrote, in the metadata of its header."""
+
+import json
+import zlib
+from typing import Any
+
+from segjax.errors import InputError
+
+CRC = "crc32"
+METADATA = "__metadata__"
+"""The name that safetensors gives the metadata among the arrays of the header."""
+
+
+def file_checksum(content: bytes) -> str:
+    """Returns the CRC-32 of a file's arrays: their names, dtypes, shapes and bytes."""
+    header, data = _parts(content)
+    arrays = {name: entry for name, entry in header.items() if name != METADATA}
+    named = json.dumps(arrays, sort_keys=True).encode()
+    return f"{zlib.crc32(data, zlib.crc32(named)):08x}"
+
+
+def check_file(content: bytes) -> None:
+    """Raises InputError if a file has a checksum and its arrays are not those that it is of.
+
+    Raises:
+      InputError: the arrays were changed after they were saved.
+    """
+    metadata = _parts(content)[0].get(METADATA, {})
+    if metadata.get("format") != "segjax" or CRC not in metadata:
+        return  # Files of others, and of an older segjax.
+    if metadata[CRC] != file_checksum(content):
+        raise InputError("its arrays are not those that were saved; copy or write it again")
+
+
+def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Returns the header and the bytes of all arrays; the library has checked their sizes."""
+    begin = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:begin]), memoryview(content)[begin:]
