@@ -4,23 +4,32 @@ Run the same command again to resume. A file with a list, `experiments = [...]`,
 each of its experiments runs in its own folder, `<workdir>/<name>/seed<seed>`, and one page
 compares them.
 
-`--audit` checks the datasets instead: see `segjax.audit`.
+`--audit` checks the datasets instead: see `segjax.audit`. `--plan` says what a run needs, and
+runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C: the state is saved,
-and the line says from which step the same command resumes.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
+state is saved, and the line says from which step the same command resumes; 75 also if another
+process of the run was lost, or if the processes did not meet in time.
 """
 
 import argparse
 import logging
+import math
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
+
+if TYPE_CHECKING:
+    from segjax.train.run import Run
+    from segjax.train.share import Share
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         help="change one field of the experiment; repeat it for several: steps=200, "
         "model.rates=1,2,5, transforms.1.size=257",
     )
+    _add_sweep_options(parser)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--evaluate", action="store_true", help="evaluate a checkpoint; do not train"
@@ -85,6 +95,27 @@ def _parser() -> argparse.ArgumentParser:
         "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
         "description; a line each; exit status 1 if something is damaged",
     )
+    mode.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what the run needs, and stop: memory of each device, FLOPs, hours, the "
+        "largest batch that fits; compiles the training step for several batches, times a few "
+        "steps, and writes plan.json into the workdir; no other file of a run changes",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_positive,
+        metavar="GIB",
+        help="with --plan: memory of one device, to plan for another kind of device than this "
+        "machine's; sizes and FLOPs are those of the program that is compiled here",
+    )
+    parser.add_argument(
+        "--price",
+        type=_positive,
+        metavar="PER_HOUR",
+        help="with --plan: price of one device for one hour, in any currency; the plan then "
+        "says what the run costs",
+    )
     parser.add_argument(
         "--checkpoint",
         default="best",
@@ -101,15 +132,48 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE,VALUE",
+        help="train a variant for each value of a field, and compare them; repeat it for every "
+        "combination of several fields: optimizer.schedule.rate=0.1,0.01, "
+        "model.rates=(1,1,1),(1,2,4)",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="COUNT|SEED,SEED",
+        help="train each variant with so many seeds, from the experiment's own on, or with the "
+        "seeds that you list: 3, or 0,4,7",
+    )
+    parser.add_argument(
+        "--share",
+        metavar="INDEX/COUNT",
+        help="carry out only this share of the runs, counted from 0: 0/8 to 7/8 (default: the "
+        "share of the SLURM array task, in an array; otherwise all)",
+    )
+    parser.add_argument(
+        "--by-host",
+        action="store_true",
+        help="with several processes: each carries out its own share of the runs, instead of "
+        "all of them training one run together",
+    )
+
+
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.data.cache import cache_root
     from segjax.experiment import describe
     from segjax.parallel import cluster
+    from segjax.parallel.programs import keep_programs
     from segjax.train.ablation import complete_ablation, evaluate_ablation
     from segjax.train.completion import complete_run
     from segjax.train.evaluation import evaluate_run
     from segjax.train.plan import check_parts
     from segjax.train.run import runs_of_file
+    from segjax.train.variants import listing
     from segjax.train.workdir import check_owner
 
     _check_options(arguments)
@@ -119,10 +183,16 @@ def _run(arguments: argparse.Namespace) -> None:
         workdir=arguments.workdir,
         settings=arguments.set,
         directory=arguments.data,
+        grid=arguments.grid,
+        seeds=arguments.seeds,
     )
+    share = _share(arguments, runs)
     if arguments.describe:
         for run in runs:
             check_parts(run.experiment)
+        if arguments.grid or arguments.seeds:
+            print(listing([run.experiment for run in runs]))
+            runs = runs[:1]
         print("\n".join(describe(run.experiment, short=True) for run in runs), end="")
         return
     if arguments.audit:
@@ -135,29 +205,87 @@ def _run(arguments: argparse.Namespace) -> None:
 
         verify_runs(runs, note=_note)
         return
-    for run in runs:
+    mine = share.of(runs)
+    for run in mine:
         check_owner(run.workdir, run.experiment)
-    cluster.initialize()
+    if arguments.plan:
+        # A run may hold the devices: take no more of their memory than the plan needs.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if not arguments.by_host:
+        cluster.initialize()
     cluster.describe_devices()  # Raises before any work if the platform is missing.
+    keep_programs(cache_root)
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
-    is_list = runs[0].place is not None
+    if arguments.plan:
+        from segjax.planning.command import plan_runs
+
+        plan_runs(
+            [(run.experiment, run.workdir) for run in runs],
+            memory=arguments.memory,
+            price=arguments.price,
+            note=_note,
+        )
+        return
     options = {"checkpoint": arguments.checkpoint, "note": _note}
     if arguments.evaluate:
         options["table"] = arguments.table
-        evaluate_ablation(runs, **options) if is_list else evaluate_run(runs[0], **options)
+    if share.count > 1:
+        _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
+    if runs[0].is_compared:
+        command = evaluate_ablation if arguments.evaluate else complete_ablation
+        command(runs, mine=mine, **options)
     else:
-        complete_ablation(runs, **options) if is_list else complete_run(runs[0], **options)
+        command = evaluate_run if arguments.evaluate else complete_run
+        command(runs[0], **options)
+    cluster.finish()
+
+
+def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
+    """Returns which runs this process carries out; a single run is not shared out.
+
+    Raises:
+      InputError: an option that shares out runs comes with an experiment that is one run.
+    """
+    from segjax.train.share import Share, share_of
+
+    if runs[0].is_compared:
+        return share_of(arguments.share, by_host=arguments.by_host)
+    for option, given in (("--share", arguments.share), ("--by-host", arguments.by_host)):
+        if given:
+            raise InputError(
+                f"{option} shares out the runs of a list, a grid or several seeds, but "
+                f"{arguments.experiment} is one run: leave it out, or add --grid or --seeds."
+            )
+    return Share()
+
+
+def _positive(text: str) -> float:
+    """Returns a number above 0 of the command line.
+
+    Raises:
+      ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    """Raises InputError for an option that needs `--evaluate` and comes without it."""
+    """Raises InputError for an option that comes without the one that it needs."""
     from segjax.train.evaluation import INITIAL
 
     initial = arguments.checkpoint == INITIAL
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
+    for option in ("memory", "price"):
+        if getattr(arguments, option) is not None and not arguments.plan:
+            raise InputError(f"--{option} needs --plan; add it.")
 
 
 def _note(text: str) -> None:

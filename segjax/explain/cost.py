@@ -1,8 +1,5 @@
 """FLOPs and memory of a training step and of inference, as XLA counts them without a run."""
 
-import time
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +8,7 @@ from segjax.experiment import Experiment
 from segjax.explain.trace import variable_shapes
 from segjax.parallel.cluster import local_device_count
 from segjax.parallel.data import data_parallel
+from segjax.planning.cost import cost_of
 from segjax.train.step import init_state, make_train_step
 
 Size = tuple[int, int]
@@ -49,7 +47,7 @@ def training_step(
         "label": jax.ShapeDtypeStruct((*share, *size), jnp.uint8),
         "step": jax.ShapeDtypeStruct(share, jnp.int32),
     }
-    return _cost(data_parallel(step), state, batch)
+    return cost_of(data_parallel(step).lower(state, batch)).record()
 
 
 def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
@@ -65,25 +63,10 @@ def inference(experiment: Experiment, *, size: Size, channels: int) -> Cost:
     )
     predict = jax.jit(network)
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.uint8)
-    return _cost(predict, _variables(experiment, size, channels), image)
+    lowered = predict.lower(_variables(experiment, size, channels), image)
+    return cost_of(lowered).record()
 
 
 def _variables(experiment: Experiment, size: Size, channels: int) -> Variables:
     image = jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)
     return variable_shapes(experiment.model, image)
-
-
-def _cost(function: Any, *shapes: Any) -> Cost:
-    start = time.perf_counter()
-    compiled = function.lower(*shapes).compile()
-    counted, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    arguments, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
-    temporaries, shared = memory.temp_size_in_bytes, memory.alias_size_in_bytes
-    return {
-        "flops": float(counted["flops"]),
-        "argument_bytes": arguments,
-        "output_bytes": outputs,
-        "temporary_bytes": temporaries,
-        "peak_bytes": arguments + outputs + temporaries - shared,
-        "seconds": round(time.perf_counter() - start, 1),
-    }

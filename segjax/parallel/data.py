@@ -5,11 +5,13 @@ only this file has to change.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from segjax.contracts import AXIS
+from segjax.parallel.dry_run import execute, follow
 
 
 def data_parallel(step: Callable) -> Callable:
@@ -32,10 +34,16 @@ def replicate(state):
 
     With a first state in host memory, `step` would compile twice: for it, and for its result.
     """
-    identity = jax.pmap(
-        lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
-    )
-    return identity(state, np.zeros(jax.local_device_count()))
+    return _identity()(state, np.zeros(jax.local_device_count()))
+
+
+def replicated_shapes(state):
+    """Returns the shapes of what `replicate` returns, with its layout; nothing is computed."""
+    return _identity().lower(state, np.zeros(jax.local_device_count())).out_info
+
+
+def _identity() -> Any:
+    return jax.pmap(lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
 
 
 def map_examples(function: Callable) -> Callable:
@@ -51,7 +59,8 @@ def map_examples(function: Callable) -> Callable:
 
     def run(variables, batch: np.ndarray, *, then: Callable = lambda results: results):
         length, filled = len(batch), fill_up(batch, len(devices))
-        results = then(mapped(variables, filled.reshape(len(devices), -1, *batch.shape[1:])))
+        shares = filled.reshape(len(devices), -1, *batch.shape[1:])
+        results = follow(then, execute(mapped, variables, shares))
         return jax.tree.map(lambda r: np.asarray(r).reshape(-1, *r.shape[2:])[:length], results)
 
     return run

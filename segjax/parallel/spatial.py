@@ -13,13 +13,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from segjax.contracts import AXIS, Array
 from segjax.errors import InputError
 from segjax.parallel.data import fill_up
+from segjax.parallel.dry_run import execute, follow, place
+from segjax.parallel.state import dividing, spread, state_layout
 
 
-def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
+def spatial_parallel(
+    step: Callable, split: tuple[int, int], *, shard_state: bool = False
+) -> Callable:
     """Returns `step(state, batch) → (state, metrics)`; rows × columns devices share an image.
 
-    It is for images whose activations do not fit one device. `step` and its result are those of
-    `data_parallel`, up to rounding: `jit` over a mesh splits the images, XLA exchanges the
+    It is for images whose activations do not fit one device; and, with `shard_state`, for a
+    state that is divided over all devices (`parallel.state`). `step` and its result are those
+    of `data_parallel`, up to rounding: `jit` over a mesh splits the images, XLA exchanges the
     borders that convolutions read, and `AXIS` has length one. It takes the process's batch as
     it is, not `shard`ed. The devices of a group belong to one process.
 
@@ -29,18 +34,20 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
     Raises:
       InputError: the devices of a process cannot be grouped by `split`.
     """
-    mesh = _mesh(jax.devices(), split)
+    mesh = training_mesh(split)
     everywhere = NamedSharding(mesh, PartitionSpec())
+    dividing_state = partial(dividing, mesh) if shard_state else contextlib.nullcontext
 
-    @partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=everywhere)
     def taken(state, batch, size: tuple[int, int]):
         """Returns the result of the step on split images, without their padding."""
         batch = {key: _whole(mesh, value, size) for key, value in batch.items()}
         alone = jax.tree.map(lambda value: value[None], batch)
         # An axis of length one, over which the step's collectives can run.
         mapped = jax.vmap(step, in_axes=(None, 0), axis_name=AXIS)
-        with _placing(mesh):
+        with _placing(mesh), dividing_state():
             return jax.tree.map(lambda result: result[0], mapped(state, alone))
+
+    made: list[Callable] = []  # The program, once a state has shown its shapes.
 
     def run(state, batch: Mapping[str, np.ndarray]):
         size = batch["image"].shape[1:3]
@@ -48,7 +55,11 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
             key: _on_mesh(mesh, value, planes=value.shape[1:3] == size)
             for key, value in batch.items()
         }
-        return taken(jax.device_put(state, everywhere), cut, size)
+        layout = state_layout(state, mesh, shard_state=shard_state)
+        if not made:
+            out = (layout, everywhere)
+            made.append(jax.jit(taken, static_argnums=2, donate_argnums=0, out_shardings=out))
+        return execute(made[0], spread(state, layout), cut, size)
 
     return run
 
@@ -81,7 +92,8 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
     def run(variables, batch: np.ndarray, *, then: Callable = lambda result: result):
         size = batch.shape[1:3]
         filled = fill_up(batch, mesh.shape["groups"])
-        result = then(mapped(variables, _on_mesh(mesh, filled, planes=True), size))
+        images = _on_mesh(mesh, filled, planes=True)
+        result = follow(then, execute(mapped, variables, images, size))
         return np.asarray(result)[: len(batch), : size[0], : size[1]]
 
     return run
@@ -134,6 +146,15 @@ def devices_per_image(split: tuple[int, int]) -> int:
     return parts
 
 
+def training_mesh(split: tuple[int, int]) -> Mesh:
+    """Returns the mesh of the devices of all processes.
+
+    Raises:
+      InputError: the devices of a process cannot be grouped by `split`.
+    """
+    return _mesh(jax.devices(), split)
+
+
 def _mesh(devices: list, split: tuple[int, int]) -> Mesh:
     """Returns a mesh of groups of rows × columns devices, each group of one process."""
     devices_per_image(split)
@@ -149,11 +170,10 @@ def _missing(shape: tuple[int, ...], mesh: Mesh) -> list[tuple[int, int]]:
 
 def _on_mesh(mesh: Mesh, value: np.ndarray, *, planes: bool) -> jax.Array:
     """Returns the process's examples on their devices; planes are padded to equal parts."""
-    if not planes:
-        examples = NamedSharding(mesh, PartitionSpec("groups"))
-        return jax.make_array_from_process_local_data(examples, value)
-    filled = np.pad(value, _missing(value.shape, mesh))
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, _PLANES), filled)
+    sharding = NamedSharding(mesh, _PLANES if planes else PartitionSpec("groups"))
+    filled = np.pad(value, _missing(value.shape, mesh)) if planes else value
+    put = partial(jax.make_array_from_process_local_data, sharding)
+    return place(sharding, put, filled, shares=jax.process_count())
 
 
 def _whole(mesh: Mesh, value: jax.Array, size: tuple[int, int]) -> jax.Array:

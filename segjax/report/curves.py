@@ -1,7 +1,8 @@
-"""The part of a report that shows a run over its steps: loss, scores, learning rate, speed."""
+"""The parts of a report that show a run over its steps: loss and scores, speed and memory."""
 
 import math
 import numbers
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, TypeGuard
@@ -16,6 +17,7 @@ from segjax.report.svg import (
     Limits,
     Line,
     axis_range,
+    gigabytes,
     line_chart,
     number,
     percent,
@@ -31,16 +33,37 @@ SMALL = {
         "Gradient norm",
         "A rising trend warns of divergence; single peaks do not.",
     ),
+}
+"""Key of a row → title of its small chart, and how to read it."""
+
+SPEED = {
     "images_per_second": (
         "Images per second",
-        "The speed drops during an evaluation or a checkpoint, or when the loader is slow.",
+        "The first value after a start includes the compilation. Checkpoints and a slow loader "
+        "lower the speed.",
+    ),
+    "model_flops_utilisation": (
+        "Model FLOPs utilisation",
+        "The network's products and convolutions, as a share of what the devices could compute "
+        "in the same time.",
+    ),
+    "flops_per_second": (
+        "FLOP/s",
+        "The network's products and convolutions. The peak of these devices is not known.",
     ),
     "waiting_for_data": (
         "Waiting for data",
         "The share of time in which the devices stood still because no batch was ready.",
     ),
+    "device_memory_bytes": ("Device memory", "In use on the fullest device."),
+    "process_memory_bytes": (
+        "Memory of the process",
+        "The main process on its host, without the devices' own memory. It should not rise for "
+        "long.",
+    ),
+    "slowest_host_ratio": ("Slowest host", ""),
 }
-"""Key of a row → title of its small chart, and how to read it."""
+"""The same of the columns that measure time and memory."""
 
 SMALL_SIZE = (330, 188)
 
@@ -60,6 +83,30 @@ def curves(history: Rows, step: float | None, shown: Mapping[str, Score]) -> str
     if not large + small:
         return '<p class="note">This run has no training history: it was only evaluated.</p>'
     return f'<div class="charts">{large}</div><div class="charts small">{small}</div>'
+
+
+def speed(history: Rows) -> str:
+    """Returns small charts of time and memory; an empty string for rows without such columns.
+
+    Args:
+      history: rows of `metrics.jsonl`.
+    """
+    captions = {"slowest_host_ratio": _slowest(history)}
+    charts = "".join(
+        _small(history, key, title, captions.get(key, caption))
+        for key, (title, caption) in SPEED.items()
+    )
+    return f'<div class="charts small">{charts}</div>' if charts else ""
+
+
+def _slowest(history: Rows) -> str:
+    """Returns which host held the others up most often, and what its chart shows."""
+    names = [row["slowest_host"] for row in history if row.get("slowest_host")]
+    name, count = Counter(map(str, names)).most_common(1)[0] if names else ("", 0)
+    return (
+        "How many times longer a step takes than if the slowest host were as fast as the "
+        f"median one. Most often this is {name}, in {count} of {len(names)} rows."
+    )
 
 
 def series(history: Rows, key: str) -> tuple[np.ndarray, np.ndarray, int]:
@@ -173,9 +220,10 @@ def _small(history: Rows, key: str, title: str, caption: str) -> str:
     lines = _smoothed(x, y)
     if key == "waiting_for_data":
         return chart(title, lines, caption, size=SMALL_SIZE, y_limits=SHARE, y_format=percent)
-    return chart(
-        title, lines, caption, size=SMALL_SIZE, y_range=(0.0, _without_spikes(lines)[1])
-    )
+    form = percent if key == "model_flops_utilisation" else number
+    form = gigabytes if key.endswith("_bytes") else form
+    top = _without_spikes(lines)[1]
+    return chart(title, lines, caption, size=SMALL_SIZE, y_range=(0.0, top), y_format=form)
 
 
 def chart(

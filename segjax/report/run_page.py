@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from segjax.atomic import write_text
-from segjax.report.curves import curves, is_number
+from segjax.report.curves import curves, is_number, speed
 from segjax.report.examples import ShownExample, gallery
 from segjax.report.score import Score
 from segjax.report.style import STYLE
@@ -73,6 +73,8 @@ def write_report(
     for heading, examples in (("Worst images", worst), ("Best images", best)):
         if examples:
             parts.append(Section(heading, examples_note, gallery(examples, score=primary)))
+    if charts := speed(history):
+        parts.append(Section("Speed and memory", "", charts))
     parts.append(
         Section("Description", "Every setting that affects this run.", _pre(description))
     )
@@ -113,8 +115,13 @@ def _headline(
         f'<p class="kicker">Report</p><h1>{escape(title)}</h1>'
         f'<dl class="headline">{figures}{counts}</dl>'
         f'<p class="note">{escape(scores.convention)}</p>'
-        f"{_trained_on(evaluation)}"
+        f"{_stopped_early(evaluation)}{_trained_on(evaluation)}"
     )
+
+
+def _stopped_early(evaluation: Mapping[str, Any]) -> str:
+    where = evaluation.get("stopped_early")
+    return f'<p class="note">Training stopped early {escape(where)}.</p>' if where else ""
 
 
 def _trained_on(evaluation: Mapping[str, Any]) -> str:

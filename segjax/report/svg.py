@@ -69,13 +69,12 @@ class Format(Protocol):
 def number(value: float, /, *, digits: int = 4) -> str:
     """Returns a short label of a tick or a value.
 
-    >>> number(30000), number(0.5), number(0.00002), number(0)
-    ('30k', '0.5', '2e-5', '0')
+    >>> number(30000), number(2.5e12), number(0.5), number(0.00002), number(0)
+    ('30k', '2.5T', '0.5', '2e-5', '0')
     """
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:.{digits}g}M"
-    if abs(value) >= 1000:
-        return f"{value / 1000:.{digits}g}k"
+    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.{digits}g}{letter}"
     if 0 < abs(value) < 1e-3:
         mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
@@ -89,6 +88,15 @@ def percent(share: float, /, *, digits: int = 4) -> str:
     ('25 %', '100 %')
     """
     return f"{100 * share:.{digits}g} %"
+
+
+def gigabytes(count: float, /, *, digits: int = 4) -> str:
+    """Returns a label of a number of bytes.
+
+    >>> gigabytes(0), gigabytes(1.25e9)
+    ('0 GB', '1.25 GB')
+    """
+    return f"{count / 1e9:.{digits}g} GB"
 
 
 def tick_labels(ticks: Sequence[float], text: Format) -> list[str]:

@@ -25,7 +25,8 @@ class DataWait:
         # A thread waits for the end of each step: asking the device would stop the host.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="end_of_step")
         self._end: Future[float] | None = None
-        self._idle = 0.0
+        self._idle, self._held = 0.0, 0.0
+        self._since = 0.0
 
     def __enter__(self) -> "DataWait":
         return self
@@ -35,6 +36,8 @@ class DataWait:
 
     def dispatched(self, results: Any) -> None:
         """Notes the step that the devices compute now; `results` are what it returns."""
+        if self._end is not None and self._end.done():
+            self._held += max(time.monotonic() - max(self._since, self._end.result()), 0.0)
         self._end = self._threads.submit(_end_of, results)
 
     @contextmanager
@@ -47,9 +50,20 @@ class DataWait:
             self._idle += max(arrival - max(request, self._end.result()), 0.0)
 
     def take(self) -> float:
-        """Returns the idle seconds since the last call."""
+        """Returns the seconds since the last call that the devices waited for data."""
         idle, self._idle = self._idle, 0.0
         return idle
+
+    def take_held(self) -> float:
+        """Returns the seconds since the last call that the devices waited for this process.
+
+        That is the time from the end of a step to the start of the next one: for data, for rows
+        that are written, and for whatever else the host does between two steps. What comes
+        before the call is over, and does not count any more.
+        """
+        held, self._held = self._held, 0.0
+        self._since = time.monotonic()
+        return held
 
 
 def _end_of(results: Any) -> float:

@@ -19,6 +19,7 @@ from segjax.atomic import write_text
 from segjax.errors import RunError
 from segjax.train.metrics_rows import read_rows
 from segjax.train.progress_bar import ProgressBar, measured
+from segjax.train.tracking import Tracking
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -46,11 +47,14 @@ class RunLog:
     """A writer of rows of numbers by step, for a `with` block.
 
     Rows beyond the step where a run goes on are dropped, from the events too: these are
-    written anew from the rows.
+    written anew from the rows. `trackers` get the rows too.
     """
 
-    def __init__(self, workdir: pathlib.Path, *, first_step: int):
-        rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
+    def __init__(
+        self, workdir: pathlib.Path, *, first_step: int, trackers: Tracking | None = None
+    ):
+        found = read_metrics(workdir)
+        rows = [row for row in found if row["step"] <= first_step]
         path = workdir / METRICS
         with _writing(path):
             write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
@@ -68,17 +72,22 @@ class RunLog:
         self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
         for row in rows:
             self._add_event(_event(row))
+        self._trackers = trackers
+        if trackers is not None:
+            trackers.start(rows, [row for row in found if row["step"] > first_step])
 
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         for file in (self._file, self._events):
             # What the disk has no room for was said when it was written.
             with contextlib.suppress(OSError):
                 file.close()
+        if self._trackers is not None:
+            self._trackers.finish(kind)
 
-    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+    def write(self, step: int, values: Mapping[str, float | str | None]) -> None:
         """Appends one row and flushes it.
 
         Raises:
@@ -89,6 +98,8 @@ class RunLog:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
             self._add_event(_event(row))
+            if self._trackers is not None:
+                self._trackers.log(row)
         except OSError as error:
             raise RunError(
                 f"Writing {self._file.name} failed: {error.strerror}. Make room there and run "
@@ -117,7 +128,7 @@ def _event(row: Mapping[str, Any]) -> Event:
     values = [
         Summary.Value(tag=name, simple_value=value)
         for name, value in row.items()
-        if name != "step" and value is not None
+        if name != "step" and isinstance(value, (int, float))
     ]
     return Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
 
@@ -136,7 +147,7 @@ class Progress:
             self._bar = ProgressBar(desc=name, initial=first, total=total, unit=unit)
         self._last_line = time.monotonic()
 
-    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+    def update(self, done: int, values: Mapping[str, Any] | None = None) -> None:
         """Shows that `done` of the total are done, and the latest values if given."""
         if self._bar is not None:
             if values:

@@ -10,6 +10,7 @@ from segjax.experiment import Experiment
 from segjax.tasks.scorer import Scored
 from segjax.train.data_wait import DataWait
 from segjax.train.log import Progress, RunLog
+from segjax.train.telemetry import Telemetry
 
 MUCH = 0.1
 """The share of time that devices wait for data from which on a run says so."""
@@ -25,9 +26,10 @@ class Rows:
         progress: Progress,
         first: int,
         wait: DataWait,
+        telemetry: Telemetry,
     ):
         self._experiment, self._log, self._progress = experiment, log, progress
-        self.wait = wait
+        self.wait, self._telemetry = wait, telemetry
         self._pending: tuple[int, Any] | None = None
         self._clock = (time.monotonic(), first)
         self._seconds, self._idle = 0.0, 0.0
@@ -54,13 +56,16 @@ class Rows:
             self._progress.update(step)
 
     def _write(self, step: int, measured: Any) -> None:
-        numbers = {n: float(np.asarray(v)) for n, v in measured.items() if n != "finite"}
+        numbers: dict[str, Any] = {
+            n: float(np.asarray(v)) for n, v in measured.items() if n != "finite"
+        }
         if self._rate is not None:
             numbers["learning_rate"] = float(self._rate(step - 1))
         now, (then, last) = time.monotonic(), self._clock
-        speed = (step - last) * self._experiment.batch_size / max(now - then, 1e-9)
-        numbers["images_per_second"] = round(speed, 2)
         idle, seconds = self.wait.take(), max(now - then, 1e-9)
+        numbers |= self._telemetry.columns(
+            steps=step - last, seconds=seconds, held=self.wait.take_held()
+        )
         numbers["waiting_for_data"] = round(min(idle / seconds, 1.0), 3)
         self._idle, self._seconds = self._idle + idle, self._seconds + seconds
         self._clock = (now, step)
@@ -89,6 +94,7 @@ class Rows:
         )
         self._clock = (time.monotonic(), step)
         self.wait.take()
+        self.wait.take_held()
 
     def close(self) -> None:
         """Ends the progress, with a line where the devices stood still for want of data."""

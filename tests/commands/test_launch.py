@@ -18,6 +18,7 @@ from tensorboardX.proto import event_pb2
 from segjax import launch
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import read_metrics
+from segjax.train.telemetry import without_timing
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 PATIENCE = 1200
@@ -36,8 +37,7 @@ def same_bits(one, other) -> bool:
 
 def rows_of(workdir: pathlib.Path) -> list[dict]:
     """The rows of `metrics.jsonl` without what the clock measures."""
-    timed = ("images_per_second", "waiting_for_data")
-    return [{k: v for k, v in row.items() if k not in timed} for row in read_metrics(workdir)]
+    return [without_timing(row) for row in read_metrics(workdir)]
 
 
 def events_of(workdir: pathlib.Path) -> list[tuple[int, str, float]]:

@@ -413,3 +413,22 @@ def test_a_report_replaces_the_old_one_and_leaves_nothing_else(report, tmp_path)
 def test_what_does_not_fit_together_is_named(report, change, message):
     with pytest.raises(ValueError, match=message):
         report(**change)
+
+
+def test_speed_and_memory_have_their_own_section_with_units_that_people_read(report):
+    row = {"loss": 1.0, "images_per_second": 36.0, "waiting_for_data": 0.02}
+    row |= {"model_flops_utilisation": 0.31, "process_memory_bytes": 5_000_000_000}
+    hosts = ["node3 (process 3)", "node1 (process 1)", "node3 (process 3)"]
+    rows = [
+        {"step": s, **row, "slowest_host": host, "slowest_host_ratio": 1.5}
+        for s, host in enumerate(hosts, start=1)
+    ]
+    page = report(history=rows)
+    labels = [a["aria-label"] for a in page.all("svg") if "aria-label" in a]
+    charts = {label.split(" from")[0]: label for label in labels}
+    assert "Speed and memory" in page.texts
+    assert charts["Model FLOPs utilisation"].endswith("31 %")
+    assert charts["Memory of the process"].endswith("5 GB")
+    assert "Most often this is node3 (process 3), in 2 of 3 rows." in page.text
+    assert "FLOP/s" not in page.texts and "Device memory" not in page.texts
+    assert "Speed and memory" not in report(history=HISTORY).texts

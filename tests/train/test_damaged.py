@@ -1,5 +1,6 @@
 """Damaged checkpoints: found, said in one line, and never used."""
 
+import dataclasses
 import errno
 import importlib.util
 import json
@@ -33,7 +34,7 @@ spec.loader.exec_module(corruptions)
 def state_at(step: int):
     values = np.random.default_rng(step).normal(size=(20, 15)).astype(np.float32)
     state = init_state({"params": {"w": values}}, optax.adam(0.1))
-    return state.replace(step=np.array(step, np.int32))
+    return dataclasses.replace(state, step=np.array(step, np.int32))
 
 
 TEMPLATE = jax.eval_shape(lambda: state_at(0))

@@ -1,0 +1,167 @@
+"""The training step of a plan, compiled for other batches and settings."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from segjax.announce import announced
+from segjax.experiment import Experiment
+from segjax.parallel.cluster import device_count, local_device_count
+from segjax.parallel.data import replicated_shapes
+from segjax.parallel.dry_run import dry_run, zeros
+from segjax.parallel.sharing import over_devices
+from segjax.parallel.spatial import devices_per_image
+from segjax.planning.cost import Cost, cost_of, traced_flops
+from segjax.train.loop import train_step
+from segjax.train.plan import Plan
+
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+"""What XLA says where a program or an array does not fit."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether an error says that memory was too small."""
+    said = any(words in str(error) for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingStep:
+    """The step of a checked experiment, and a batch whose examples show their shapes.
+
+    `on_host` says that the devices' memory is the machine's: there, batches that are read ahead
+    and the copy of a state that is being saved count too.
+    """
+
+    plan: Plan
+    batch: Mapping[str, np.ndarray]
+    on_host: bool = False
+
+    @property
+    def groups(self) -> int:
+        """How many devices of this process, or groups that share an image, take examples."""
+        return local_device_count() // devices_per_image(self.plan.experiment.split)
+
+    @property
+    def share(self) -> int:
+        """Examples of a batch on a device, or on a group of devices that share images."""
+        return len(self.batch["image"]) // self.groups
+
+    @cached_property
+    def state(self) -> dict[str, int]:
+        """Bytes of each part of the whole state, without the step's number."""
+        state = self.plan.state_shapes()
+        parts = {
+            "parameters": state.params,
+            "norm statistics": state.batch_stats,
+            "optimizer state": state.opt_state,
+            "running mean (ema)": state.averaged,
+        }
+        return {name: tree_bytes(part) for name, part in parts.items()}
+
+    @cached_property
+    def take(self) -> Callable:
+        """The step itself, `(state, batch) → (state, metrics)`; compiled once for each size."""
+        return _step(self.plan)
+
+    def example_bytes(self) -> int:
+        """Returns the bytes of one example as the loader hands it over."""
+        return sum(value[:1].nbytes for value in self.batch.values())
+
+    def cost(self, share: int | None = None, experiment: Experiment | None = None) -> Cost:
+        """Returns the step's cost with `share` examples on each device, or group of devices.
+
+        Args:
+          share: None for that of the batch.
+          experiment: one whose network has the same variables; None for the plan's own.
+
+        Raises:
+          RuntimeError: XLA cannot compile it.
+        """
+        share = self.share if share is None else share
+        examples = "1 example" if share == 1 else f"{share} examples"
+        where = "" if device_count() == 1 else " on each device"
+        with announced(f"Compiling a training step of {examples}{where}"):
+            return cost_of(self._traced(share, experiment or self.plan.experiment))
+
+    def flops(self) -> float:
+        """Returns the FLOPs of a step over all devices, as the network is written.
+
+        Raises:
+          ValueError: the step cannot be traced.
+        """
+        # Micro-batches are a loop, of which XLA counts one pass.
+        whole = _at_once(self.plan.experiment)
+        is_partitioned = whole.split != (1, 1) or whole.shard_state
+        each = traced_flops(self._traced(self.share, whole))
+        return each if is_partitioned else each * device_count()
+
+    def _traced(self, share: int, experiment: Experiment) -> jax.stages.Lowered:
+        groups = local_device_count() // devices_per_image(experiment.split)
+        own = experiment is self.plan.experiment
+        plan = dataclasses.replace(self.plan, experiment=experiment)
+        take = self.take if own else _step(plan)
+        shape = lambda value: (share * groups, *value.shape[1:])
+        like = lambda value: jax.ShapeDtypeStruct(shape(value), value.dtype)
+        batch = {key: zeros(like(value)) for key, value in self.batch.items()}
+        with dry_run() as found:
+            take(replicated_shapes(plan.state_shapes()), batch)
+        return found[0]
+
+    def peak(self, share: int | None = None, experiment: Experiment | None = None) -> float:
+        """Returns the most bytes of a device while training; infinite if XLA finds no room.
+
+        The next batch is there before a step is done.
+        """
+        try:
+            cost = self.cost(share, experiment)
+        except Exception as error:
+            if is_out_of_memory(error):
+                return float("inf")
+            raise
+        share = self.share if share is None else share
+        return self.peak_of(cost, share, experiment)
+
+    def peak_of(self, cost: Cost, share: int, experiment: Experiment | None = None) -> int:
+        """Returns the peak of a step's cost, with the batch that waits for its turn."""
+        split = (experiment or self.plan.experiment).split
+        waiting = share * self.example_bytes() // devices_per_image(split)
+        return cost.peak_bytes + waiting + self.beside_bytes(share)
+
+    def held_bytes(self, cost: Cost) -> int:
+        """Returns the bytes of the state on a device: a step's arguments but for the batch."""
+        batch = self.share * self.example_bytes()
+        return cost.argument_bytes - batch // devices_per_image(self.plan.experiment.split)
+
+    def beside_bytes(self, share: int) -> int:
+        """Returns bytes of the machine's memory, for each device on it, beside its arrays."""
+        if not self.on_host:
+            return 0
+        loader = self.plan.experiment.loader
+        ahead = (loader.buffer + max(loader.threads, 1)) * max(loader.workers, 1)
+        read = ahead * share * self.groups * self.example_bytes()
+        return (read + sum(self.state.values())) // local_device_count()
+
+
+def _step(plan: Plan) -> Callable:
+    experiment = plan.experiment
+    return over_devices(
+        train_step(plan), split=experiment.split, shard_state=experiment.shard_state
+    )
+
+
+def _at_once(experiment: Experiment) -> Experiment:
+    """Returns the experiment whose devices take their share of a batch at once."""
+    if experiment.accumulate == 1:
+        return experiment
+    return dataclasses.replace(experiment, accumulate=1)
+
+
+def tree_bytes(tree: Any) -> int:
+    """Returns the bytes of arrays or shapes."""
+    size = lambda leaf: int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+    return sum(map(size, jax.tree.leaves(tree)))
