@@ -136,7 +136,7 @@ class Stops:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only notes a request in the block; raises KeyboardInterrupt at its end."""
+        """Keeps a request until the end of the block; raises KeyboardInterrupt there."""
         yield from self._block(defers=True, is_safe=self._is_safe)
         self._raise_if_asked()
 

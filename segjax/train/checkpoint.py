@@ -205,7 +205,7 @@ class Checkpoints:
 
         def read(stored: Stored) -> TrainState:
             check_shapes(stored, template)
-            return verified(stored, template)
+            return verified(stored, template=template)
 
         found = newest_undamaged(self._folder, read)
         return None if found is None else found[1]
