@@ -4,15 +4,14 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 
-import jax
 import numpy as np
 
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices, over_devices
+from segjax.parallel.state import gathered
 from segjax.stopping import Stops, listening
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.agreement import Agreement, asking
@@ -20,11 +19,13 @@ from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
+from segjax.train.early_stop import EarlyStopping
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
+from segjax.train.tracking import Tracking
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -39,9 +40,12 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
+    shared = {"split": experiment.split, "shard_state": experiment.shard_state}
     on_one_device = asking(train_step(plan))
-    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
-    step_fn = telemetry.watched(over_devices(on_one_device, split=experiment.split))
+    # Micro-batches do not change the FLOPs of the model.
+    counted = asking(train_step(plan, accumulate=1))
+    telemetry = Telemetry(counted, batch_size=experiment.batch_size)
+    step_fn = telemetry.watched(over_devices(on_one_device, **shared))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
     with (
@@ -54,20 +58,24 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-            first, state = int(state.step), replicate(state)
+            first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
-        rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
+        trackers = Tracking(experiment, workdir)
+        rows_log = (
+            RunLog(workdir, first_step=first, trackers=trackers) if is_main() else nullcontext()
+        )
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = Rows(experiment, log, progress, first, wait, telemetry)
+            early = EarlyStopping(experiment, workdir, first=first)
             score = _Scoring(plan.scorer(), checkpoints, rows, stops, progress)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
-                scored = score(state)
+                early.add(first, scored := score(state))
             for step in range(first, experiment.steps):
-                if agreement.reached:
+                if agreement.reached or early.has_come:
                     break
                 batch = agreement.ask(_next(batches, rows, checkpoints, stops, state))
                 with _compiling(stops) if step == first else nullcontext():
@@ -82,11 +90,12 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
                 if save:
                     checkpoints.save(state)
                 if evaluate:
-                    scored = score(state)
+                    early.add(step + 1, scored := score(state))
             rows.flush()
             rows.close()
             if rows.failed_at is not None:
                 raise _not_finite(checkpoints, state, workdir, plan)
+            trackers.may_go_on = agreement.reached
             if agreement.reached and int(state.step):
                 _save_if_new(checkpoints, state)
     return scored
@@ -99,8 +108,11 @@ def _compiling(stops: Stops) -> Iterator[None]:
         yield
 
 
-def train_step(plan: Plan) -> Callable:
-    """Returns the step of a plan's experiment, for `over_devices`."""
+def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
+    """Returns the step of a plan's experiment, for `over_devices`.
+
+    `accumulate` replaces that of the experiment.
+    """
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -111,7 +123,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
-        accumulate=experiment.accumulate,
+        accumulate=accumulate or experiment.accumulate,
     )
 
 
@@ -143,7 +155,7 @@ class _Scoring:
         # It may compile for minutes, and a request to stop does not wait for that.
         with self._stops.at_once(is_safe=lambda: self._checkpoints.is_saved(step)):
             scored = self._scorer(
-                jax.device_get(state.variables),
+                gathered(state.variables),
                 share=process_share(),
                 progress=self._progress.evaluating,
             )
