@@ -32,7 +32,7 @@ def state_layout(state: Any, mesh: Mesh, *, shard_state: bool) -> Any:
     every device.
     """
     least = LEAST if shard_state else math.inf
-    spec = lambda leaf: _part(np.shape(leaf), mesh, least=least)
+    spec = lambda leaf: _part(leaf.shape, mesh, least=least)
     return jax.tree.map(lambda leaf: NamedSharding(mesh, spec(leaf)), state)
 
 

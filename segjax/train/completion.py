@@ -8,7 +8,7 @@ from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
 from segjax.train.agreement import what_is_left
-from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.lock import locked
@@ -55,7 +55,7 @@ def complete_run(
             trained_on=plan.trained_on,
             note=note,
             # The best checkpoint is often the one that training has just evaluated.
-            scored=last if step == experiment.steps else None,
+            scored=last if step == last_step(workdir) else None,
         )
 
 

@@ -134,6 +134,8 @@ def save_evaluation(
         note("\n".join(table_lines(rows)))
     if run.is_compared:
         save_predictions(workdir, experiment, own, variables)
+    if stopped := evaluation.get("stopped_early"):
+        note(f"training stopped early {stopped}")
     shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")

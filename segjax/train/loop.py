@@ -19,11 +19,13 @@ from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
+from segjax.train.early_stop import EarlyStopping
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
+from segjax.train.tracking import Tracking
 
 
 def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
@@ -58,18 +60,22 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
             first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
-        rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
+        trackers = Tracking(experiment, workdir)
+        rows_log = (
+            RunLog(workdir, first_step=first, trackers=trackers) if is_main() else nullcontext()
+        )
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = Rows(experiment, log, progress, first, wait, telemetry)
+            early = EarlyStopping(experiment, workdir, first=first)
             score = _Scoring(plan.scorer(), checkpoints, rows, stops, progress)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
-                scored = score(state)
+                early.add(first, scored := score(state))
             for step in range(first, experiment.steps):
-                if agreement.reached:
+                if agreement.reached or early.has_come:
                     break
                 batch = agreement.ask(_next(batches, rows, checkpoints, stops, state))
                 with _compiling(stops) if step == first else nullcontext():
@@ -84,11 +90,12 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
                 if save:
                     checkpoints.save(state)
                 if evaluate:
-                    scored = score(state)
+                    early.add(step + 1, scored := score(state))
             rows.flush()
             rows.close()
             if rows.failed_at is not None:
                 raise _not_finite(checkpoints, state, workdir, plan)
+            trackers.may_go_on = agreement.reached
             if agreement.reached and int(state.step):
                 _save_if_new(checkpoints, state)
     return scored
