@@ -184,7 +184,8 @@ class Stops:
         if first and not self._defers and signal.SIGTERM in self._handled:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         time.sleep(GRACE)
-        self.end(cause)
+        if not self._is_over:
+            self.end(cause)
 
     def end(self, cause: Cause, *, tell: bool = True) -> NoReturn:
         """Says the line of the command and ends the process, whatever its threads do.

@@ -40,9 +40,11 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
-    on_one_device = asking(train_step(plan))
-    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
     shared = {"split": experiment.split, "shard_state": experiment.shard_state}
+    on_one_device = asking(train_step(plan))
+    # Micro-batches do not change the FLOPs of the model.
+    counted = asking(train_step(plan, accumulate=1))
+    telemetry = Telemetry(counted, batch_size=experiment.batch_size)
     step_fn = telemetry.watched(over_devices(on_one_device, **shared))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
@@ -106,8 +108,11 @@ def _compiling(stops: Stops) -> Iterator[None]:
         yield
 
 
-def train_step(plan: Plan) -> Callable:
-    """Returns the step of a plan's experiment, for `over_devices`."""
+def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
+    """Returns the step of a plan's experiment, for `over_devices`.
+
+    `accumulate` replaces that of the experiment.
+    """
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -118,7 +123,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
-        accumulate=experiment.accumulate,
+        accumulate=accumulate or experiment.accumulate,
     )
 
 
