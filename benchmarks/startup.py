@@ -1,4 +1,4 @@
-"""Measures the time from the command to its first training step, without and with kept programs.
+"""Measures the time to the first training step, without and with kept programs.
 
     python benchmarks/startup.py experiments/quickstart.py
     python benchmarks/startup.py experiments/deeplab_resnet50_voc.py --data /data/VOCdevkit \
