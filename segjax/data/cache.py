@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 from segjax.errors import InputError
 
+VERSION = "2.1.0"
+"""Part of each prepared folder's key: raise it when the same files are written differently."""
+
 
 def cache_root() -> pathlib.Path:
     """Returns `SEGJAX_CACHE` if set, else `segjax` in the user's cache folder.
