@@ -9,9 +9,9 @@ runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C, or 75 SIGTERM: the state is saved,
-and the line says from which step the same command resumes; 75 also if another process of the
-run was lost, or if the processes did not meet in time.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
+state is saved, and the line says from which step the same command resumes; 75 also if another
+process of the run was lost, or if the processes did not meet in time.
 """
 
 import argparse
@@ -87,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
         "files, unknown label ids, copies, class frequencies and weights; writes "
         "audit/audit.html and audit/audit.json into the workdir; exit status 1 if there are "
         "errors, 0 if there are only warnings",
+    )
+    mode.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every file that the run has written, and stop: the checkpoints and "
+        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
+        "description; a line each; exit status 1 if something is damaged",
     )
     mode.add_argument(
         "--plan",
@@ -192,6 +199,11 @@ def _run(arguments: argparse.Namespace) -> None:
         from segjax.audit.report import audit_runs
 
         audit_runs([(run.experiment, run.workdir) for run in runs])
+        return
+    if arguments.verify:
+        from segjax.train.verify import verify_runs
+
+        verify_runs(runs, note=_note)
         return
     mine = share.of(runs)
     for run in mine:
