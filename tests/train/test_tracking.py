@@ -167,6 +167,7 @@ def test_what_is_not_a_tracker_is_refused_and_says_what_to_write():
         checked(dataclasses.replace(EXPERIMENT, trackers=("wandb",)), "experiment.py")
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of the versions beside it.
 def test_mlflow_keeps_rows_parameters_and_the_end_in_its_store(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setattr(tracking_module, "HASTE", 60.0)
@@ -182,6 +183,7 @@ def test_mlflow_keeps_rows_parameters_and_the_end_in_its_store(tmp_path, monkeyp
     assert sorted(losses) == [(s, 0.5 * s) for s in range(1, 6)]
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_wandb_offline_writes_a_run_that_can_be_uploaded(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
