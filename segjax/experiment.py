@@ -175,6 +175,8 @@ class Experiment:
         for it; the groups of them share the batch.
       accumulate: micro-batches of a step, which the devices take one after another. The step is
         that of the whole batch and needs less memory; see `segjax.train.step.make_train_step`.
+      shard_state: whether parameters, optimizer state and running means are divided over the
+        devices, for networks whose state takes much of a device's memory.
       checkpoint_every: steps between checkpoints.
       keep: latest checkpoints that are kept, beside the best by the task's primary score.
       log_every: steps between lines of `metrics.jsonl`.
@@ -203,6 +205,7 @@ class Experiment:
     loader: Loader = Loader()
     split: tuple[int, int] = (1, 1)
     accumulate: int = 1
+    shard_state: bool = False
     checkpoint_every: int = 1000
     keep: int = 2
     log_every: int = 10
@@ -239,6 +242,7 @@ UNSAID = {
     "task": "segjax.tasks.semantic.Semantic()",
     "device_transforms": "()",
     "accumulate": "1",
+    "shard_state": "False",
     "trackers": "()",
     "evaluation.metrics": "()",
     "train_data.image_dtype": "'uint8'",

@@ -9,8 +9,9 @@ runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C: the state is saved, and the line
-says from which step the same command resumes.
+experiment's own code, or an audit found errors; 130 Ctrl-C, or 75 SIGTERM: the state is saved,
+and the line says from which step the same command resumes; 75 also if another process of the
+run was lost, or if the processes did not meet in time.
 """
 
 import argparse

@@ -136,7 +136,7 @@ class Stops:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only notes a request in the block; raises KeyboardInterrupt at its end."""
+        """Keeps a request until the end of the block; raises KeyboardInterrupt there."""
         yield from self._block(defers=True, is_safe=self._is_safe)
         self._raise_if_asked()
 
@@ -184,7 +184,8 @@ class Stops:
         if first and not self._defers and signal.SIGTERM in self._handled:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         time.sleep(GRACE)
-        self.end(cause)
+        if not self._is_over:
+            self.end(cause)
 
     def end(self, cause: Cause, *, tell: bool = True) -> NoReturn:
         """Says the line of the command and ends the process, whatever its threads do.

@@ -1,4 +1,4 @@
-"""Compiled programs on disk: what is kept, for whom, and what a damaged folder costs: nothing."""
+"""Compiled programs on disk: what is kept, for whom, and what becomes of damaged files."""
 
 import os
 import pathlib

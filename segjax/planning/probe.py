@@ -10,7 +10,7 @@ import numpy as np
 
 from segjax.announce import announced
 from segjax.parallel.cluster import process_share
-from segjax.parallel.data import replicate
+from segjax.parallel.sharing import on_devices
 from segjax.parallel.sums import sum_over_processes
 from segjax.planning.training import TrainingStep
 from segjax.train.data_wait import DataWait
@@ -56,7 +56,10 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
     plan, batch, step = training.plan, training.batch, training.take
     state = _made_up_state(plan)
     with announced("Probing the training step", after=1):
-        state, _ = _done(step(replicate(state), batch))
+        state = on_devices(
+            state, split=plan.experiment.split, shard_state=plan.experiment.shard_state
+        )
+        state, _ = _done(step(state, batch))
         began = time.monotonic()
         state, _ = _done(step(state, batch))
         count = _agreed_count(time.monotonic() - began)

@@ -28,7 +28,7 @@ def plan_text(found: Requirements, *, price: float | None = None) -> str:
 def _heading(found: Requirements) -> str:
     experiment = found.experiment
     height, width = found.step.batch["image"].shape[1:3]
-    accumulate = getattr(experiment, "accumulate", 1)
+    accumulate = experiment.accumulate
     micro = f" in {accumulate} micro-batches" if accumulate > 1 else ""
     images = f"{experiment.batch_size} images of {width}x{height}{micro}"
     return (
@@ -210,7 +210,7 @@ def plan_record(found: Requirements, *, price: float | None = None) -> dict[str,
         "name": experiment.name,
         "devices": cluster.describe_devices(),
         "batch_size": experiment.batch_size,
-        "accumulate": getattr(experiment, "accumulate", 1),
+        "accumulate": experiment.accumulate,
         "split": list(experiment.split),
         "steps": experiment.steps,
         "parameters": found.step.plan.parameters,

@@ -66,8 +66,7 @@ class TrainingStep:
     @cached_property
     def take(self) -> Callable:
         """The step itself, `(state, batch) → (state, metrics)`; compiled once for each size."""
-        experiment = self.plan.experiment
-        return over_devices(train_step(self.plan), split=experiment.split)
+        return _step(self.plan)
 
     def example_bytes(self) -> int:
         """Returns the bytes of one example as the loader hands it over."""
@@ -97,15 +96,15 @@ class TrainingStep:
         """
         # Micro-batches are a loop, of which XLA counts one pass.
         whole = _at_once(self.plan.experiment)
-        is_split = whole.split != (1, 1)
+        is_partitioned = whole.split != (1, 1) or whole.shard_state
         each = traced_flops(self._traced(self.share, whole))
-        return each if is_split else each * device_count()
+        return each if is_partitioned else each * device_count()
 
     def _traced(self, share: int, experiment: Experiment) -> jax.stages.Lowered:
         groups = local_device_count() // devices_per_image(experiment.split)
         own = experiment is self.plan.experiment
         plan = dataclasses.replace(self.plan, experiment=experiment)
-        take = self.take if own else over_devices(train_step(plan), split=experiment.split)
+        take = self.take if own else _step(plan)
         shape = lambda value: (share * groups, *value.shape[1:])
         like = lambda value: jax.ShapeDtypeStruct(shape(value), value.dtype)
         batch = {key: zeros(like(value)) for key, value in self.batch.items()}
@@ -148,9 +147,16 @@ class TrainingStep:
         return (read + sum(self.state.values())) // local_device_count()
 
 
+def _step(plan: Plan) -> Callable:
+    experiment = plan.experiment
+    return over_devices(
+        train_step(plan), split=experiment.split, shard_state=experiment.shard_state
+    )
+
+
 def _at_once(experiment: Experiment) -> Experiment:
     """Returns the experiment whose devices take their share of a batch at once."""
-    if getattr(experiment, "accumulate", 1) == 1:
+    if experiment.accumulate == 1:
         return experiment
     return dataclasses.replace(experiment, accumulate=1)
 

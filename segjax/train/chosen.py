@@ -34,7 +34,7 @@ def restore_chosen(folder: pathlib.Path, which: str) -> tuple[Stored, dict[str, 
                 raise _refused(stored, which, fault) from fault
 
 
-def verified(stored: Stored, template: Any = None) -> Any:
+def verified(stored: Stored, *, template: Any = None) -> Any:
     """Returns a checkpoint's state; says so if it has no checksums to compare it with.
 
     Raises:

@@ -4,15 +4,14 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 
-import jax
 import numpy as np
 
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices, over_devices
+from segjax.parallel.state import gathered
 from segjax.stopping import Stops, listening
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.agreement import Agreement, asking
@@ -46,11 +45,13 @@ def train(
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
+    shared = {"split": experiment.split, "shard_state": experiment.shard_state}
     on_one_device = asking(train_step(plan))
-    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
+    # Micro-batches do not change the FLOPs of the model.
+    counted = asking(train_step(plan, accumulate=1))
+    telemetry = Telemetry(counted, batch_size=experiment.batch_size)
     profiler = Profile(profile, workdir)
-    step_fn = over_devices(on_one_device, split=experiment.split)
-    step_fn = profiler.watched(telemetry.watched(step_fn))
+    step_fn = profiler.watched(telemetry.watched(over_devices(on_one_device, **shared)))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
     with (
@@ -64,7 +65,7 @@ def train(
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-            first, state = int(state.step), replicate(state)
+            first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
         trackers = Tracking(experiment, workdir)
         rows_log = (
@@ -114,8 +115,11 @@ def _compiling(stops: Stops) -> Iterator[None]:
         yield
 
 
-def train_step(plan: Plan) -> Callable:
-    """Returns the step of a plan's experiment, for `over_devices`."""
+def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
+    """Returns the step of a plan's experiment, for `over_devices`.
+
+    `accumulate` replaces that of the experiment.
+    """
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -126,7 +130,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
-        accumulate=experiment.accumulate,
+        accumulate=accumulate or experiment.accumulate,
     )
 
 
@@ -158,7 +162,7 @@ class _Scoring:
         # It may compile for minutes, and a request to stop does not wait for that.
         with self._stops.at_once(is_safe=lambda: self._checkpoints.is_saved(step)):
             scored = self._scorer(
-                jax.device_get(state.variables),
+                gathered(state.variables),
                 share=process_share(),
                 progress=self._progress.evaluating,
             )
