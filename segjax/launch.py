@@ -28,6 +28,7 @@ from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
 
 if TYPE_CHECKING:
+    from segjax.train.profile import Span
     from segjax.train.run import Run
     from segjax.train.share import Share
 
@@ -124,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         "init, the weights before training",
     )
     parser.add_argument(
+        "--profile",
+        metavar="START:STOP",
+        help="trace the training steps after START up to STOP into the folder profile of the "
+        "workdir, to see what the devices did: 100:110",
+    )
+    parser.add_argument(
         "--table",
         action="store_true",
         help="with --evaluate: also print a table of scores in which the wrappers of "
@@ -187,6 +194,7 @@ def _run(arguments: argparse.Namespace) -> None:
         seeds=arguments.seeds,
     )
     share = _share(arguments, runs)
+    steps = _profiled(arguments, runs)
     if arguments.describe:
         for run in runs:
             check_parts(run.experiment)
@@ -230,6 +238,8 @@ def _run(arguments: argparse.Namespace) -> None:
     options = {"checkpoint": arguments.checkpoint, "note": _note}
     if arguments.evaluate:
         options["table"] = arguments.table
+    if steps is not None:
+        options["profile"] = steps
     if share.count > 1:
         _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
     if runs[0].is_compared:
@@ -239,6 +249,27 @@ def _run(arguments: argparse.Namespace) -> None:
         command = evaluate_run if arguments.evaluate else complete_run
         command(runs[0], **options)
     cluster.finish()
+
+
+def _profiled(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Span | None":
+    """Returns the steps that `--profile` names.
+
+    Raises:
+      InputError: it names none, or nothing or more than one run is trained.
+    """
+    from segjax.train.profile import span
+
+    if arguments.profile is None:
+        return None
+    for option in ("evaluate", "describe", "audit", "plan"):
+        if getattr(arguments, option):
+            raise InputError(f"--profile traces training, and --{option} does not train.")
+    if runs[0].is_compared:
+        raise InputError(
+            f"--profile traces one run, but this command has {len(runs)}: name a file with one "
+            "experiment, and leave out --grid and --seeds."
+        )
+    return span(arguments.profile)
 
 
 def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
