@@ -163,8 +163,10 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.data.cache import cache_root
     from segjax.experiment import describe
     from segjax.parallel import cluster
+    from segjax.parallel.programs import keep_programs
     from segjax.train.ablation import complete_ablation, evaluate_ablation
     from segjax.train.completion import complete_run
     from segjax.train.evaluation import evaluate_run
@@ -206,6 +208,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.by_host:
         cluster.initialize()
     cluster.describe_devices()  # Raises before any work if the platform is missing.
+    keep_programs(cache_root)
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     if arguments.plan:
@@ -231,6 +234,7 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         command = evaluate_run if arguments.evaluate else complete_run
         command(runs[0], **options)
+    cluster.finish()
 
 
 def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":

@@ -5,6 +5,7 @@ only this file has to change.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,10 +34,16 @@ def replicate(state):
 
     With a first state in host memory, `step` would compile twice: for it, and for its result.
     """
-    identity = jax.pmap(
-        lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
-    )
-    return identity(state, np.zeros(jax.local_device_count()))
+    return _identity()(state, np.zeros(jax.local_device_count()))
+
+
+def replicated_shapes(state):
+    """Returns the shapes of what `replicate` returns, with its layout; nothing is computed."""
+    return _identity().lower(state, np.zeros(jax.local_device_count())).out_info
+
+
+def _identity() -> Any:
+    return jax.pmap(lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
 
 
 def map_examples(function: Callable) -> Callable:

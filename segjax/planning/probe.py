@@ -1,8 +1,7 @@
 """How long a training step takes: a few of them, with a batch at hand and with the loader."""
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -11,12 +10,12 @@ import numpy as np
 
 from segjax.announce import announced
 from segjax.parallel.cluster import process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices
 from segjax.parallel.sums import sum_over_processes
+from segjax.planning.training import TrainingStep
 from segjax.train.data_wait import DataWait
-from segjax.train.loop import train_step
 from segjax.train.plan import Plan
+from segjax.train.step import TrainState
 
 STEPS, LEAST = 10, 2
 """Steps that are timed, and the fewest where they are slow."""
@@ -46,9 +45,7 @@ class StepTime(NamedTuple):
         return self.device if self.whole is None else self.whole
 
 
-def step_time(
-    plan: Plan, batch: Mapping[str, np.ndarray], *, with_loader: bool
-) -> tuple[StepTime, Any]:
+def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, Any]:
     """Returns the time of a step, and the state after the steps that were taken.
 
     The state starts from random parameters and nothing of it is kept.
@@ -56,10 +53,13 @@ def step_time(
     Raises:
       RuntimeError: the devices have too little memory.
     """
-    plan = dataclasses.replace(plan, experiment=dataclasses.replace(plan.experiment, init=None))
-    step = over_devices(train_step(plan), split=plan.experiment.split)
+    plan, batch, step = training.plan, training.batch, training.take
+    state = _made_up_state(plan)
     with announced("Probing the training step", after=1):
-        state, _ = _done(step(replicate(plan.initial_state()), batch))
+        state = on_devices(
+            state, split=plan.experiment.split, shard_state=plan.experiment.shard_state
+        )
+        state, _ = _done(step(state, batch))
         began = time.monotonic()
         state, _ = _done(step(state, batch))
         count = _agreed_count(time.monotonic() - began)
@@ -73,6 +73,16 @@ def step_time(
     with announced("Probing it with the loader", after=1):
         whole, waiting, state = _with_loader(plan, step, state, count)
     return StepTime(device, whole, waiting, count), state
+
+
+def _made_up_state(plan: Plan) -> TrainState:
+    """Returns a state with random parameters, which need not be a network's first ones."""
+    rng, shapes = np.random.default_rng(0), plan.state_shapes()
+    small = lambda like: (0.02 * rng.standard_normal(like.shape)).astype(like.dtype)
+    state = jax.tree.map(lambda like: np.zeros(like.shape, like.dtype), shapes)
+    ones = lambda like: np.ones(like.shape, like.dtype)
+    statistics = jax.tree.map(ones, shapes.batch_stats)
+    return state.replace(params=jax.tree.map(small, shapes.params), batch_stats=statistics)
 
 
 def _agreed_count(seconds: float) -> int:

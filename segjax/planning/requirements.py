@@ -167,7 +167,7 @@ def _probe(found: Requirements) -> None:
         return
     plan, with_data = found.step.plan, not found.without_data
     try:
-        found.step_time, state = step_time(plan, found.step.batch, with_loader=with_data)
+        found.step_time, state = step_time(found.step, with_loader=with_data)
         if with_data:
             found.evaluation_time = evaluation_time(plan, jax.device_get(state.variables))
     except Exception as error:

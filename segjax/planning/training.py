@@ -1,7 +1,7 @@
 """The training step of a plan, compiled for other batches and settings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from segjax.announce import announced
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import device_count, local_device_count
+from segjax.parallel.data import replicated_shapes
 from segjax.parallel.dry_run import dry_run, zeros
 from segjax.parallel.sharing import over_devices
 from segjax.parallel.spatial import devices_per_image
@@ -62,6 +63,12 @@ class TrainingStep:
         }
         return {name: tree_bytes(part) for name, part in parts.items()}
 
+    @cached_property
+    def take(self) -> Callable:
+        """The step itself, `(state, batch) → (state, metrics)`; compiled once for each size."""
+        experiment = self.plan.experiment
+        return _over_devices(train_step(self.plan), experiment)
+
     def example_bytes(self) -> int:
         """Returns the bytes of one example as the loader hands it over."""
         return sum(value[:1].nbytes for value in self.batch.values())
@@ -96,12 +103,14 @@ class TrainingStep:
 
     def _traced(self, share: int, experiment: Experiment) -> jax.stages.Lowered:
         groups = local_device_count() // devices_per_image(experiment.split)
+        own = experiment is self.plan.experiment
         plan = dataclasses.replace(self.plan, experiment=experiment)
+        take = self.take if own else _over_devices(train_step(plan), experiment)
         shape = lambda value: (share * groups, *value.shape[1:])
         like = lambda value: jax.ShapeDtypeStruct(shape(value), value.dtype)
         batch = {key: zeros(like(value)) for key, value in self.batch.items()}
         with dry_run() as found:
-            over_devices(train_step(plan), split=experiment.split)(plan.state_shapes(), batch)
+            take(replicated_shapes(plan.state_shapes()), batch)
         return found[0]
 
     def peak(self, share: int | None = None, experiment: Experiment | None = None) -> float:
@@ -137,6 +146,10 @@ class TrainingStep:
         ahead = (loader.buffer + max(loader.threads, 1)) * max(loader.workers, 1)
         read = ahead * share * self.groups * self.example_bytes()
         return (read + sum(self.state.values())) // local_device_count()
+
+
+def _over_devices(step: Callable, experiment: Experiment) -> Callable:
+    return over_devices(step, split=experiment.split, shard_state=experiment.shard_state)
 
 
 def _at_once(experiment: Experiment) -> Experiment:

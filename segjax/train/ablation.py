@@ -47,7 +47,7 @@ def complete_ablation(
     Raises:
       InputError: something is wrong with one of the runs; nothing has been trained then.
       RunError: runs failed; the others are complete and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
     mine = runs if mine is None else mine
     is_done = lambda run: checkpoint == "best" and _is_finished(run)
@@ -76,7 +76,7 @@ def evaluate_ablation(
     Raises:
       InputError: no run has such a checkpoint.
       RunError: runs cannot be evaluated; the others are evaluated and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
     mine = runs if mine is None else mine
     if checkpoint != INITIAL:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import RunError
 from segjax.parallel.cluster import is_main, wait_for_all
+from segjax.parallel.state import gathered
 from segjax.train.checksums import Damaged, record_of, with_checksum
 from segjax.train.chosen import check_latest, check_shapes, choose, restore_chosen, verified
 from segjax.train.fallback import newest_undamaged
@@ -115,7 +114,7 @@ class Checkpoints:
           RunError: this or the write before it failed; earlier checkpoints still restore.
         """
         # A copy in host memory: the next step donates the state's own buffers.
-        state = jax.tree.map(np.array, jax.device_get(state))
+        state = gathered(state)
         step = int(state.step)
         items = {
             STATE: ocp.args.StandardSave(state),
@@ -132,6 +131,10 @@ class Checkpoints:
             )
         except Exception as failure:
             raise self._failed(failure) from failure
+
+    def is_saved(self, step: int) -> bool:
+        """Returns whether the checkpoint of a step is complete; from any thread."""
+        return (self._folder / str(step)).is_dir()
 
     def is_scored(self, step: int) -> bool:
         """Returns whether the checkpoint of a step has an evaluation's score, undamaged."""

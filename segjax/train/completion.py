@@ -7,15 +7,15 @@ from functools import partial
 from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
-from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.agreement import what_is_left
+from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
-from segjax.train.interrupt import what_is_left
 from segjax.train.lock import locked
 from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
-from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.workdir import check_owner
 
 
@@ -33,11 +33,11 @@ def complete_run(
       InputError: something is wrong with the experiment, the data or the folder, or another
         process uses the folder; nothing has been written then.
       RunError: the run failed.
-      Interrupted: Ctrl-C; the state was saved where one process trains.
+      Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     workdir = run.workdir
     left = partial(what_is_left, workdir, run.experiment.steps)
-    with interruptible(run, left), locked(workdir):
+    with leaving_run(run, left), locked(workdir):
         plan = _checked_plan(run, note)
         experiment, rules = plan.experiment, weight_rules(run.experiment)
         run = run._replace(experiment=experiment)
@@ -55,7 +55,7 @@ def complete_run(
             trained_on=plan.trained_on,
             note=note,
             # The best checkpoint is often the one that training has just evaluated.
-            scored=last if step == experiment.steps else None,
+            scored=last if step == last_step(workdir) else None,
         )
 
 

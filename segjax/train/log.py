@@ -17,6 +17,7 @@ from tensorboardX.record_writer import RecordWriter
 from segjax.atomic import write_text
 from segjax.errors import RunError
 from segjax.train.progress_bar import ProgressBar, measured
+from segjax.train.tracking import Tracking
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -38,11 +39,14 @@ class RunLog:
     """A writer of rows of numbers by step, for a `with` block.
 
     Rows beyond the step where a run goes on are dropped, from the events too: these are
-    written anew from the rows.
+    written anew from the rows. `trackers` get the rows too.
     """
 
-    def __init__(self, workdir: pathlib.Path, *, first_step: int):
-        rows = [row for row in read_metrics(workdir) if row["step"] <= first_step]
+    def __init__(
+        self, workdir: pathlib.Path, *, first_step: int, trackers: Tracking | None = None
+    ):
+        found = read_metrics(workdir)
+        rows = [row for row in found if row["step"] <= first_step]
         path = workdir / METRICS
         write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
         shutil.rmtree(workdir / EVENTS, ignore_errors=True)
@@ -54,15 +58,20 @@ class RunLog:
         self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
         for row in rows:
             self._add_event(_event(row))
+        self._trackers = trackers
+        if trackers is not None:
+            trackers.start(rows, [row for row in found if row["step"] > first_step])
 
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         for file in (self._file, self._events):
             # What the disk has no room for was said when it was written.
             with contextlib.suppress(OSError):
                 file.close()
+        if self._trackers is not None:
+            self._trackers.finish(kind)
 
     def write(self, step: int, values: Mapping[str, float | str | None]) -> None:
         """Appends one row and flushes it.
@@ -75,6 +84,8 @@ class RunLog:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
             self._add_event(_event(row))
+            if self._trackers is not None:
+                self._trackers.log(row)
         except OSError as error:
             raise RunError(
                 f"Writing {self._file.name} failed: {error.strerror}. Make room there and run "

@@ -28,8 +28,10 @@ from segjax.tasks.scorer import Scorer, check_metrics
 from segjax.train.augmentation import augmented_batch
 from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
+from segjax.train.early_stop import check_stop
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
+from segjax.train.tracking import check_trackers
 
 FIRST_BATCHES = 8
 """How many batches without a pixel that counts are looked at before it is said."""
@@ -138,10 +140,12 @@ def make_plan(
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
+    check_trackers(experiment)
     known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
+    check_stop(experiment)
     found = data_coverage(experiment, "train_data", "eval_data")
     said: list[str] = []
     experiment = with_computed_weights(experiment, note=said.append)

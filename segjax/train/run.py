@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from segjax import experiment as experiments
 from segjax.class_weights import WeightRule
-from segjax.errors import InputError, Interrupted
+from segjax.errors import InputError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.settings import directory_settings
+from segjax.stopping import leaving
 from segjax.train.grid import Axis, grid_variants, parsed_grid
 from segjax.train.seeds import parsed_seeds
 from segjax.train.variants import check_variants
@@ -149,15 +150,12 @@ def claim_run(run: Run, *, rules: Mapping[str, WeightRule] | None = None) -> Non
     wait_for_all("claimed")
 
 
-@contextlib.contextmanager
-def interruptible(run: Run, left: Callable[[], str]) -> Iterator[None]:
-    """Turns Ctrl-C into an `Interrupted` that says what is `left` of the run.
+def leaving_run(run: Run, left: Callable[[], str]) -> contextlib.AbstractContextManager[None]:
+    """Turns a request to stop into an `Interrupted` that says what is `left` of the run.
 
     Raises:
-      Interrupted: the user pressed Ctrl-C within the block.
+      Interrupted: the process was asked to stop within the block, or another process of the
+        run has ended.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        where = f"{run.workdir}: " if run.is_compared else ""
-        raise Interrupted(f"{where}{left()}") from None
+    where = f"{run.workdir}: " if run.is_compared else ""
+    return leaving(lambda: f"{where}{left()}")

@@ -13,6 +13,7 @@ from jax import lax
 
 from segjax.contracts import AXIS, Array, Batch, LossOfSums, Objective, Variables
 from segjax.parallel.micro_batches import micro_batch, tracing_part
+from segjax.parallel.state import complete
 
 
 @flax.struct.dataclass
@@ -118,7 +119,7 @@ def _own_seed(batch: Batch) -> tuple[Array | None, Batch]:
 
 def _forward(objective: Objective, params, batch_stats, batch: Batch, key: Array):
     """Returns each loss term's sums on this device; and their weights, and the statistics."""
-    terms, updated = objective(_variables(params, batch_stats), batch, key)
+    terms, updated = objective(_variables(complete(params), batch_stats), batch, key)
     pairs = {name: term for name, term in terms.items() if not isinstance(term, LossOfSums)}
     sums = {**terms, **{name: total for name, (total, _) in pairs.items()}}
     return sums, ({name: weight for name, (_, weight) in pairs.items()}, updated)
