@@ -3,8 +3,8 @@
     python benchmarks/endurance.py --steps 3000
 
 Every 500 steps it prints the process's memory, its open files, its threads, and how many
-programs have been compiled and traced. Evaluations, checkpoints, rows and TensorBoard events come
-in between, as in any run. Ends with status 1 if anything still grows after the first third.
+programs have been compiled and traced. Evaluations, checkpoints, rows and TensorBoard events
+come in between, as in any run. Ends with status 1 if anything still grows after the first third.
 """
 
 import argparse
