@@ -6,7 +6,7 @@ Every 500 steps it prints the process's memory, its open files, its threads, and
 programs have been compiled and traced. Evaluations, checkpoints, rows and TensorBoard events
 come in between, as in any run. Ends with status 1 if anything still grows after the first third.
 
-If the memory grows, `--evaluate-every`, `--checkpoint-every` and `--log-every` tell by what.
+If the memory grows: `--evaluate-every`, `--checkpoint-every`, `--log-every` tell by what.
 """
 
 import argparse
@@ -106,9 +106,10 @@ class Watch:
 
 
 def memory_mib() -> float:
-    """What the process holds, in memory or swapped out, by Linux."""
+    """What the process has allocated, by Linux: pages of files come and go."""
     lines = pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    kilobytes = [int(line.split()[1]) for line in lines if line[:7] in ("VmRSS:\t", "VmSwap:")]
+    names = ("RssAnon:", "VmSwap:")
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith(names)]
     return sum(kilobytes) / 1024
 
 
