@@ -4,7 +4,7 @@
 
 Every 500 steps it prints the process's memory, its open files, its threads, and how many
 programs have been compiled and traced. Evaluations, checkpoints, rows and TensorBoard events
-come in between, as in any run. Ends with status 1 if anything still grows after the first third.
+come in between, as in any run. It ends with status 1 if one still grows after the first third.
 
 If the memory grows: `--evaluate-every`, `--checkpoint-every`, `--log-every` tell by what.
 """
