@@ -35,6 +35,7 @@ import numpy as np
 
 from segjax.train.checkpoint import Checkpoints, last_step
 from segjax.train.log import read_metrics
+from segjax.train.telemetry import without_timing
 
 EXPERIMENT = pathlib.Path(__file__).resolve().parents[1] / "experiments" / "quickstart.py"
 STEPS, SAVES, EVALUATES = 60, 10, 20
@@ -49,9 +50,6 @@ SIGNALS = {"SIGKILL": -9, "SIGTERM": 75, "SIGINT": 130}
 
 LIMIT = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
-
-MEASURED = re.compile("per_second|waiting|seconds|memory|utili[sz]ation|slowest|flops")
-"""Columns of `metrics.jsonl` that no two runs have in common."""
 
 
 class Kill(NamedTuple):
@@ -274,13 +272,7 @@ def differ(whole: pathlib.Path, broken: pathlib.Path) -> list[str]:
     same = jax.tree.map(
         lambda a, b: np.asarray(a).tobytes() == np.asarray(b).tobytes(), *states
     )
-    rows = [
-        [
-            {n: v for n, v in row.items() if not MEASURED.search(n)}
-            for row in read_metrics(folder)
-        ]
-        for folder in (whole, broken)
-    ]
+    rows = [[*map(without_timing, read_metrics(workdir))] for workdir in (whole, broken)]
     equal = {"last checkpoint": jax.tree.all(same), "metrics.jsonl": rows[0] == rows[1]}
     for name in ("model.safetensors", "evaluation.json"):
         equal[name] = (whole / name).read_bytes() == (broken / name).read_bytes()

@@ -9,9 +9,9 @@ runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C, or 75 SIGTERM: the state is saved,
-and the line says from which step the same command resumes; 75 also if another process of the
-run was lost, or if the processes did not meet in time.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
+state is saved, and the line says from which step the same command resumes; 75 also if another
+process of the run was lost, or if the processes did not meet in time.
 """
 
 import argparse
@@ -90,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         "errors, 0 if there are only warnings",
     )
     mode.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every file that the run has written, and stop: the checkpoints and "
+        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
+        "description; a line each; exit status 1 if something is damaged",
+    )
+    mode.add_argument(
         "--plan",
         action="store_true",
         help="say what the run needs, and stop: memory of each device, FLOPs, hours, the "
@@ -161,6 +168,13 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
         "all of them training one run together",
     )
 
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="train all seeds of a variant in one compiled program: faster if the network is "
+        "so small that it does not fill the device; each run is the same, up to rounding",
+    )
+
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
@@ -201,7 +215,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
         audit_runs([(run.experiment, run.workdir) for run in runs])
         return
-    mine = share.of(runs)
+    if arguments.verify:
+        from segjax.train.verify import verify_runs
+
+        verify_runs(runs, note=_note)
+        return
+    mine = share.of(runs, whole_variants=arguments.together)
     for run in mine:
         check_owner(run.workdir, run.experiment)
     if arguments.plan:
@@ -230,6 +249,8 @@ def _run(arguments: argparse.Namespace) -> None:
         options["profile"] = steps
     if share.count > 1:
         _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
+    if arguments.together:
+        options["together"] = True
     if runs[0].is_compared:
         command = evaluate_ablation if arguments.evaluate else complete_ablation
         command(runs, mine=mine, **options)
@@ -270,11 +291,12 @@ def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
 
     if runs[0].is_compared:
         return share_of(arguments.share, by_host=arguments.by_host)
-    for option, given in (("--share", arguments.share), ("--by-host", arguments.by_host)):
-        if given:
+    for option in ("share", "by_host", "together"):
+        if getattr(arguments, option):
             raise InputError(
-                f"{option} shares out the runs of a list, a grid or several seeds, but "
-                f"{arguments.experiment} is one run: leave it out, or add --grid or --seeds."
+                f"--{option.replace('_', '-')} is for the runs of a list, a grid or several "
+                f"seeds, but {arguments.experiment} is one run: leave it out, or add --grid or "
+                "--seeds."
             )
     return Share()
 
@@ -302,6 +324,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
+    if arguments.together and arguments.evaluate:
+        raise InputError("--together trains; leave it out with --evaluate.")
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")

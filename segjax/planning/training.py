@@ -66,7 +66,8 @@ class TrainingStep:
     @cached_property
     def take(self) -> Callable:
         """The step itself, `(state, batch) → (state, metrics)`; compiled once for each size."""
-        return _step(self.plan)
+        experiment = self.plan.experiment
+        return _over_devices(train_step(self.plan), experiment)
 
     def example_bytes(self) -> int:
         """Returns the bytes of one example as the loader hands it over."""
@@ -104,7 +105,7 @@ class TrainingStep:
         groups = local_device_count() // devices_per_image(experiment.split)
         own = experiment is self.plan.experiment
         plan = dataclasses.replace(self.plan, experiment=experiment)
-        take = self.take if own else _step(plan)
+        take = self.take if own else _over_devices(train_step(plan), experiment)
         shape = lambda value: (share * groups, *value.shape[1:])
         like = lambda value: jax.ShapeDtypeStruct(shape(value), value.dtype)
         batch = {key: zeros(like(value)) for key, value in self.batch.items()}
@@ -147,11 +148,8 @@ class TrainingStep:
         return (read + sum(self.state.values())) // local_device_count()
 
 
-def _step(plan: Plan) -> Callable:
-    experiment = plan.experiment
-    return over_devices(
-        train_step(plan), split=experiment.split, shard_state=experiment.shard_state
-    )
+def _over_devices(step: Callable, experiment: Experiment) -> Callable:
+    return over_devices(step, split=experiment.split, shard_state=experiment.shard_state)
 
 
 def _at_once(experiment: Experiment) -> Experiment:

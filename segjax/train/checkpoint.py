@@ -55,14 +55,16 @@ class Checkpoints:
     def __exit__(self, kind, error, trace) -> None:
         if "_manager" not in self.__dict__:
             return
-        try:
-            self._manager.wait_until_finished()
-        except Exception as failure:
-            if kind is None:
-                raise self._failed(failure) from failure
-        finally:
-            self._manager.close()
-            self._empty_trash()
+        failure = None
+        # What a thread could not write is raised by each of them.
+        for end in (self._manager.wait_until_finished, self._manager.close):
+            try:
+                end()
+            except Exception as error:
+                failure = failure or error
+        self._empty_trash()
+        if failure is not None and kind is None:
+            raise self._failed(failure) from failure
 
     @cached_property
     def _manager(self) -> ocp.CheckpointManager:

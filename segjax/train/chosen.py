@@ -5,9 +5,10 @@ import math
 import pathlib
 from typing import Any
 
+from segjax.announce import say
 from segjax.errors import InputError
 from segjax.train.checksums import Damaged, named_arrays
-from segjax.train.fallback import none_undamaged, say, set_aside
+from segjax.train.fallback import none_undamaged, set_aside
 from segjax.train.stored import Stored, stored_in
 
 

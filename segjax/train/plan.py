@@ -67,15 +67,16 @@ class Plan:
             else None
         )
 
-        def build(variables):
+        def build(variables, key):
             if variables is None:
-                key = jax.random.key(experiment.seed)
                 image = jnp.zeros((1, *self._canvas(), self.channels))
                 variables = experiment.model.init(key, image, train=False)
             return init_state(variables, self.optimizer, ema=experiment.ema)
 
+        # An argument: one compiled program serves all seeds.
+        key = jax.random.key(experiment.seed)
         # On the host: the first step donates what it is given, and a device copy may be shared.
-        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
+        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables, key)))
 
     def _canvas(self) -> tuple[int, int]:
         return canvas(self.experiment.model, 64, 64)
@@ -87,7 +88,7 @@ class Plan:
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's share of every batch from `first_step` on."""
-        return _batches(self.experiment, first_step, channels=self.channels)
+        return _seeded(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
         """Returns the scorer for the evaluation data, as `evaluation` describes it."""
@@ -310,6 +311,17 @@ def _batches(
         channels=channels,
         check=partial(experiment.task.check_example, data=experiment.train_data),
     )
+
+
+def _seeded(
+    experiment: Experiment, first_step: int, *, channels: int | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches with the experiment's seed, as `make_train_step` takes it."""
+    with contextlib.closing(
+        _batches(experiment, first_step, channels=channels)  # type: ignore[type-var]
+    ) as found:
+        for batch in found:
+            yield {**batch, "seed": np.full(len(batch["step"]), experiment.seed, np.uint32)}
 
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
