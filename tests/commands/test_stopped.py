@@ -143,8 +143,9 @@ class Two:
             for process in self.processes:
                 process.kill()
                 process.wait()
-            for thread in self._threads:
+            for thread, process in zip(self._threads, self.processes, strict=True):
                 thread.join()
+                process.stderr.close()
 
 
 @contextlib.contextmanager
