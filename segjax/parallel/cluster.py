@@ -207,6 +207,11 @@ def device_bytes() -> int | None:
     return (statistics or {}).get("bytes_limit")
 
 
+def peak_device_bytes() -> int | None:
+    """Returns the most bytes a device held so far; None where the device does not tell."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
 def wait_for_all(name: str) -> None:
     """Waits until every process has reached the point called `name`."""
     if jax.process_count() > 1:
