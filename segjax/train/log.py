@@ -61,6 +61,9 @@ class RunLog:
             self._file = path.open("a", encoding="utf-8")
         with _writing(workdir / EVENTS):
             self._open_events(workdir / EVENTS, rows)
+        self._trackers = trackers
+        if trackers is not None:
+            trackers.start(rows, [row for row in found if row["step"] > first_step])
 
     def _open_events(self, folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
         if folder.is_dir():
@@ -72,9 +75,6 @@ class RunLog:
         self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
         for row in rows:
             self._add_event(_event(row))
-        self._trackers = trackers
-        if trackers is not None:
-            trackers.start(rows, [row for row in found if row["step"] > first_step])
 
     def __enter__(self) -> "RunLog":
         return self

@@ -34,6 +34,7 @@ from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState
 from segjax.train.telemetry import Telemetry
+from segjax.train.tracking import Tracking
 
 
 def check_together(experiment: Experiment) -> None:
@@ -43,6 +44,8 @@ def check_together(experiment: Experiment) -> None:
         reason = "several processes train each run; add --by-host"
     elif experiment.split != (1, 1):
         reason = f"split={experiment.split} spreads each image over devices"
+    elif experiment.stop is not None:
+        reason = "stop ends each seed at a step of its own"
     elif declares(experiment.train_data, Grouped):
         reason = "the batches of train_data have different sizes (it has groups)"
     if reason:
@@ -76,7 +79,8 @@ class Member:
     def begin(self, stack: ExitStack, first: int, *, quiet: bool) -> None:
         """Opens the log and the data of a run that goes on from the step `first`."""
         plan, experiment = self.plan, self.plan.experiment
-        log = stack.enter_context(RunLog(self.workdir, first_step=first))
+        trackers = Tracking(experiment, self.workdir)
+        log = stack.enter_context(RunLog(self.workdir, first_step=first, trackers=trackers))
         self._batches = stack.enter_context(closing(plan.batches(first)))  # type: ignore[type-var]
         name = f"{experiment.name} seed {experiment.seed}"
         progress = Progress(name, first=first, total=experiment.steps, quiet=quiet)
