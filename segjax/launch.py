@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
+from segjax.stopping import ignore_signals
 
 if TYPE_CHECKING:
     from segjax.train.profile import Span
@@ -37,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    status = run_command(lambda: _run(_parser().parse_args(arguments)))
+    if arguments is None:
+        ignore_signals()
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

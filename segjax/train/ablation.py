@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from segjax.errors import InputError, RunError, first_of
+from segjax.errors import InputError, RunError, TryAgain, first_of
 from segjax.parallel import cluster
 from segjax.parallel.sums import sum_over_processes
 from segjax.train.ablation_results import Comparison, by_variant
@@ -172,6 +172,8 @@ def _attempt(
     """Returns why each of `count` runs failed; one error of `work` is all runs'."""
     try:
         return work()
+    except TryAgain:
+        raise
     except Exception as error:
         return [error] * count
     finally:

@@ -23,6 +23,7 @@ from segjax.train.stored import (
     CHECKSUMS,
     METRICS,
     RECORD,
+    SCORED,
     STATE,
     Stored,
     root_cause,
@@ -154,23 +155,28 @@ class Checkpoints:
         Raises:
           RunError: it cannot be written.
         """
-        self._manager.wait_until_finished()
         folder = self._folder / str(int(state.step))
-        if is_main():
-            try:
-                with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
-                    scores = pathlib.Path(new, METRICS)
-                    scores.mkdir()
-                    text = json.dumps(with_checksum(score))
-                    (scores / METRICS).write_text(text, encoding="utf-8")
-                    # Orbax marks each folder that is complete.
-                    if (mark := folder / STATE / COMPLETE).exists():
-                        shutil.copy(mark, scores)
-                    scores.rename(folder / METRICS)
-            except OSError as failure:
-                raise self._failed(failure) from failure
+        try:
+            self._manager.wait_until_finished()
+            if is_main():
+                self._write_score(folder, score)
+        except Exception as failure:
+            raise self._failed(failure) from failure
         wait_for_all(f"scored {folder.name}")
         self._manager.reload()
+
+    @staticmethod
+    def _write_score(folder: pathlib.Path, score: Mapping[str, float]) -> None:
+        with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
+            scores = pathlib.Path(new, METRICS)
+            scores.mkdir()
+            text = json.dumps(with_checksum(score))
+            (scores / METRICS).write_text(text, encoding="utf-8")
+            # Orbax marks each folder that is complete.
+            if (mark := folder / STATE / COMPLETE).exists():
+                shutil.copy(mark, scores)
+            scores.rename(folder / METRICS)
+        (folder / SCORED).touch()
 
     def _failed(self, failure: BaseException) -> RunError:
         reason = root_cause(failure)

@@ -12,7 +12,7 @@ from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.lock import locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
-from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.together import Member, train_together
 from segjax.train.workdir import check_owner
 
@@ -29,10 +29,10 @@ def complete_together(
 
     Raises:
       InputError: something is wrong with the experiment or the data.
-      Interrupted: Ctrl-C; the states were saved.
+      Interrupted: Ctrl-C or SIGTERM; the states were saved.
     """
     errors: dict[int, Exception] = {}
-    with ExitStack() as stack, interruptible(runs[0], lambda: LEFT):
+    with ExitStack() as stack, leaving_run(runs[0], lambda: LEFT):
         for i, run in enumerate(runs):
             try:
                 stack.enter_context(locked(run.workdir))
@@ -41,7 +41,7 @@ def complete_together(
         mine = [i for i in range(len(runs)) if i not in errors]
         members = _members([runs[i] for i in mine], note)
         if members:
-            train_together(members, lambda: LEFT)
+            train_together(members)
         for i, member in zip(mine, members, strict=True):
             try:
                 if member.error:

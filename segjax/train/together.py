@@ -7,9 +7,8 @@ each run is the one that its seed alone would give, up to rounding.
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
 from typing import Any
 
 import jax
@@ -23,18 +22,17 @@ from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone
 from segjax.parallel.data import replicate
 from segjax.parallel.sharing import over_devices
+from segjax.stopping import Stops, listening
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
-from segjax.train.interrupt import CtrlC
 from segjax.train.log import Progress, RunLog
 from segjax.train.loop import train_step
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState
 from segjax.train.telemetry import Telemetry
-from segjax.train.tracking import Tracking
 
 
 def check_together(experiment: Experiment) -> None:
@@ -44,8 +42,12 @@ def check_together(experiment: Experiment) -> None:
         reason = "several processes train each run; add --by-host"
     elif experiment.split != (1, 1):
         reason = f"split={experiment.split} spreads each image over devices"
+    elif experiment.shard_state:
+        reason = "shard_state=True spreads each state over devices"
     elif experiment.stop is not None:
         reason = "stop ends each seed at a step of its own"
+    elif experiment.trackers:
+        reason = "trackers follow one run at a time"
     elif declares(experiment.train_data, Grouped):
         reason = "the batches of train_data have different sizes (it has groups)"
     if reason:
@@ -79,8 +81,7 @@ class Member:
     def begin(self, stack: ExitStack, first: int, *, quiet: bool) -> None:
         """Opens the log and the data of a run that goes on from the step `first`."""
         plan, experiment = self.plan, self.plan.experiment
-        trackers = Tracking(experiment, self.workdir)
-        log = stack.enter_context(RunLog(self.workdir, first_step=first, trackers=trackers))
+        log = stack.enter_context(RunLog(self.workdir, first_step=first))
         self._batches = stack.enter_context(closing(plan.batches(first)))  # type: ignore[type-var]
         name = f"{experiment.name} seed {experiment.seed}"
         progress = Progress(name, first=first, total=experiment.steps, quiet=quiet)
@@ -100,10 +101,16 @@ class Member:
                 self.error = error
         return None
 
-    def save(self, state: TrainState, *, scored: Scored | None = None) -> None:
-        """Saves the state unless there is a checkpoint of its step."""
+    def save(self, state: TrainState) -> None:
+        """Saves the state unless there is a checkpoint of its step, or nothing to save."""
         if int(state.step) and int(state.step) not in self.checkpoints.steps:
-            self.checkpoints.save(state, score=scored.standing if scored else None)
+            self.checkpoints.save(state)
+
+    def evaluate(self, state: TrainState, scorer: Scorer) -> None:
+        """Scores the state, writes the row, and adds the score to the checkpoint."""
+        self.scored = scorer(state.variables)
+        self.rows.add_evaluation(int(state.step), self.scored)
+        self.checkpoints.add_score(state, score=self.scored.standing)
 
     def fail(self, state: TrainState) -> None:
         """Saves the state before the step that was not finite, and notes why the run failed."""
@@ -116,84 +123,86 @@ class Member:
         self.error = RunError(f"{what}, seed {experiment.seed}; {kept}. {fault or remedy}")
 
 
-def train_together(members: Sequence[Member], left: Callable[[], str]) -> None:
+def train_together(members: Sequence[Member]) -> None:
     """Trains runs that differ in their seed alone, each from its latest checkpoint to the end.
 
     Runs whose latest checkpoints are of different steps do not share a program: those of each
-    step are trained together, one group after another. `left` says what an interrupted process
-    leaves to do.
+    step are trained together, one group after another. A run that fails has its `error`, and
+    the others go on.
 
     Raises:
       RunError: the devices have too little memory for all seeds at once.
-      KeyboardInterrupt: Ctrl-C; the states are saved.
+      KeyboardInterrupt: Ctrl-C or SIGTERM; the states are saved.
     """
-    with ExitStack() as stack:
-        with announced("Making the initial states", after=1):
+    with listening() as stops, stops.deferred(), ExitStack() as stack:
+        with stops.at_once(), announced("Making the initial states", after=1):
             states = [member.open(stack) for member in members]
         for first in sorted({int(state.step) for state in states}):
             chosen = [i for i, state in enumerate(states) if int(state.step) == first]
-            _train_group([members[i] for i in chosen], [states[i] for i in chosen], first, left)
+            _train_group([members[i] for i in chosen], [states[i] for i in chosen], stops)
 
 
-def _train_group(
-    members: Sequence[Member], states: Sequence[TrainState], first: int, left: Callable
-) -> None:
-    experiment = members[0].plan.experiment
+def _train_group(members: Sequence[Member], states: Sequence[TrainState], stops: Stops) -> None:
+    experiment, first = members[0].plan.experiment, int(states[0].step)
     step_fn = over_devices(jax.vmap(train_step(members[0].plan), in_axes=(0, 1)))
-    with CtrlC(left) as ctrl_c, ExitStack() as stack:
+    scorer = members[0].plan.scorer()
+    with ExitStack() as stack:
         for member in members:
             member.begin(stack, first, quiet=member is not members[0])
-        score = partial(_score, members[0].plan.scorer(), ctrl_c)
         if first and _due(first, experiment, experiment.evaluation.every):
-            unscored = [m for m in members if not m.checkpoints.is_scored(first)]
-            for member, state in zip(members, states, strict=True):
-                if member in unscored:
-                    score([member], [state])
-                    assert member.scored
-                    member.checkpoints.add_score(state, score=member.scored.standing)
+            pairs = zip(members, states, strict=True)
+            _evaluate(
+                [p for p in pairs if not p[0].checkpoints.is_scored(first)], scorer, stops
+            )
         state = replicate(jax.tree.map(lambda *each: np.stack(each), *states))
         for step in range(first, experiment.steps):
-            if ctrl_c.came:
+            if stops.came or not any(batches := _batches(members, state, stops)):
                 break
-            ctrl_c.saves = True
-            batches = [member.next() for member in members]
-            if not any(batches):
-                break
-            with _compiling(len(members)) if step == first else contextlib.nullcontext():
+            with _compiling(len(members), stops) if step == first else nullcontext():
                 state, measured = step_fn(state, _stacked(batches))
             _add_rows(members, step + 1, measured)
             evaluate = _due(step + 1, experiment, experiment.evaluation.every)
             save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
             if save or any(member.rows.failed_at is not None for member in members):
-                parts = _parts(state, len(members))
-                _fail_where_not_finite(members, parts)
-                if save:
-                    _keep(members, parts, score if evaluate else None)
-        parts = _parts(state, len(members))
+                going = _still_going(members, state)
+                for member, part in going if save else ():
+                    member.save(part)
+                _evaluate(going if evaluate else (), scorer, stops)
         for member in members:
             member.rows.flush()
             member.rows.close()
-        _fail_where_not_finite(members, parts)
-        for member, part in zip(members, parts, strict=True):
-            if ctrl_c.came or member.error:
-                member.save(part)
-        if ctrl_c.came:
-            raise KeyboardInterrupt
+        for member, part in _still_going(members, state):
+            member.save(part)
 
 
 def _due(step: int, experiment: Experiment, every: int | None) -> bool:
     return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
 
 
+def _batches(
+    members: Sequence[Member], state: TrainState, stops: Stops
+) -> list[Mapping[str, np.ndarray] | None]:
+    """Returns the runs' next batches; saves the states if that is interrupted."""
+    had_failed = [member.error is not None for member in members]
+    try:
+        with stops.at_once():
+            return [member.next() for member in members]
+    finally:
+        failed = [member.error is not None for member in members]
+        if stops.came or failed != had_failed:
+            for member, part in zip(members, _parts(state, len(members)), strict=True):
+                member.save(part)
+
+
 @contextlib.contextmanager
-def _compiling(count: int) -> Iterator[None]:
+def _compiling(count: int, stops: Stops) -> Iterator[None]:
     """Says that the step compiles; a lack of memory becomes one line.
 
     Raises:
       RunError: the devices have too little memory.
     """
     try:
-        with announced(f"Compiling the training step of {count} seeds"):
+        with stops.at_once(), announced(f"Compiling the training step of {count} seeds"):
             yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -250,38 +259,21 @@ def _parts(state: TrainState, count: int) -> list[TrainState]:
     return [jax.tree.map(lambda x, i=i: np.asarray(x[i]), fetched) for i in range(count)]
 
 
-def _fail_where_not_finite(members: Sequence[Member], parts: Sequence[TrainState]) -> None:
-    for member, part in zip(members, parts, strict=True):
+def _still_going(
+    members: Sequence[Member], state: TrainState
+) -> list[tuple[Member, TrainState]]:
+    """Returns the runs that have not failed with their states; notes those that fail now."""
+    pairs = list(zip(members, _parts(state, len(members)), strict=True))
+    for member, part in pairs:
         member.rows.flush()
         if member.error is None and member.rows.failed_at is not None:
             member.fail(part)
+    return [pair for pair in pairs if pair[0].error is None]
 
 
-def _keep(
-    members: Sequence[Member], parts: Sequence[TrainState], score: Callable | None
-) -> None:
-    """Evaluates the states of the runs that go on, if it is time to, and saves them."""
-    going = [(m, part) for m, part in zip(members, parts, strict=True) if m.error is None]
-    if score is not None:
-        score([member for member, _ in going], [part for _, part in going])
-    for member, part in going:
-        member.save(part, scored=member.scored if score is not None else None)
-
-
-def _score(
-    scorer: Scorer,
-    ctrl_c: CtrlC,
-    members: Sequence[Member],
-    states: Sequence[TrainState],
-) -> None:
-    """Evaluates states, and saves all of them if that is interrupted or fails."""
-    try:
-        for member, state in zip(members, states, strict=True):
-            with ctrl_c.stops_work():
-                scored = scorer(state.variables)
-            member.rows.add_evaluation(int(state.step), scored)
-            member.scored = scored
-    except BaseException:
-        for member, state in zip(members, states, strict=True):
-            member.save(state)
-        raise
+def _evaluate(pairs: Sequence[tuple[Member, TrainState]], scorer: Scorer, stops: Stops) -> None:
+    """Evaluates states that are saved, or being written."""
+    is_safe = lambda: all(m.checkpoints.is_saved(int(part.step)) for m, part in pairs)
+    for member, part in pairs:
+        with stops.at_once(is_safe=is_safe):
+            member.evaluate(part, scorer)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -66,7 +67,8 @@ def test_a_seed_without_a_batch_gets_one_that_its_state_ignores():
 
 
 def test_batches_of_different_shapes_are_an_error_that_names_the_remedy():
-    one, other = ({"image": np.ones((4, size, 2, 3))} for size in (2, 3))
+    step = np.zeros(4)
+    one, other = ({"image": np.ones((4, size, 2, 3)), "step": step} for size in (2, 3))
     with pytest.raises(
         RunError, match="differ in the shape of 'image'; .* leave --together out"
     ):
@@ -111,8 +113,6 @@ def test_runs_that_are_trained_together_and_resumed_equal_those_trained_alone(tm
     assert launch.main([*command, "--workdir", str(both), "--together"]) == 0
     _check_equal(alone, both)
     # One seed's last checkpoint is lost: it goes on by itself, the other has nothing to do.
-    import shutil
-
     shutil.rmtree(both / "tiny/seed3/checkpoints/6")
     for run in both.glob("tiny/seed*"):
         (run / "predictions.npz").unlink()
