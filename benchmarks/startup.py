@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py experiments/quickstart.py
     python benchmarks/startup.py experiments/deeplab_resnet50_voc.py --data /data/VOCdevkit \
-        --set init=None --set batch_size=2 --set transforms.1.size=129
+        --set init=None --set batch_size=2 --set transforms.2.size=129
 
 Each run is the launcher itself in an empty workdir, killed after its first step: once with an
 empty cache of programs ("cold"), then twice with what that left ("warm"). Data that segjax

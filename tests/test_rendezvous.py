@@ -134,3 +134,38 @@ def test_a_cluster_of_which_one_process_starts_gives_up_in_one_line():
     first, last = ended.stderr.splitlines()
     assert first.startswith("waiting for the other processes (1 of 2 are here, missing: 1) …")
     assert last.startswith("error: The processes of this cluster did not meet within 2 s")
+
+
+LATE = """
+import sys, time
+import jax
+import numpy as np
+from segjax.parallel import cluster
+
+cluster.initialize()
+if jax.process_index():
+    time.sleep(35)
+total = jax.pmap(lambda x: jax.lax.psum(x, "i"), axis_name="i")(np.ones(2, np.float32))
+print("sum", float(total.addressable_data(0).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_come_late_to_the_first_sum_over_all_devices():
+    with free_address() as address:
+        environment = {
+            **{**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+            **{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"},
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", LATE],
+                env={**environment, "JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        outputs = [process.communicate(timeout=600) for process in processes]
+    assert all("sum 4.0" in out for out, _ in outputs), outputs
