@@ -74,6 +74,46 @@ all terms. A term `auxiliary/…` counts `auxiliary_weight` times."""
 Loss = Callable[[Array, Batch], Terms]
 """(logits b h w k, batch on their grid) -> terms, sums over valid pixels."""
 
+
+@runtime_checkable
+class Tracked(Protocol):
+    """A run in a tracker's service, which takes what the run measures."""
+
+    run_id: str
+    """What the service calls the run; a run that goes on hands it to `Tracker.start`."""
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Takes the finite numbers of one row."""
+        ...
+
+    def finish(self, status: str) -> None:
+        """Ends the run: it is "done", or has "failed", or was "stopped" and may go on."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A service that shows runs; a frozen dataclass, whose fields say where.
+
+    All calls come from one thread of the main process, in their order. One that raises ends the
+    tracking and not the training. `check()`, if there is one, is called before all else; it
+    raises an InputError if a package is missing.
+    """
+
+    def start(
+        self, name: str, description: Mapping[str, str], *, workdir: str, run_id: str | None
+    ) -> Tracked:
+        """Returns the run, begun in the service.
+
+        Args:
+          name: of the experiment.
+          description: {path of a field: its value}.
+          workdir: the run's folder.
+          run_id: of the run in the service if it goes on; None for a new one.
+        """
+        ...
+
+
 Objective = Callable[[Variables, Batch, Array], tuple[Terms, Mapping[str, Any]]]
 """(variables, batch, key) -> (terms, new batch statistics): forward pass and loss of a device's
 share of a batch. Weights do not depend on parameters. Only BatchNorm uses collectives."""

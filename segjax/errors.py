@@ -3,13 +3,16 @@
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from segjax.announce import LOGGER
+from segjax.atomic import WriteError
 from segjax.console import allow_any_text
+from segjax.stopping import CAUSES, FAILED, TRY_AGAIN, Interrupted, Stops, leaving, listening
 
 
 class InputError(ValueError):
@@ -37,8 +40,8 @@ class UserCodeError(Exception):
     """An experiment file itself raised (exit status 1); the message holds its traceback."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a command that can say what it leaves behind (exit status 130)."""
+class TryAgain(RuntimeError):
+    """What a run needs is missing for now; the same command goes on later (exit status 75)."""
 
 
 def run_command(
@@ -46,8 +49,9 @@ def run_command(
 ) -> int:
     """Runs a command; returns 0, or says what was wrong and returns the exit status.
 
-    While it runs, what lasts long is announced (`segjax.announce`). `interrupted` says what
-    Ctrl-C leaves to do, where the command itself does not.
+    While it runs, what lasts long is announced (`segjax.announce`), and Ctrl-C and SIGTERM end
+    it in one line (`segjax.stopping`). `interrupted` says what they leave to do, where the
+    command itself does not.
     """
     allow_any_text()
     # Orbax reports each of its steps, and prints a traceback for what it then raises as well.
@@ -56,29 +60,62 @@ def run_command(
         sys.unraisablehook = partial(_without_echoes, sys.unraisablehook)
     level = LOGGER.level
     LOGGER.setLevel(logging.INFO)
+    stops = Stops()
     try:
-        command()
-    except InputError as error:
-        return _say(str(error), 2)
-    except (RunError, UserCodeError) as error:
-        return _say(str(error), 1)
-    except BrokenPipeError:
-        # The reader of our output has seen enough (`| head`); nor can the rest be flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Interrupted as error:
-        return _say(f"{error}", 130, kind="interrupted")
-    except KeyboardInterrupt:
-        return _say(interrupted, 130, kind="interrupted")
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" for {error.filename}" if error.filename else ""
-            return _say(f"no space left{where}: make room, and run the same command again.", 1)
-        traceback.print_exc()
-        return _say(f"{type(error).__name__}: {error}", 1)
+        with listening() as stops, leaving(lambda: interrupted):
+            try:
+                command()
+            except BaseException as error:
+                stops.over()
+                return _ended(error, stops)
+    except KeyboardInterrupt as stop:
+        # It came before the command began, or after it was done.
+        return _ended(stop, stops)
     finally:
         LOGGER.setLevel(level)
     return 0
+
+
+def _ended(error: BaseException, stops: Stops) -> int:
+    """Says why a command ended and returns its status; tells the other processes of the run."""
+    if isinstance(error, KeyboardInterrupt):
+        cause = stops.cause or CAUSES[signal.SIGINT]
+    else:
+        cause = stops.others.explain(error) if stops.others is not None else None
+    if cause is not None:
+        said = str(error) if isinstance(error, Interrupted) else stops.left()
+        line, status = f"{cause.kind}: {said}", cause.status
+    else:
+        line, status = _fault(error)
+    if line:
+        print(line, file=sys.stderr, flush=True)
+    if stops.others is not None:
+        stops.others.part(status, line)
+    return status
+
+
+def _fault(error: BaseException) -> tuple[str, int]:
+    """Returns the line and the exit status of an error; prints the traceback of a bug."""
+    if isinstance(error, InputError):
+        return f"error: {error}", 2
+    if isinstance(error, TryAgain):
+        return f"error: {error}", TRY_AGAIN
+    if isinstance(error, (RunError, UserCodeError)):
+        return f"error: {error}", FAILED
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has seen enough (`| head`); nor can the rest be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "", FAILED
+    if not isinstance(error, Exception):
+        raise error  # The parser's SystemExit.
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" for {error.filename}" if error.filename else ""
+        text = f"no space left{where}: make room, and run the same command again."
+        return f"error: {text}", FAILED
+    if isinstance(error, WriteError):
+        return f"error: {error}. Make it writable, and run the same command again.", FAILED
+    traceback.print_exception(error)
+    return f"error: {type(error).__name__}: {error}", FAILED
 
 
 def _without_echoes(report: Callable, unraisable) -> None:
@@ -90,8 +127,3 @@ def _without_echoes(report: Callable, unraisable) -> None:
     echo = str(unraisable.exc_value)
     if echo != "Event loop is closed" and os.strerror(errno.ENOSPC) not in echo:
         report(unraisable)
-
-
-def _say(message: str, status: int, *, kind: str = "error") -> int:
-    print(f"{kind}: {message}", file=sys.stderr, flush=True)
-    return status

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 
-from segjax.contracts import Dataset, DeviceTransform, Loss, Transform
+from segjax.contracts import Dataset, DeviceTransform, Loss, Tracker, Transform
 from segjax.description import wrong_types
 from segjax.errors import InputError
 from segjax.experiment_file import run_experiment_file
@@ -104,6 +104,29 @@ class Loader:
         _at_least(self, 1, "buffer")
 
 
+@dataclasses.dataclass(frozen=True)
+class EarlyStop:
+    """When a run ends before its last step: when its score no longer becomes better.
+
+    The learning rate still follows its schedule over all `steps`. If you remove the field, or
+    raise `patience`, the run goes on.
+
+    Attributes:
+      patience: evaluations in a row without a better score, after which the run ends.
+      metric: a score's name in `metrics.jsonl`, such as "pixel_accuracy"; None: the primary
+        score of the task.
+      min_change: a score is better if it differs by more than this from the best so far.
+    """
+
+    patience: int = 5
+    metric: str | None = None
+    min_change: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "patience")
+        _at_least(self, 0, "min_change")
+
+
 class Optimizer(Protocol):
     """Anything that builds an optax transformation for a run of so many steps."""
 
@@ -152,9 +175,13 @@ class Experiment:
         for it; the groups of them share the batch.
       accumulate: micro-batches of a step, which the devices take one after another. The step is
         that of the whole batch and needs less memory; see `segjax.train.step.make_train_step`.
+      shard_state: whether parameters, optimizer state and running means are divided over the
+        devices, for networks whose state takes much of a device's memory.
       checkpoint_every: steps between checkpoints.
       keep: latest checkpoints that are kept, beside the best by the task's primary score.
       log_every: steps between lines of `metrics.jsonl`.
+      stop: ends the run early if its score no longer becomes better.
+      trackers: services that get the run's rows too, such as `segjax.train.trackers.WandB()`.
     """
 
     name: str
@@ -174,12 +201,15 @@ class Experiment:
     seed: int = 0
     task: Task = Semantic()
     evaluation: Evaluation = Evaluation()
+    stop: EarlyStop | None = None
     loader: Loader = Loader()
     split: tuple[int, int] = (1, 1)
     accumulate: int = 1
+    shard_state: bool = False
     checkpoint_every: int = 1000
     keep: int = 2
     log_every: int = 10
+    trackers: tuple[Tracker, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.loss, type):
@@ -212,6 +242,8 @@ UNSAID = {
     "task": "segjax.tasks.semantic.Semantic()",
     "device_transforms": "()",
     "accumulate": "1",
+    "shard_state": "False",
+    "trackers": "()",
     "evaluation.metrics": "()",
     "train_data.image_dtype": "'uint8'",
     "train_data.mask_colours": "()",

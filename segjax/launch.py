@@ -9,8 +9,9 @@ runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C: the state is saved, and the line
-says from which step the same command resumes.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
+state is saved, and the line says from which step the same command resumes; 75 also if another
+process of the run was lost, or if the processes did not meet in time.
 """
 
 import argparse
@@ -20,17 +21,27 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
+from segjax.stopping import ignore_signals
+
+if TYPE_CHECKING:
+    from segjax.train.profile import Span
+    from segjax.train.run import Run
+    from segjax.train.share import Share
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    status = run_command(lambda: _run(_parser().parse_args(arguments)))
+    if arguments is None:
+        ignore_signals()
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="change one field of the experiment; repeat it for several: steps=200, "
         "model.rates=1,2,5, transforms.1.size=257",
     )
+    _add_sweep_options(parser)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--evaluate", action="store_true", help="evaluate a checkpoint; do not train"
@@ -80,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         "files, unknown label ids, copies, class frequencies and weights; writes "
         "audit/audit.html and audit/audit.json into the workdir; exit status 1 if there are "
         "errors, 0 if there are only warnings",
+    )
+    mode.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every file that the run has written, and stop: the checkpoints and "
+        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
+        "description; a line each; exit status 1 if something is damaged",
     )
     mode.add_argument(
         "--plan",
@@ -110,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         "init, the weights before training",
     )
     parser.add_argument(
+        "--profile",
+        metavar="START:STOP",
+        help="trace the training steps after START up to STOP into the folder profile of the "
+        "workdir, to see what the devices did: 100:110",
+    )
+    parser.add_argument(
         "--table",
         action="store_true",
         help="with --evaluate: also print a table of scores in which the wrappers of "
@@ -118,15 +143,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE,VALUE",
+        help="train a variant for each value of a field, and compare them; repeat it for every "
+        "combination of several fields: optimizer.schedule.rate=0.1,0.01, "
+        "model.rates=(1,1,1),(1,2,4)",
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="COUNT|SEED,SEED",
+        help="train each variant with so many seeds, from the experiment's own on, or with the "
+        "seeds that you list: 3, or 0,4,7",
+    )
+    parser.add_argument(
+        "--share",
+        metavar="INDEX/COUNT",
+        help="carry out only this share of the runs, counted from 0: 0/8 to 7/8 (default: the "
+        "share of the SLURM array task, in an array; otherwise all)",
+    )
+    parser.add_argument(
+        "--by-host",
+        action="store_true",
+        help="with several processes: each carries out its own share of the runs, instead of "
+        "all of them training one run together",
+    )
+
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="train all seeds of a variant in one compiled program: faster if the network is "
+        "so small that it does not fill the device; each run is the same, up to rounding",
+    )
+
+
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
+    from segjax.data.cache import cache_root
     from segjax.experiment import describe
     from segjax.parallel import cluster
+    from segjax.parallel.programs import keep_programs
     from segjax.train.ablation import complete_ablation, evaluate_ablation
     from segjax.train.completion import complete_run
     from segjax.train.evaluation import evaluate_run
     from segjax.train.plan import check_parts
     from segjax.train.run import runs_of_file
+    from segjax.train.variants import listing
     from segjax.train.workdir import check_owner
 
     _check_options(arguments)
@@ -136,10 +201,17 @@ def _run(arguments: argparse.Namespace) -> None:
         workdir=arguments.workdir,
         settings=arguments.set,
         directory=arguments.data,
+        grid=arguments.grid,
+        seeds=arguments.seeds,
     )
+    share = _share(arguments, runs)
+    steps = _profiled(arguments, runs)
     if arguments.describe:
         for run in runs:
             check_parts(run.experiment)
+        if arguments.grid or arguments.seeds:
+            print(listing([run.experiment for run in runs]))
+            runs = runs[:1]
         print("\n".join(describe(run.experiment, short=True) for run in runs), end="")
         return
     if arguments.audit:
@@ -147,13 +219,21 @@ def _run(arguments: argparse.Namespace) -> None:
 
         audit_runs([(run.experiment, run.workdir) for run in runs])
         return
-    for run in runs:
+    if arguments.verify:
+        from segjax.train.verify import verify_runs
+
+        verify_runs(runs, note=_note)
+        return
+    mine = share.of(runs, whole_variants=arguments.together)
+    for run in mine:
         check_owner(run.workdir, run.experiment)
     if arguments.plan:
         # A run may hold the devices: take no more of their memory than the plan needs.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    cluster.initialize()
+    if not arguments.by_host:
+        cluster.initialize()
     cluster.describe_devices()  # Raises before any work if the platform is missing.
+    keep_programs(cache_root)
     if not cluster.is_main():
         LOGGER.setLevel(logging.WARNING)
     if arguments.plan:
@@ -166,13 +246,63 @@ def _run(arguments: argparse.Namespace) -> None:
             note=_note,
         )
         return
-    is_list = runs[0].place is not None
     options = {"checkpoint": arguments.checkpoint, "note": _note}
     if arguments.evaluate:
         options["table"] = arguments.table
-        evaluate_ablation(runs, **options) if is_list else evaluate_run(runs[0], **options)
+    if steps is not None:
+        options["profile"] = steps
+    if share.count > 1:
+        _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
+    if arguments.together:
+        options["together"] = True
+    if runs[0].is_compared:
+        command = evaluate_ablation if arguments.evaluate else complete_ablation
+        command(runs, mine=mine, **options)
     else:
-        complete_ablation(runs, **options) if is_list else complete_run(runs[0], **options)
+        command = evaluate_run if arguments.evaluate else complete_run
+        command(runs[0], **options)
+    cluster.finish()
+
+
+def _profiled(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Span | None":
+    """Returns the steps that `--profile` names.
+
+    Raises:
+      InputError: it names none, or nothing or more than one run is trained.
+    """
+    from segjax.train.profile import span
+
+    if arguments.profile is None:
+        return None
+    for option in ("evaluate", "describe", "audit", "plan"):
+        if getattr(arguments, option):
+            raise InputError(f"--profile traces training, and --{option} does not train.")
+    if runs[0].is_compared:
+        raise InputError(
+            f"--profile traces one run, but this command has {len(runs)}: name a file with one "
+            "experiment, and leave out --grid and --seeds."
+        )
+    return span(arguments.profile)
+
+
+def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
+    """Returns which runs this process carries out; a single run is not shared out.
+
+    Raises:
+      InputError: an option that shares out runs comes with an experiment that is one run.
+    """
+    from segjax.train.share import Share, share_of
+
+    if runs[0].is_compared:
+        return share_of(arguments.share, by_host=arguments.by_host)
+    for option in ("share", "by_host", "together"):
+        if getattr(arguments, option):
+            raise InputError(
+                f"--{option.replace('_', '-')} is for the runs of a list, a grid or several "
+                f"seeds, but {arguments.experiment} is one run: leave it out, or add --grid or "
+                "--seeds."
+            )
+    return Share()
 
 
 def _positive(text: str) -> float:
@@ -198,6 +328,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
+    if arguments.together and arguments.evaluate:
+        raise InputError("--together trains; leave it out with --evaluate.")
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from segjax.conformity import declares
 from segjax.contracts import LabelledDataset
+from segjax.data.cache import cache_root
 from segjax.data.decode import Limit
 from segjax.description import describe_lines
 from segjax.experiment import Experiment
@@ -22,6 +23,7 @@ from segjax.outputs.record import LINES, RECORD, Record
 from segjax.outputs.summary import report
 from segjax.outputs.writer import Entry, Writer, write_videos
 from segjax.parallel import cluster
+from segjax.parallel.programs import keep_programs
 from segjax.predictor_options import (
     asked_side,
     asked_sources,
@@ -39,6 +41,7 @@ def write_predictions(arguments: argparse.Namespace) -> None:
       RunError: images have no mask.
     """
     cluster.tune_cpu()
+    keep_programs(cache_root)
     began = time.monotonic()
     (source,) = asked_sources(arguments)
     experiment = _as_asked(source.experiment(), arguments)

@@ -4,12 +4,14 @@ import argparse
 import os
 import sys
 
+from segjax.data.cache import cache_root
 from segjax.errors import InputError
 from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.server import PageServer
 from segjax.page.service import Service
 from segjax.parallel import cluster
+from segjax.parallel.programs import keep_programs
 from segjax.predictor_options import (
     asked_side,
     asked_sources,
@@ -24,6 +26,7 @@ def serve_page(arguments: argparse.Namespace) -> None:
       InputError: an argument is wrong, or the address cannot be had.
     """
     cluster.tune_cpu()
+    keep_programs(cache_root)
     limits = _limits(arguments)
     sources = asked_sources(arguments)
     runs = [(source, asked_way(source.experiment(), arguments)) for source in sources]

@@ -16,6 +16,7 @@ from segjax.evaluate.compiled import predictor
 from segjax.evaluate.windows import OverlapTile
 from segjax.evaluate.wrappers import Flip
 from segjax.models.unet import UNet
+from segjax.ops import resize
 from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
 from segjax.parallel.sharing import check_batch_size, over_devices
@@ -86,6 +87,17 @@ def test_probabilities_and_classes_of_shared_images_are_those_of_whole_ones(spli
     clear = ranked[..., -1] - ranked[..., -2] > 1e-4
     classes = whole.classes(variables, images)
     np.testing.assert_array_equal(shared.classes(variables, images)[clear], classes[clear])
+
+
+def test_parts_of_a_long_image_are_interpolated_as_the_whole(monkeypatch):
+    monkeypatch.setattr(resize, "MOST_WEIGHTS", 0)
+
+    def there_and_back(_, x):
+        return resize.resize_bilinear(resize.resize_bilinear(x, (19, 23)), x.shape[1:3])
+
+    found = map_images(there_and_back, (2, 1))(None, IMAGES)
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, there_and_back(None, jnp.asarray(IMAGES)), atol=1e-5)
 
 
 def test_each_device_holds_a_part_and_only_borders_are_exchanged():

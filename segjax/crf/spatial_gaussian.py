@@ -21,13 +21,20 @@ _REACH = 5
 _MOST_TAPS = 25
 """The most taps to either side. From σ = 6 on, matrices are faster for every image size."""
 
+_LONGEST = 4096
+"""The longest axis with a matrix of n × n weights, which is 64 MiB."""
+
+_SHORTEST_BLOCK = 64
+"""The fewest values of a block of a longer axis."""
+
 
 def grid_filter(
     values: Float[Array, "h w k"], widths: tuple[float | Array, float | Array]
 ) -> Float[Array, "h w k"]:
     """Returns Σ_j exp(−(Δx/σx)² / 2 − (Δy/σy)² / 2) v_j for every pixel, itself included.
 
-    If `in_taps` the sum ends at 5 σ; otherwise it has all terms.
+    If `in_taps`, and along axes of more than 4096 pixels whose width is not traced, the sum
+    ends at 5 σ; otherwise it has all terms. Memory grows with the square of other axes.
 
     Args:
       values: k numbers for each pixel.
@@ -37,10 +44,47 @@ def grid_filter(
     h, w, _ = values.shape
     if in_taps((h, w), widths):
         return _by_taps((float(height), float(width)), values)
-    rows = gaussian_matrix(h, height).astype(values.dtype)
-    columns = gaussian_matrix(w, width).astype(values.dtype)
-    precision = lax.Precision.HIGHEST
-    return jnp.einsum("ij,pq,jqk->ipk", rows, columns, values, precision=precision)
+    for axis, (side, sigma) in enumerate(((h, height), (w, width))):
+        if _in_blocks(side, sigma):
+            along = _blocks(jnp.moveaxis(values, axis, 0), float(sigma))
+            values = jnp.moveaxis(along, 0, axis)
+    rows, columns = (
+        None if _in_blocks(side, sigma) else gaussian_matrix(side, sigma).astype(values.dtype)
+        for side, sigma in ((h, height), (w, width))
+    )
+    sums = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    if rows is None or columns is None:
+        values = values if rows is None else sums("ij,jqk->iqk", rows, values)
+        return values if columns is None else sums("pq,jqk->jpk", columns, values)
+    return sums("ij,pq,jqk->ipk", rows, columns, values)
+
+
+def _in_blocks(side: int, width: float | Array) -> bool:
+    """Returns whether an axis is too long for a matrix of its own square."""
+    known = isinstance(width, int | float | np.floating) and math.ceil(_REACH * width) < side
+    return side > _LONGEST and known
+
+
+def _blocks(values: Float[Array, "n *rest"], width: float) -> Float[Array, "n *rest"]:
+    """Returns the filter along the first axis: one small matrix for each block of values.
+
+    A block has at least as many values as the taps to one side, so it needs no others than its
+    neighbours':
+
+        [matrix] · [block before | block | block after]
+    """
+    reach, n = math.ceil(_REACH * width), len(values)
+    length = max(reach, _SHORTEST_BLOCK)
+    count = -(-n // length)
+    flat = values.reshape(n, -1)
+    padded = jnp.pad(flat, ((length, (count + 1) * length - n), (0, 0)))
+    parts = padded.reshape(count + 2, length, -1)
+    near = jnp.concatenate([parts[:-2], parts[1:-1], parts[2:]], axis=1)
+    place = np.arange(3 * length) - length - np.arange(length)[:, None]
+    taps = np.where(abs(place) <= reach, np.exp(-0.5 * (place / width) ** 2), 0)
+    matrix = jnp.asarray(taps, values.dtype)
+    found = jnp.einsum("ij,bjk->bik", matrix, near, precision=lax.Precision.HIGHEST)
+    return found.reshape(count * length, -1)[:n].reshape(values.shape)
 
 
 def in_taps(size: tuple[int, ...], widths: tuple[Any, ...]) -> bool:

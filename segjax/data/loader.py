@@ -108,7 +108,7 @@ def batches(
             flags.FLAGS.mark_as_parsed()
         pipeline = pipeline.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer),
-            worker_init_fn=_leave_ctrl_c_to_the_run,
+            worker_init_fn=_leave_signals_to_the_run,
         )
     return _closing(pipeline)
 
@@ -151,17 +151,18 @@ def equal_size_batches(
             yield _stack_indexed(group)
 
 
-def _leave_ctrl_c_to_the_run(*_) -> None:
-    """Ignores Ctrl-C in a worker, which the terminal sends it too.
+def _leave_signals_to_the_run(*_) -> None:
+    """Ignores Ctrl-C and SIGTERM in a worker: terminals and schedulers send them to it too.
 
-    The run ends its workers once its state is saved.
+    The run kills its workers once its state is saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_run, daemon=True).start()
 
 
 def _end_with_the_run() -> None:
-    """Ends this worker once the run's process has ended, however it did; SIGKILL tells nobody."""
+    """Ends this worker once the run's process has ended, also by SIGKILL."""
     if run := multiprocessing.parent_process():
         run.join()
         os._exit(1)

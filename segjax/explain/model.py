@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from segjax import experiment as experiments
 from segjax.data.by_aspect import ungrouped
+from segjax.data.cache import cache_root
 from segjax.data.synthetic import Synthetic
 from segjax.data.synthetic_objects import SyntheticObjects
 from segjax.errors import InputError
@@ -27,6 +28,7 @@ from segjax.explain.trace import LayerRow, Seen, Trace, trace
 from segjax.explain.whole_numbers import whole_number, whole_numbers
 from segjax.ops.conv import pair
 from segjax.parallel import cluster
+from segjax.parallel.programs import keep_programs
 from segjax.parallel.sharing import check_batch_size
 from segjax.transforms.crops import BalancedCrop, ForegroundCrop
 from segjax.transforms.geometric import MirrorPad, RandomCrop, Resize
@@ -77,6 +79,7 @@ def run(arguments: argparse.Namespace) -> Explained:
       ValueError: the network does not take an image of this size.
     """
     cluster.tune_cpu()
+    keep_programs(cache_root)
     experiment = experiments.load(arguments.experiment)
     for setting in arguments.set:
         experiment = experiments.override(experiment, setting)

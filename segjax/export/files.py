@@ -16,6 +16,7 @@ from segjax.announce import announced
 from segjax.atomic import write_bytes, write_text
 from segjax.contracts import Dataset
 from segjax.data.by_aspect import ungrouped
+from segjax.data.cache import cache_root
 from segjax.data.prepare import FileDataset
 from segjax.data.synthetic import Synthetic
 from segjax.description import describe_lines
@@ -35,6 +36,7 @@ from segjax.export.stablehlo import (
     stablehlo,
 )
 from segjax.parallel import cluster
+from segjax.parallel.programs import keep_programs
 from segjax.predictor_options import asked_sources
 
 SUFFIXES = (".stablehlo", ".onnx")
@@ -47,6 +49,7 @@ def export_network(arguments: argparse.Namespace) -> None:
       InputError: an argument is wrong, or network and file do not go together.
     """
     cluster.tune_cpu()
+    keep_programs(cache_root)
     out, size = arguments.out, _size(arguments.size)
     _check_out(out)
     platforms = _platforms(arguments.platforms, out)

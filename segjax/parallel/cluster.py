@@ -1,11 +1,20 @@
 """The processes of a cluster and their devices: joining, counting, describing, waiting."""
 
+import contextlib
 import importlib.metadata
 import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import jax
+from jax._src import distributed
 
-from segjax.errors import InputError
+from segjax.errors import InputError, TryAgain
+from segjax.parallel.peers import HEARTBEAT, LOST, Peers, lost_is_heard
+from segjax.parallel.rendezvous import meet, start_timeout
+from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
 
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -33,24 +42,115 @@ def initialize() -> None:
 
     Raises:
       InputError: the others cannot be joined.
+      TryAgain: not all of them came in time.
+    """
+    with listening() as stops:
+        if arguments := _cluster():
+            _join(arguments, stops)
+
+
+def _cluster() -> dict[str, Any]:
+    """Returns the arguments of `jax.distributed.initialize`; none where a process is alone.
+
+    Raises:
+      InputError: a variable is not a number.
     """
     env = os.environ
-    sizes = [int(env.get(n, 1)) for n in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")]
-    pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
     try:
+        sizes = [int(env.get(n, 1)) for n in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")]
         if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
-            jax.distributed.initialize(
-                env["JAX_COORDINATOR_ADDRESS"],
-                int(env["JAX_NUM_PROCESSES"]),
-                int(env.get("JAX_PROCESS_ID", 0)),
-            )
-        elif max(sizes) > 1 or pod:
-            jax.distributed.initialize()
+            return {
+                "coordinator_address": env["JAX_COORDINATOR_ADDRESS"],
+                "num_processes": int(env["JAX_NUM_PROCESSES"]),
+                "process_id": int(env.get("JAX_PROCESS_ID", 0)),
+            }
+        pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
+        return _detected() if max(sizes) > 1 or pod else {}
     except (ValueError, RuntimeError) as error:
-        raise InputError(
-            f"The processes of this cluster cannot be joined ({str(error).splitlines()[0]}): "
-            "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in each."
-        ) from error
+        raise _unjoined(error) from error
+
+
+def _detected() -> dict[str, Any]:
+    """Returns what jax finds out about the cluster, which `initialize` would find again."""
+    from jax._src.clusters import ClusterEnv
+
+    names = ("coordinator_address", "num_processes", "process_id", "local_device_ids")
+    found = ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, int(start_timeout())
+    )
+    return dict(zip(names, found, strict=True))
+
+
+def _join(arguments: dict[str, Any], stops: Stops) -> None:
+    """Joins the cluster: meets the others, lets JAX connect to them, and watches them."""
+    count, index = arguments["num_processes"], arguments["process_id"]
+    seconds = start_timeout()
+    try:
+        if None not in (arguments["coordinator_address"], count, index):
+            address = str(arguments["coordinator_address"])
+            meet(address, count=count, index=index, seconds=seconds)
+        with (
+            _given_up_after(_CONNECTING, stops),
+            lost_is_heard(partial(stops.end, LOST, tell=False)),
+        ):
+            jax.distributed.initialize(
+                **arguments,
+                initialization_timeout=2 * _CONNECTING,
+                heartbeat_timeout_seconds=HEARTBEAT,
+                shutdown_timeout_seconds=HEARTBEAT,
+            )
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, (InputError, TryAgain)):
+            raise
+        raise _unjoined(error) from error
+    stops.handle_again()  # JAX has a handler of its own for SIGTERM.
+    client = distributed.global_state.client
+    if jax.process_count() > 1 and client is not None:
+        stops.others = Peers(client, index=jax.process_index(), count=count, stops=stops)
+        stops.others.watch()
+
+
+_CONNECTING = 60
+"""Seconds in which JAX connects processes that are all there."""
+
+
+@contextlib.contextmanager
+def _given_up_after(seconds: float, stops: Stops) -> Iterator[None]:
+    """Ends the process if the block takes longer: JAX would do so itself, with a C++ stack."""
+    kind = f"stopped because JAX did not connect the processes within {seconds:g} s"
+    timer = threading.Timer(seconds, stops.end, [Cause(kind, TRY_AGAIN)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _unjoined(error: Exception) -> InputError:
+    return InputError(
+        f"The processes of this cluster cannot be joined ({str(error).splitlines()[0]}): "
+        "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in each."
+    )
+
+
+def finish() -> None:
+    """Waits until the other processes of the run are done too."""
+    with listening() as stops:
+        if isinstance(stops.others, Peers):
+            stops.others.finish()
+
+
+def reached_preemption_point(step: int) -> bool:
+    """Returns whether JAX has had a notice of preemption, and all processes stop at `step`.
+
+    Each process must ask at every step.
+    """
+    if jax.process_count() == 1 or distributed.global_state.preemption_sync_manager is None:
+        return False
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
 
 
 def describe_devices() -> str:

@@ -14,13 +14,17 @@ from segjax.contracts import AXIS, Array
 from segjax.errors import InputError
 from segjax.parallel.data import fill_up
 from segjax.parallel.dry_run import execute, follow, place
+from segjax.parallel.state import dividing, spread, state_layout
 
 
-def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
+def spatial_parallel(
+    step: Callable, split: tuple[int, int], *, shard_state: bool = False
+) -> Callable:
     """Returns `step(state, batch) → (state, metrics)`; rows × columns devices share an image.
 
-    It is for images whose activations do not fit one device. `step` and its result are those of
-    `data_parallel`, up to rounding: `jit` over a mesh splits the images, XLA exchanges the
+    It is for images whose activations do not fit one device; and, with `shard_state`, for a
+    state that is divided over all devices (`parallel.state`). `step` and its result are those
+    of `data_parallel`, up to rounding: `jit` over a mesh splits the images, XLA exchanges the
     borders that convolutions read, and `AXIS` has length one. It takes the process's batch as
     it is, not `shard`ed. The devices of a group belong to one process.
 
@@ -30,18 +34,20 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
     Raises:
       InputError: the devices of a process cannot be grouped by `split`.
     """
-    mesh = _mesh(jax.devices(), split)
+    mesh = training_mesh(split)
     everywhere = NamedSharding(mesh, PartitionSpec())
+    dividing_state = partial(dividing, mesh) if shard_state else contextlib.nullcontext
 
-    @partial(jax.jit, static_argnums=2, donate_argnums=0, out_shardings=everywhere)
     def taken(state, batch, size: tuple[int, int]):
         """Returns the result of the step on split images, without their padding."""
         batch = {key: _whole(mesh, value, size) for key, value in batch.items()}
         alone = jax.tree.map(lambda value: value[None], batch)
         # An axis of length one, over which the step's collectives can run.
         mapped = jax.vmap(step, in_axes=(None, 0), axis_name=AXIS)
-        with _placing(mesh):
+        with _placing(mesh), dividing_state():
             return jax.tree.map(lambda result: result[0], mapped(state, alone))
+
+    made: list[Callable] = []  # The program, once a state has shown its shapes.
 
     def run(state, batch: Mapping[str, np.ndarray]):
         size = batch["image"].shape[1:3]
@@ -49,8 +55,11 @@ def spatial_parallel(step: Callable, split: tuple[int, int]) -> Callable:
             key: _on_mesh(mesh, value, planes=value.shape[1:3] == size)
             for key, value in batch.items()
         }
-        put = partial(jax.device_put, device=everywhere)
-        return execute(taken, place(everywhere, put, state), cut, size)
+        layout = state_layout(state, mesh, shard_state=shard_state)
+        if not made:
+            out = (layout, everywhere)
+            made.append(jax.jit(taken, static_argnums=2, donate_argnums=0, out_shardings=out))
+        return execute(made[0], spread(state, layout), cut, size)
 
     return run
 
@@ -135,6 +144,15 @@ def devices_per_image(split: tuple[int, int]) -> int:
             f"{count} (in each process): rows times columns must divide that number."
         )
     return parts
+
+
+def training_mesh(split: tuple[int, int]) -> Mesh:
+    """Returns the mesh of the devices of all processes.
+
+    Raises:
+      InputError: the devices of a process cannot be grouped by `split`.
+    """
+    return _mesh(jax.devices(), split)
 
 
 def _mesh(devices: list, split: tuple[int, int]) -> Mesh:

@@ -73,4 +73,4 @@ def _gathered(values: np.ndarray) -> np.ndarray:
 
     raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     gathered = np.ascontiguousarray(multihost_utils.process_allgather(raw))
-    return gathered.view(values.dtype).reshape(-1, *values.shape)
+    return gathered.view(values.dtype).reshape(jax.process_count(), *values.shape)

@@ -10,7 +10,7 @@ import numpy as np
 
 from segjax.announce import announced
 from segjax.parallel.cluster import process_share
-from segjax.parallel.data import replicate
+from segjax.parallel.sharing import on_devices
 from segjax.parallel.sums import sum_over_processes
 from segjax.planning.measured import PeakMemory
 from segjax.planning.training import TrainingStep
@@ -57,8 +57,10 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
       RuntimeError: the devices have too little memory.
     """
     plan, batch, step = training.plan, training.batch, training.take
-    state = made_up_state(plan)
-    state, memory = replicate(state), PeakMemory()
+    experiment, memory = plan.experiment, PeakMemory()
+    state = on_devices(
+        made_up_state(plan), split=experiment.split, shard_state=experiment.shard_state
+    )
     with announced("Probing the training step", after=1), memory.measuring():
         state, _ = _done(step(state, batch))
         began = time.monotonic()

@@ -69,7 +69,7 @@ class TrainingStep:
     def take(self) -> Callable:
         """The step itself, `(state, batch) → (state, metrics)`; compiled once for each size."""
         experiment = self.plan.experiment
-        return over_devices(train_step(self.plan), split=experiment.split)
+        return _over_devices(train_step(self.plan), experiment)
 
     def example_bytes(self) -> int:
         """Returns the bytes of one example as the loader hands it over."""
@@ -109,7 +109,7 @@ class TrainingStep:
         groups = local_device_count() // devices_per_image(experiment.split)
         own = experiment is self.plan.experiment
         plan = dataclasses.replace(self.plan, experiment=experiment)
-        take = self.take if own else over_devices(train_step(plan), split=experiment.split)
+        take = self.take if own else _over_devices(train_step(plan), experiment)
         shape = lambda value: (share * groups, *value.shape[1:])
         like = lambda value: jax.ShapeDtypeStruct(shape(value), value.dtype)
         batch = {key: zeros(like(value)) for key, value in self.batch.items()}
@@ -150,6 +150,10 @@ class TrainingStep:
         ahead = (loader.buffer + max(loader.threads, 1)) * max(loader.workers, 1)
         read = ahead * share * self.groups * self.example_bytes()
         return (read + sum(self.state.values())) // local_device_count()
+
+
+def _over_devices(step: Callable, experiment: Experiment) -> Callable:
+    return over_devices(step, split=experiment.split, shard_state=experiment.shard_state)
 
 
 def tree_bytes(tree: Any) -> int:

@@ -33,8 +33,9 @@ MOST_LINES = 5
 """More curves in one chart cannot be told apart."""
 
 SPREAD = (
-    "Scores are the mean ± the sample standard deviation over the seeds; a single seed has no "
-    "deviation. The columns before the scores are the fields in which the variants differ."
+    "The best variant is first. Scores are the mean ± the sample standard deviation over the "
+    "seeds; a single seed has no deviation. The columns before the scores are the "
+    "fields in which the variants differ."
 )
 
 
@@ -72,7 +73,8 @@ class Variant:
       name: of the variant.
       fields: {path: value} of the fields in which the variants differ, the same for all.
       seeds: of its finished runs.
-      failed: seeds of the others.
+      failed: {seed of a run that failed: why}.
+      missing: seeds of the runs that have neither finished nor failed.
       scores: {name of a column: its runs' values}.
       histories: of each finished run the rows of `metrics.jsonl`.
     """
@@ -80,9 +82,16 @@ class Variant:
     name: str
     fields: Mapping[str, str]
     seeds: Sequence[int]
-    failed: Sequence[int]
+    failed: Mapping[int, str]
     scores: Mapping[str, Values]
     histories: Sequence[Rows]
+    missing: Sequence[int] = ()
+
+    @property
+    def unfinished(self) -> str:
+        """What is not in the scores, in words: "1 failed, 2 missing"; "" if nothing is."""
+        counts = {"failed": len(self.failed), "missing": len(self.missing)}
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 class ComparedImage(NamedTuple):
@@ -106,22 +115,64 @@ def write_comparison(
     columns: Mapping[str, Score],
     variants: Sequence[Variant],
     images: Sequence[ComparedImage],
+    others: Sequence[str] = (),
 ) -> None:
     """Writes the page, or leaves an earlier one as it is if that fails.
 
     `columns` is {key of a score: how people read it}; the first one ranks the variants.
+    `others` are names of variants that lie in the same folder and are not compared.
     """
-    runs = sum(len(variant.seeds) + len(variant.failed) for variant in variants)
+    total = sum(len(v.seeds) + len(v.failed) + len(v.missing) for v in variants)
+    variants = _ranked(variants, columns)
     body = [
-        section("Scores", SPREAD, _table(variants, columns)),
+        section("Scores", SPREAD, _table(variants, columns) + _others(others)),
+        _failures(variants),
         section("Training", "", _curves(variants, columns)),
         section("Images", "The prediction of each variant's first run.", _grid(images)),
     ]
     head = (
-        f'<p class="kicker">Comparison of {len(variants)} variants, {runs} runs</p>'
+        f'<p class="kicker">Comparison of {len(variants)} variants, {total} runs'
+        f"{_left(variants)}</p>"
         f"<h1>{escape(title)}</h1>"
     )
     write_text(path, page(title, head, "".join(body)))
+
+
+def _left(variants: Sequence[Variant]) -> str:
+    """Returns how many runs are not in the scores: ": 2 failed, 3 missing"."""
+    counts = {
+        "failed": sum(len(variant.failed) for variant in variants),
+        "missing": sum(len(variant.missing) for variant in variants),
+    }
+    left = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f": {left}" if left else ""
+
+
+def _others(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    listed = escape(", ".join(names))
+    return f'<p class="note">Also in this folder, but not compared: {listed}.</p>'
+
+
+def _failures(variants: Sequence[Variant]) -> str:
+    """Returns the section of the runs that failed; "" where none did."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(variant.name)}</th><td>{seed}</td>'
+        f'<td class="name">{escape(reason)}</td></tr>'
+        for variant in variants
+        for seed, reason in variant.failed.items()
+    )
+    if not rows:
+        return ""
+    title = "Failed runs"
+    heads = '<th scope="col">Variant</th><th scope="col">Seed</th>'
+    heads += '<th scope="col" class="name">Reason</th>'
+    table = (
+        f'<table aria-label="{title}"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
+    )
+    return section(title, "The same command tries them again.", scrolling(table, name=title))
 
 
 def _ranked(variants: Sequence[Variant], columns: Mapping[str, Score]) -> list[Variant]:
@@ -137,13 +188,14 @@ def _ranked(variants: Sequence[Variant], columns: Mapping[str, Score]) -> list[V
 
 
 def _table(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
+    """Returns the table of variants that are ranked."""
     fields = list(variants[0].fields)
     heads = ["Variant", *(path.removeprefix("model.") for path in fields), "Seeds"]
     heads += [
         f"{score.title} %" if score.is_share else score.title for score in columns.values()
     ]
     names = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    best = _ranked(variants, columns)[0].scores[next(iter(columns))].mean
+    best = variants[0].scores[next(iter(columns))].mean
     rows = "".join(_row(variant, columns, best) for variant in variants)
     title = "Scores by variant"
     table = (
@@ -155,8 +207,8 @@ def _table(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
 
 def _row(variant: Variant, columns: Mapping[str, Score], best: float | None) -> str:
     seeds = f"{len(variant.seeds)}"
-    if variant.failed:
-        seeds += f" ({len(variant.failed)} failed)"
+    if variant.unfinished:
+        seeds += f" ({variant.unfinished})"
     cells = [f"<td>{escape(cell)}</td>" for cell in (*variant.fields.values(), seeds)]
     for place, (name, score) in enumerate(columns.items()):
         values = variant.scores[name]
@@ -178,8 +230,7 @@ def _shown(values: Values, score: Score) -> str:
 def _curves(variants: Sequence[Variant], columns: Mapping[str, Score]) -> str:
     """Returns charts of the first score and of the loss: each variant's mean over its seeds."""
     key, score = next(iter(columns.items()))
-    best = {variant.name for variant in _ranked(variants, columns)[:MOST_LINES]}
-    drawn = [variant for variant in variants if variant.name in best]
+    drawn = variants[:MOST_LINES]
     only = (
         f" Only the {MOST_LINES} best of {len(variants)} variants are drawn."
         if len(drawn) < len(variants)

@@ -115,8 +115,13 @@ def _headline(
         f'<p class="kicker">Report</p><h1>{escape(title)}</h1>'
         f'<dl class="headline">{figures}{counts}</dl>'
         f'<p class="note">{escape(scores.convention)}</p>'
-        f"{_trained_on(evaluation)}"
+        f"{_stopped_early(evaluation)}{_trained_on(evaluation)}"
     )
+
+
+def _stopped_early(evaluation: Mapping[str, Any]) -> str:
+    where = evaluation.get("stopped_early")
+    return f'<p class="note">Training stopped early {escape(where)}.</p>' if where else ""
 
 
 def _trained_on(evaluation: Mapping[str, Any]) -> str:

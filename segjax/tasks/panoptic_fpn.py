@@ -27,7 +27,7 @@ from segjax.evaluate.compiled import check_numbers
 from segjax.evaluate.predictors import at_output_stride
 from segjax.losses import activations
 from segjax.objects import Objects, PanopticMap
-from segjax.ops.resize import interpolation_matrix, resize_bilinear
+from segjax.ops.resize import interpolation_matrix, nearest_two, resize_bilinear
 from segjax.tasks.detector import CanvasPredictor, Sizes, objects_of
 from segjax.tasks.detector_program import object_outputs
 from segjax.tasks.panoptic import Panoptic
@@ -47,7 +47,10 @@ _NO_CLASS = 254
 """In place of a label that is no class: the loss becomes NaN, and the step is refused."""
 
 _STRIP = 1 << 22
-"""Logits at an image's size that are held at a time: 16 MiB in float32."""
+"""Logits at an image's size that are held at a time, or four times the weights: 16 MiB."""
+
+_COLUMNS = 4096
+"""Columns of an image whose weights are held at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +141,7 @@ class TopDown(TwoStageTask, Panoptic):
         rows, columns = _to_image(found.semantic.shape[1:3], sizes)
         logits = jnp.einsum(
             "hi,wj,bijc->bhwc",
-            *(rows, columns, found.semantic.astype(jnp.float32)),
+            *(rows.weights(), columns.weights(), found.semantic.astype(jnp.float32)),
             precision=lax.Precision.HIGHEST,
         )
         if output == "classes":
@@ -282,29 +285,63 @@ def labels_at(logits: np.ndarray, sizes: Sizes) -> Integer[np.ndarray, "h w"]:
     classes × pixels.
     """
     rows, columns = _to_image(logits.shape[:2], sizes)
-    labels = np.empty((len(rows), len(columns)), np.int64)
-    strip = max(1, _STRIP // (len(columns) * logits.shape[2]))
-    for top in range(0, len(rows), strip):
-        weights = rows[top : top + strip]
+    labels = np.empty((rows.length, columns.length), np.int64)
+    for left in range(0, columns.length, _COLUMNS):
+        across = slice(left, left + _COLUMNS)
+        _label_columns(labels[:, across], logits, rows, columns.weights(across))
+    return labels
+
+
+def _label_columns(
+    labels: Integer[np.ndarray, "h n"],
+    logits: np.ndarray,
+    rows: "_Axis",
+    columns: Float[np.ndarray, "n few"],
+) -> None:
+    """Writes the labels of n columns, whose weights these are."""
+    strip = max(1, _STRIP // max(len(columns) * logits.shape[2], 4 * len(logits)))
+    for top in range(0, rows.length, strip):
+        weights = rows.weights(slice(top, top + strip))
         reads = np.flatnonzero(weights.any(0))
         near = slice(reads[0], reads[-1] + 1)
         wide = columns @ logits[near].astype(np.float32)
         fine = weights[:, near] @ wide.reshape(len(wide), -1)
         fine.reshape(-1, *wide.shape[1:]).argmax(-1, out=labels[top : top + strip])
-    return labels
 
 
-def _to_image(coarse: Sequence[int], sizes: Sizes) -> list[Float[np.ndarray, "_ _"]]:
-    """Returns for rows and columns the weights of a coarse map in the pixels of an image.
+class _Axis(NamedTuple):
+    """The interpolation of a coarse axis to the canvas and from there to the image.
+
+    `canvas` holds the weights of coarse samples in the canvas's pixels. Each pixel of the image
+    lies between `low` and the next pixel of the canvas, whose weight is `part`.
+    """
+
+    canvas: Float[np.ndarray, "inside few"]
+    low: Integer[np.ndarray, "own"]
+    part: Float[np.ndarray, "own"]
+
+    @property
+    def length(self) -> int:
+        """Pixels of the image."""
+        return len(self.low)
+
+    def weights(self, pixels: slice = slice(None)) -> Float[np.ndarray, "n few"]:
+        """Returns the weights of the coarse samples in some pixels of the image."""
+        low, part = self.low[pixels], self.part[pixels, None]
+        above = self.canvas[np.minimum(low + 1, len(self.canvas) - 1)]
+        return (self.canvas[low] * (1 - part) + above * part).astype(np.float32)
+
+
+def _to_image(coarse: Sequence[int], sizes: Sizes) -> list[_Axis]:
+    """Returns how rows and columns of a coarse map become those of an image.
 
     A map is interpolated to the canvas, cut to the image's size there, and interpolated to its
-    own size: two linear maps of an axis, which are one matrix.
+    own size.
     """
     return [
-        np.asarray(
-            np.asarray(interpolation_matrix(inside, own, align_corners=False))
-            @ np.asarray(interpolation_matrix(few, whole, align_corners=False))[:inside],
-            np.float32,
+        _Axis(
+            np.asarray(interpolation_matrix(few, whole, align_corners=False))[:inside],
+            *nearest_two(inside, own, align_corners=False),
         )
         for few, own, inside, whole in zip(coarse, *sizes, strict=True)
     ]

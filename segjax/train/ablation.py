@@ -7,60 +7,96 @@ from functools import partial
 import jax
 import numpy as np
 
-from segjax.errors import InputError, RunError
+from segjax.errors import InputError, RunError, TryAgain, first_of
 from segjax.parallel import cluster
 from segjax.parallel.sums import sum_over_processes
-from segjax.train.ablation_results import write_ablation_results
+from segjax.train.ablation_results import Comparison, by_variant
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.completion import complete_run
 from segjax.train.evaluation import INITIAL, evaluate_run
+from segjax.train.failures import failure_of, forget_failure, record_failure
+from segjax.train.lock import InUseError
 from segjax.train.plan import make_plan
 from segjax.train.predictions import is_finished
 from segjax.train.run import Run
-from segjax.train.variants import COMPARISON
+from segjax.train.seed_group import complete_together
+from segjax.train.together import check_together
 from segjax.train.workdir import recorded
 
 
 def complete_ablation(
-    runs: Sequence[Run], *, checkpoint: str = "best", note: Callable[[str], None] = print
+    runs: Sequence[Run],
+    *,
+    mine: Sequence[Run] | None = None,
+    checkpoint: str = "best",
+    together: bool = False,
+    note: Callable[[str], None] = print,
 ) -> None:
-    """Completes the runs that are not finished, and compares all of them.
+    """Completes the runs that are not finished, and compares all that are.
 
-    A run that fails does not stop the others where one process trains.
+    A run that fails does not stop the others where one process trains. The runs that failed
+    before are tried last.
+
+    Args:
+      runs: all that are compared.
+      mine: those of them that this process carries out; None: all.
+      checkpoint: which is evaluated: "best", "last" or a step.
+      together: whether all seeds of a variant are trained by one program.
+      note: takes each line about the runs.
 
     Raises:
       InputError: something is wrong with one of the runs; nothing has been trained then.
       RunError: runs failed; the others are complete and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
-    pending = [not (checkpoint == "best" and _is_finished(run)) for run in runs]
-    # What is wrong with the last should not be found after the first has been trained.
-    for run, is_pending in zip(runs, pending, strict=True):
-        if is_pending:
-            resume = has_checkpoint(run.workdir)
-            make_plan(run.experiment, resume=resume, note=lambda _: None)
-    complete = partial(complete_run, checkpoint=checkpoint, note=note)
-    _carry_out(runs, pending, complete, note)
+    mine = runs if mine is None else mine
+    is_done = lambda run: checkpoint == "best" and _is_finished(run)
+    pending = [run for run in mine if not is_done(run)]
+    for run in pending if together else ():
+        check_together(run.experiment)
+    _check_plans(pending)
+    said = _without_repeats(note)
+    complete = partial(complete_run, checkpoint=checkpoint, note=said)
+    complete_group = partial(complete_together, checkpoint=checkpoint, note=said)
+    _carry_out(
+        runs, mine, complete, note, is_done, together=complete_group if together else None
+    )
 
 
 def evaluate_ablation(
     runs: Sequence[Run],
     *,
+    mine: Sequence[Run] | None = None,
     checkpoint: str = "best",
     table: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
-    """Evaluates every run as `evaluate_run` does, and compares them.
+    """Evaluates every run of `mine` as `evaluate_run` does, and compares all runs.
 
     Raises:
       InputError: no run has such a checkpoint.
       RunError: runs cannot be evaluated; the others are evaluated and compared.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
+    mine = runs if mine is None else mine
     if checkpoint != INITIAL:
-        _check_checkpoint(runs, checkpoint)
+        _check_checkpoint(mine, checkpoint)
     evaluate = partial(evaluate_run, checkpoint=checkpoint, table=table, note=note)
-    _carry_out(runs, [True] * len(runs), evaluate, note)
+    _carry_out(runs, mine, evaluate, note, lambda _: False)
+
+
+def _check_plans(runs: Sequence[Run]) -> None:
+    """Raises InputError unless each variant can be trained, with its first seed.
+
+    What is wrong with the last should not be found after the first has been trained.
+    """
+    firsts = {run.experiment.name: run for run in reversed(runs)}
+    for run in reversed(firsts.values()):
+        resume = has_checkpoint(run.workdir)
+        try:
+            make_plan(run.experiment, resume=resume, note=lambda _: None)
+        except InputError as error:
+            raise InputError(f"{run.experiment.name}: {error}") from error
 
 
 def _is_finished(run: Run) -> bool:
@@ -83,37 +119,94 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
 
 def _carry_out(
     runs: Sequence[Run],
-    pending: Sequence[bool],
+    mine: Sequence[Run],
     work: Callable[[Run], None],
     note: Callable[[str], None],
+    is_done: Callable[[Run], bool],
+    *,
+    together: Callable[[Sequence[Run]], list[Exception | None]] | None = None,
 ) -> None:
-    """Runs `work` on every pending run, then writes the comparison of all runs."""
-    root, failed = runs[0].workdir.parents[1], []
-    for run, is_pending in zip(runs, pending, strict=True):
-        if not is_pending:
-            note(f"{run.workdir}: already complete")
-        elif not _attempt(run, work, note):
-            failed.append(str(run.workdir))
-    if cluster.is_main():
-        write_ablation_results(root, runs)
-    note(f"comparison: {root / COMPARISON}")
+    """Runs `work` on every run of `mine` that is not done; keeps the comparison up to date.
+
+    With `together`, the runs of a variant are one piece of work: it returns why each failed.
+    """
+    failed, left, comparison = [], [], Comparison(runs)
+    groups = by_variant(mine) if together else [[run] for run in mine]
+    for group in sorted(groups, key=lambda group: any(map(_failed_before, group))):
+        # Another process may have completed some since this one started.
+        done = {run.workdir: is_done(run) for run in group}
+        pending = [run for run in group if not done[run.workdir]]
+        for run in group:
+            if done[run.workdir]:
+                note(f"{run.workdir}: already complete")
+        if together and len(pending) > 1:
+            errors = _attempt(partial(together, pending), len(pending))
+        else:
+            errors = [_attempt(partial(_alone, work, run), 1)[0] for run in pending]
+        for run, error in zip(pending, errors, strict=True):
+            if isinstance(error, InUseError):
+                left.append(str(run.workdir))
+                note(f"{error}".partition(": ")[0])
+            elif _settle(run, error, note):
+                failed.append(str(run.workdir))
+        comparison.update_if_cheap()
+    if left:
+        note(f"left to other processes: {first_of(left)}")
+    note(comparison.update())
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}."
+            f"{len(failed)} of {len(mine)} runs failed, see above: {first_of(failed)}. The "
+            "same command tries them again."
         )
 
 
-def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None]) -> bool:
-    """Returns whether `work` succeeded; prints an error instead of raising it."""
+def _failed_before(run: Run) -> bool:
+    """Returns whether the run failed; the main process decides for all."""
+    failed = cluster.is_main() and failure_of(run.workdir) is not None
+    return bool(sum_over_processes(np.array(int(failed))))
+
+
+def _attempt(
+    work: Callable[[], Sequence[Exception | None]], count: int
+) -> Sequence[Exception | None]:
+    """Returns why each of `count` runs failed; one error of `work` is all runs'."""
     try:
-        work(run)
+        return work()
+    except TryAgain:
+        raise
     except Exception as error:
-        if not cluster.is_alone():
-            raise  # The other processes wait in this run's collectives.
-        if not isinstance(error, (InputError, RunError)):
-            traceback.print_exc()
-        note(f"{run.workdir} failed: {error}")
-        return False
+        return [error] * count
     finally:
         jax.clear_caches()
+
+
+def _alone(work: Callable[[Run], None], run: Run) -> list[Exception | None]:
+    work(run)
+    return [None]
+
+
+def _settle(run: Run, error: Exception | None, note: Callable[[str], None]) -> bool:
+    """Returns whether a run has failed; prints and records the error."""
+    if error is None:
+        forget_failure(run.workdir)
+        return False
+    record_failure(run.workdir, error)
+    if not cluster.is_alone():
+        raise error  # The other processes wait in this run's collectives.
+    if not isinstance(error, (InputError, RunError)):
+        traceback.print_exception(error)
+    note(f"{run.workdir} failed: {error}")
     return True
+
+
+def _without_repeats(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Returns a `note` that leaves out a text of several lines, a table, that it has said."""
+    said = set()
+
+    def once(text: str) -> None:
+        if text not in said:
+            note(text)
+        if "\n" in text:
+            said.add(text)
+
+    return once

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep_policy
 
 from segjax.errors import RunError
 from segjax.parallel.cluster import is_main, wait_for_all
+from segjax.parallel.state import gathered
 from segjax.train.checksums import Damaged, record_of, with_checksum
 from segjax.train.chosen import check_latest, check_shapes, choose, restore_chosen, verified
 from segjax.train.fallback import newest_undamaged
@@ -24,6 +23,7 @@ from segjax.train.stored import (
     CHECKSUMS,
     METRICS,
     RECORD,
+    SCORED,
     STATE,
     Stored,
     root_cause,
@@ -56,14 +56,16 @@ class Checkpoints:
     def __exit__(self, kind, error, trace) -> None:
         if "_manager" not in self.__dict__:
             return
-        try:
-            self._manager.wait_until_finished()
-        except Exception as failure:
-            if kind is None:
-                raise self._failed(failure) from failure
-        finally:
-            self._manager.close()
-            self._empty_trash()
+        failure = None
+        # What a thread could not write is raised by each of them.
+        for end in (self._manager.wait_until_finished, self._manager.close):
+            try:
+                end()
+            except Exception as error:
+                failure = failure or error
+        self._empty_trash()
+        if failure is not None and kind is None:
+            raise self._failed(failure) from failure
 
     @cached_property
     def _manager(self) -> ocp.CheckpointManager:
@@ -115,7 +117,7 @@ class Checkpoints:
           RunError: this or the write before it failed; earlier checkpoints still restore.
         """
         # A copy in host memory: the next step donates the state's own buffers.
-        state = jax.tree.map(np.array, jax.device_get(state))
+        state = gathered(state)
         step = int(state.step)
         items = {
             STATE: ocp.args.StandardSave(state),
@@ -133,6 +135,10 @@ class Checkpoints:
         except Exception as failure:
             raise self._failed(failure) from failure
 
+    def is_saved(self, step: int) -> bool:
+        """Returns whether the checkpoint of a step is complete; from any thread."""
+        return (self._folder / str(step)).is_dir()
+
     def is_scored(self, step: int) -> bool:
         """Returns whether the checkpoint of a step has an evaluation's score, undamaged."""
         try:
@@ -149,23 +155,28 @@ class Checkpoints:
         Raises:
           RunError: it cannot be written.
         """
-        self._manager.wait_until_finished()
         folder = self._folder / str(int(state.step))
-        if is_main():
-            try:
-                with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
-                    scores = pathlib.Path(new, METRICS)
-                    scores.mkdir()
-                    text = json.dumps(with_checksum(score))
-                    (scores / METRICS).write_text(text, encoding="utf-8")
-                    # Orbax marks each folder that is complete.
-                    if (mark := folder / STATE / COMPLETE).exists():
-                        shutil.copy(mark, scores)
-                    scores.rename(folder / METRICS)
-            except OSError as failure:
-                raise self._failed(failure) from failure
+        try:
+            self._manager.wait_until_finished()
+            if is_main():
+                self._write_score(folder, score)
+        except Exception as failure:
+            raise self._failed(failure) from failure
         wait_for_all(f"scored {folder.name}")
         self._manager.reload()
+
+    @staticmethod
+    def _write_score(folder: pathlib.Path, score: Mapping[str, float]) -> None:
+        with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
+            scores = pathlib.Path(new, METRICS)
+            scores.mkdir()
+            text = json.dumps(with_checksum(score))
+            (scores / METRICS).write_text(text, encoding="utf-8")
+            # Orbax marks each folder that is complete.
+            if (mark := folder / STATE / COMPLETE).exists():
+                shutil.copy(mark, scores)
+            scores.rename(folder / METRICS)
+        (folder / SCORED).touch()
 
     def _failed(self, failure: BaseException) -> RunError:
         reason = root_cause(failure)
@@ -202,7 +213,7 @@ class Checkpoints:
 
         def read(stored: Stored) -> TrainState:
             check_shapes(stored, template)
-            return verified(stored, template)
+            return verified(stored, template=template)
 
         found = newest_undamaged(self._folder, read)
         return None if found is None else found[1]

@@ -16,7 +16,7 @@ from segjax.train.log import Progress
 from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
 from segjax.train.predictions import forget_predictions, save_predictions
 from segjax.train.results import REPORT, evaluation_of, write_results
-from segjax.train.run import Run, claim_run, interruptible
+from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.table import evaluation_stages, table_lines, write_table
 from segjax.train.workdir import DESCRIPTION, recorded
 
@@ -42,10 +42,10 @@ def evaluate_run(
     Raises:
       InputError: the checkpoint, the data or the evaluation is wrong, or another process uses
         the run's folder.
-      Interrupted: Ctrl-C.
+      Interrupted: Ctrl-C or SIGTERM.
     """
     left = "the same command evaluates again, from the first image."
-    with interruptible(run, lambda: left), locked(run.workdir):
+    with leaving_run(run, lambda: left), locked(run.workdir):
         experiment = recorded(run.experiment, run.workdir)
         run = run._replace(experiment=experiment)
         if checkpoint == INITIAL:
@@ -132,8 +132,10 @@ def save_evaluation(
         rows.append((stages[-1][0], experiment, evaluation))
         _write_table(run, rows)
         note("\n".join(table_lines(rows)))
-    if run.place is not None:
+    if run.is_compared:
         save_predictions(workdir, experiment, own, variables)
+    if stopped := evaluation.get("stopped_early"):
+        note(f"training stopped early {stopped}")
     shown = scored.line() or "no score is defined"
     note(f"step {step}, {evaluation['images']} images: {shown}")
     note(f"report: {workdir / REPORT}")

@@ -36,7 +36,14 @@ BEAT = 5.0
 LOST = 30.0
 """Seconds without a renewal after which another host's process counts as dead."""
 
+_HELD = "\0"
+"""What begins a refusal that the processes of a run tell each other, if a lock is held."""
+
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class InUseError(InputError):
+    """Another process holds the workdir: a sweep leaves the run to it."""
 
 
 class Holder(NamedTuple):
@@ -63,18 +70,22 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Holds a workdir for the block: the main process takes the lock for all of the run.
 
     Raises:
-      InputError: another run holds it (the message names its process), or the folder cannot be
-        written; every process of the run raises it.
+      InUseError: another run holds it; the message names its process.
+      InputError: the folder cannot be written. Every process of the run raises either.
     """
     held, refusal = None, ""
     if is_main():
         try:
             held = _Held(workdir)
+        except InUseError as error:
+            refusal = f"{_HELD}{error}"
         except InputError as error:
             refusal = str(error)
     # The other processes must not wait for one that has given up.
     told = [text.decode() for text in gather_bytes(refusal.encode)]
     if refusal := next((text for text in [refusal, *told] if text), ""):
+        if refusal.startswith(_HELD):
+            raise InUseError(refusal.removeprefix(_HELD))
         raise InputError(refusal)
     try:
         yield
@@ -232,13 +243,13 @@ def _read(path: pathlib.Path) -> Holder | None:
         return None
 
 
-def _in_use(path: pathlib.Path) -> InputError:
+def _in_use(path: pathlib.Path) -> InUseError:
     until = time.monotonic() + 1
     while (holder := _read(path)) is None and time.monotonic() < until:
         time.sleep(0.05)  # It has the lock, and is about to write its name.
     by = f"{holder.words()}: wait for it, stop it ({holder.stop()})" if holder else ""
     by = by or "another process: wait for it"
-    return InputError(
+    return InUseError(
         f"{printable(str(path.parent))} is in use by {by}, or choose another --workdir."
     )
 

@@ -2,33 +2,39 @@
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
-from functools import partial
+from contextlib import closing, contextmanager, nullcontext
 
-import jax
 import numpy as np
 
 from segjax.announce import announced
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone, is_main, process_share
-from segjax.parallel.data import replicate
-from segjax.parallel.sharing import over_devices
+from segjax.parallel.sharing import on_devices, over_devices
+from segjax.parallel.state import gathered
+from segjax.stopping import Stops, listening
 from segjax.tasks.scorer import Scored, Scorer
+from segjax.train.agreement import Agreement, asking
 from segjax.train.augmentation import augmented
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
-from segjax.train.interrupt import CtrlC, what_is_left
+from segjax.train.early_stop import EarlyStopping
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
+from segjax.train.profile import Profile, Span
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
+from segjax.train.tracking import Tracking
 
 
-def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
+def train(
+    plan: Plan, workdir: pathlib.Path, *, quiet: bool = False, profile: Span | None = None
+) -> Scored | None:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
+
+    The steps of `profile` are traced.
 
     Returns:
       The scores of the last step if it was evaluated now; None if the run was complete already.
@@ -36,72 +42,84 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
     Raises:
       RunError: loss or gradients are not finite, an example cannot be trained on, or a
         checkpoint cannot be written.
-      KeyboardInterrupt: Ctrl-C; the state is saved where one process trains.
+      KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
-    on_one_device = train_step(plan)
-    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
-    step_fn = _announced_once(over_devices(on_one_device, split=experiment.split))
-    step_fn = telemetry.watched(step_fn)
-    left = partial(what_is_left, workdir, experiment.steps)
+    shared = {"split": experiment.split, "shard_state": experiment.shard_state}
+    on_one_device = asking(train_step(plan))
+    # Micro-batches do not change the FLOPs of the model.
+    counted = asking(train_step(plan, accumulate=1))
+    telemetry = Telemetry(counted, batch_size=experiment.batch_size)
+    profiler = Profile(profile, workdir)
+    step_fn = profiler.watched(telemetry.watched(over_devices(on_one_device, **shared)))
     kept = Checkpoints(workdir, keep=experiment.keep)
-    with CtrlC(left) as ctrl_c, kept as checkpoints, DataWait() as wait, telemetry:
-        with announced("Making the initial state", after=1):
+    # The step donates its state: an exception in the middle of one would lose it.
+    with (
+        listening() as stops,
+        stops.deferred(),
+        kept as checkpoints,
+        DataWait() as wait,
+        telemetry,
+        profiler,
+    ):
+        agreement = Agreement(stops)
+        with stops.at_once(), announced("Making the initial state", after=1):
             state = checkpoints.restore(plan.state_shapes()) or plan.initial_state()
-        first, state = int(state.step), replicate(state)
+            first, state = int(state.step), on_devices(state, **shared)
         # One process writes the rows; where there are several, the others have no log.
-        rows_log = RunLog(workdir, first_step=first) if is_main() else nullcontext()
+        trackers = Tracking(experiment, workdir)
+        rows_log = (
+            RunLog(workdir, first_step=first, trackers=trackers) if is_main() else nullcontext()
+        )
         with rows_log as log, closing(plan.batches(first)) as batches:  # type: ignore[type-var]
             progress = Progress(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = Rows(experiment, log, progress, first, wait, telemetry)
-            score = partial(_score, plan.scorer(), checkpoints, progress, ctrl_c)
+            early = EarlyStopping(experiment, workdir, first=first)
+            score = _Scoring(plan.scorer(), checkpoints, rows, stops, progress)
             if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
                 # Its evaluation was interrupted, or failed.
-                rows.add_evaluation(first, scored := score(state))
-                checkpoints.add_score(state, score=scored.standing)
+                early.add(first, scored := score(state))
             for step in range(first, experiment.steps):
-                if ctrl_c.came:
+                if agreement.reached or early.has_come:
                     break
-                ctrl_c.saves = True
-                state, measured = step_fn(state, _next(batches, rows, checkpoints, state))
-                rows.add(step + 1, measured)
+                batch = agreement.ask(_next(batches, rows, checkpoints, stops, state))
+                with _compiling(stops) if step == first else nullcontext():
+                    state, measured = step_fn(state, batch)
+                rows.add(step + 1, agreement.hear(step + 1, measured))
                 evaluate = _is_evaluated(step + 1, experiment)
-                save = _due(step + 1, experiment, experiment.checkpoint_every)
-                if evaluate or save:
+                save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
+                if save:
                     rows.flush()
                 if rows.failed_at is not None:
                     break
+                if save:
+                    checkpoints.save(state)
                 if evaluate:
-                    rows.add_evaluation(step + 1, scored := score(state))
-                if evaluate or save:
-                    standing = scored.standing if evaluate and scored else None
-                    checkpoints.save(state, score=standing)
+                    early.add(step + 1, scored := score(state))
             rows.flush()
             rows.close()
             if rows.failed_at is not None:
                 raise _not_finite(checkpoints, state, workdir, plan)
-            if ctrl_c.came:
-                if int(state.step):
-                    _save_if_new(checkpoints, state)
-                raise KeyboardInterrupt
+            trackers.may_go_on = agreement.reached
+            if agreement.reached and int(state.step):
+                _save_if_new(checkpoints, state)
     return scored
 
 
-def _announced_once(step_fn: Callable) -> Callable:
-    """Returns the step, whose first call says that it compiles, and how long it took."""
-    calls = iter([announced("Compiling the training step")])
-
-    def call(state, batch):
-        with next(calls, nullcontext()):
-            return step_fn(state, batch)
-
-    return call
+@contextmanager
+def _compiling(stops: Stops) -> Iterator[None]:
+    """Says that the step compiles, and how long it took; nothing is lost if it is stopped."""
+    with stops.at_once(), announced("Compiling the training step"):
+        yield
 
 
-def train_step(plan: Plan) -> Callable:
-    """Returns the step of a plan's experiment, for `over_devices`."""
+def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
+    """Returns the step of a plan's experiment, for `over_devices`.
+
+    `accumulate` replaces that of the experiment.
+    """
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -112,7 +130,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
-        accumulate=experiment.accumulate,
+        accumulate=accumulate or experiment.accumulate,
     )
 
 
@@ -124,40 +142,52 @@ def _is_evaluated(step: int, experiment: Experiment) -> bool:
     return _due(step, experiment, experiment.evaluation.every)
 
 
-def _score(
-    scorer: Scorer,
-    checkpoints: Checkpoints,
-    progress: Progress,
-    ctrl_c: CtrlC,
-    state: TrainState,
-) -> Scored:
-    try:
-        with ctrl_c.stops_work():
-            return scorer(
-                jax.device_get(state.variables),
+class _Scoring:
+    """The evaluation of a state whose checkpoint is saved, or being written."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        checkpoints: Checkpoints,
+        rows: Rows,
+        stops: Stops,
+        progress: Progress,
+    ):
+        self._scorer, self._checkpoints, self._rows = scorer, checkpoints, rows
+        self._stops, self._progress = stops, progress
+
+    def __call__(self, state: TrainState) -> Scored:
+        """Returns the scores; writes their row, and adds them to the checkpoint."""
+        step = int(state.step)
+        # It may compile for minutes, and a request to stop does not wait for that.
+        with self._stops.at_once(is_safe=lambda: self._checkpoints.is_saved(step)):
+            scored = self._scorer(
+                gathered(state.variables),
                 share=process_share(),
-                progress=progress.evaluating,
+                progress=self._progress.evaluating,
             )
-    except KeyboardInterrupt:
-        if ctrl_c.came:
-            _save_if_new(checkpoints, state)
-        raise
-    except Exception:
-        # An evaluation that fails, for want of memory say, must not cost what was trained.
-        _save_if_new(checkpoints, state)
-        raise
+        self._rows.add_evaluation(step, scored)
+        self._checkpoints.add_score(state, score=scored.standing)
+        return scored
 
 
 def _next(
     batches: Iterator[Mapping[str, np.ndarray]],
     rows: Rows,
     checkpoints: Checkpoints,
+    stops: Stops,
     state: TrainState,
 ) -> Mapping[str, np.ndarray]:
-    """Returns the next batch; saves the state before it raises for a faulty example."""
+    """Returns the next batch; saves the state before it raises, for a faulty example say."""
+    # Several processes take the step in which they agree to stop, so that one needs its batch.
+    at_once = stops.at_once() if is_alone() else nullcontext()
     try:
-        with rows.wait.fetching():
+        with rows.wait.fetching(), at_once:
             return next(batches)
+    except KeyboardInterrupt:
+        rows.flush()
+        _keep(checkpoints, state)
+        raise
     except InputError as error:
         rows.flush()
         # The other processes know nothing of it, and saving would wait for them.

@@ -28,8 +28,10 @@ from segjax.tasks.scorer import Scorer, check_metrics
 from segjax.train.augmentation import augmented_batch
 from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
+from segjax.train.early_stop import check_stop
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
+from segjax.train.tracking import check_trackers
 
 FIRST_BATCHES = 8
 """How many batches without a pixel that counts are looked at before it is said."""
@@ -65,15 +67,16 @@ class Plan:
             else None
         )
 
-        def build(variables):
+        def build(variables, key):
             if variables is None:
-                key = jax.random.key(experiment.seed)
                 image = jnp.zeros((1, *self._canvas(), self.channels))
                 variables = experiment.model.init(key, image, train=False)
             return init_state(variables, self.optimizer, ema=experiment.ema)
 
+        # An argument: one compiled program serves all seeds.
+        key = jax.random.key(experiment.seed)
         # On the host: the first step donates what it is given, and a device copy may be shared.
-        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
+        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables, key)))
 
     def _canvas(self) -> tuple[int, int]:
         return canvas(self.experiment.model, 64, 64)
@@ -85,7 +88,7 @@ class Plan:
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's share of every batch from `first_step` on."""
-        return _batches(self.experiment, first_step, channels=self.channels)
+        return _seeded(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
         """Returns the scorer for the evaluation data, as `evaluation` describes it."""
@@ -137,10 +140,12 @@ def make_plan(
     Raises:
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
+    check_trackers(experiment)
     known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
     check_data(experiment, "eval_data", "train_data")
+    check_stop(experiment)
     found = data_coverage(experiment, "train_data", "eval_data")
     said: list[str] = []
     experiment = with_computed_weights(experiment, note=said.append)
@@ -306,6 +311,17 @@ def _batches(
         channels=channels,
         check=partial(experiment.task.check_example, data=experiment.train_data),
     )
+
+
+def _seeded(
+    experiment: Experiment, first_step: int, *, channels: int | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches with the experiment's seed, as `make_train_step` takes it."""
+    with contextlib.closing(
+        _batches(experiment, first_step, channels=channels)  # type: ignore[type-var]
+    ) as found:
+        for batch in found:
+            yield {**batch, "seed": np.full(len(batch["step"]), experiment.seed, np.uint32)}
 
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:

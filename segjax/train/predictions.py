@@ -15,7 +15,9 @@ from segjax.experiment import Experiment, describe, said
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Task
+from segjax.train.early_stop import early_stop_line
 from segjax.train.log import read_metrics
+from segjax.train.workdir import read_evaluation
 
 PREDICTIONS = "predictions.npz"
 DESCRIBED = "description"
@@ -71,12 +73,21 @@ def forget_predictions(workdir: pathlib.Path) -> None:
 
 
 def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
-    """Returns whether the folder has this experiment's best scores after its last step."""
+    """Returns whether the folder has this experiment's best scores after its last step.
+
+    The last step is `steps`, or that where the run stopped early.
+    """
     if not has_predictions(workdir):
         return False
-    with np.load(workdir / PREDICTIONS) as saved:
-        described = str(saved[DESCRIBED])
+    try:
+        read_evaluation(workdir)
+        with np.load(workdir / PREDICTIONS) as saved:
+            described = str({name: saved[name] for name in saved.files}[DESCRIBED])
+    # Whatever is wrong with a file, evaluating the run writes it again.
+    except Exception:
+        return False
     rows = read_metrics(workdir)
     primary = experiment.task.metric(experiment.eval_data).primary
     last = max((row["step"] for row in rows if primary in row), default=0)
-    return said(described) == said(describe(experiment)) and last == experiment.steps
+    is_trained = last == experiment.steps or early_stop_line(experiment, rows) is not None
+    return said(described) == said(describe(experiment)) and is_trained

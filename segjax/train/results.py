@@ -17,6 +17,7 @@ from segjax.report.run_page import Scores, write_report
 from segjax.scores.section import extra_sections
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.tasks.task import Metric
+from segjax.train.early_stop import early_stop_line
 from segjax.train.log import read_metrics
 from segjax.train.workdir import EVALUATION
 
@@ -44,6 +45,9 @@ def write_results(
     evaluation["images_trained_on"] = trained_on
     if not is_main():
         return evaluation
+    history = read_metrics(workdir)
+    if experiment.stop is not None:
+        evaluation["stopped_early"] = early_stop_line(experiment, history)
     write_text(workdir / EVALUATION, json.dumps(evaluation, indent=2) + "\n")
     weights.save(workdir / WEIGHTS, variables, description=describe(experiment))
     worst, best = _extremes(metric, experiment.evaluation.examples)
@@ -53,7 +57,7 @@ def write_results(
         workdir / REPORT,
         title=experiment.name,
         description=describe(experiment),
-        history=read_metrics(workdir),
+        history=history,
         evaluation=evaluation,
         scores=Scores(metric.shown, remarks, metric.convention),
         steps=experiment.steps,

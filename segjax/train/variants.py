@@ -84,5 +84,19 @@ def differing_fields(experiments: Sequence[Experiment]) -> list[dict[str, str]]:
     return [{path: fields.get(path, "–") for path in differing} for fields in described]
 
 
+def listing(experiments: Sequence[Experiment]) -> str:
+    """Returns the variants with their seeds and the fields that differ, as comment lines."""
+    by_name: dict[str, list[Experiment]] = {}
+    for experiment in experiments:
+        by_name.setdefault(experiment.name, []).append(experiment)
+    fields = differing_fields([group[0] for group in by_name.values()])
+    lines = [f"# {len(experiments)} runs of {len(by_name)} variants:"]
+    for (name, group), differing in zip(by_name.items(), fields, strict=True):
+        seeds = ", ".join(str(experiment.seed) for experiment in group)
+        lines.append(f"# {name}, seed{'s' * (len(group) > 1)} {seeds}")
+        lines += [f"#     {path} = {value}" for path, value in differing.items()]
+    return "\n".join([*lines, f"# The first, {experiments[0].name}:"])
+
+
 def _lines(experiment: Experiment) -> list[str]:
     return describe(experiment).splitlines()

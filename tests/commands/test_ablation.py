@@ -11,8 +11,9 @@ import pytest
 from segjax import experiment as experiments
 from segjax import launch, predict
 from segjax.data.synthetic import Synthetic
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError
 from segjax.train.ablation_results import write_ablation_results
+from segjax.train.failures import record_failure
 from segjax.train.predictions import forget_predictions, is_finished
 from segjax.train.run import runs_of_file
 from segjax.train.variants import check_variants
@@ -127,15 +128,22 @@ def test_predict_takes_the_run_of_a_list(compared, tmp_path):
         assert mask.size == (20, 18)
 
 
-def test_a_run_that_fails_is_counted_and_the_others_are_compared(compared, listed, tmp_path):
+def test_a_run_that_failed_or_is_missing_is_counted_and_the_others_are_compared(
+    compared, listed, tmp_path
+):
     root = tmp_path / "list"
     shutil.copytree(compared, root)
     (root / "narrow/seed1/predictions.npz").unlink()
     runs = runs_of_file(listed, workdir=root)
     assert [run.workdir for run in runs] == [root / folder for folder in FOLDERS]
     narrow = write_ablation_results(root, runs)["variants"][0]
-    assert (narrow["seeds"], narrow["failed"]) == ([0], [1])
-    assert "1 (1 failed)" in (root / "comparison.html").read_text()
+    assert (narrow["seeds"], narrow["failed"], narrow["missing"]) == ([0], [], [1])
+    assert "1 (1 missing)" in (root / "comparison.html").read_text()
+    record_failure(root / "narrow/seed1", RunError("the disk is full\nTraceback"))
+    narrow = write_ablation_results(root, runs)["variants"][0]
+    assert (narrow["failed"], narrow["missing"]) == ([1], [])
+    page = (root / "comparison.html").read_text()
+    assert "1 (1 failed)" in page and ">the disk is full</td>" in page
 
 
 @pytest.mark.slow

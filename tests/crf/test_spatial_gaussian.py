@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.crf import spatial_gaussian
 from segjax.crf.exact import gaussian_filter
 from segjax.crf.spatial_gaussian import grid_filter, in_taps
 from segjax.ops.dispatch import plain
@@ -65,3 +66,25 @@ def test_the_gradient_by_the_width_is_that_of_finite_differences():
     step = 1e-2
     slope = (total(jnp.float32(1.5 + step)) - total(jnp.float32(1.5 - step))) / (2 * step)
     np.testing.assert_allclose(jax.grad(total)(jnp.float32(1.5)), slope, rtol=1e-3)
+
+
+@pytest.mark.parametrize("widths", [(1.5, 1.2), (9.0, 4.0), (1.5, 30.0)], ids=str)
+def test_blocks_of_long_axes_are_the_matrices_up_to_what_lies_beyond_five_widths(
+    widths, monkeypatch
+):
+    values = values_of(170, 60)
+    run = lambda v: jax.vjp(lambda v: grid_filter(v, widths), v)
+    with plain():
+        expected, pull_back = run(values)
+        monkeypatch.setattr(spatial_gaussian, "_LONGEST", 50)
+        found, pull_back_blocks = run(values)
+    assert np.abs(found - expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    np.testing.assert_allclose(pull_back_blocks(values)[0], pull_back(values)[0], rtol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(1_000_000, 1), (1, 100_000), (30_000, 64)], ids=str)
+def test_memory_grows_with_a_long_side_not_its_square(size):
+    values = jax.ShapeDtypeStruct((*size, 2), np.float32)
+    program = jax.jit(lambda v: grid_filter(v, (20.0, 20.0))).lower(values).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 30 * 8 * np.prod(size)

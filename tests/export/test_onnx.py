@@ -13,6 +13,7 @@ from segjax.experiment import CAFFE, IMAGENET, load
 from segjax.export.onnx_graph import onnx_model
 from segjax.export.onnx_nodes import NoNode
 from segjax.export.stablehlo import frozen
+from segjax.ops import resize
 from segjax.ops.dispatch import plain
 from segjax.ops.transposed import conv_transpose2d
 from segjax.weights import variable_shapes
@@ -104,6 +105,11 @@ def test_transposed_convolutions_are_the_same(options, runtime):
             return conv_transpose2d(image.astype(jnp.float32), kernel, **options)
 
     assert_same(runtime, answer)
+
+
+def test_the_interpolation_of_a_long_image_is_the_same(runtime, monkeypatch):
+    monkeypatch.setattr(resize, "MOST_WEIGHTS", 0)
+    assert_same(runtime, lambda x: resize.resize_bilinear(floats(x), (50, 21)))
 
 
 @pytest.mark.parametrize(

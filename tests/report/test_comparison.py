@@ -21,7 +21,7 @@ def variant(name: str, *values: float | None, key: str = "mean_iou", **changes) 
     given = {
         "fields": {"model.rates": name.upper()},
         "seeds": range(len(values)),
-        "failed": (),
+        "failed": {},
         "scores": {key: Values(values)},
         "histories": rows,
         **changes,
@@ -31,9 +31,10 @@ def variant(name: str, *values: float | None, key: str = "mean_iou", **changes) 
 
 @pytest.fixture
 def drawn(tmp_path):
-    def draw(*variants: Variant, columns=IOU, images=()) -> str:
+    def draw(*variants: Variant, columns=IOU, **parts) -> str:
         path = tmp_path / "comparison.html"
-        write_comparison(path, title="a & b", columns=columns, variants=variants, images=images)
+        parts = {"images": (), **parts}
+        write_comparison(path, title="a & b", columns=columns, variants=variants, **parts)
         return path.read_text(encoding="utf-8")
 
     return draw
@@ -51,12 +52,14 @@ def best(page: str) -> list[str]:
 
 def test_a_row_has_the_fields_that_differ_the_seeds_and_each_columns_mean_and_deviation(drawn):
     scores = {"mean_iou": Values((0.5, 0.6)), "pixel_accuracy": Values((0.9, None))}
-    page = drawn(variant("a", 0.5, 0.6, scores=scores, failed=(7,)), columns=BOTH)
+    page = drawn(variant("a", 0.5, 0.6, scores=scores, failed={7: "no"}), columns=BOTH)
     assert cells(page) == [
         ["Variant", "rates", "Seeds", "Mean IoU %", "Pixel accuracy %"],
         ["a", "A", "2 (1 failed)", "55.00 ± 7.07", "90.00"],
+        ["Variant", "Seed", "Reason"],
+        ["a", "7", "no"],
     ]
-    assert "Comparison of 1 variants, 3 runs" in page and "<h1>a &amp; b</h1>" in page
+    assert "Comparison of 1 variants, 3 runs: 1 failed" in page and "<h1>a &amp; b</h1>" in page
 
 
 def test_the_highest_mean_is_marked_or_the_lowest_where_lower_is_better(drawn):
@@ -72,8 +75,8 @@ def test_the_highest_mean_is_marked_or_the_lowest_where_lower_is_better(drawn):
 
 def test_variants_without_a_score_have_a_dash_and_no_mark(drawn):
     scores = {"mean_iou": Values((None,))}
-    page = drawn(variant("a", failed=(0,)), variant("b", 0.1, scores=scores))
-    assert [row[-2:] for row in cells(page)[1:]] == [["0 (1 failed)", "–"], ["1", "–"]]
+    page = drawn(variant("a", failed={0: "no"}), variant("b", 0.1, scores=scores))
+    assert [row[-2:] for row in cells(page)[1:3]] == [["0 (1 failed)", "–"], ["1", "–"]]
     assert best(page) == []
 
 
@@ -90,7 +93,7 @@ def test_curves_are_means_over_the_seeds_of_the_five_best_variants(drawn):
     page = drawn(*many)
     assert "Only the 5 best of 7 variants are drawn." in page
     label = re.search(r"Mean IoU on the evaluation set at step[^\"]*", page)[0]
-    assert [name for name in re.findall(r"v\d", label)] == ["v2", "v3", "v4", "v5", "v6"]
+    assert [name for name in re.findall(r"v\d", label)] == ["v6", "v5", "v4", "v3", "v2"]
 
 
 def test_every_picture_of_an_image_is_shown_with_its_title(drawn):
@@ -99,7 +102,7 @@ def test_every_picture_of_an_image_is_shown_with_its_title(drawn):
     page = drawn(variant("a", 0.5), images=[image])
     assert page.count("<img") == 3 and 'alt="b &amp; c of x&lt;1&gt;"' in page
     assert "--columns:3" in page
-    assert "No run has finished." in drawn(variant("a", failed=(0,)))
+    assert "No run has finished." in drawn(variant("a", failed={0: "no"}))
 
 
 def test_an_image_has_each_class_of_any_variant_once_in_its_legend(drawn):
@@ -123,3 +126,25 @@ def test_only_smoothed_curves_are_called_medians(drawn):
 def test_runs_without_history_are_said_to_have_none(drawn):
     page = drawn(variant("a", 0.5, histories=[[]]))
     assert "No finished run has a training history." in page and "<polyline" not in page
+
+
+def test_the_best_variant_is_the_first_row(drawn):
+    page = drawn(variant("a", 0.5), variant("b"), variant("c", 0.7))
+    assert [row[0] for row in cells(page)[1:]] == ["c", "a", "b"]
+    errors = [variant("a", 2.0, key="error"), variant("b", 1.0, key="error")]
+    assert [row[0] for row in cells(drawn(*errors, columns=ERROR))[1:]] == ["b", "a"]
+
+
+def test_runs_that_failed_or_are_missing_are_counted_and_reasons_are_text(drawn):
+    failed = {1: "loss is <not> finite", 2: "disk"}
+    page = drawn(variant("a", 0.5, failed=failed, missing=(3,)), variant("b", missing=(0,)))
+    assert "Comparison of 2 variants, 5 runs: 2 failed, 2 missing" in page
+    assert cells(page)[1][2] == "1 (2 failed, 1 missing)"
+    assert cells(page)[-2] == ["a", "1", "loss is &lt;not&gt; finite"]
+    assert "Failed runs" not in drawn(variant("a", 0.5, missing=(3,)))
+
+
+def test_other_variants_of_the_folder_are_named(drawn):
+    path_of = lambda page: "Also in this folder, but not compared: x &amp; y, z." in page
+    assert not path_of(drawn(variant("a", 0.5)))
+    assert path_of(drawn(variant("a", 0.5), others=("x & y", "z")))

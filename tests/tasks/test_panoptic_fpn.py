@@ -90,6 +90,24 @@ def test_the_memory_of_stuff_does_not_grow_with_classes_times_pixels():
     assert (found[::37] == np.asarray(some).argmax(-1)).mean() > 0.999
 
 
+@pytest.mark.parametrize("size", [(200_000, 1), (1, 200_000)], ids=["tall", "wide"])
+def test_the_memory_of_stuff_grows_with_a_side_not_its_square(size):
+    inside = tuple(min(side, 1333) for side in size)
+    coarse = tuple(-(-side // 4) for side in inside)
+    logits = np.random.default_rng(0).normal(size=(*coarse, 2)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        found = labels_at(logits, Sizes(size, inside, inside))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A matrix from the canvas to the image would be 2 GB.
+    assert peak < 100e6
+    whole = resize_bilinear(jnp.asarray(logits)[None], inside)
+    expected = np.asarray(resize_bilinear(whole, size)[0]).argmax(-1)
+    assert (found == expected).mean() > 0.999
+
+
 def test_what_is_found_becomes_segments_of_the_datas_classes():
     # One disc (class 2 of the data, 1 of the detector) on the second stuff, sand.
     def network(variables, images, sizes) -> Parts:

@@ -179,26 +179,34 @@ sys.exit(run_command(command))
 """
 
 
-@pytest.mark.slow
-def test_every_process_of_a_cluster_is_refused_and_none_waits_for_the_main_one(tmp_path):
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(("localhost", 0))
+def in_cluster(workdir: pathlib.Path) -> list[tuple[int, str, str]]:
+    """(status, output, errors) of two processes that take the lock together."""
+    with socket.socket() as port:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        port.bind(("localhost", 0))
         cluster = {
-            "JAX_COORDINATOR_ADDRESS": f"localhost:{held.getsockname()[1]}",
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port.getsockname()[1]}",
             "JAX_NUM_PROCESSES": "2",
         }
-        with locked(tmp_path):
-            processes = [
-                subprocess.Popen(
-                    [sys.executable, "-c", CLUSTER, str(tmp_path)],
-                    env={**os.environ, **cluster, "JAX_PROCESS_ID": str(i)},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-                for i in range(2)
-            ]
-            outputs = [process.communicate(timeout=1200) for process in processes]
-    assert [process.returncode for process in processes] == [2, 2], outputs
-    assert all(f"is in use by process {os.getpid()} on" in error for _, error in outputs)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CLUSTER, str(workdir)],
+                env={**os.environ, **cluster, "JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        outputs = [process.communicate(timeout=1200) for process in processes]
+    return [(p.returncode, *told) for p, told in zip(processes, outputs, strict=True)]
+
+
+@pytest.mark.slow
+def test_all_processes_of_a_cluster_hold_the_lock_or_all_are_refused(tmp_path):
+    with locked(tmp_path):
+        for status, _, error in in_cluster(tmp_path):
+            assert status == 2 and f"is in use by process {os.getpid()} on" in error
+    for status, out, error in in_cluster(tmp_path):
+        assert status == 0 and out.endswith("trained\n"), error
+    assert not [*tmp_path.iterdir()]
