@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import jax
@@ -38,14 +39,15 @@ def state_layout(state: Any, mesh: Mesh, *, shard_state: bool) -> Any:
 def spread(state: Any, layout: Any) -> Any:
     """Returns a state laid out so; arrays in host memory are the same in every process."""
 
-    def put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
-            return leaf
-        value = np.asarray(leaf)
-        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+    put = lambda leaf, sharding: place(sharding, partial(_put, sharding=sharding), leaf)
+    return jax.tree.map(put, state, layout)
 
-    placed = lambda leaf, sharding: place(sharding, lambda leaf: put(leaf, sharding), leaf)
-    return jax.tree.map(placed, state, layout)
+
+def _put(leaf: Any, *, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+        return leaf
+    value = np.asarray(leaf)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def gathered(state: Any) -> Any:

@@ -32,7 +32,7 @@ def accumulation(step: TrainingStep, limit: float, largest: int) -> Remedy | Non
             continue
         setting = f"accumulate={count}"
         remedy = _tried(step, (setting,), limit)
-        if remedy is None or remedy.fits:
+        if remedy is not None and remedy.fits:
             return remedy
     return None
 

@@ -21,7 +21,7 @@ from segjax.train.log import read_metrics
 from segjax.train.predictions import PREDICTIONS, has_predictions, prediction_of, shown_images
 from segjax.train.run import Run
 from segjax.train.variants import COMPARISON, TABLE, differing_fields
-from segjax.train.workdir import EVALUATION
+from segjax.train.workdir import read_evaluation
 
 LONGEST_SIDE = 320
 """Of the pictures, in pixels."""
@@ -128,9 +128,7 @@ def _read(
     """Returns a variant's entry in the table, and what the page shows: scores by `names`."""
     done = [run for run in group if has_predictions(run.workdir)]
     rest = [run for run in group if not has_predictions(run.workdir)]
-    evaluations = [
-        json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
-    ]
+    evaluations = [read_evaluation(run.workdir) for run in done]
     metric = _metric(group[0])
     variant = Variant(
         name=group[0].experiment.name,

@@ -22,14 +22,19 @@ from segjax.train.diagnosis import fault_in_batch
 from segjax.train.early_stop import EarlyStopping
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
+from segjax.train.profile import Profile, Span
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
 from segjax.train.tracking import Tracking
 
 
-def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
+def train(
+    plan: Plan, workdir: pathlib.Path, *, quiet: bool = False, profile: Span | None = None
+) -> Scored | None:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
+
+    The steps of `profile` are traced.
 
     Returns:
       The scores of the last step if it was evaluated now; None if the run was complete already.
@@ -40,10 +45,13 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
       KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved.
     """
     experiment, scored = plan.experiment, None
-    on_one_device = asking(train_step(plan))
-    telemetry = Telemetry(on_one_device, batch_size=experiment.batch_size)
     shared = {"split": experiment.split, "shard_state": experiment.shard_state}
-    step_fn = telemetry.watched(over_devices(on_one_device, **shared))
+    on_one_device = asking(train_step(plan))
+    # Micro-batches do not change the FLOPs of the model.
+    counted = asking(train_step(plan, accumulate=1))
+    telemetry = Telemetry(counted, batch_size=experiment.batch_size)
+    profiler = Profile(profile, workdir)
+    step_fn = profiler.watched(telemetry.watched(over_devices(on_one_device, **shared)))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
     with (
@@ -52,6 +60,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
         kept as checkpoints,
         DataWait() as wait,
         telemetry,
+        profiler,
     ):
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):
@@ -106,8 +115,11 @@ def _compiling(stops: Stops) -> Iterator[None]:
         yield
 
 
-def train_step(plan: Plan) -> Callable:
-    """Returns the step of a plan's experiment, for `over_devices`."""
+def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
+    """Returns the step of a plan's experiment, for `over_devices`.
+
+    `accumulate` replaces that of the experiment.
+    """
     experiment = plan.experiment
     objective = experiment.task.objective(
         experiment.model, experiment.loss, normalize=experiment.normalize
@@ -118,7 +130,7 @@ def train_step(plan: Plan) -> Callable:
         auxiliary_weight=experiment.auxiliary_weight,
         ema=experiment.ema,
         seed=experiment.seed,
-        accumulate=experiment.accumulate,
+        accumulate=accumulate or experiment.accumulate,
     )
 
 

@@ -107,7 +107,7 @@ class Member:
             self.checkpoints.save(state)
 
     def evaluate(self, state: TrainState, scorer: Scorer) -> None:
-        """Scores the state, writes the row, and adds the score to the checkpoint."""
+        """Evaluates the state, writes the row, and adds the score to the checkpoint."""
         self.scored = scorer(state.variables)
         self.rows.add_evaluation(int(state.step), self.scored)
         self.checkpoints.add_score(state, score=self.scored.standing)

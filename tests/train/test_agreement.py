@@ -15,6 +15,7 @@ from segjax.train import evaluation, loop, plan
 from segjax.train.agreement import what_is_left
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress, read_metrics
+from segjax.train.telemetry import without_timing
 
 TINY = pathlib.Path(__file__).parents[1] / "commands" / "tiny.py"
 
@@ -46,14 +47,7 @@ def what_came_of(workdir):
     with Checkpoints(workdir, read_only=True) as checkpoints:
         state = checkpoints.restore_tree(checkpoints.steps[-1])
         best = checkpoints.step_of("best")
-    rows = [
-        {
-            name: value
-            for name, value in row.items()
-            if name not in ("images_per_second", "waiting_for_data")
-        }
-        for row in read_metrics(workdir)
-    ]
+    rows = [without_timing(row) for row in read_metrics(workdir)]
     return jax.tree.map(np.asarray, state), rows, best
 
 

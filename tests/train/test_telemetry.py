@@ -1,6 +1,8 @@
 """The columns of speed and memory in a run's rows."""
 
 import json
+import pathlib
+import runpy
 import sys
 import threading
 import time
@@ -210,3 +212,22 @@ def test_every_column_of_telemetry_is_left_out_where_runs_are_compared(counted, 
         "step": 1,
         "loss": 2.0,
     }
+
+
+ENDURANCE = pathlib.Path(__file__).parents[2] / "benchmarks" / "endurance.py"
+
+
+def test_the_benchmark_of_endurance_finds_what_grows():
+    benchmark = runpy.run_path(str(ENDURANCE))
+    sample, grown = benchmark["Sample"], benchmark["grown"]
+
+    def found(**changes):
+        flat = {"memory": 500.0, "files": 10, "threads": 9, "compiled": 18, "traced": 22}
+        grows = lambda step: {name: flat[name] + step * by for name, by in changes.items()}
+        return grown([sample(step, **flat | grows(step)) for step in range(9)])
+
+    assert found() == []
+    assert found(threads=1) == ["threads from 14 to 17"]
+    assert found(compiled=1, files=2) == ["files from 20 to 26", "compiled from 23 to 26"]
+    assert found(memory=benchmark["MOST_GROWTH"]) == ["memory by 24.0 MiB"]
+    assert found(memory=-5.0) == []
