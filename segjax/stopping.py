@@ -136,7 +136,7 @@ class Stops:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only notes a request in the block; raises KeyboardInterrupt at its end."""
+        """Notes a request in the block, and raises KeyboardInterrupt only at its end."""
         yield from self._block(defers=True, is_safe=self._is_safe)
         self._raise_if_asked()
 
@@ -291,6 +291,13 @@ def leaving(left: Callable[[], str]) -> Iterator[None]:
             raise Interrupted(left()) from error
         finally:
             stops.left = former
+
+
+def ignore_signals() -> None:
+    """Ignores signals while Python itself ends: the command is over, and has its status."""
+    if threading.current_thread() is threading.main_thread():
+        for number in CAUSES:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _kill_workers() -> None:

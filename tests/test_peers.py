@@ -72,7 +72,7 @@ def test_who_waits_for_a_process_that_has_ended_leaves_with_its_status():
             service.say(1, 75, "stopped by SIGTERM: all is saved.")
             threading.Event().wait(30)
     assert str(caught.value) == "step 4 is saved."
-    assert stops.cause == Cause("process 1 ended (stopped by SIGTERM: all is saved)", 75)
+    assert stops.cause == Cause("process 1 ended (stopped by SIGTERM)", 75)
 
 
 PARTS = """

@@ -52,17 +52,17 @@ def test_processes_that_are_all_there_meet_whoever_comes_first(capsys):
 def test_who_waits_says_for_whom_and_gives_up(capsys, monkeypatch):
     monkeypatch.setattr(rendezvous, "TELLS", 0.5)
     with free_address() as address:
-        waiting, arrived = meeting(address, [0, 2], 3, seconds=2)
+        waiting, arrived = meeting(address, [0, 2], 3, seconds=5)
         (alone,) = meeting(address, [1], 3, seconds=1.2)
     said = capsys.readouterr().err
-    assert "waiting for the other processes (2 of 3 are here, missing: 1) … 1 of 2 s" in said
+    assert "waiting for the other processes (2 of 3 are here, missing: 1) … 1 of 5 s" in said
     assert "waiting for the other processes (process 0 does not answer) … 1 of 1.2 s" in said
-    assert str(waiting) == (
-        "The processes of this cluster did not meet within 2 s: 2 of 3 are here, missing: 1 "
-        f"(address {address}). Start all of them with the same command, or set "
-        "SEGJAX_START_TIMEOUT to more seconds."
-    )
     assert isinstance(arrived, TryAgain) and isinstance(alone, TryAgain)
+    first, last = str(waiting).split(f" (address {address}). ")
+    assert first.startswith("The processes of this cluster did not meet within 5 s: ")
+    assert last == (
+        "Start all of them with the same command, or set SEGJAX_START_TIMEOUT to more seconds."
+    )
 
 
 def test_a_process_that_ends_while_it_waits_is_not_counted():
@@ -88,7 +88,7 @@ def test_two_processes_of_one_index_are_refused():
 
 
 def test_a_port_of_another_program_is_said(capsys):
-    with socket.create_server(("localhost", 0)) as other:
+    with socket.create_server(("localhost", 0), reuse_port=True) as other:
         (error,) = meeting(f"localhost:{other.getsockname()[1]}", [0], 2, seconds=1.2)
     assert isinstance(error, TryAgain) and "another program uses port" in str(error)
 
@@ -134,3 +134,38 @@ def test_a_cluster_of_which_one_process_starts_gives_up_in_one_line():
     first, last = ended.stderr.splitlines()
     assert first.startswith("waiting for the other processes (1 of 2 are here, missing: 1) …")
     assert last.startswith("error: The processes of this cluster did not meet within 2 s")
+
+
+LATE = """
+import sys, time
+import jax
+import numpy as np
+from segjax.parallel import cluster
+
+cluster.initialize()
+if jax.process_index():
+    time.sleep(35)
+total = jax.pmap(lambda x: jax.lax.psum(x, "i"), axis_name="i")(np.ones(2, np.float32))
+print("sum", float(total.addressable_data(0).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_come_late_to_the_first_sum_over_all_devices():
+    with free_address() as address:
+        environment = {
+            **{**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+            **{"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"},
+        }
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", LATE],
+                env={**environment, "JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        outputs = [process.communicate(timeout=600) for process in processes]
+    assert all("sum 4.0" in out for out, _ in outputs), outputs

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from segjax.errors import InputError
 
+VERSION = "2.1.0"
+"""Part of each prepared folder's key: raise it when the same files are written differently."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 _DISK_REASONS = [os.strerror(number) for number in _FULL]
 """What the operating system calls the ways in which a disk takes no more."""

@@ -78,7 +78,7 @@ def write_ablation_results(root: pathlib.Path, runs: Sequence[Run]) -> dict[str,
     Runs without scores are counted as failed or missing and left out of the means. Folders of
     other variants, which an earlier grid or list had, are named and not compared.
     """
-    groups = _by_variant(runs)
+    groups = by_variant(runs)
     fields = differing_fields([group[0].experiment for group in groups])
     names = list(_columns(runs))
     read = [_read(group, told, names) for group, told in zip(groups, fields, strict=True)]
@@ -114,7 +114,8 @@ def _metric(run: Run) -> Metric:
     return run.experiment.task.metric(run.experiment.eval_data)
 
 
-def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
+def by_variant(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs of each variant, in their order."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.experiment.name, []).append(run)
@@ -167,7 +168,7 @@ def _read(
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
     """Returns each shown image with its truth and one prediction of each variant."""
-    firsts = [group[0] for group in _by_variant(runs)]
+    firsts = [group[0] for group in by_variant(runs)]
     return (
         [_image(index, firsts) for index in shown_images(firsts[0].experiment)]
         if firsts
