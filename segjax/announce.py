@@ -22,6 +22,12 @@ def announcing() -> bool:
     return LOGGER.isEnabledFor(logging.INFO)
 
 
+def say(line: str) -> None:
+    """Prints a line on standard error, beside live bars, where a command runs."""
+    if announcing():
+        tqdm.write(line, file=sys.stderr)
+
+
 @contextlib.contextmanager
 def announced(task: str, *, after: float = 0.0) -> Iterator[None]:
     """Prints on standard error what is being done in the block, and how long it took.

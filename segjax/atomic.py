@@ -5,11 +5,19 @@ the process was killed.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import secrets
 import shutil
 from collections.abc import Iterator
+
+
+class WriteError(OSError):
+    """A file or folder that cannot be written; `filename` is its own, not the partial one's."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 @contextlib.contextmanager
@@ -19,15 +27,28 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Where the block raises, an earlier file or folder of that name stays as it was.
 
     Raises:
-      OSError: the folder cannot be written, or the file was not.
+      WriteError: it cannot be written.
+      OSError: the block raised it for another file, or wrote none.
     """
     path = pathlib.Path(path)
     partial = _beside(path)
     try:
         yield partial
         _rename(partial, path)
+    except OSError as error:
+        if not _is_of(error, partial):
+            raise
+        raise WriteError(error.errno, error.strerror, str(path)) from error
     finally:
         _remove(partial)
+
+
+def _is_of(error: OSError, partial: pathlib.Path) -> bool:
+    """Returns whether an error is one of writing `partial`; a full disk often names no file."""
+    named = str(error.filename or "").startswith(str(partial))
+    wrote = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    missing = isinstance(error, FileNotFoundError) and partial.parent.is_dir()
+    return (named or wrote) and not missing
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
@@ -49,15 +70,16 @@ def _rename(partial: pathlib.Path, path: pathlib.Path) -> None:
 def _remove(partial: pathlib.Path) -> None:
     if partial.is_dir():
         shutil.rmtree(partial)
-    else:
-        partial.unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):  # A folder that cannot be written has nothing partial.
+        partial.unlink()
 
 
 def write_bytes(path: str | os.PathLike, contents: bytes) -> None:
     """Writes a complete file or none.
 
     Raises:
-      OSError: it cannot be written.
+      WriteError: it cannot be written.
     """
     with atomic_path(path) as partial:
         partial.write_bytes(contents)
@@ -67,6 +89,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a complete UTF-8 file or none; bytes of names that are not text as escapes.
 
     Raises:
-      OSError: it cannot be written.
+      WriteError: it cannot be written.
     """
     write_bytes(path, text.encode("utf-8", errors="backslashreplace"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from segjax.announce import LOGGER
+from segjax.atomic import WriteError
 from segjax.console import allow_any_text
 from segjax.stopping import CAUSES, FAILED, TRY_AGAIN, Interrupted, Stops, leaving, listening
 
@@ -111,6 +112,8 @@ def _fault(error: BaseException) -> tuple[str, int]:
         where = f" for {error.filename}" if error.filename else ""
         text = f"no space left{where}: make room, and run the same command again."
         return f"error: {text}", FAILED
+    if isinstance(error, WriteError):
+        return f"error: {error}. Make it writable, and run the same command again.", FAILED
     traceback.print_exception(error)
     return f"error: {type(error).__name__}: {error}", FAILED
 

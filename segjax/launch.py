@@ -9,8 +9,9 @@ runs nothing: see `segjax.planning`.
 
 Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, reported in one line
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
-experiment's own code, or an audit found errors; 130 Ctrl-C: the state is saved, and the line
-says from which step the same command resumes.
+experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
+state is saved, and the line says from which step the same command resumes; 75 also if another
+process of the run was lost, or if the processes did not meet in time.
 """
 
 import argparse
@@ -25,8 +26,10 @@ from typing import TYPE_CHECKING
 from segjax.announce import LOGGER
 from segjax.console import program, restart_in_utf8
 from segjax.errors import InputError, run_command
+from segjax.stopping import ignore_signals
 
 if TYPE_CHECKING:
+    from segjax.train.profile import Span
     from segjax.train.run import Run
     from segjax.train.share import Share
 
@@ -35,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
         restart_in_utf8()
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    status = run_command(lambda: _run(_parser().parse_args(arguments)))
+    if arguments is None:
+        ignore_signals()
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
         "errors, 0 if there are only warnings",
     )
     mode.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every file that the run has written, and stop: the checkpoints and "
+        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
+        "description; a line each; exit status 1 if something is damaged",
+    )
+    mode.add_argument(
         "--plan",
         action="store_true",
         help="say what the run needs, and stop: memory of each device, FLOPs, hours, the "
@@ -114,6 +127,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHICH",
         help="checkpoint to evaluate: best (default), last or a step; with --evaluate also "
         "init, the weights before training",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="START:STOP",
+        help="trace the training steps after START up to STOP into the folder profile of the "
+        "workdir, to see what the devices did: 100:110",
     )
     parser.add_argument(
         "--table",
@@ -153,6 +172,14 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
         "all of them training one run together",
     )
 
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="train all seeds of a variant in one compiled program, for networks that are too "
+        "small to fill a GPU or a TPU (on a CPU it is slower); each run is the same, up to "
+        "rounding",
+    )
+
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported only now: --help should appear at once, without loading JAX.
@@ -179,6 +206,7 @@ def _run(arguments: argparse.Namespace) -> None:
         seeds=arguments.seeds,
     )
     share = _share(arguments, runs)
+    steps = _profiled(arguments, runs)
     if arguments.describe:
         for run in runs:
             check_parts(run.experiment)
@@ -192,7 +220,12 @@ def _run(arguments: argparse.Namespace) -> None:
 
         audit_runs([(run.experiment, run.workdir) for run in runs])
         return
-    mine = share.of(runs)
+    if arguments.verify:
+        from segjax.train.verify import verify_runs
+
+        verify_runs(runs, note=_note)
+        return
+    mine = share.of(runs, whole_variants=arguments.together)
     for run in mine:
         check_owner(run.workdir, run.experiment)
     if arguments.plan:
@@ -217,8 +250,12 @@ def _run(arguments: argparse.Namespace) -> None:
     options = {"checkpoint": arguments.checkpoint, "note": _note}
     if arguments.evaluate:
         options["table"] = arguments.table
+    if steps is not None:
+        options["profile"] = steps
     if share.count > 1:
         _note(f"{share.why}: {len(mine)} of {len(runs)} runs")
+    if arguments.together:
+        options["together"] = True
     if runs[0].is_compared:
         command = evaluate_ablation if arguments.evaluate else complete_ablation
         command(runs, mine=mine, **options)
@@ -226,6 +263,27 @@ def _run(arguments: argparse.Namespace) -> None:
         command = evaluate_run if arguments.evaluate else complete_run
         command(runs[0], **options)
     cluster.finish()
+
+
+def _profiled(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Span | None":
+    """Returns the steps that `--profile` names.
+
+    Raises:
+      InputError: it names none, or nothing or more than one run is trained.
+    """
+    from segjax.train.profile import span
+
+    if arguments.profile is None:
+        return None
+    for option in ("evaluate", "describe", "audit", "plan"):
+        if getattr(arguments, option):
+            raise InputError(f"--profile traces training, and --{option} does not train.")
+    if runs[0].is_compared:
+        raise InputError(
+            f"--profile traces one run, but this command has {len(runs)}: name a file with one "
+            "experiment, and leave out --grid and --seeds."
+        )
+    return span(arguments.profile)
 
 
 def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
@@ -238,11 +296,12 @@ def _share(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Share":
 
     if runs[0].is_compared:
         return share_of(arguments.share, by_host=arguments.by_host)
-    for option, given in (("--share", arguments.share), ("--by-host", arguments.by_host)):
-        if given:
+    for option in ("share", "by_host", "together"):
+        if getattr(arguments, option):
             raise InputError(
-                f"{option} shares out the runs of a list, a grid or several seeds, but "
-                f"{arguments.experiment} is one run: leave it out, or add --grid or --seeds."
+                f"--{option.replace('_', '-')} is for the runs of a list, a grid or several "
+                f"seeds, but {arguments.experiment} is one run: leave it out, or add --grid or "
+                "--seeds."
             )
     return Share()
 
@@ -270,6 +329,8 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
+    if arguments.together and arguments.evaluate:
+        raise InputError("--together trains; leave it out with --evaluate.")
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")

@@ -136,7 +136,7 @@ class Stops:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only notes a request in the block; raises KeyboardInterrupt at its end."""
+        """Notes a request in the block, and raises KeyboardInterrupt only at its end."""
         yield from self._block(defers=True, is_safe=self._is_safe)
         self._raise_if_asked()
 
@@ -184,7 +184,8 @@ class Stops:
         if first and not self._defers and signal.SIGTERM in self._handled:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         time.sleep(GRACE)
-        self.end(cause)
+        if not self._is_over:
+            self.end(cause)
 
     def end(self, cause: Cause, *, tell: bool = True) -> NoReturn:
         """Says the line of the command and ends the process, whatever its threads do.
@@ -290,6 +291,13 @@ def leaving(left: Callable[[], str]) -> Iterator[None]:
             raise Interrupted(left()) from error
         finally:
             stops.left = former
+
+
+def ignore_signals() -> None:
+    """Ignores signals while Python itself ends: the command is over, and has its status."""
+    if threading.current_thread() is threading.main_thread():
+        for number in CAUSES:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _kill_workers() -> None:

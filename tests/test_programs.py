@@ -152,6 +152,12 @@ def test_the_users_choice_stays(unchosen, tmp_path):
     assert jax.config.jax_compilation_cache_dir is None and not [*tmp_path.iterdir()]
 
 
+def test_the_processes_of_a_cluster_compile_all_or_none(unchosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    keep_programs(lambda: tmp_path)
+    assert jax.config.jax_compilation_cache_dir is None and not [*tmp_path.iterdir()]
+
+
 def test_other_cores_and_processors_have_their_own_folder(monkeypatch):
     here = programs._machine()
     monkeypatch.setattr(programs.os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4})

@@ -1,6 +1,7 @@
 """The cache folder, and how a folder gets into it: complete or not at all."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -9,6 +10,12 @@ import time
 from collections.abc import Iterator
 
 from segjax.errors import InputError
+
+VERSION = "2.1.0"
+"""Part of each prepared folder's key: raise it when the same files are written differently."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+_DISK_REASONS = [os.strerror(number) for number in _FULL]
+"""What the operating system calls the ways in which a disk takes no more."""
 
 
 def cache_root() -> pathlib.Path:
@@ -36,13 +43,23 @@ def partial_folder(root: pathlib.Path) -> Iterator[pathlib.Path]:
         partial = tempfile.mkdtemp(suffix=".partial", dir=root)
         yield pathlib.Path(partial)
     except OSError as error:
-        raise InputError(
-            f"The cache {root} cannot be written ({error.strerror or error}): make room there, "
-            "or set SEGJAX_CACHE to another folder."
-        ) from error
+        raise _cannot_be_written(root, error.strerror or str(error)) from error
+    except RuntimeError as error:
+        # ArrayRecord says it in a line of its own, without an errno.
+        reasons = [reason for reason in _DISK_REASONS if reason in str(error)]
+        if not reasons:
+            raise
+        raise _cannot_be_written(root, reasons[0]) from error
     finally:
         if partial:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _cannot_be_written(root: pathlib.Path, reason: str) -> InputError:
+    return InputError(
+        f"The cache {root} cannot be written ({reason}): make room there, "
+        "or set SEGJAX_CACHE to another folder."
+    )
 
 
 def _sweep(root: pathlib.Path) -> None:

@@ -23,11 +23,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 import tqdm
 
 from segjax.contracts import Example
-from segjax.data.cache import cache_root, move_into_place, partial_folder
+from segjax.data.cache import VERSION, cache_root, move_into_place, partial_folder
 from segjax.data.contents import digest, digests, remember, remembered, stamps
 from segjax.data.decode import open_image
 from segjax.data.encode import Encoded, encode, problem_of_all_masks, say_dropped
@@ -40,9 +39,6 @@ from segjax.data.object_records import decode_objects
 from segjax.data.source import Recipe, Source
 from segjax.data.whites import Found
 from segjax.errors import InputError
-
-VERSION = "2.1.0"
-"""Part of every key: raise it when the same files are to be written differently."""
 
 CHUNK = 64
 """Examples decoded at a time, over all cores: what bounds memory."""
@@ -159,6 +155,8 @@ def prepared(sources: Sequence[Source], recipe: Recipe) -> Any:
             folder, found = _write(sources, recipe, partial, root)
     if trusted is None or len(trusted) < len(before):
         remember(memo, before, found)
+    import tensorflow_datasets as tfds  # Slow, and drawn or downloaded data do without it.
+
     skip = tfds.decode.SkipDecoding()
     builder: Any = tfds.builder_from_directory(builder_dir=folder)
     return builder.as_data_source("examples", decoders={"image": skip, "label": skip})
@@ -196,38 +194,6 @@ def _hash(*parts: Any) -> str:
     return digest(json.dumps(parts).encode())[:20]
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A writer of encoded examples in their order."""
-
-    VERSION = tfds.core.Version(VERSION)
-    name = "prepared"
-    # Or TFDS looks for checksums beside this file, through a package that it does not require.
-    code_path = None
-
-    def __init__(
-        self, examples: Iterator[Mapping[str, Any]], data_dir: pathlib.Path, *, objects: bool
-    ):
-        self._examples, self._has_objects = examples, objects
-        super().__init__(data_dir=data_dir, file_format="array_record")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        image = tfds.features.Image(shape=(None, None, None))
-        features = {"image": image, "label": image, "name": tfds.features.Text()}
-        if self._has_objects:
-            features["objects"] = tfds.features.Text()
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=tfds.features.FeaturesDict(features),
-            disable_shuffling=True,
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"examples": self._generate_examples()}
-
-    def _generate_examples(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        yield from enumerate(self._examples)
-
-
 @dataclass
 class _Preparation:
     """What is noted while sources are encoded."""
@@ -242,10 +208,11 @@ def _write(
     sources: Sequence[Source], recipe: Recipe, partial: pathlib.Path, root: pathlib.Path
 ) -> tuple[pathlib.Path, Digests]:
     """Returns the complete prepared folder in `root`, and the files' digests."""
+    from segjax.data.record_builder import RecordBuilder  # Slow, as above.
+
     noted = _Preparation()
     examples = _encoded(sources, recipe, noted)
-    builder = _Builder(examples, partial, objects=recipe.objects is not None)
-    tfds.disable_progress_bar()
+    builder = RecordBuilder(examples, partial, objects=recipe.objects is not None)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces each preparation.
             builder.download_and_prepare(download_dir=partial / "downloads")

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
 
 MOST_HIDDEN = 0.1
 """The share of an object that a text beside it may hide, or one of its neighbours."""
@@ -105,6 +104,8 @@ def around(
 
 def within(region: Region, high: int, wide: int) -> Iterator[tuple[int, int]]:
     """Yields the place (y, x) for a text in the widest part of an object, if there it fits."""
+    from scipy import ndimage  # Lazily: slow to import.
+
     rows, columns = region.window
     mask = np.ones(region.sides, bool) if region.mask is None else region.mask
     # Distances count in texts: an object that is as wide as the text may be flat, too.

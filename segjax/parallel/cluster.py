@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax._src import distributed
 
 from segjax.errors import InputError, TryAgain
@@ -108,6 +109,18 @@ def _join(arguments: dict[str, Any], stops: Stops) -> None:
     if jax.process_count() > 1 and client is not None:
         stops.others = Peers(client, index=jax.process_index(), count=count, stops=stops)
         stops.others.watch()
+        _connect_cpus()
+
+
+def _connect_cpus() -> None:
+    """Connects the CPU devices of all processes while all are here, having just met.
+
+    Gloo connects them at the first sum over all of them, and fails if a process comes to it
+    more than 30 s after another. The step's is too late: some compile it faster than others.
+    """
+    if jax.default_backend() == "cpu":
+        one = np.ones(jax.local_device_count(), np.float32)
+        jax.block_until_ready(jax.pmap(lambda x: jax.lax.psum(x, "all"), axis_name="all")(one))
 
 
 _CONNECTING = 60
@@ -205,6 +218,11 @@ def device_bytes() -> int | None:
     """Returns the bytes that JAX may use of a device; None where the device does not tell."""
     statistics = jax.local_devices()[0].memory_stats()
     return (statistics or {}).get("bytes_limit")
+
+
+def peak_device_bytes() -> int | None:
+    """Returns the most bytes a device held so far; None where the device does not tell."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def wait_for_all(name: str) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from segjax.stopping import TRY_AGAIN, Cause, Stops
+from segjax.stopping import INTERRUPTED, TRY_AGAIN, Cause, Stops
 
 HEARTBEAT = 40
 """Seconds without a heartbeat after which JAX takes a process for lost."""
@@ -25,6 +25,8 @@ _FOLDER = "segjax/ended/"
 
 _LOOK = 1.0
 """Seconds between two looks at those keys."""
+
+_STOPPED = (TRY_AGAIN, INTERRUPTED)
 
 _BROKEN = (
     *("Gloo", "NCCL", "nccl", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Connection", "heartbeat"),
@@ -71,7 +73,9 @@ class Peers:
         for key, value in found:
             index, (status, line) = int(key.rpartition("/")[2]), json.loads(value)
             if index != self._index:
-                return Cause(f"process {index} ended ({line.rstrip('.')})", status)
+                # What is saved is said by this process, in the rest of its line.
+                why = line.partition(":")[0] if status in _STOPPED else line.rstrip(".")
+                return Cause(f"process {index} ended ({why})", status)
         return None
 
     def explain(self, error: BaseException) -> Cause | None:
@@ -94,7 +98,8 @@ class Peers:
         with contextlib.suppress(Exception):
             value = json.dumps([status, line])
             self._client.key_value_set(f"{_FOLDER}{self._index}", value, True)
-            until = time.monotonic() + 5
+            # One that was lost says nothing any more.
+            until = time.monotonic() + (1 if line.startswith(LOST.kind) else 5)
             while self._index == 0 and time.monotonic() < until:
                 if len(self._client.key_value_dir_get(_FOLDER)) >= self._count:
                     break

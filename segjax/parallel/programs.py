@@ -11,18 +11,15 @@ import hashlib
 import os
 import pathlib
 import platform
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from jax._src import compilation_cache  # Its public part chooses the folder, not the files.
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from segjax.atomic import write_bytes
-from segjax.parallel.sums import gather_bytes, sum_over_processes
 
 SUFFIX = ".program"
 MOST_BYTES = 2 * 2**30
@@ -40,19 +37,22 @@ def keep_programs(root: Callable[[], pathlib.Path]) -> None:
 
     Call it after `cluster.initialize`. It changes nothing where the user has chosen:
     `JAX_COMPILATION_CACHE_DIR` names JAX's own cache, and `JAX_ENABLE_COMPILATION_CACHE=false`
-    turns it off. Nor where the folder cannot be written, belongs to another user, or differs
-    between the processes of a cluster: XLA tunes GPU programs together on all hosts, and would
-    wait for those that found theirs on disk.
+    turns it off. Nor where the folder cannot be written or belongs to another user.
+
+    Nor in a cluster: JAX lets process 0 alone write, so on CPUs it would load its programs and
+    then wait for the others to compile theirs, longer than the connection lasts. And XLA tunes
+    GPU programs on all hosts together: those that compile would wait for those that load.
     """
     is_chosen = _set("compilation_cache_dir") or not _set("enable_compilation_cache")
-    folder = None if is_chosen else _own_folder(root)
-    if not _is_shared(folder) or folder is None:
+    if is_chosen or jax.distributed.is_initialized():
+        return
+    if (folder := _own_folder(root)) is None:
         return
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
     compilation_cache.get_file_cache = lambda path: (Programs(pathlib.Path(path)), path)
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    reset_cache()  # The processes' agreement may have compiled, and JAX looks once.
+    reset_cache()  # JAX looks once, and may have compiled something by now.
 
 
 def _set(name: str) -> Any:
@@ -91,24 +91,6 @@ def _machine() -> str:
         names = ("model name", "flags", "Features", "CPU part")
         about += sorted({line.strip() for line in lines if line.startswith(names)})
     return hashlib.sha256(repr(about).encode()).hexdigest()[:8]
-
-
-def _is_shared(folder: pathlib.Path | None) -> bool:
-    """Returns whether all processes of the cluster see the same folder."""
-    if not jax.distributed.is_initialized():  # Nor does asking start a backend.
-        return True
-    probe = b""
-    if folder and jax.process_index() == 0:
-        with contextlib.suppress(OSError):
-            probe = f".probe-{secrets.token_hex(8)}".encode()
-            (folder / probe.decode()).touch()
-    name = gather_bytes(lambda: probe)[0].decode()
-    sees = bool(folder and name and (folder / name).exists())
-    all_see = int(sum_over_processes(np.array(int(sees)))) == jax.process_count()
-    if folder and probe:
-        with contextlib.suppress(OSError):
-            (folder / probe.decode()).unlink()
-    return all_see
 
 
 class Programs:

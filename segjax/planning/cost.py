@@ -73,14 +73,6 @@ def largest_cost(programs: Sequence[Lowered]) -> Cost:
     return max(map(cost_of, programs), key=lambda each: each.peak_bytes)
 
 
-def traced_flops(program: Lowered) -> float:
-    """Returns the FLOPs of a program as it was written, before XLA changes it.
-
-    They are equal on all kinds of devices. Loops are counted as one pass.
-    """
-    return _flops(program)
-
-
 def _flops(program: Any) -> float:
     # Some platforms count nothing.
     return max(float((program.cost_analysis() or {}).get("flops", 0.0)), 0.0)

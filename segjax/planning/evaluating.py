@@ -11,6 +11,7 @@ from segjax.data.survey import survey
 from segjax.experiment import Experiment
 from segjax.parallel.dry_run import dry_run, zeros
 from segjax.planning.cost import Cost, largest_cost
+from segjax.planning.measured import PeakMemory
 from segjax.train.plan import Plan
 
 SECONDS = 5.0
@@ -62,11 +63,15 @@ def evaluation_cost(plan: Plan, images: Images) -> Cost:
 
 
 class EvaluationTime(NamedTuple):
-    """Seconds of an image, with reading and scoring, and of compiling for one size."""
+    """Seconds of an image, with reading and scoring, and of compiling for one size.
+
+    `images` were timed. `peak`: bytes that a device held meanwhile; None if not told.
+    """
 
     image_seconds: float
     compile_seconds: float
     images: int
+    peak: float | None
 
 
 def evaluation_time(plan: Plan, variables: Any) -> EvaluationTime:
@@ -74,11 +79,11 @@ def evaluation_time(plan: Plan, variables: Any) -> EvaluationTime:
     total = len(plan.experiment.eval_data)
     stride = max(total // plan.experiment.evaluation.batch_size, 1)
     score, count = plan.scorer(), len(range(0, total, stride))
-    seconds = []
+    seconds, memory = [], PeakMemory()
     for task in ("Evaluating a few images", "Evaluating them again"):
-        with announced(task, after=1):
+        with announced(task, after=1), memory.measuring():
             began = time.monotonic()
             score(variables, share=(0, stride))
             seconds.append(time.monotonic() - began)
     first, again = seconds
-    return EvaluationTime(again / count, max(first - again, 0.0), count)
+    return EvaluationTime(again / count, max(first - again, 0.0), count, memory.bytes)

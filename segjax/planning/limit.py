@@ -41,7 +41,7 @@ def memory_limit(*, gib: float | None = None) -> Limit:
     available = available_bytes()
     if available is None:
         return Limit(None, "unknown")
-    held = resident_bytes()
+    held = process_bytes("VmRSS") or 0
     process = max(held - sum(array.nbytes for array in jax.live_arrays()), 0)
     share = (available + held - process) / local_device_count()
     return Limit(share, "free on this machine", process)
@@ -88,9 +88,12 @@ def _ancestors(root: pathlib.Path, path: str) -> list[pathlib.Path]:
     return [each for each in (folder, *folder.parents) if each.is_relative_to(root)]
 
 
-def resident_bytes(*, proc: pathlib.Path = PROC) -> int:
-    """Returns the bytes of memory that this process holds; 0 where that is not told."""
-    return _field(proc / "self" / "status", "VmRSS") or 0
+def process_bytes(name: str, *, proc: pathlib.Path = PROC) -> int | None:
+    """Returns a size of this process: "VmRSS", its memory, or "VmHWM", the most it ever was.
+
+    None where the machine does not tell.
+    """
+    return _field(proc / "self" / "status", name)
 
 
 def _field(path: pathlib.Path, name: str) -> int | None:

@@ -12,6 +12,7 @@ from segjax.announce import announced
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import on_devices
 from segjax.parallel.sums import sum_over_processes
+from segjax.planning.measured import PeakMemory
 from segjax.planning.training import TrainingStep
 from segjax.train.data_wait import DataWait
 from segjax.train.plan import Plan
@@ -32,12 +33,14 @@ class StepTime(NamedTuple):
       whole: with batches from the loader; None where the data cannot be read.
       waiting: the share of `whole` in which the devices wait for the loader.
       steps: how many were timed, the fewer of both.
+      peak: bytes that a device held meanwhile, without the loader; None if not told.
     """
 
     device: float
     whole: float | None
     waiting: float | None
     steps: int
+    peak: float | None
 
     @property
     def seconds(self) -> float:
@@ -54,11 +57,11 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
       RuntimeError: the devices have too little memory.
     """
     plan, batch, step = training.plan, training.batch, training.take
-    state = _made_up_state(plan)
-    with announced("Probing the training step", after=1):
-        state = on_devices(
-            state, split=plan.experiment.split, shard_state=plan.experiment.shard_state
-        )
+    experiment, memory = plan.experiment, PeakMemory()
+    state = on_devices(
+        made_up_state(plan), split=experiment.split, shard_state=experiment.shard_state
+    )
+    with announced("Probing the training step", after=1), memory.measuring():
         state, _ = _done(step(state, batch))
         began = time.monotonic()
         state, _ = _done(step(state, batch))
@@ -69,13 +72,13 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
         jax.block_until_ready(state)
         device = (time.monotonic() - began) / count
     if not with_loader:
-        return StepTime(device, None, None, count), state
+        return StepTime(device, None, None, count, memory.bytes), state
     with announced("Probing it with the loader", after=1):
         whole, waiting, state = _with_loader(plan, step, state, count)
-    return StepTime(device, whole, waiting, count), state
+    return StepTime(device, whole, waiting, count, memory.bytes), state
 
 
-def _made_up_state(plan: Plan) -> TrainState:
+def made_up_state(plan: Plan) -> TrainState:
     """Returns a state with random parameters, which need not be a network's first ones."""
     rng, shapes = np.random.default_rng(0), plan.state_shapes()
     small = lambda like: (0.02 * rng.standard_normal(like.shape)).astype(like.dtype)

@@ -36,7 +36,7 @@ class Requirements:
       without_data: why the data were not read; "" where they were.
       images: of the evaluation data.
       evaluation: cost of predicting a batch on each device.
-      largest: how many examples fit on a device, or on a group that shares images.
+      largest: how many examples a device, or a group that shares images, can take at once.
       remedies: what would make a batch fit that does not.
       step_time, evaluation_time: measured on the devices of this machine.
       problems: what went wrong while the plan was made, a line each.
@@ -62,21 +62,43 @@ class Requirements:
 
     @property
     def training_peak(self) -> float:
-        """The most bytes of a device while training."""
+        """The most bytes of a device while training, as XLA plans it."""
         return self.step.peak_of(self.training, self.step.share)
 
     @property
     def evaluation_peak(self) -> float | None:
-        """The most bytes of a device while evaluating: the state of training stays there."""
+        """The same while evaluating: the state of training stays on the device."""
         if self.evaluation is None:
             return None
         held = self.step.held_bytes(self.training) + self.step.beside_bytes(self.step.share)
         return held + self.evaluation.peak_bytes
 
     @property
+    def unplanned(self) -> float:
+        """Bytes that single operations of a step took beside XLA's plan, where measured."""
+        measured = self.step_time and self.step_time.peak
+        return max(measured - self.training.peak_bytes, 0.0) if measured else 0.0
+
+    @property
+    def measured_peaks(self) -> tuple[float | None, float | None]:
+        """The most bytes a device held in training and evaluation; None if not measured.
+
+        What is held beside the arrays of a step is added as for the planned ones.
+        """
+        training = evaluation = None
+        if self.step_time is not None and self.step_time.peak is not None:
+            beside = self.training_peak - self.training.peak_bytes
+            training = self.step_time.peak + beside
+        if self.evaluation_time is not None and self.evaluation_time.peak is not None:
+            beside = self.step.beside_bytes(self.step.share)
+            evaluation = self.evaluation_time.peak + beside
+        return training, evaluation
+
+    @property
     def peak(self) -> float:
-        """The most bytes of a device during the run."""
-        return max(self.training_peak, self.evaluation_peak or 0)
+        """The most bytes of a device during the run, planned or measured."""
+        known = (self.training_peak, self.evaluation_peak, *self.measured_peaks)
+        return max(bytes_ for bytes_ in known if bytes_ is not None)
 
     @property
     def fits(self) -> bool | None:
@@ -88,7 +110,12 @@ class Requirements:
         """The largest `batch_size` that fits, over all devices and processes."""
         if self.largest is None:
             return None
-        return self.largest.size * self.step.groups * process_share()[1]
+        return self.largest.size * self.unit
+
+    @property
+    def unit(self) -> int:
+        """Examples of the whole batch for each example that a device takes at once."""
+        return self.experiment.accumulate * self.step.groups * process_share()[1]
 
     @property
     def evaluations(self) -> int:
@@ -135,25 +162,36 @@ def requirements(experiment: Experiment, *, memory: float | None = None) -> Requ
     if not without_data:
         found.images = evaluation_images(plan.experiment)
         found.evaluation = evaluation_cost(plan, found.images)
+    _probe(found)
     if found.limit.bytes is not None:
         _search(found, found.limit.bytes)
-    _probe(found)
     return found
 
 
 def _search(found: Requirements, limit: float) -> None:
-    """Finds the largest batch, and remedies where the experiment's own does not fit."""
-    step, own = found.step, found.step.share
-    peak = lambda share: found.training_peak if share == own else step.peak(share)
-    fixed = step.held_bytes(found.training)
-    found.largest = largest_that_fits(peak, limit, start=own, fixed=fixed)
+    """Finds the largest batch, and remedies where the experiment's own does not fit.
+
+    Other steps need as much beside XLA's plan as the one that was measured.
+    """
+    step, parts, more = found.step, found.experiment.accumulate, found.unplanned
+    own = step.share // parts
+    planned = lambda size: found.training_peak if size == own else step.peak(size * parts)
+    found.largest = largest_that_fits(
+        lambda size: planned(size) + more,
+        limit,
+        start=own,
+        fixed=step.held_bytes(found.training) + more,
+    )
     if found.largest.size >= own:
         return
-    if found.largest.size and (remedy := accumulation(step, limit, found.largest.size)):
+    if found.largest.size and (remedy := accumulation(step, limit - more, found.largest.size)):
         found.remedies.append(remedy)
-    found.remedies += of_network(step, limit)
+    found.remedies += of_network(step, limit - more)
     if not found.largest.size or found.experiment.split != (1, 1):
-        found.remedies += of_split(step, limit)
+        found.remedies += of_split(step, limit - more)
+    found.remedies = [
+        each._replace(peak_bytes=each.peak_bytes + more) for each in found.remedies
+    ]
 
 
 def _probe(found: Requirements) -> None:

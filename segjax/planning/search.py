@@ -1,6 +1,6 @@
 """The largest batch that fits, found with few compilations and confirmed by two of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 MOST = 65_536
@@ -64,21 +64,6 @@ def _on_line(peaks: dict[int, float], limit: float) -> int:
     (a, low), (b, high) = sorted(known.items(), key=lambda at: abs(at[1] - limit))[:2]
     slope = (high - low) / (b - a)
     return int(a + (limit - low) // slope) if slope > 0 else max(known) * 2
-
-
-def smallest_that_fits(
-    parts: Iterable[int], peak: Callable[[int], float], limit: float
-) -> tuple[int | None, dict[int, float]]:
-    """Returns the first of ascending numbers of parts whose peak fits, and all peaks asked for.
-
-    None where none fits.
-    """
-    peaks = {}
-    for count in parts:
-        peaks[count] = peak(count)
-        if peaks[count] <= limit:
-            return count, peaks
-    return None, peaks
 
 
 def divisors(number: int) -> list[int]:

@@ -28,8 +28,8 @@ def plan_text(found: Requirements, *, price: float | None = None) -> str:
 def _heading(found: Requirements) -> str:
     experiment = found.experiment
     height, width = found.step.batch["image"].shape[1:3]
-    accumulate = experiment.accumulate
-    micro = f" in {accumulate} micro-batches" if accumulate > 1 else ""
+    parts = experiment.accumulate
+    micro = f" in {parts} micro-batches" if parts > 1 else ""
     images = f"{experiment.batch_size} images of {width}x{height}{micro}"
     return (
         f"{experiment.name}: {type(experiment.model).__name__} with "
@@ -62,9 +62,11 @@ def memory_rows(found: Requirements) -> list[Row]:
         shown = bytes_text(beside)
         rows.append(("batches read ahead, state saved", shown, shown))
     peak = found.evaluation_peak
-    rows.append(
-        ("peak", bytes_text(found.training_peak), "–" if peak is None else bytes_text(peak))
-    )
+    told = lambda number: "–" if number is None else bytes_text(number)
+    rows.append(("peak", told(found.training_peak), told(peak)))
+    measured = found.measured_peaks
+    if any(measured):
+        rows.append(("peak, measured here", told(measured[0]), told(measured[1])))
     return rows
 
 
@@ -84,12 +86,11 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
     elif largest.size == MOST:
         yield ("largest batch", f"{found.largest_batch:,} images or more")
     else:
-        unit = found.step.groups * cluster.process_share()[1]
-        peaks = largest.peaks
+        fitting, next_one = (bytes_text(largest.peaks[largest.size + i]) for i in (0, 1))
         yield (
             "largest batch",
-            f"{found.largest_batch:,} images: peak {bytes_text(peaks[largest.size])}; "
-            f"{(largest.size + 1) * unit:,} images need {bytes_text(peaks[largest.size + 1])}",
+            f"{found.largest_batch:,} images: peak {fitting}; "
+            f"{(largest.size + 1) * found.unit:,} images need {next_one}",
         )
     for remedy in found.remedies:
         yield ("to fit" if remedy.fits else "not enough", _remedy(remedy))
@@ -224,7 +225,7 @@ def plan_record(found: Requirements, *, price: float | None = None) -> dict[str,
         "largest_batch": largest
         and {
             "batch_size": found.largest_batch,
-            "on_each_device": largest.size,
+            "at_once_on_each_device": largest.size,
             "is_bound": largest.size == MOST,
             "peaks": {str(n): _finite(peak) for n, peak in largest.peaks.items()},
         },

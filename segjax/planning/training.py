@@ -9,13 +9,15 @@ import jax
 import numpy as np
 
 from segjax.announce import announced
+from segjax.contracts import AXIS
 from segjax.experiment import Experiment
-from segjax.parallel.cluster import device_count, local_device_count
+from segjax.parallel.cluster import device_count, local_device_count, process_share
 from segjax.parallel.data import replicated_shapes
 from segjax.parallel.dry_run import dry_run, zeros
 from segjax.parallel.sharing import over_devices
 from segjax.parallel.spatial import devices_per_image
-from segjax.planning.cost import Cost, cost_of, traced_flops
+from segjax.planning.cost import Cost, cost_of
+from segjax.train.flops import flops_of
 from segjax.train.loop import train_step
 from segjax.train.plan import Plan
 
@@ -90,16 +92,19 @@ class TrainingStep:
             return cost_of(self._traced(share, experiment or self.plan.experiment))
 
     def flops(self) -> float:
-        """Returns the FLOPs of a step over all devices, as the network is written.
+        """Returns the FLOPs of a step over all devices and processes, as telemetry counts them.
 
-        Raises:
-          ValueError: the step cannot be traced.
+        Only matrix products and convolutions count; nothing is compiled.
         """
-        # Micro-batches are a loop, of which XLA counts one pass.
-        whole = _at_once(self.plan.experiment)
-        is_partitioned = whole.split != (1, 1) or whole.shard_state
-        each = traced_flops(self._traced(self.share, whole))
-        return each if is_partitioned else each * device_count()
+        processes = process_share()[1]
+        shape = lambda like: (processes * like.shape[0], *like.shape[1:])
+        whole = {
+            key: jax.ShapeDtypeStruct(shape(value), value.dtype)
+            for key, value in self.batch.items()
+        }
+        # Micro-batches do not change the FLOPs of the model.
+        step = train_step(self.plan, accumulate=1)
+        return flops_of(step, self.plan.state_shapes(), whole, axis=AXIS).total()
 
     def _traced(self, share: int, experiment: Experiment) -> jax.stages.Lowered:
         groups = local_device_count() // devices_per_image(experiment.split)
@@ -150,13 +155,6 @@ class TrainingStep:
 
 def _over_devices(step: Callable, experiment: Experiment) -> Callable:
     return over_devices(step, split=experiment.split, shard_state=experiment.shard_state)
-
-
-def _at_once(experiment: Experiment) -> Experiment:
-    """Returns the experiment whose devices take their share of a batch at once."""
-    if experiment.accumulate == 1:
-        return experiment
-    return dataclasses.replace(experiment, accumulate=1)
 
 
 def tree_bytes(tree: Any) -> int:

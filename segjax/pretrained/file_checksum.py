@@ -25,11 +25,18 @@ def check_file(content: bytes) -> None:
     Raises:
       InputError: the arrays were changed after they were saved.
     """
-    metadata = _parts(content)[0].get(METADATA, {})
-    if metadata.get("format") != "segjax" or CRC not in metadata:
-        return  # Files of others, and of an older segjax.
-    if metadata[CRC] != file_checksum(content):
+    if has_checksum(content) and _metadata(content)[CRC] != file_checksum(content):
         raise InputError("its arrays are not those that were saved; copy or write it again")
+
+
+def has_checksum(content: bytes) -> bool:
+    """Returns whether segjax wrote a file, with a checksum: older ones have none."""
+    metadata = _metadata(content)
+    return metadata.get("format") == "segjax" and CRC in metadata
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    return _parts(content)[0].get(METADATA, {})
 
 
 def _parts(content: bytes) -> tuple[dict[str, Any], memoryview]:

@@ -7,10 +7,10 @@ from functools import partial
 import jax
 import numpy as np
 
-from segjax.errors import InputError, RunError, first_of
+from segjax.errors import InputError, RunError, TryAgain, first_of
 from segjax.parallel import cluster
 from segjax.parallel.sums import sum_over_processes
-from segjax.train.ablation_results import Comparison
+from segjax.train.ablation_results import Comparison, by_variant
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.completion import complete_run
 from segjax.train.evaluation import INITIAL, evaluate_run
@@ -19,6 +19,8 @@ from segjax.train.lock import InUseError
 from segjax.train.plan import make_plan
 from segjax.train.predictions import is_finished
 from segjax.train.run import Run
+from segjax.train.seed_group import complete_together
+from segjax.train.together import check_together
 from segjax.train.workdir import recorded
 
 
@@ -27,6 +29,7 @@ def complete_ablation(
     *,
     mine: Sequence[Run] | None = None,
     checkpoint: str = "best",
+    together: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
     """Completes the runs that are not finished, and compares all that are.
@@ -38,6 +41,7 @@ def complete_ablation(
       runs: all that are compared.
       mine: those of them that this process carries out; None: all.
       checkpoint: which is evaluated: "best", "last" or a step.
+      together: whether all seeds of a variant are trained by one program.
       note: takes each line about the runs.
 
     Raises:
@@ -47,9 +51,16 @@ def complete_ablation(
     """
     mine = runs if mine is None else mine
     is_done = lambda run: checkpoint == "best" and _is_finished(run)
-    _check_plans([run for run in mine if not is_done(run)])
-    complete = partial(complete_run, checkpoint=checkpoint, note=_without_repeats(note))
-    _carry_out(runs, mine, complete, note, is_done)
+    pending = [run for run in mine if not is_done(run)]
+    for run in pending if together else ():
+        check_together(run.experiment)
+    _check_plans(pending)
+    said = _without_repeats(note)
+    complete = partial(complete_run, checkpoint=checkpoint, note=said)
+    complete_group = partial(complete_together, checkpoint=checkpoint, note=said)
+    _carry_out(
+        runs, mine, complete, note, is_done, together=complete_group if together else None
+    )
 
 
 def evaluate_ablation(
@@ -112,20 +123,32 @@ def _carry_out(
     work: Callable[[Run], None],
     note: Callable[[str], None],
     is_done: Callable[[Run], bool],
+    *,
+    together: Callable[[Sequence[Run]], list[Exception | None]] | None = None,
 ) -> None:
-    """Runs `work` on every run of `mine` that is not done; keeps the comparison up to date."""
+    """Runs `work` on every run of `mine` that is not done; keeps the comparison up to date.
+
+    With `together`, the runs of a variant are one piece of work: it returns why each failed.
+    """
     failed, left, comparison = [], [], Comparison(runs)
-    for run in sorted(mine, key=_failed_before):
-        # Another process may have completed it since this one started.
-        if is_done(run):
-            note(f"{run.workdir}: already complete")
-            continue
-        try:
-            if not _attempt(run, work, note):
+    groups = by_variant(mine) if together else [[run] for run in mine]
+    for group in sorted(groups, key=lambda group: any(map(_failed_before, group))):
+        # Another process may have completed some since this one started.
+        done = {run.workdir: is_done(run) for run in group}
+        pending = [run for run in group if not done[run.workdir]]
+        for run in group:
+            if done[run.workdir]:
+                note(f"{run.workdir}: already complete")
+        if together and len(pending) > 1:
+            errors = _attempt(partial(together, pending), len(pending))
+        else:
+            errors = [_attempt(partial(_alone, work, run), 1)[0] for run in pending]
+        for run, error in zip(pending, errors, strict=True):
+            if isinstance(error, InUseError):
+                left.append(str(run.workdir))
+                note(f"{error}".partition(": ")[0])
+            elif _settle(run, error, note):
                 failed.append(str(run.workdir))
-        except InUseError as error:
-            left.append(str(run.workdir))
-            note(f"{error}".partition(": ")[0])
         comparison.update_if_cheap()
     if left:
         note(f"left to other processes: {first_of(left)}")
@@ -135,6 +158,45 @@ def _carry_out(
             f"{len(failed)} of {len(mine)} runs failed, see above: {first_of(failed)}. The "
             "same command tries them again."
         )
+
+
+def _failed_before(run: Run) -> bool:
+    """Returns whether the run failed; the main process decides for all."""
+    failed = cluster.is_main() and failure_of(run.workdir) is not None
+    return bool(sum_over_processes(np.array(int(failed))))
+
+
+def _attempt(
+    work: Callable[[], Sequence[Exception | None]], count: int
+) -> Sequence[Exception | None]:
+    """Returns why each of `count` runs failed; one error of `work` is all runs'."""
+    try:
+        return work()
+    except TryAgain:
+        raise
+    except Exception as error:
+        return [error] * count
+    finally:
+        jax.clear_caches()
+
+
+def _alone(work: Callable[[Run], None], run: Run) -> list[Exception | None]:
+    work(run)
+    return [None]
+
+
+def _settle(run: Run, error: Exception | None, note: Callable[[str], None]) -> bool:
+    """Returns whether a run has failed; prints and records the error."""
+    if error is None:
+        forget_failure(run.workdir)
+        return False
+    record_failure(run.workdir, error)
+    if not cluster.is_alone():
+        raise error  # The other processes wait in this run's collectives.
+    if not isinstance(error, (InputError, RunError)):
+        traceback.print_exception(error)
+    note(f"{run.workdir} failed: {error}")
+    return True
 
 
 def _without_repeats(note: Callable[[str], None]) -> Callable[[str], None]:
@@ -148,29 +210,3 @@ def _without_repeats(note: Callable[[str], None]) -> Callable[[str], None]:
             said.add(text)
 
     return once
-
-
-def _failed_before(run: Run) -> bool:
-    """Returns whether the run failed; the main process decides for all."""
-    failed = cluster.is_main() and failure_of(run.workdir) is not None
-    return bool(sum_over_processes(np.array(int(failed))))
-
-
-def _attempt(run: Run, work: Callable[[Run], None], note: Callable[[str], None]) -> bool:
-    """Returns whether `work` succeeded; prints and records an error instead of raising it."""
-    try:
-        work(run)
-    except InUseError:
-        raise
-    except Exception as error:
-        record_failure(run.workdir, error)
-        if not cluster.is_alone():
-            raise  # The other processes wait in this run's collectives.
-        if not isinstance(error, (InputError, RunError)):
-            traceback.print_exc()
-        note(f"{run.workdir} failed: {error}")
-        return False
-    finally:
-        jax.clear_caches()
-    forget_failure(run.workdir)
-    return True

@@ -21,7 +21,7 @@ from segjax.train.log import read_metrics
 from segjax.train.predictions import PREDICTIONS, has_predictions, prediction_of, shown_images
 from segjax.train.run import Run
 from segjax.train.variants import COMPARISON, TABLE, differing_fields
-from segjax.train.workdir import EVALUATION
+from segjax.train.workdir import read_evaluation
 
 LONGEST_SIDE = 320
 """Of the pictures, in pixels."""
@@ -78,7 +78,7 @@ def write_ablation_results(root: pathlib.Path, runs: Sequence[Run]) -> dict[str,
     Runs without scores are counted as failed or missing and left out of the means. Folders of
     other variants, which an earlier grid or list had, are named and not compared.
     """
-    groups = _by_variant(runs)
+    groups = by_variant(runs)
     fields = differing_fields([group[0].experiment for group in groups])
     names = list(_columns(runs))
     read = [_read(group, told, names) for group, told in zip(groups, fields, strict=True)]
@@ -114,7 +114,8 @@ def _metric(run: Run) -> Metric:
     return run.experiment.task.metric(run.experiment.eval_data)
 
 
-def _by_variant(runs: Sequence[Run]) -> list[list[Run]]:
+def by_variant(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the runs of each variant, in their order."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.experiment.name, []).append(run)
@@ -127,9 +128,7 @@ def _read(
     """Returns a variant's entry in the table, and what the page shows: scores by `names`."""
     done = [run for run in group if has_predictions(run.workdir)]
     rest = [run for run in group if not has_predictions(run.workdir)]
-    evaluations = [
-        json.loads((run.workdir / EVALUATION).read_text(encoding="utf-8")) for run in done
-    ]
+    evaluations = [read_evaluation(run.workdir) for run in done]
     metric = _metric(group[0])
     variant = Variant(
         name=group[0].experiment.name,
@@ -169,7 +168,7 @@ def _read(
 
 def _images(runs: Sequence[Run]) -> list[ComparedImage]:
     """Returns each shown image with its truth and one prediction of each variant."""
-    firsts = [group[0] for group in _by_variant(runs)]
+    firsts = [group[0] for group in by_variant(runs)]
     return (
         [_image(index, firsts) for index in shown_images(firsts[0].experiment)]
         if firsts

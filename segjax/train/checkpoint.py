@@ -23,6 +23,7 @@ from segjax.train.stored import (
     CHECKSUMS,
     METRICS,
     RECORD,
+    SCORED,
     STATE,
     Stored,
     root_cause,
@@ -55,14 +56,16 @@ class Checkpoints:
     def __exit__(self, kind, error, trace) -> None:
         if "_manager" not in self.__dict__:
             return
-        try:
-            self._manager.wait_until_finished()
-        except Exception as failure:
-            if kind is None:
-                raise self._failed(failure) from failure
-        finally:
-            self._manager.close()
-            self._empty_trash()
+        failure = None
+        # What a thread could not write is raised by each of them.
+        for end in (self._manager.wait_until_finished, self._manager.close):
+            try:
+                end()
+            except Exception as error:
+                failure = failure or error
+        self._empty_trash()
+        if failure is not None and kind is None:
+            raise self._failed(failure) from failure
 
     @cached_property
     def _manager(self) -> ocp.CheckpointManager:
@@ -152,23 +155,28 @@ class Checkpoints:
         Raises:
           RunError: it cannot be written.
         """
-        self._manager.wait_until_finished()
         folder = self._folder / str(int(state.step))
-        if is_main():
-            try:
-                with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
-                    scores = pathlib.Path(new, METRICS)
-                    scores.mkdir()
-                    text = json.dumps(with_checksum(score))
-                    (scores / METRICS).write_text(text, encoding="utf-8")
-                    # Orbax marks each folder that is complete.
-                    if (mark := folder / STATE / COMPLETE).exists():
-                        shutil.copy(mark, scores)
-                    scores.rename(folder / METRICS)
-            except OSError as failure:
-                raise self._failed(failure) from failure
+        try:
+            self._manager.wait_until_finished()
+            if is_main():
+                self._write_score(folder, score)
+        except Exception as failure:
+            raise self._failed(failure) from failure
         wait_for_all(f"scored {folder.name}")
         self._manager.reload()
+
+    @staticmethod
+    def _write_score(folder: pathlib.Path, score: Mapping[str, float]) -> None:
+        with tempfile.TemporaryDirectory(".partial", "score-", folder.parent) as new:
+            scores = pathlib.Path(new, METRICS)
+            scores.mkdir()
+            text = json.dumps(with_checksum(score))
+            (scores / METRICS).write_text(text, encoding="utf-8")
+            # Orbax marks each folder that is complete.
+            if (mark := folder / STATE / COMPLETE).exists():
+                shutil.copy(mark, scores)
+            scores.rename(folder / METRICS)
+        (folder / SCORED).touch()
 
     def _failed(self, failure: BaseException) -> RunError:
         reason = root_cause(failure)
@@ -205,7 +213,7 @@ class Checkpoints:
 
         def read(stored: Stored) -> TrainState:
             check_shapes(stored, template)
-            return verified(stored, template)
+            return verified(stored, template=template)
 
         found = newest_undamaged(self._folder, read)
         return None if found is None else found[1]

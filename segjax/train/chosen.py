@@ -5,9 +5,10 @@ import math
 import pathlib
 from typing import Any
 
+from segjax.announce import say
 from segjax.errors import InputError
 from segjax.train.checksums import Damaged, named_arrays
-from segjax.train.fallback import none_undamaged, say, set_aside
+from segjax.train.fallback import none_undamaged, set_aside
 from segjax.train.stored import Stored, stored_in
 
 
@@ -34,7 +35,7 @@ def restore_chosen(folder: pathlib.Path, which: str) -> tuple[Stored, dict[str, 
                 raise _refused(stored, which, fault) from fault
 
 
-def verified(stored: Stored, template: Any = None) -> Any:
+def verified(stored: Stored, *, template: Any = None) -> Any:
     """Returns a checkpoint's state; says so if it has no checksums to compare it with.
 
     Raises:

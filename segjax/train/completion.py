@@ -15,18 +15,24 @@ from segjax.train.lock import locked
 from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
+from segjax.train.profile import Span, check_span
 from segjax.train.run import Run, claim_run, leaving_run
 from segjax.train.workdir import check_owner
 
 
 def complete_run(
-    run: Run, *, checkpoint: str = "best", note: Callable[[str], None] = print
+    run: Run,
+    *,
+    checkpoint: str = "best",
+    profile: Span | None = None,
+    note: Callable[[str], None] = print,
 ) -> None:
     """Trains the steps that a run lacks, evaluates a checkpoint and writes the results.
 
     Args:
       run: the run.
       checkpoint: which is evaluated: "best", "last" or a step.
+      profile: the steps that are traced.
       note: takes each line about the data, the weights and the scores.
 
     Raises:
@@ -38,6 +44,7 @@ def complete_run(
     workdir = run.workdir
     left = partial(what_is_left, workdir, run.experiment.steps)
     with leaving_run(run, left), locked(workdir):
+        check_span(profile, total=run.experiment.steps, taken=last_step(workdir) or 0)
         plan = _checked_plan(run, note)
         experiment, rules = plan.experiment, weight_rules(run.experiment)
         run = run._replace(experiment=experiment)
@@ -46,7 +53,7 @@ def complete_run(
         note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
         claim_run(run, rules=rules)
         forget_predictions(workdir)
-        last = _trained(plan, workdir)
+        last = _trained(plan, workdir, profile)
         step, variables = restored_variables(run, checkpoint)
         save_evaluation(
             run,
@@ -68,10 +75,10 @@ def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
     return plan
 
 
-def _trained(plan: Plan, workdir: pathlib.Path) -> Scored | None:
+def _trained(plan: Plan, workdir: pathlib.Path, profile: Span | None) -> Scored | None:
     """Returns the scores of the last step, where they were computed now."""
     try:
-        return train(plan, workdir, quiet=not cluster.is_main())
+        return train(plan, workdir, quiet=not cluster.is_main(), profile=profile)
     except InputError as error:
         # It was not found before work started: the run has failed.
         raise RunError(str(error)) from error

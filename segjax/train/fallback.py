@@ -2,14 +2,12 @@
 
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from segjax.announce import announcing
+from segjax.announce import say
 from segjax.errors import RunError, first_of
 from segjax.parallel.cluster import is_main, wait_for_all
 from segjax.parallel.sums import gather_bytes, sum_over_processes
@@ -67,12 +65,6 @@ def none_undamaged(folder: pathlib.Path, damaged: Mapping[Stored, str]) -> str:
 def set_aside(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the damaged checkpoints that a run has gone on without."""
     return sorted(folder.glob(f"{ASIDE}*"))
-
-
-def say(line: str) -> None:
-    """Prints a line on standard error where the main process runs as a command."""
-    if announcing():
-        tqdm.write(line, file=sys.stderr)
 
 
 def _attempt(stored: Stored, read: Callable[[Stored], Any]) -> tuple[Any, str | None]:

@@ -7,15 +7,17 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore (made at import)
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore (made at import)
 from tensorboardX.record_writer import RecordWriter
 
+from segjax.announce import say
 from segjax.atomic import write_text
 from segjax.errors import RunError
+from segjax.train.metrics_rows import read_rows
 from segjax.train.progress_bar import ProgressBar, measured
 from segjax.train.tracking import Tracking
 
@@ -24,15 +26,21 @@ EVENTS = "tensorboard"
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the rows of `metrics.jsonl`; a last line that a kill cut short is left out."""
+    """Returns the rows of `metrics.jsonl`; a last line that a kill cut short is left out.
+
+    Damaged lines are left out too, and a line says which.
+
+    Raises:
+      RunError: the file cannot be read.
+    """
     path = workdir / METRICS
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    try:
+        found = read_rows(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}. Make it readable.") from error
+    if fault := found.fault():
+        say(f"{path} is damaged: {fault} left out, {len(found.rows)} rows are whole.")
+    return found.rows
 
 
 class RunLog:
@@ -48,19 +56,26 @@ class RunLog:
         found = read_metrics(workdir)
         rows = [row for row in found if row["step"] <= first_step]
         path = workdir / METRICS
-        write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-        shutil.rmtree(workdir / EVENTS, ignore_errors=True)
-        (workdir / EVENTS).mkdir()
-        self._file = path.open("a", encoding="utf-8")
-        # tensorboardX's own writer would leave a thread that complains when the disk is full.
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-        self._events = RecordWriter(str(workdir / EVENTS / name))
-        self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        for row in rows:
-            self._add_event(_event(row))
+        with _writing(path):
+            write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+        with _writing(workdir / EVENTS):
+            self._open_events(workdir / EVENTS, rows)
+        with _writing(path):
+            self._file = path.open("a", encoding="utf-8")
         self._trackers = trackers
         if trackers is not None:
             trackers.start(rows, [row for row in found if row["step"] > first_step])
+
+    def _open_events(self, folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        # tensorboardX's own writer would leave a thread that complains when the disk is full.
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self._events = RecordWriter(str(folder / name))
+        self._add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        for row in rows:
+            self._add_event(_event(row))
 
     def __enter__(self) -> "RunLog":
         return self
@@ -95,6 +110,18 @@ class RunLog:
     def _add_event(self, event: Event) -> None:
         self._events.write(event.SerializeToString())
         self._events.flush()
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path) -> Iterator[None]:
+    """Turns an error of writing in the block into a RunError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error.strerror}. Make room, or make it writable, and "
+            "run the same command again."
+        ) from error
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -22,14 +22,19 @@ from segjax.train.diagnosis import fault_in_batch
 from segjax.train.early_stop import EarlyStopping
 from segjax.train.log import Progress, RunLog
 from segjax.train.plan import Plan
+from segjax.train.profile import Profile, Span
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState, make_train_step
 from segjax.train.telemetry import Telemetry
 from segjax.train.tracking import Tracking
 
 
-def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored | None:
+def train(
+    plan: Plan, workdir: pathlib.Path, *, quiet: bool = False, profile: Span | None = None
+) -> Scored | None:
     """Trains from the latest checkpoint in `workdir`, or from the start, to the last step.
+
+    The steps of `profile` are traced.
 
     Returns:
       The scores of the last step if it was evaluated now; None if the run was complete already.
@@ -45,7 +50,8 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
     # Micro-batches do not change the FLOPs of the model.
     counted = asking(train_step(plan, accumulate=1))
     telemetry = Telemetry(counted, batch_size=experiment.batch_size)
-    step_fn = telemetry.watched(over_devices(on_one_device, **shared))
+    profiler = Profile(profile, workdir)
+    step_fn = profiler.watched(telemetry.watched(over_devices(on_one_device, **shared)))
     kept = Checkpoints(workdir, keep=experiment.keep)
     # The step donates its state: an exception in the middle of one would lose it.
     with (
@@ -54,6 +60,7 @@ def train(plan: Plan, workdir: pathlib.Path, *, quiet: bool = False) -> Scored |
         kept as checkpoints,
         DataWait() as wait,
         telemetry,
+        profiler,
     ):
         agreement = Agreement(stops)
         with stops.at_once(), announced("Making the initial state", after=1):

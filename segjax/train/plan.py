@@ -29,6 +29,7 @@ from segjax.train.augmentation import augmented_batch
 from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.early_stop import check_stop
+from segjax.train.peaks import given_peak
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
 from segjax.train.tracking import check_trackers
@@ -67,15 +68,16 @@ class Plan:
             else None
         )
 
-        def build(variables):
+        def build(variables, key):
             if variables is None:
-                key = jax.random.key(experiment.seed)
                 image = jnp.zeros((1, *self._canvas(), self.channels))
                 variables = experiment.model.init(key, image, train=False)
             return init_state(variables, self.optimizer, ema=experiment.ema)
 
+        # An argument: one compiled program serves all seeds.
+        key = jax.random.key(experiment.seed)
         # On the host: the first step donates what it is given, and a device copy may be shared.
-        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables)))
+        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables, key)))
 
     def _canvas(self) -> tuple[int, int]:
         return canvas(self.experiment.model, 64, 64)
@@ -87,7 +89,7 @@ class Plan:
 
     def batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's share of every batch from `first_step` on."""
-        return _batches(self.experiment, first_step, channels=self.channels)
+        return _seeded(self.experiment, first_step, channels=self.channels)
 
     def scorer(self) -> Scorer:
         """Returns the scorer for the evaluation data, as `evaluation` describes it."""
@@ -140,6 +142,7 @@ def make_plan(
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
     check_trackers(experiment)
+    given_peak()  # A wrong one must not end a run at its first row.
     known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()
@@ -310,6 +313,17 @@ def _batches(
         channels=channels,
         check=partial(experiment.task.check_example, data=experiment.train_data),
     )
+
+
+def _seeded(
+    experiment: Experiment, first_step: int, *, channels: int | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches with the experiment's seed, as `make_train_step` takes it."""
+    with contextlib.closing(
+        _batches(experiment, first_step, channels=channels)  # type: ignore[type-var]
+    ) as found:
+        for batch in found:
+            yield {**batch, "seed": np.full(len(batch["step"]), experiment.seed, np.uint32)}
 
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:

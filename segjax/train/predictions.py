@@ -17,6 +17,7 @@ from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Task
 from segjax.train.early_stop import early_stop_line
 from segjax.train.log import read_metrics
+from segjax.train.workdir import read_evaluation
 
 PREDICTIONS = "predictions.npz"
 DESCRIBED = "description"
@@ -78,8 +79,13 @@ def is_finished(workdir: pathlib.Path, experiment: Experiment) -> bool:
     """
     if not has_predictions(workdir):
         return False
-    with np.load(workdir / PREDICTIONS) as saved:
-        described = str(saved[DESCRIBED])
+    try:
+        read_evaluation(workdir)
+        with np.load(workdir / PREDICTIONS) as saved:
+            described = str({name: saved[name] for name in saved.files}[DESCRIBED])
+    # Whatever is wrong with a file, evaluating the run writes it again.
+    except Exception:
+        return False
     rows = read_metrics(workdir)
     primary = experiment.task.metric(experiment.eval_data).primary
     last = max((row["step"] for row in rows if primary in row), default=0)

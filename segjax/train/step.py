@@ -82,6 +82,8 @@ def make_train_step(
       updates the running statistics once for each micro-batch, in order. Freeze it or use
       GroupNorm if the step must be that of the whole batch.
     * Device memory holds the sum of the gradients, once the size of the parameters, more.
+
+    A `batch["seed"]` replaces `seed`, so that one compiled program serves all seeds.
     """
     forward = partial(_forward, objective)
     found = partial(_in_parts, parts=accumulate) if accumulate > 1 else _at_once
@@ -89,7 +91,8 @@ def make_train_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         """Takes one step; the old state comes back where loss or gradients are not finite."""
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        own, batch = _own_seed(batch)
+        key = jax.random.fold_in(jax.random.key(seed if own is None else own), state.step)
         terms, gradients, batch_stats = found(forward, loss, state, batch, key)
         gradients = lax.psum(gradients, AXIS)
         total = jnp.asarray(sum(terms.values()))
@@ -105,6 +108,13 @@ def make_train_step(
         return state, {"loss": total, "gradient_norm": norm, "finite": finite, **metrics}
 
     return step
+
+
+def _own_seed(batch: Batch) -> tuple[Array | None, Batch]:
+    """Returns the seed that comes with the batch, if any, and the batch without it."""
+    rest = dict(batch)
+    seed = rest.pop("seed", None)
+    return None if seed is None else seed[0], rest
 
 
 def _forward(objective: Objective, params, batch_stats, batch: Batch, key: Array):

@@ -25,6 +25,9 @@ from segjax.train.checksums import (
 STATE, METRICS, CHECKSUMS = "state", "metrics", "checksums"
 """The items of a checkpoint, each of them a folder."""
 
+SCORED = "scored"
+"""A file that says that a score was added: Orbax lists what was saved at once."""
+
 RECORD = "checksums.json"
 _ITEMS = "_CHECKPOINT_METADATA"
 """Orbax's list of the items that were saved together."""
@@ -147,7 +150,9 @@ class Stored:
         """Returns whether an item was saved, be it still there or not."""
         try:
             if (self.folder / item).exists():
-                return True  # Also a score that was added later, which Orbax does not list.
+                return True
+            if item == METRICS and (self.folder / SCORED).exists():
+                return True
             listed = (self.folder / _ITEMS).exists()
         except OSError as error:
             raise _damage(error, self.folder) from error

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from segjax.contracts import AXIS
-from segjax.parallel.cluster import is_alone, process_share
+from segjax.parallel.cluster import is_alone, is_main, process_share
 from segjax.parallel.devices import device_count, device_kind
 from segjax.parallel.notes import leave_note, read_notes
 from segjax.train.flops import Flops, flops_of
@@ -97,7 +97,8 @@ def slowest_host(step_seconds: float, held: float) -> dict[str, Any]:
 
     All processes take their steps together, so the time of a step is the same in each. What
     tells them apart is the time in which the devices wait for the process itself, to read data
-    above all. Each process leaves that as a note; those of the others may be one row old.
+    above all. Each process leaves that as a note, which the main process reads; those of the
+    others may be one row old.
 
     Args:
       step_seconds: the time of a step.
@@ -105,6 +106,8 @@ def slowest_host(step_seconds: float, held: float) -> dict[str, Any]:
     """
     try:
         leave_note(_TOPIC, json.dumps([socket.gethostname(), held]))
+        if not is_main():
+            return {}  # Its rows are not written, and a thousand readers are a load.
         notes = {index: json.loads(text) for index, text in read_notes(_TOPIC).items()}
     except Exception:
         return {}  # The coordinator is gone: the run ends by that, not by its telemetry.

@@ -4,9 +4,12 @@ import json
 import os
 import pathlib
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from segjax import experiment as experiments
+from segjax.announce import say
 from segjax.atomic import write_bytes, write_text
 from segjax.class_weights import WeightRule
 from segjax.data.names import printable
@@ -23,6 +26,8 @@ LONGEST = 200
 """Characters of two values that are shown where they differ."""
 
 _FILE, _SETTINGS, _PLACE = "# file: ", "# settings: ", "# place in the list: "
+_CHECKSUM = "# crc32: "
+"""What begins the last line of a description; those of an older segjax have none."""
 
 
 def default_workdir(name: str, settings: Sequence[str]) -> pathlib.Path:
@@ -89,12 +94,18 @@ def claim(
     that gave the class weights of the experiment, by path.
     """
     workdir.mkdir(parents=True, exist_ok=True)
+    if has_checkpoint(workdir) and not (workdir / DESCRIPTION).is_file():
+        say(
+            f"{workdir} has checkpoints and no {DESCRIPTION}: nothing says which settings they "
+            "were trained with. It is written again, with today's."
+        )
     head = f"{_FILE}{json.dumps(str(source.resolve()))}\n{_SETTINGS}{json.dumps([*settings])}\n"
     head += "" if place is None else f"{_PLACE}{place}\n"
     head += rule_lines(rules or {})
     if source.resolve() != (workdir / SOURCE).resolve():
         write_bytes(workdir / SOURCE, contents)
-        write_text(workdir / DESCRIPTION, head + experiments.describe(experiment))
+        text = head + experiments.describe(experiment)
+        write_text(workdir / DESCRIPTION, f"{text}{_CHECKSUM}{_checksum(text)}\n")
 
 
 def open_run(workdir: pathlib.Path) -> Experiment:
@@ -107,18 +118,22 @@ def open_run(workdir: pathlib.Path) -> Experiment:
     if not recorded.is_file():
         raise InputError(f"{workdir} is not the folder of a run: it has no {DESCRIPTION}.")
     lines = _recorded(workdir).splitlines()
-    origin = json.loads(_after(lines, _FILE, '""'))
+    try:
+        origin = json.loads(_after(lines, _FILE, '""'))
+        place = int(_after(lines, _PLACE, "0"))
+        settings = json.loads(_after(lines, _SETTINGS, "[]"))
+    except ValueError:
+        raise _damaged(recorded) from None
     # The file may import its neighbours, which the copy left behind.
     if (folder := os.path.dirname(origin)) not in sys.path:
         sys.path.append(folder)
     listed, _ = experiments.load_all(workdir / SOURCE)
-    place = int(_after(lines, _PLACE, "0"))
     if place >= len(listed):
         raise InputError(
             f"{workdir / SOURCE} no longer defines the experiment that {recorded} describes."
         )
     experiment = listed[place]
-    for setting in json.loads(_after(lines, _SETTINGS, "[]")):
+    for setting in settings:
         experiment = experiments.override(experiment, setting)
     return with_recorded_weights(experiment, "\n".join(lines))
 
@@ -135,5 +150,61 @@ def recorded(run_experiment: Experiment, workdir: pathlib.Path) -> Experiment:
 
 
 def _recorded(workdir: pathlib.Path) -> str:
-    """Returns the run's description, also where another locale's encoding was once written."""
-    return (workdir / DESCRIPTION).read_text(encoding="utf-8", errors="replace")
+    """Returns the run's description, also where another locale's encoding was once written.
+
+    Raises:
+      InputError: it cannot be read, or it is not what was written.
+    """
+    path = workdir / DESCRIPTION
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    body, mark, checksum = text.rpartition(_CHECKSUM)
+    if " = " not in text or any(ord(letter) < 32 and letter not in "\t\r\n" for letter in text):
+        raise _damaged(path)
+    if mark and checksum.strip() != _checksum(body):
+        raise _damaged(path)
+    return text
+
+
+def check_recorded(workdir: pathlib.Path) -> str:
+    """Returns whether a run's description is verified, in words.
+
+    Raises:
+      InputError: it cannot be read, or it is not what was written.
+    """
+    return "verified" if _CHECKSUM in _recorded(workdir) else "readable, no checksum"
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', errors='backslashreplace')):08x}"
+
+
+def _damaged(path: pathlib.Path) -> InputError:
+    return InputError(
+        f"{path} is damaged: it is not the description that was written. Delete it and run the "
+        "command that started the run, which writes it again."
+    )
+
+
+def read_evaluation(workdir: pathlib.Path) -> dict[str, Any]:
+    """Returns the scores of a run.
+
+    Raises:
+      InputError: they cannot be read.
+    """
+    path = workdir / EVALUATION
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}. Evaluate the run: --evaluate."
+        ) from error
+    except (ValueError, RecursionError):
+        scores = None
+    if not isinstance(scores, dict) or not {"step", "images"} <= {*scores}:
+        raise InputError(
+            f"{path} is damaged: it holds no scores. Evaluate the run again: --evaluate."
+        )
+    return scores

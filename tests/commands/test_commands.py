@@ -43,6 +43,16 @@ def test_help_appears_without_loading_jax(name):
     assert ran.returncode == 0 and ran.stdout.startswith("usage: ")
 
 
+def test_a_run_on_drawn_data_imports_no_reader_of_files_and_no_drawing_library():
+    code = (
+        "import sys, segjax.launch, segjax.train.ablation, segjax.data.synthetic\n"
+        "print({'tensorflow_datasets', 'scipy.ndimage', 'matplotlib', 'wandb', 'mlflow'} "
+        "& set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.stdout, ran.returncode) == ("set()\n", 0), ran.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "near"), [("lunch", "'launch'"), ("predict.py", "'predict'"), ("qqq", None)]
 )

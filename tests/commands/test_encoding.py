@@ -93,5 +93,7 @@ def test_a_description_that_another_locale_wrote_can_be_read(here):
     path = here / "übung.py"
     claim(here / "run", experiments.load(path), path, path.read_bytes())
     described = here / "run" / "experiment.txt"
-    described.write_bytes(described.read_text(encoding="utf-8").encode("latin-1"))
+    # The versions that wrote in the locale's encoding wrote no checksum.
+    text, *_ = described.read_text(encoding="utf-8").partition("# crc32: ")
+    described.write_bytes(text.encode("latin-1"))
     assert open_run(here / "run").name == "prüfung"

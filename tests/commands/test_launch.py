@@ -308,3 +308,25 @@ def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_
     assert run(TINY, "--workdir", workdir, "--set", "keep=1")[0] == 0
     assert same_bits(state_of(finished), state_of(workdir))
     assert rows_of(finished) == rows_of(workdir)
+
+
+@pytest.mark.slow
+def test_a_run_that_resumes_with_kept_programs_ends_with_the_same_bits(finished, tmp_path):
+    environment = os.environ | {"SEGJAX_CACHE": str(tmp_path / "cache")}
+    del environment["JAX_COMPILATION_CACHE_DIR"]
+    workdir, kept = tmp_path / "run", []
+    script = pathlib.Path(__file__).with_name("killed_run.py")
+    for moment, status in ((r"/checkpoints/8[^/]*tmp", -signal.SIGKILL), ("never", 0)):
+        command = [sys.executable, script, "os.mkdir", moment, TINY, "--workdir", workdir]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == status, done.stderr
+        if not kept:
+            kept = [*(tmp_path / "cache").glob("programs-*/*")]
+            for path in kept:
+                os.utime(path, (0, 0))
+    read = [path.name for path in kept if path.stat().st_mtime > 0]
+    assert any("jit__fun" in name for name in read), kept  # The step.
+    assert "machine" not in done.stderr  # As XLA says of programs for another one.
+    assert same_bits(state_of(finished), state_of(workdir))

@@ -1,11 +1,16 @@
 """Damaged checkpoints: found, said in one line, and never used."""
 
+import dataclasses
+import errno
 import importlib.util
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
+import tempfile
+import threading
 
 import jax
 import numpy as np
@@ -16,7 +21,7 @@ from segjax.announce import LOGGER
 from segjax.errors import InputError, RunError
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.checksums import checksum, record_of
-from segjax.train.step import init_state
+from segjax.train.step import TrainState, init_state
 from segjax.train.stored import Stored
 
 path = pathlib.Path(__file__).parents[2] / "benchmarks" / "corruptions.py"
@@ -25,13 +30,11 @@ assert spec and spec.loader
 corruptions = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(corruptions)
 
-NUMBERS = np.random.default_rng(0)
-
 
 def state_at(step: int):
     values = np.random.default_rng(step).normal(size=(20, 15)).astype(np.float32)
     state = init_state({"params": {"w": values}}, optax.adam(0.1))
-    return state.replace(step=np.array(step, np.int32))
+    return dataclasses.replace(state, step=np.array(step, np.int32))
 
 
 TEMPLATE = jax.eval_shape(lambda: state_at(0))
@@ -39,11 +42,12 @@ TEMPLATE = jax.eval_shape(lambda: state_at(0))
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> pathlib.Path:
-    """A workdir with step 3, scored 0.5, and step 6, scored 0.75."""
+    """A workdir with step 3, scored 0.5, and step 6, scored 0.75 after it was saved."""
     workdir = tmp_path_factory.mktemp("run")
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(state_at(3), score={"mean_iou": 0.5})
-        checkpoints.save(state_at(6), score={"mean_iou": 0.75})
+        checkpoints.save(state_at(6))
+        checkpoints.add_score(state_at(6), score={"mean_iou": 0.75})
     return workdir
 
 
@@ -62,6 +66,12 @@ def said(caplog, capsys):
     LOGGER.setLevel(level)
 
 
+def resumed(checkpoints: Checkpoints) -> TrainState:
+    state = checkpoints.restore(TEMPLATE)
+    assert state is not None
+    return state
+
+
 def steps_in(workdir: pathlib.Path) -> list[str]:
     return sorted(path.name for path in workdir.glob("checkpoints/*"))
 
@@ -75,7 +85,7 @@ def test_training_resumes_from_the_newest_undamaged_checkpoint_and_says_so_in_a_
     bad, good = ("999", 6) if stray else ("6", 3)
     with Checkpoints(workdir, keep=1) as checkpoints:
         checkpoints.check(TEMPLATE)
-        restored = checkpoints.restore(TEMPLATE)
+        restored = resumed(checkpoints)
         assert int(restored.step) == good
         np.testing.assert_array_equal(restored.params["w"], state_at(good).params["w"])
         (line,) = said()
@@ -112,7 +122,7 @@ def test_a_damaged_score_costs_no_state_and_hides_which_is_the_best(name, workdi
         with pytest.raises(InputError, match="--checkpoint best: .* is damaged: "):
             checkpoints.restore_variables("best")
     with Checkpoints(workdir) as checkpoints:
-        assert int(checkpoints.restore(TEMPLATE).step) == 6
+        assert int(resumed(checkpoints).step) == 6
         assert "6 is damaged: " in said()[0] and not checkpoints.is_scored(6)
         checkpoints.add_score(state_at(6), score={"mean_iou": 0.75})
         assert checkpoints.is_scored(6) and checkpoints.step_of("best") == 6
@@ -162,7 +172,7 @@ def test_an_older_checkpoint_without_checksums_restores_and_says_that_it_is_not_
     del items["item_handlers"]["checksums"]
     (step / "_CHECKPOINT_METADATA").write_text(json.dumps(items), encoding="utf-8")
     (step / "metrics/metrics").write_text('{"mean_iou": 0.75}', encoding="utf-8")
-    assert int(Checkpoints(workdir).restore(TEMPLATE).step) == 6
+    assert int(resumed(Checkpoints(workdir)).step) == 6
     assert "not verified" in said()[0]
     assert Checkpoints(workdir, read_only=True).restore_variables("best")[0] == 6
 
@@ -176,7 +186,7 @@ def test_a_permission_that_is_missing_is_named(workdir, monkeypatch, said):
         return read(self, *arguments, **options)
 
     monkeypatch.setattr(pathlib.Path, "read_text", refuse)
-    assert int(Checkpoints(workdir).restore(TEMPLATE).step) == 3
+    assert int(resumed(Checkpoints(workdir)).step) == 3
     assert "checksums/checksums.json cannot be read (Permission denied)" in said()[0]
 
 
@@ -240,3 +250,64 @@ def test_a_checksum_changes_with_any_bit_of_any_dtype(shape, dtype):
     if array.size:
         array.reshape(-1).view(np.uint8)[-1] ^= 1
         assert checksum(array) != before
+
+
+@pytest.fixture
+def full(workdir, monkeypatch):
+    """Makes the disk of the checkpoints full for the threads of TensorStore."""
+    from orbax.checkpoint import StandardCheckpointHandler
+
+    async def refuse(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(StandardCheckpointHandler, "async_save", refuse)
+    return workdir
+
+
+def test_a_full_disk_is_said_in_a_line_and_earlier_checkpoints_stay(full):
+    with pytest.raises(RunError, match="No space left.*Make room.*checkpoints: 3, 6"):
+        with Checkpoints(full) as checkpoints:
+            checkpoints.save(state_at(9))
+    with pytest.raises(RunError, match="No space left"):
+        # At the end of the block too, whatever Orbax's threads raise while they are closed.
+        with Checkpoints(full) as checkpoints:
+            assert int(resumed(checkpoints).step) == 6
+            checkpoints.save(state_at(9))
+
+
+def no_file_is_written(name: str):
+    def refuse(*arguments, **options):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)), "checkpoints")
+
+    return refuse
+
+
+@pytest.mark.parametrize("name", ["EROFS", "EACCES", "EDQUOT"])
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_step(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "mkdtemp", no_file_is_written(name))
+    with pytest.raises(RunError, match=re.escape(os.strerror(getattr(errno, name)))) as error:
+        Checkpoints(tmp_path).restore(TEMPLATE)
+    assert ("Make room" in str(error.value)) == (name == "EDQUOT")
+
+
+def test_a_file_called_checkpoints_is_said_before_the_first_step(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file", encoding="utf-8")
+    with pytest.raises(RunError, match="File exists.*Make it a folder"):
+        Checkpoints(tmp_path).restore(TEMPLATE)
+
+
+def test_no_thread_waits_for_a_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    before = threading.enumerate()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(TEMPLATE) is None
+        (tmp_path / "checkpoints").rmdir()
+        (tmp_path / "checkpoints").write_text("a file", encoding="utf-8")
+        with pytest.raises(RunError, match="Saving to .*checkpoints failed"):
+            checkpoints.save(state_at(3))
+    # The interpreter joins each thread that is left before it ends.
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in new:
+        thread.join(timeout=10)
+        assert thread.daemon or not thread.is_alive()

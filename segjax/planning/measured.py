@@ -1,0 +1,55 @@
+"""The most memory that a device held while a block ran."""
+
+import contextlib
+import ctypes
+import gc
+import pathlib
+from collections.abc import Iterator
+
+import jax
+
+from segjax.parallel.cluster import is_cpu, local_device_count, peak_device_bytes
+from segjax.planning.limit import PROC, process_bytes
+
+CLEAR_PEAK = "5"
+"""What Linux takes in `/proc/self/clear_refs` to forget the highest resident size so far."""
+
+
+class PeakMemory:
+    """Bytes of each device, once its `measuring` block is over; None where it is not told."""
+
+    bytes: float | None = None
+
+    @contextlib.contextmanager
+    def measuring(self, *, proc: pathlib.Path = PROC) -> Iterator[None]:
+        """Measures the block.
+
+        On a CPU it is the growth of the process, with the arrays that were there before: so it
+        holds what single operations allocate beside XLA's plan. Other devices tell their
+        highest use since the process began.
+        """
+        if not is_cpu():
+            yield
+            self.bytes = peak_device_bytes()
+            return
+        gc.collect()
+        _give_back_free_memory()
+        arrays = sum(array.nbytes for array in jax.live_arrays())
+        before = process_bytes("VmRSS", proc=proc)
+        try:
+            (proc / "self" / "clear_refs").write_text(CLEAR_PEAK, encoding="utf-8")
+        except OSError:
+            before = None
+        yield
+        after = process_bytes("VmHWM", proc=proc)
+        if before is not None and after is not None:
+            self.bytes = (max(after - before, 0) + arrays) / local_device_count()
+
+
+def _give_back_free_memory() -> None:
+    """Returns the heap's free pages to the system, where the C library can.
+
+    After compiling there are many, and arrays that reuse them would not be seen.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

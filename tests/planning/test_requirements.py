@@ -1,0 +1,201 @@
+"""What a plan says is what its programs need; the batch that it names is the largest."""
+
+import dataclasses
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from segjax.data.folder import Folder
+from segjax.errors import InputError
+from segjax.experiment import load, override
+from segjax.planning import requirements as module
+from segjax.planning.checked import checked
+from segjax.planning.limit import GIB
+from segjax.planning.remedies import accumulation, of_network, of_split
+from segjax.planning.requirements import Requirements, requirements
+from segjax.planning.text import bytes_text, plan_text
+from segjax.planning.training import TrainingStep, is_out_of_memory
+
+SMALL = pathlib.Path(__file__).with_name("small.py")
+PARAMETERS = 3 * 3 * 3 * 8 + 8 + 8 * 6 + 6
+DEVICES = 4
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache that the plans of this module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return load(SMALL)
+
+
+@pytest.fixture(scope="module")
+def step(experiment, cache) -> TrainingStep:
+    found = checked(experiment)
+    return TrainingStep(found.plan, found.batch)
+
+
+@pytest.fixture(scope="module")
+def found(experiment, step) -> Requirements:
+    """The plan of the experiment for devices that hold 5 images each, and not 6."""
+    limit = (step.peak(5) + step.peak(6)) / 2
+    return requirements(experiment, memory=limit / GIB)
+
+
+def test_the_bytes_of_the_state_are_exact(found):
+    assert found.step.plan.parameters == PARAMETERS
+    expected = {"parameters": 1, "norm statistics": 0, "running mean (ema)": 1}
+    for name, times in expected.items():
+        assert found.step.state[name] == 4 * PARAMETERS * times
+    # The momentum, and how often the schedule was asked.
+    momentum = found.step.state["optimizer state"] - 4 * PARAMETERS
+    assert 0 < momentum <= 8
+    held = found.step.held_bytes(found.training)
+    assert held == sum(found.step.state.values()) + 4, "and the number of the step"
+
+
+def test_the_batch_is_a_devices_share_twice(found):
+    image, label, number = 32 * 32 * 3, 32 * 32, 4
+    assert found.step.example_bytes() == image + label + number
+    assert found.step.share == 8 // DEVICES
+    waiting = found.training_peak - found.training.peak_bytes
+    assert waiting == 2 * found.step.example_bytes()
+
+
+def test_activations_of_every_example_are_counted(step):
+    hidden = 32 * 32 * 8 * 4
+    peaks = [step.peak(n) for n in (1, 2, 4, 8)]
+    for n, peak in zip((1, 2, 4, 8), peaks, strict=True):
+        assert peak >= n * hidden
+    assert peaks == sorted(peaks)
+
+
+def test_the_largest_batch_is_the_one_that_trying_all_finds(found):
+    limit = found.limit.bytes
+    limit -= found.unplanned
+    fits = [n for n in range(1, 9) if found.step.peak(n) <= limit]
+    assert fits == list(range(1, len(fits) + 1)) and 2 <= len(fits) <= 5
+    assert found.largest.size == len(fits)
+    assert found.largest_batch == len(fits) * DEVICES
+
+
+def test_flops_are_those_of_the_convolutions(found):
+    # Taps on padding do not count.
+    hidden, scores = (3 * 32 - 2) ** 2 * 3 * 8, 32 * 32 * 8 * 6
+    # The gradient by the first layer's input is not needed.
+    assert found.flops == 2 * 8 * ((hidden + scores) + (hidden + 2 * scores))
+
+
+def test_times_add_up_to_the_hours_of_the_run(found):
+    assert found.step_time.device > 0 and found.step_time.whole > 0
+    assert 2 <= found.step_time.steps <= 10
+    assert found.evaluations == 4, "at 30, 60, 90 and 100"
+    evaluations = 4 * 5 * found.evaluation_time.image_seconds
+    once = found.training.seconds + found.evaluation_time.compile_seconds
+    expected = 100 * found.step_time.whole + evaluations + once
+    assert found.hours * 3600 == pytest.approx(expected)
+    assert found.price_of_run(2.0) == pytest.approx(found.hours * 2.0 * DEVICES)
+
+
+def test_the_evaluation_needs_room_beside_the_state(found):
+    held = found.step.held_bytes(found.training)
+    assert found.evaluation_peak == held + found.evaluation.peak_bytes
+    image, maps = 32 * 32 * 3, 32 * 32 * 6 * 4
+    assert found.evaluation.peak_bytes >= 4 * PARAMETERS + image + maps
+
+
+def test_the_smallest_accumulate_is_named_that_makes_a_batch_fit(experiment, cache):
+    large = checked(dataclasses.replace(experiment, batch_size=12 * DEVICES))
+    step = TrainingStep(large.plan, large.batch)
+    three = override(experiment, "accumulate=3")
+    limit = step.peak(12, three)
+    assert step.peak(12) > limit
+    remedy = accumulation(step, limit, 4)
+    assert remedy.fits and remedy.settings == ("accumulate=3",)
+    assert step.peak(12, override(experiment, "accumulate=2")) > limit
+
+
+def test_no_accumulate_is_named_where_none_is_enough(step):
+    assert (
+        accumulation(step, step.peak(1) / 2, 1) is None
+        or not accumulation(step, step.peak(1) / 2, 1).fits
+    )
+
+
+def test_recomputing_and_bfloat16_are_tried_as_settings(step):
+    found = {remedy.settings: remedy for remedy in of_network(step, math.inf)}
+    remat, half = "model.remat=True", "model.dtype=jax.numpy.bfloat16"
+    assert list(found) == [("shard_state=True",), (remat,), (half,), (remat, half)]
+    changed = override(step.plan.experiment, half)
+    assert changed.model.dtype == jnp.bfloat16
+    assert found[(half,)].peak_bytes == step.peak(None, changed)
+
+
+def test_parts_of_an_image_need_less_than_the_whole(step):
+    found = list(of_split(step, math.inf))
+    assert [remedy.settings for remedy in found] == [("split=2,1",), ("split=4,1",)]
+    two, four = (remedy.peak_bytes for remedy in found)
+    assert four < two < step.peak(1)
+
+
+def test_a_batch_that_does_not_fit_is_said_with_what_would(experiment, step, monkeypatch):
+    monkeypatch.setattr(module, "_probe", lambda found: None)
+    limit = step.peak(1) * 1.01
+    found = requirements(experiment, memory=limit / GIB)
+    assert found.fits is False and found.largest.size == 1
+    assert all(remedy.fits == (remedy.peak_bytes <= limit) for remedy in found.remedies)
+    text = plan_text(found)
+    assert "fits           no" in text
+    assert f"largest batch  4 images: peak {bytes_text(step.peak(1))}; 8 images need" in text
+    assert "--set model.remat=True: peak" in text
+
+
+def test_data_that_are_not_there_are_made_up(experiment, cache, tmp_path):
+    data = Folder(directory=str(tmp_path / "nowhere"), class_names=tuple("abcdef"))
+    missing = dataclasses.replace(experiment, train_data=data, eval_data=data)
+    found = checked(missing)
+    assert "nowhere" in found.without_data and "is assumed" in found.without_data
+    assert found.batch["image"].shape[0] == 8
+    assert found.plan.parameters == PARAMETERS
+
+
+def test_what_is_wrong_beside_missing_data_is_an_error(experiment, cache, tmp_path):
+    data = Folder(directory=str(tmp_path / "nowhere"), class_names=tuple("abcdef"))
+    wrong = dataclasses.replace(experiment, train_data=data, eval_data=data, batch_size=6)
+    with pytest.raises(InputError, match="batch_size=6 is not divisible by the 4 devices"):
+        checked(wrong)
+
+
+def test_a_probe_that_runs_out_of_memory_leaves_the_rest_of_the_plan(
+    experiment, cache, monkeypatch
+):
+    def fail(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(module, "step_time", fail)
+    found = requirements(experiment, memory=1e6)
+    assert found.step_time is None and found.hours is None
+    assert found.training_peak > 0 and found.evaluation_peak > 0
+    (problem,) = found.problems
+    assert "ran out of memory when a step was timed" in problem and "batch_size" in problem
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 12 bytes"), True),
+        (MemoryError(), True),
+        (jax.errors.JaxRuntimeError("INTERNAL: a bug"), False),
+        (ValueError("Out of memory"), False),
+    ],
+)
+def test_other_errors_are_not_taken_for_a_want_of_memory(error, is_one):
+    assert is_out_of_memory(error) is is_one

@@ -1,0 +1,113 @@
+"""Processes of a run that hear how the others ended, and what they make of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from segjax import stopping
+from segjax.parallel.peers import LOST, Peers
+from segjax.stopping import TRY_AGAIN, Cause, leaving, listening
+
+
+class Service:
+    """JAX's coordination service, as much of it as processes use to say how they ended."""
+
+    def __init__(self):
+        self.keys: dict[str, str] = {}
+
+    def key_value_set(self, key, value, overwrite):
+        self.keys[key] = value
+
+    def key_value_dir_get(self, folder):
+        return [(key, value) for key, value in self.keys.items() if key.startswith(folder)]
+
+    def say(self, index, status, line):
+        self.keys[f"segjax/ended/{index}"] = json.dumps([status, line])
+
+
+def peers_of(service, *, index=0, stops=None):
+    return Peers(service, index=index, count=2, stops=stops or stopping.Stops())
+
+
+def test_a_broken_connection_is_the_end_of_another_process_and_any_other_error_is_its_own():
+    service = Service()
+    peers = peers_of(service)
+    service.say(0, 1, "error: its own end is none of another")
+    assert peers.explain(ValueError("shapes do not match")) is None
+    service.say(1, 2, "error: no such folder.")
+    ended = Cause("process 1 ended (error: no such folder)", 2)
+    assert peers.explain(ValueError("UNKNOWN: Gloo all-reduce failed: closed by peer")) == ended
+    try:
+        try:
+            raise ValueError("Barrier failed")
+        except ValueError as cause:
+            raise RuntimeError("Saving failed") from cause
+    except RuntimeError as error:
+        assert peers.explain(error) == ended
+
+
+def test_a_process_that_said_nothing_before_it_went_was_lost(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    cause = peers_of(Service()).explain(ValueError("Gloo all-reduce failed"))
+    assert cause == LOST and cause.status == TRY_AGAIN
+
+    class Gone(Service):
+        def key_value_dir_get(self, folder):
+            raise RuntimeError("UNAVAILABLE")
+
+    assert peers_of(Gone()).explain(ValueError("Gloo all-reduce failed")) == LOST
+
+
+def test_who_waits_for_a_process_that_has_ended_leaves_with_its_status():
+    service = Service()
+    with pytest.raises(KeyboardInterrupt) as caught, listening() as stops:
+        with leaving(lambda: "step 4 is saved."):
+            peers_of(service, stops=stops).watch()
+            service.say(1, 75, "stopped by SIGTERM: all is saved.")
+            threading.Event().wait(30)
+    assert str(caught.value) == "step 4 is saved."
+    assert stops.cause == Cause("process 1 ended (stopped by SIGTERM)", 75)
+
+
+PARTS = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_peers import Service, peers_of
+service = Service()
+service.say(1, 75, "stopped.")
+service.key_value_set = lambda key, value, overwrite: print(key, value, flush=True)
+peers_of(service, index=1).part(75, "stopped by SIGTERM: saved.")
+"""
+
+
+def test_a_process_says_why_it_ends_and_does_not_wait():
+    code = PARTS.format(folder=os.path.dirname(__file__))
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 75, ended.stderr
+    assert ended.stdout == 'segjax/ended/1 [75, "stopped by SIGTERM: saved."]\n'
+
+
+BAD_CAST = """
+import ctypes, os, threading
+from segjax.parallel.peers import _hear_bad_cast
+assert _hear_bad_cast(lambda: os._exit(75))
+library = ctypes.CDLL("libstdc++.so.6")
+library.{function}()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="The name of the library is that of Linux.")
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [("_ZSt16__throw_bad_castv", 75), ("_ZSt17__throw_bad_allocv", -signal.SIGABRT)],
+)
+def test_only_the_exception_of_a_lost_process_is_taken_for_one(function, status):
+    code = BAD_CAST.format(function=function)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr

@@ -1,0 +1,153 @@
+"""Several seeds in one program: each is the run that it would be alone."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from segjax import experiment as experiments
+from segjax import launch
+from segjax.data.synthetic import Synthetic
+from segjax.errors import InputError, RunError
+from segjax.parallel.sharing import over_devices
+from segjax.train import together
+from segjax.train.chosen import restore_chosen
+from segjax.train.loop import train_step
+from segjax.train.plan import make_plan
+from segjax.train.together import _stacked, check_together
+
+TINY = pathlib.Path(__file__).parents[1] / "commands/tiny.py"
+SEEDS = (0, 3)
+
+
+def tiny(**changes):
+    return dataclasses.replace(experiments.load(TINY), **changes)
+
+
+def largest_difference(one, other) -> float:
+    """The largest difference of two trees, relative to the largest value."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    numbers = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
+    most = max(abs(a).max(initial=0) for a, _ in numbers)
+    return max(abs(a - b).max(initial=0) for a, b in numbers) / most
+
+
+def test_a_step_of_two_seeds_is_the_step_of_each_alone():
+    """With dropout, batch norm and a running mean, on four devices."""
+    plans = [make_plan(tiny(seed=seed), note=lambda _: None) for seed in SEEDS]
+    found = []
+    for plan in plans:
+        batch = next(plan.batches(0))
+        found.append((plan.initial_state(), batch))
+    states, batches = zip(*found, strict=True)
+    state = jax.tree.map(lambda *each: np.stack(each), *states)
+    step = over_devices(jax.vmap(train_step(plans[0]), in_axes=(0, 1)))
+    new, measured = jax.device_get(step(state, _stacked(batches)))
+    alone = over_devices(train_step(plans[0]))
+    losses = []
+    for i, (state, batch) in enumerate(found):
+        expected, alone_measured = jax.device_get(alone(state, batch))
+        own = jax.tree.map(lambda x, i=i: x[i], new)
+        assert int(own.step) == 1 and largest_difference(own.params, expected.params) < 1e-5
+        assert largest_difference(own.averaged, expected.averaged) < 1e-5
+        losses.append(alone_measured["loss"])
+        np.testing.assert_allclose(measured["loss"][i], losses[-1], rtol=1e-5)
+    assert losses[0] != losses[1]
+
+
+def test_a_seed_without_a_batch_gets_one_that_its_state_ignores():
+    batch = {"image": np.ones((4, 2, 2, 3)), "step": np.full(4, 7)}
+    found = _stacked([None, batch])
+    assert found["image"].shape == (4, 2, 2, 2, 3)
+    assert found["step"][:, 0].tolist() == [-1] * 4 and found["step"][:, 1].tolist() == [7] * 4
+
+
+def test_batches_of_different_shapes_are_an_error_that_names_the_remedy():
+    step = np.zeros(4)
+    one, other = ({"image": np.ones((4, size, 2, 3)), "step": step} for size in (2, 3))
+    with pytest.raises(
+        RunError, match="differ in the shape of 'image'; .* leave --together out"
+    ):
+        _stacked([one, other])
+
+
+@dataclasses.dataclass(frozen=True)
+class InGroups(Synthetic):
+    """A dataset whose batches have different sizes."""
+
+    groups = ((0,), (1,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"split": (2, 1)}, r"split=\(2, 1\) spreads each image"),
+        ({"train_data": InGroups()}, "batches of train_data have different sizes"),
+    ],
+    ids=["split", "groups"],
+)
+def test_what_cannot_be_trained_together_is_refused_with_the_remedy(changes, reason):
+    with pytest.raises(InputError, match=f"--together: .*{reason}.*Leave --together out"):
+        check_together(tiny(**changes))
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(together, "is_alone", lambda: False)
+    with pytest.raises(InputError, match="several processes train each run; add --by-host"):
+        check_together(tiny())
+
+
+def _rows(run: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_runs_that_are_trained_together_and_resumed_equal_those_trained_alone(tmp_path):
+    command = [str(TINY), "--seeds", "0,3", "--set", "steps=6", "--set", "checkpoint_every=3"]
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    assert launch.main([*command, "--workdir", str(alone)]) == 0
+    assert launch.main([*command, "--workdir", str(both), "--together"]) == 0
+    _check_equal(alone, both)
+    # One seed's last checkpoint is lost: it goes on by itself, the other has nothing to do.
+    shutil.rmtree(both / "tiny/seed3/checkpoints/6")
+    for run in both.glob("tiny/seed*"):
+        (run / "predictions.npz").unlink()
+    assert launch.main([*command, "--workdir", str(both), "--together"]) == 0
+    _check_equal(alone, both)
+
+
+def _check_equal(alone: pathlib.Path, both: pathlib.Path) -> None:
+    for seed in SEEDS:
+        runs = [root / f"tiny/seed{seed}" for root in (alone, both)]
+        one, other = (restore_chosen(run / "checkpoints", "6")[1] for run in runs)
+        assert largest_difference(one, other) < 1e-5
+        rows = [_rows(run) for run in runs]
+        assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
+        for one, other in zip(*rows, strict=True):
+            assert one.get("loss") == pytest.approx(other.get("loss"), rel=1e-5)
+        scores = [json.loads((run / "evaluation.json").read_text()) for run in runs]
+        assert scores[0] == scores[1] and (runs[1] / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_seed_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(together.Member, "next", _without_data_for_seed_3)
+    command = [str(TINY), "--seeds", "0,3", "--set", "steps=2", "--set", "checkpoint_every=2"]
+    assert launch.main([*command, "--workdir", str(tmp_path / "x"), "--together"]) == 1
+    error = capsys.readouterr().err
+    assert "1 of 2 runs failed" in error and "tiny/seed3" in error
+    assert (tmp_path / "x/tiny/seed3/failure.txt").read_text() == "no image\n"
+    assert (tmp_path / "x/tiny/seed0/evaluation.json").is_file()
+
+
+next_batch = together.Member.next
+
+
+def _without_data_for_seed_3(member):
+    if member.plan.experiment.seed == 3:
+        member.error = member.error or RunError("no image")
+    return next_batch(member)
