@@ -88,7 +88,7 @@ def test_two_processes_of_one_index_are_refused():
 
 
 def test_a_port_of_another_program_is_said(capsys):
-    with socket.create_server(("localhost", 0)) as other:
+    with socket.create_server(("localhost", 0), reuse_port=True) as other:
         (error,) = meeting(f"localhost:{other.getsockname()[1]}", [0], 2, seconds=1.2)
     assert isinstance(error, TryAgain) and "another program uses port" in str(error)
 

@@ -10,9 +10,11 @@ import pytest
 
 from segjax import launch
 from segjax.data.synthetic import Synthetic
+from segjax.parallel.data import data_parallel, shard
+from segjax.stopping import CAUSES, Stops
 from segjax.tasks.scorer import Scorer
-from segjax.train import evaluation, loop, plan
-from segjax.train.agreement import what_is_left
+from segjax.train import agreement, evaluation, loop, plan
+from segjax.train.agreement import Agreement, asking, what_is_left
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.log import Progress, read_metrics
 from segjax.train.telemetry import without_timing
@@ -155,3 +157,34 @@ def test_what_is_left_names_the_latest_whole_checkpoint(tmp_path):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     assert what_is_left(tmp_path, 20).startswith("step 16 is saved")
     assert what_is_left(tmp_path, 16).startswith("all 16 steps are trained")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_processes_read_a_request_of_one_at_the_same_step(number, monkeypatch):
+    # Two processes of two devices, as their agreement sees them.
+    monkeypatch.setattr(agreement, "is_alone", lambda: False)
+    stops = [Stops(), Stops()]
+    processes = [Agreement(each) for each in stops]
+    step = data_parallel(asking(lambda state, batch: (state + 1, {"loss": batch["step"][0]})))
+    state, reached = np.int32(0), []
+    for taken in range(4):
+        if taken == 1:
+            stops[1].cause = CAUSES[number]
+        shares = [each.ask({"step": np.full(2, taken, np.int32)}) for each in processes]
+        batch = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
+        state, measured = step(state, shard(batch))
+        heard = [each.hear(taken, dict(measured)) for each in processes]
+        assert all(set(numbers) == {"loss"} for numbers in heard)
+        reached.append([each.reached for each in processes])
+    assert reached == [[False, False], [False, False], [True, True], [True, True]]
+    assert [each.cause.status for each in stops if each.cause] == [CAUSES[number].status] * 2
+    assert stops[1].cause == CAUSES[number] and stops[0].cause != stops[1].cause
+
+
+def test_where_one_process_trains_the_step_and_its_batch_stay_as_they_are():
+    step, batch = object(), {"step": np.zeros(2, np.int32)}
+    assert asking(step) is step  # type: ignore[arg-type]
+    alone = Agreement(stops := Stops())
+    assert alone.ask(batch) is batch and alone.hear(1, batch) is batch and not alone.reached
+    stops.cause = CAUSES[signal.SIGTERM]
+    assert alone.reached
