@@ -155,8 +155,8 @@ def _left(variants: Sequence[Variant]) -> str:
 def _others(names: Sequence[str]) -> str:
     if not names:
         return ""
-    listed = escape(", ".join(names))
-    return f'<p class="note" style="margin-top:20px">Also in this folder, but not compared: {listed}.</p>'
+    note = f"Also in this folder, but not compared: {escape(', '.join(names))}."
+    return f'<p class="note" style="margin-top:20px">{note}</p>'
 
 
 def _failures(variants: Sequence[Variant]) -> str:
