@@ -8,6 +8,7 @@ device is waited for. The signal's number is therefore also read from a pipe, by
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import NamedTuple, NoReturn, Protocol
 
 FAILED, INTERRUPTED, TRY_AGAIN = 1, 130, 75
@@ -27,7 +29,8 @@ PROMPT = 0.3
 """Seconds in which a process may end before it says that it will."""
 
 GRACE = 10.0
-"""Seconds in which a process ends by itself after another process of its run has ended."""
+"""Seconds in which a process ends by itself once its main thread knows of a request, or after
+another process of its run has ended."""
 
 _STOP = 0
 """What ends the listener; no signal has this number."""
@@ -123,12 +126,12 @@ class Stops:
         for number in self._handled:
             signal.signal(number, self._note)
 
-    def _note(self, number: int, *_) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return  # A forked process: the request is its parent's.
         if self.cause is None:
             self.cause = CAUSES[signal.Signals(number)]
-        if self._answered:
+        if self._answered or _is_collecting(frame):
             return
         self._answered = True
         if not self._defers:
@@ -222,13 +225,14 @@ class Stops:
     def _attend(self, cause: Cause) -> None:
         """Says what a request does, and ends the process if it stays in compiled code."""
         began, said = time.monotonic(), False
-        while not (said and self._answered) and not self._is_over:
+        while not self._is_over:
             waited = time.monotonic() - began
             if waited > PROMPT and not said:
                 self._tell(cause)
                 said = True
-            ready = not self._answered and not self._defers and self._is_safe()
-            if waited > PATIENCE and ready:
+            # What was raised may have been lost, in a destructor say.
+            patience = GRACE if self._answered else PATIENCE
+            if waited > patience and not self._defers and self._is_safe():
                 self.end(cause)
             time.sleep(0.05)
 
@@ -238,6 +242,15 @@ class Stops:
         with self._saying:
             if not self._is_over and self.cause in (None, cause):
                 _say(f"{cause.name}: {what}. {verb} {cause.name} again to stop at once.")
+
+
+def _is_collecting(frame: FrameType | None) -> bool:
+    """Returns whether Python runs a callback of its garbage collector, where nothing is raised.
+
+    JAX has one: an exception in it is printed and forgotten.
+    """
+    codes = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    return frame is not None and frame.f_code in codes
 
 
 _current: list[Stops] = []

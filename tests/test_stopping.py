@@ -81,6 +81,46 @@ def is_running(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] != "Z"
 
 
+LOST = """
+import gc, signal, sys, threading
+from segjax import stopping
+{patience}
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def collected(phase, info, times=[1]):
+    if times and times.pop():
+        signal.raise_signal(signal.SIGINT)
+        len("Python runs the handler by now")
+
+class Kept:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        len("Python runs the handler by now")
+
+with stopping.leaving(lambda: "step 4 is saved."):
+    {where}
+    print("still here", flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "patience"),
+    [
+        ("gc.callbacks.append(collected); gc.collect()", "stopping.PATIENCE = 0.5"),
+        ("kept = Kept(); del kept", "stopping.GRACE = 0.5"),
+    ],
+)
+def test_ctrl_c_where_python_loses_an_exception_ends_the_process_all_the_same(where, patience):
+    program = LOST.format(where=where, patience=patience)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 130 and ended.stdout == "still here\n"
+    assert ended.stderr.splitlines()[-1] == "interrupted: step 4 is saved."
+    assert ("ignored" in ended.stderr) == ("Kept()" in where)
+
+
 FORKED = """
 import os, signal, sys, time
 from segjax.stopping import leaving, listening
