@@ -85,10 +85,9 @@ def main() -> int:
         outcomes, harmless = [], 0
         for place, (name, damage) in enumerate(damages(arguments.count)):
             while True:
-                copy = pathlib.Path(folder, f"copy{place}")
-                shutil.rmtree(copy, ignore_errors=True)
-                shutil.copytree(run, copy)
-                damage(copy / f"checkpoints/{LAST}", rng)
+                damaged = copied(run, pathlib.Path(folder, "damaged"))
+                damage(damaged / f"checkpoints/{LAST}", rng)
+                copy = copied(damaged, pathlib.Path(folder, "copy"))
                 outcome = tried(name, copy, saved, template)
                 if name != FLIP or outcome.is_found or outcome.is_silent:
                     break
@@ -96,7 +95,7 @@ def main() -> int:
             outcomes.append(outcome)
             print(" | ".join(outcome), flush=True)
             if place < arguments.commands:
-                run_commands(run, damage, pathlib.Path(folder, "command"), rng)
+                run_commands(damaged, pathlib.Path(folder, "copy"))
         report = table(outcomes, harmless, time.monotonic() - begun)
     print(report)
     if arguments.out:
@@ -170,12 +169,15 @@ def equal(tree, other) -> bool:
     return bool(one) and {*one} == {*two} and all(same(one[path], two[path]) for path in one)
 
 
-def run_commands(run, damage, copy: pathlib.Path, rng) -> None:
-    """Runs whole commands on a damaged copy and prints their last line and status."""
+def copied(run: pathlib.Path, copy: pathlib.Path) -> pathlib.Path:
+    shutil.rmtree(copy, ignore_errors=True)
+    return shutil.copytree(run, copy)
+
+
+def run_commands(damaged: pathlib.Path, copy: pathlib.Path) -> None:
+    """Runs whole commands on a damaged copy and prints their status and what they say."""
     for options in (("--verify",), ("--evaluate",), ()):
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(run, copy)
-        damage(copy / f"checkpoints/{LAST}", rng)
+        copied(damaged, copy)
         done = subprocess.run(command(copy, *options), capture_output=True, text=True)
         lines = done.stderr.splitlines() + done.stdout.splitlines()
         told = [line for line in lines if "damaged" in line.lower()][:1]

@@ -105,8 +105,8 @@ def _edited_score(path: pathlib.Path) -> None:
 
 RECORD, SCORE, TREE = "checksums/checksums.json", "metrics/metrics", "state/_METADATA"
 
-OF_STATE: dict[str, Callable[[pathlib.Path, random.Random], None]] = {
-    "array file halved": _data(_halve),
+OF_STATE: dict[str, Callable[[pathlib.Path, random.Random], object]] = {
+    "array files halved": lambda step, rng: [_halve(path) for path in array_files(step)],
     "array file emptied": _data(_empty),
     "array file zeroed": _data(_zero),
     "array file deleted": _data(pathlib.Path.unlink),

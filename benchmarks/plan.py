@@ -157,7 +157,7 @@ def measured(name: str, batch: int) -> dict[str, tuple[float, float]]:
     import jax
     import numpy as np
 
-    from segjax.parallel.data import replicate
+    from segjax.parallel.sharing import on_devices
     from segjax.planning.evaluating import evaluation_cost, evaluation_images
     from segjax.planning.limit import Limit
     from segjax.planning.probe import made_up_state
@@ -168,7 +168,7 @@ def measured(name: str, batch: int) -> dict[str, tuple[float, float]]:
     plan, examples = checked.plan, checked.batch
     step = TrainingStep(plan, examples)
     found = Requirements(step, step.cost(), 0.0, Limit(None, ""))
-    state = replicate(made_up_state(plan))
+    state = on_devices(made_up_state(plan))
 
     def train():
         nonlocal state

@@ -32,6 +32,14 @@ def first_of(names: Sequence[str], *, most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether Python, NumPy or XLA got no memory; the next work may need less."""
+    # XLA's error has no class of its own, and importing jax here would slow every command.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
 class RunError(RuntimeError):
     """A run that had begun cannot go on: disk full, loss not finite (exit status 1)."""
 

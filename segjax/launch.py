@@ -175,8 +175,9 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--together",
         action="store_true",
-        help="train all seeds of a variant in one compiled program: faster if the network is "
-        "so small that it does not fill the device; each run is the same, up to rounding",
+        help="train all seeds of a variant in one compiled program, for networks that are too "
+        "small to fill a GPU or a TPU (on a CPU it is slower); each run is the same, up to "
+        "rounding",
     )
 
 

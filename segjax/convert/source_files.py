@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from segjax.data.files import IMAGES, belongs, relative_stem
+from segjax.data.files import IMAGES, relative_stem, walk
 from segjax.data.names import composed, nearest
 from segjax.errors import InputError, first_of
 
@@ -206,18 +206,8 @@ def _files_below(root: pathlib.Path) -> list[pathlib.Path]:
 
     A folder that a link leads to counts where it lies itself, if that is inside.
     """
-    found = []
-    for folder, folders, names in os.walk(root, onerror=_raise_unreadable):
-        folders[:] = filter(belongs, folders)
-        found += [pathlib.Path(folder, name) for name in filter(belongs, names)]
-    return sorted(path for path in found if path.is_file())
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise InputError(
-        f"The folder {error.filename} cannot be read ({error.strerror}): change its "
-        "permissions, or move it away."
-    ) from error
+    walked = walk(root, through_links=False)
+    return sorted(path for _, paths in walked for path in paths if path.is_file())
 
 
 def _folded(name: str) -> str:

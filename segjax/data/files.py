@@ -88,48 +88,59 @@ def check_links(paths: Iterable[pathlib.Path]) -> None:
     )
 
 
-def walk(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
+def walk(
+    folder: pathlib.Path, *, through_links: bool = True
+) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
     """Yields (folder, its files and dangling links) for it and each folder below it, once each.
 
     Folders come before links to folders, so that what lies below is found without links first.
+    Unless `through_links`, links to folders are left out.
 
     Raises:
       InputError: a folder cannot be read.
     """
-    passed = {_inode(parent) for parent in folder.resolve().parents}
-    ways = collections.deque([folder])
-    while ways:
-        yield from _walk_real(ways.popleft(), passed, links=ways)
+    passed = folders_above(folder)
+    links = collections.deque([folder])
+    while links:
+        stack = [links.popleft()]
+        is_start = True
+        while stack:  # Not by recursion: folders may be nested more deeply than calls.
+            here = stack.pop()
+            if not is_start and here.is_symlink():
+                links.append(here)
+                continue
+            is_start = False
+            paths = listed(here)
+            if inode(here) in passed:
+                continue
+            passed.add(inode(here))
+            yield here, [path for path in paths if path.is_file() or dangles(path)]
+            below = [path for path in reversed(paths) if path.is_dir()]
+            stack += [path for path in below if through_links or not path.is_symlink()]
 
 
-def _walk_real(
-    folder: pathlib.Path,
-    passed: set[tuple[int, int]],
-    *,
-    links: collections.deque[pathlib.Path],
-) -> Iterator[tuple[pathlib.Path, list[pathlib.Path]]]:
-    """Yields what `walk` does, but no `passed` folder; appends links to folders to `links`."""
+def listed(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns what belongs to a folder, in alphabetical order.
+
+    Raises:
+      InputError: it cannot be read.
+    """
     try:
-        here = _inode(folder)
-        names = sorted(name for name in os.listdir(folder) if belongs(name))
+        return [folder / name for name in sorted(filter(belongs, os.listdir(folder)))]
     except OSError as error:
         raise InputError(
             f"The folder {folder} cannot be read ({error.strerror}): change its permissions, "
             "or move it away."
         ) from error
-    if here in passed:
-        return
-    passed.add(here)
-    paths = [folder / name for name in names]
-    yield folder, [path for path in paths if path.is_file() or dangles(path)]
-    for path in paths:
-        if path.is_dir() and path.is_symlink():
-            links.append(path)
-        elif path.is_dir():
-            yield from _walk_real(path, passed, links=links)
 
 
-def _inode(path: pathlib.Path) -> tuple[int, int]:
+def folders_above(folder: pathlib.Path) -> set[tuple[int, int]]:
+    """Returns the `inode` of each folder above: links that lead there are not followed."""
+    return {inode(parent) for parent in folder.resolve().parents}
+
+
+def inode(path: pathlib.Path) -> tuple[int, int]:
+    """Returns what is the same for all paths to one file or folder."""
     status = path.stat()
     return status.st_dev, status.st_ino
 

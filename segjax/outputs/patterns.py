@@ -1,12 +1,13 @@
 """Quoted patterns such as 'in/**/*.jpg' → the files that match."""
 
+import collections
 import fnmatch
 import glob
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from segjax.data.files import belongs, dangles, walk
+from segjax.data.files import belongs, dangles, folders_above, inode, listed
 from segjax.data.names import composed, inside
 
 
@@ -26,28 +27,46 @@ def matches(root: pathlib.Path, parts: Sequence[str]) -> list[pathlib.Path]:
 
     `*`, `?` and `[...]` stand for characters of one name, `**` for any folders. They match
     what belongs to a folder, as `segjax.data.files.members` has it; a part that begins with a
-    dot matches hidden names. A name that is there as it is written is itself.
+    dot matches hidden names. A name that is there as it is written is itself. A folder counts
+    once: of several ways to it, one without links is taken, or else the first. Links that lead
+    to a folder above `root` are left out.
 
     Raises:
       InputError: a folder cannot be read.
     """
-    return sorted(set(_expand(root, parts)))
+    found: set[pathlib.Path] = set()
+    above = folders_above(root)
+    # Each folder meets each part of the pattern once, however many ways lead to it.
+    seen: set[tuple[tuple[int, int], int]] = set()
+    ways, links = collections.deque([(root, 0)]), collections.deque()
+    while ways or links:
+        path, place = (ways or links).popleft()
+        if place == len(parts):
+            if path.is_file() or dangles(path):
+                found.add(path)
+        elif path.is_dir() and (state := (inode(path), place)) not in seen:
+            seen.add(state)
+            for step, then in _steps(path, parts, place):
+                is_link = step != path and step.is_symlink() and step.is_dir()
+                if not (is_link and inode(step) in above):
+                    (links if is_link else ways).append((step, then))
+    return sorted(found)
 
 
-def _expand(path: pathlib.Path, parts: Sequence[str]) -> Iterator[pathlib.Path]:
-    if not parts:
-        if path.is_file() or dangles(path):
-            yield path
+def _steps(
+    folder: pathlib.Path, parts: Sequence[str], place: int
+) -> Iterator[tuple[pathlib.Path, int]]:
+    """Yields what a folder leads to, with the part of the pattern that is next there."""
+    if parts[place] != "**":
+        for name in _names(folder, parts[place]):
+            yield inside(folder, name), place + 1
         return
-    part, rest = parts[0], parts[1:]
-    if part == "**":
-        while rest and rest[0] == "**":  # Twice is as once, but walks each folder again.
-            rest = rest[1:]
-        for folder, files in walk(path) if path.is_dir() else ():
-            yield from _expand(folder, rest) if rest else files
-    else:
-        for name in _names(path, part):
-            yield from _expand(inside(path, name), rest)
+    yield folder, place + 1
+    for path in listed(folder):
+        if path.is_dir():
+            yield path, place
+        elif place + 1 == len(parts):
+            yield path, place + 1
 
 
 def _names(folder: pathlib.Path, part: str) -> list[str]:

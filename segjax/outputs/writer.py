@@ -2,15 +2,18 @@
 
 import contextlib
 import dataclasses
+import gc
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
+from jaxtyping import Shaped
 
 from segjax.atomic import atomic_path
 from segjax.data.decode import DEFAULT_LIMIT, Limit
-from segjax.errors import InputError, RunError
+from segjax.errors import InputError, RunError, is_out_of_memory
 from segjax.outputs.frames import frames, video_rate
 from segjax.outputs.inputs import FILM, Input
 from segjax.outputs.kinds import Frame, Output, Overlay, Prediction
@@ -91,8 +94,8 @@ class Writer:
         while True:
             try:
                 image = next(images, None)
-            except InputError as error:
-                yield Entry(source, frame, error=str(error))
+            except (InputError, MemoryError) as error:
+                yield Entry(source, frame, error=_reason(error, source))
                 return
             if image is None:
                 return
@@ -137,10 +140,12 @@ class Writer:
         if missing:
             try:
                 prediction = self._predict(source, frame, missing.values(), image)
-            except (ValueError, RunError) as error:
-                # A wrapper's own limit (the CRF's 8 bits), or scores that are not finite.
-                return Entry(source, frame, error=f"{source.path}: {error}")
-            self._write(prediction, missing, read_from)
+                self._write(prediction, missing, read_from)
+            # A wrapper's own limit (the CRF's 8 bits), scores that are not finite, or memory.
+            except (ValueError, RuntimeError, MemoryError) as error:
+                if not (isinstance(error, ValueError | RunError) or is_out_of_memory(error)):
+                    raise
+                return Entry(source, frame, error=_reason(error, source, image))
         return self._entry(source, frame, read_from, skipped=not missing)
 
     def _write(
@@ -168,6 +173,22 @@ class Writer:
             class_names=self.class_names,
             palette=self.palette,
         )
+
+
+def _reason(
+    error: Exception, source: Input, image: Shaped[np.ndarray, "h w c"] | None = None
+) -> str:
+    """Returns why an image has no files, as a line; frees memory where that ran out."""
+    if not is_out_of_memory(error):
+        return str(error) if image is None else f"{source.path}: {error}"
+    # Compiled programs for other sizes hold memory too.
+    jax.clear_caches()
+    gc.collect()
+    size = "" if image is None else f" for {image.shape[1]} x {image.shape[0]} pixels"
+    return (
+        f"{source.path}: there is not enough memory{size}: give the image smaller, or try "
+        "--side or --window."
+    )
 
 
 def write_videos(

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from segjax.page import routes
 from segjax.page.document import document
 from segjax.page.limits import Refused, TokenBuckets
+from segjax.page.lingering import Lingering
 from segjax.page.routes import Reply
 from segjax.page.service import Service
 
@@ -56,6 +57,8 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 1024
+    """Connections that wait to be accepted: the system resets further ones."""
 
     def __init__(self, host: str, port: int):
         family, _, _, _, address = socket.getaddrinfo(
@@ -100,7 +103,8 @@ class PageServer(ThreadingHTTPServer):
         self.counting = threading.Lock()
         self.requests = TokenBuckets(*limits.requests)
         self.predictions = TokenBuckets(*limits.predictions)
-        self.serve_forever(poll_interval=0.1)
+        with Lingering() as self.refused:
+            self.serve_forever(poll_interval=0.1)
 
     def process_request(self, request: Any, client_address) -> None:
         """Handles the connection in a thread, or refuses it if too many are open."""
@@ -112,10 +116,7 @@ class PageServer(ThreadingHTTPServer):
                 self.connections[address] += 1
         if not full:
             return super().process_request(request, client_address)
-        with contextlib.suppress(OSError):
-            request.setblocking(False)
-            request.sendall(BUSY)
-        self.shutdown_request(request)
+        self.refused.answer(request, BUSY)
 
     def process_request_thread(self, request, client_address) -> None:
         """Answers one connection."""

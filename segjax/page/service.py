@@ -15,7 +15,7 @@ from PIL import Image
 
 from segjax.data.images import MODES, pixels
 from segjax.drawing.composite import areas
-from segjax.errors import RunError
+from segjax.errors import RunError, is_out_of_memory
 from segjax.evaluate.longest_side import enlarged, smaller, within
 from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
@@ -99,9 +99,16 @@ class Service:
             image = opened(data, self.limits)
             with self._turn:
                 return self._hold(self._predicted(upright_upload(image)))
-        except (ValueError, RunError) as error:
-            # An image that the network or a wrapper does not take, or scores that are NaN.
-            raise Refused(422, " ".join(str(error).split())[:LONGEST_LINE]) from error
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RunError):  # Scores that are NaN.
+                raise Refused(422, _line(error)) from error
+            if not is_out_of_memory(error):
+                raise
+            self._free()
+            line = "The server has too little memory for this image: make it smaller."
+            raise Refused(507, line) from None
+        except ValueError as error:  # An image that the network or a wrapper does not take.
+            raise Refused(422, _line(error)) from error
         finally:
             self._places.release()
 
@@ -191,10 +198,14 @@ class Service:
 
     def _make_room(self, size: tuple[int, int]) -> None:
         if size not in self._sizes and len(self._sizes) == MOST_PROGRAMS:
-            jax.clear_caches()
-            self._sizes.clear()
-            self._compiled.clear()
+            self._free()
         self._sizes.add(size)
+
+    def _free(self) -> None:
+        """Drops the compiled programs and their memory."""
+        jax.clear_caches()
+        self._sizes.clear()
+        self._compiled.clear()
 
     def _hold(self, result: Result) -> Result:
         with self._holding:
@@ -205,6 +216,10 @@ class Service:
             ):
                 del self._results[next(iter(self._results))]
         return result
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST_LINE]
 
 
 def _nearest(size: tuple[int, int], label: np.ndarray) -> UInt8[np.ndarray, "oh ow"]:

@@ -57,7 +57,10 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
       RuntimeError: the devices have too little memory.
     """
     plan, batch, step = training.plan, training.batch, training.take
-    state, memory = _on_devices(plan), PeakMemory()
+    experiment, memory = plan.experiment, PeakMemory()
+    state = on_devices(
+        made_up_state(plan), split=experiment.split, shard_state=experiment.shard_state
+    )
     with announced("Probing the training step", after=1), memory.measuring():
         state, _ = _done(step(state, batch))
         began = time.monotonic()
@@ -73,13 +76,6 @@ def step_time(training: TrainingStep, *, with_loader: bool) -> tuple[StepTime, A
     with announced("Probing it with the loader", after=1):
         whole, waiting, state = _with_loader(plan, step, state, count)
     return StepTime(device, whole, waiting, count, memory.bytes), state
-
-
-def _on_devices(plan: Plan) -> TrainState:
-    experiment = plan.experiment
-    return on_devices(
-        made_up_state(plan), split=experiment.split, shard_state=experiment.shard_state
-    )
 
 
 def made_up_state(plan: Plan) -> TrainState:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from segjax.errors import InputError
 from segjax.experiment import Experiment, override
-from segjax.parallel.cluster import local_device_count
+from segjax.parallel.cluster import device_count, local_device_count
 from segjax.planning.search import divisors
 from segjax.planning.training import TrainingStep
 
@@ -38,8 +38,15 @@ def accumulation(step: TrainingStep, limit: float, largest: int) -> Remedy | Non
 
 
 def of_network(step: TrainingStep, limit: float) -> Iterator[Remedy]:
-    """Yields what recomputing activations, bfloat16 and both would do, where there are any."""
+    """Yields what a spread state, recomputing activations, bfloat16 and both of these would do.
+
+    A setting that the experiment does not have, or has already, is left out.
+    """
     model = step.plan.experiment.model
+    spread = ("shard_state=True",)
+    if device_count() > 1 and not step.plan.experiment.shard_state:
+        if (found := _tried(step, spread, limit)) is not None:
+            yield found
     remat = tuple(f"{path}.remat=True" for path in _paths(model, "remat", (False,)))
     half = tuple(
         f"{path}.dtype=jax.numpy.bfloat16" for path in _paths(model, "dtype", (jnp.float32,))

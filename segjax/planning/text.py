@@ -28,8 +28,8 @@ def plan_text(found: Requirements, *, price: float | None = None) -> str:
 def _heading(found: Requirements) -> str:
     experiment = found.experiment
     height, width = found.step.batch["image"].shape[1:3]
-    accumulate = experiment.accumulate
-    micro = f" in {accumulate} micro-batches" if accumulate > 1 else ""
+    parts = experiment.accumulate
+    micro = f" in {parts} micro-batches" if parts > 1 else ""
     images = f"{experiment.batch_size} images of {width}x{height}{micro}"
     return (
         f"{experiment.name}: {type(experiment.model).__name__} with "

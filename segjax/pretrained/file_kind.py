@@ -5,6 +5,7 @@ import re
 import zipfile
 
 from segjax.errors import InputError
+from segjax.pretrained.bounds import LARGEST_DIRECTORY, open_archive
 
 HEAD = 1024
 """The number of leading bytes that are examined."""
@@ -91,6 +92,8 @@ def kind_of(path: pathlib.Path) -> str:
                 f"it is cut off: {size:,} bytes, and its list of arrays alone has {header:,}; "
                 "copy or download it again"
             )
+        if header > LARGEST_DIRECTORY:
+            raise InputError(f"its list of arrays has {header:,} bytes; it is damaged")
         return "safetensors"
     if end == TENSORFLOW_END:
         raise InputError(
@@ -112,13 +115,14 @@ def kind_of(path: pathlib.Path) -> str:
 
 
 def _kind_of_zip(path: pathlib.Path) -> str:
-    if not zipfile.is_zipfile(path):
+    try:
+        with open_archive(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
         raise InputError(
             f"it is cut off: a zip archive of {path.stat().st_size:,} bytes without its end; "
             "copy or download it again"
-        )
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+        ) from None
     return "npz" if names and all(name.endswith(".npy") for name in names) else "torch zip"
 
 

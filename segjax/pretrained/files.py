@@ -1,5 +1,6 @@
 """Reading weights files of any kind to {name: array}."""
 
+import math
 import pathlib
 import zipfile
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from safetensors import deserialize
 
 from segjax.errors import InputError
+from segjax.pretrained.bounds import open_archive
 from segjax.pretrained.containers import Opened, choose
 from segjax.pretrained.file_checksum import check_file
 from segjax.pretrained.file_kind import kind_of
@@ -110,24 +112,40 @@ def _open_safetensors(path: pathlib.Path) -> Opened:
 def _open_npz(path: pathlib.Path) -> Opened:
     def read(key: str) -> dict[str, np.ndarray]:
         """Returns all arrays."""
-        with np.load(path, allow_pickle=False) as file:
-            try:
-                return {name: _from_npz(file[name]) for name in file.files}
-            except ValueError as error:
-                if "allow_pickle" not in str(error):
-                    raise
-                raise InputError(
-                    "it has arrays of Python objects; save plain numbers"
-                ) from None
+        with open_archive(path) as archive:
+            return {
+                each.filename.removesuffix(".npy"): _from_npz(archive, each)
+                for each in archive.infolist()
+            }
 
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = tuple(name.removesuffix(".npy") for name in archive.namelist())
     return Opened({"": names}, read)
 
 
-def _from_npz(array: np.ndarray) -> np.ndarray:
+def _from_npz(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Returns the array of a member, whose bytes are counted before they are read."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = _HEADERS.get(version, _HEADERS[2, 0])(file)
+        there = member.file_size - file.tell()
+    if dtype.hasobject:
+        raise InputError("it has arrays of Python objects; save plain numbers")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != there:
+        raise InputError(
+            f"its array {member.filename[:100]!r} claims the shape {shape} of {dtype}, but "
+            f"has {there:,} bytes; copy or download the file again"
+        )
+    with archive.open(member) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
     # NumPy writes bfloat16 as an untyped pair of bytes.
     return array.view(jnp.bfloat16) if array.dtype == np.dtype("V2") else array
+
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 OPENERS = {

@@ -10,6 +10,7 @@ import pickletools
 from typing import Any, BinaryIO
 
 from segjax.errors import InputError
+from segjax.pretrained.bounds import MOST_STEPS, Steps, Within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Named:
         return f"{self.module}.{self.name}"
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(eq=False, repr=False, slots=True)
 class Made:
     """An object that a pickle would create: the call, and the content set afterwards.
 
@@ -41,8 +42,12 @@ class Made:
     items: dict = dataclasses.field(default_factory=dict)
     elements: list = dataclasses.field(default_factory=list)
 
+    def __repr__(self) -> str:
+        # Values may contain one another, to any depth.
+        return f"an object of {self.maker}" if isinstance(self.maker, Named) else "an object"
 
-@dataclasses.dataclass(frozen=True, eq=False)
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Referenced:
     """An object outside the pickle, given by the pickle's identifier."""
 
@@ -53,6 +58,9 @@ _PLAIN = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE SHORT_BINUNICODE "
     "BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )
+MOST_BITS = 4096
+"""Bits of an integer: computing with longer ones could take for ever."""
+
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -68,11 +76,15 @@ def read_pickle(stream: BinaryIO, *, references: list[Referenced] | None = None)
       references: a list to which every `Referenced` of the pickle is appended.
 
     Raises:
-      InputError: the pickle needs buffers from outside.
+      InputError: the pickle needs buffers from outside, or has too many instructions for the
+        stream's size, or an integer of too many bits.
       Exception: of any kind, if the pickle is truncated or damaged.
     """
     machine = _Machine([] if references is None else references)
-    for opcode, argument, _ in pickletools.genops(stream):
+    within = Within(stream)
+    steps = Steps(MOST_STEPS + within.size // 256, "instructions")
+    for opcode, argument, _ in pickletools.genops(within):  # type: ignore
+        steps.take()
         if opcode.name == "STOP":
             break
         machine.take(opcode.name, argument)
@@ -91,6 +103,8 @@ class _Machine:
     def take(self, name: str, argument: Any) -> None:
         """Runs one instruction."""
         if name in _PLAIN:
+            if isinstance(argument, int) and argument.bit_length() > MOST_BITS:
+                raise InputError(f"its pickle has an integer of {argument.bit_length():,} bits")
             self.stack.append(argument)
         elif name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
@@ -143,7 +157,7 @@ class _Machine:
             case "GLOBAL":
                 push(Named(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                push(Named(*map(str, self._pop(2))))
+                push(_named(*self._pop(2)))
             case "EXT1" | "EXT2" | "EXT4":
                 push(Named("copyreg", f"extension {argument}"))
             case "REDUCE" | "NEWOBJ":
@@ -179,6 +193,12 @@ class _Machine:
         """Returns all values above the last mark, and removes them and the mark."""
         found, self.stack = self.stack, self._below.pop()
         return found
+
+
+def _named(module: Any, name: Any) -> Named:
+    if not (isinstance(module, str) and isinstance(name, str)):
+        raise InputError("its pickle names a class by another value than text; it is damaged")
+    return Named(module, name)
 
 
 def _collected(name: str, values: list) -> Any:

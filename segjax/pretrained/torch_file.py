@@ -10,16 +10,16 @@ import io
 import pathlib
 import re
 import struct
-import zipfile
 from typing import BinaryIO
 
 import numpy as np
 
 from segjax.errors import InputError
+from segjax.pretrained.bounds import check_unfolded, open_archive
 from segjax.pretrained.containers import Opened
 from segjax.pretrained.inert_pickle import Referenced, read_pickle
-from segjax.pretrained.state_dicts import state_dicts
-from segjax.pretrained.torch_tensors import array_of, storage_of
+from segjax.pretrained.state_dicts import StateDict, state_dicts
+from segjax.pretrained.torch_tensors import array_of, storage_of, unfolded_bytes
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -31,17 +31,19 @@ def open_torch_zip(path: pathlib.Path) -> Opened:
       InputError: it is another kind of archive, or holds no state dict.
       Exception: of any kind, if the file is damaged.
     """
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = archive.namelist()
         root = _root(names)
         order = f"{root}byteorder"
         if order in names and archive.read(order) != b"little":
             raise InputError("it was written on a big-endian machine; save it on another")
-        found = state_dicts(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl"))))
+        pickle = archive.read(f"{root}data.pkl")
+        found = state_dicts(read_pickle(io.BytesIO(pickle)), size=len(pickle))
 
     def read(key: str) -> dict[str, np.ndarray]:
         """Returns the arrays of one state dict."""
-        with zipfile.ZipFile(path) as archive:
+        _check_views(found[key], path)
+        with open_archive(path) as archive:
             # Views share their storage, so its bytes are read once.
             data = functools.cache(lambda storage: archive.read(f"{root}data/{storage}"))
             return {name: array_of(name, tensor, data) for name, tensor in found[key].items()}
@@ -80,10 +82,11 @@ def open_torch_legacy(path: pathlib.Path) -> Opened:
             references: list[Referenced] = []
             first = read_pickle(file, references=references)
             places = _places(file, keys=read_pickle(file), references=references)
-    found = state_dicts(first)
+    found = state_dicts(first, size=path.stat().st_size)
 
     def read(key: str) -> dict[str, np.ndarray]:
         """Returns the arrays of one state dict."""
+        _check_views(found[key], path)
         with path.open("rb") as file:
 
             @functools.cache
@@ -96,6 +99,12 @@ def open_torch_legacy(path: pathlib.Path) -> Opened:
             return {name: array_of(name, tensor, data) for name, tensor in found[key].items()}
 
     return Opened({key: tuple(tensors) for key, tensors in found.items()}, read)
+
+
+def _check_views(state_dict: StateDict, path: pathlib.Path) -> None:
+    """Raises InputError if tensors that repeat their storages have too many elements."""
+    total = sum(unfolded_bytes(tensor) for tensor in state_dict.values())
+    check_unfolded(total, path.stat().st_size)
 
 
 def _places(

@@ -1,5 +1,6 @@
 """Arrays from a pickle's descriptions of PyTorch tensors and NumPy arrays."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -50,6 +51,12 @@ _STORAGES = {
 }
 
 
+_MOST_AXES = 64
+
+_LAYERS = 8
+"""The number of makers around a plain tensor, such as that of a parameter."""
+
+
 class Storage(NamedTuple):
     """A block of elements; one or more tensors are views of it."""
 
@@ -87,18 +94,18 @@ def storage_of(reference: Referenced) -> Storage | None:
     return None
 
 
-def tensor_of(value: Any) -> Tensor | np.ndarray | Unread | None:
-    """Returns a pickle's value as a tensor; None if it is something else."""
-    if not isinstance(value, Made):
+def tensor_of(value: Any, *, layers: int = _LAYERS) -> Tensor | np.ndarray | Unread | None:
+    """Returns a pickle's value as a tensor, with up to `layers` makers around it; or None."""
+    if not isinstance(value, Made) or not layers:
         return None
     match value.maker, value.arguments:
         case Named("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), (
             inner,
             *_,
         ):
-            return tensor_of(inner)
+            return tensor_of(inner, layers=layers - 1)
         case Named("torch._tensor", "_rebuild_from_type_v2"), (Named() as maker, _, args, *_):
-            return tensor_of(Made(maker, args))
+            return tensor_of(Made(maker, args), layers=layers - 1)
         case Named("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2"), (
             Referenced() as reference,
             int(offset),
@@ -163,6 +170,17 @@ def _bytes_of(data: Any) -> bytes | None:
         case Made(Named("_codecs", "encode"), (str(text), *_)):
             return text.encode("latin-1")
     return None
+
+
+def unfolded_bytes(tensor: Tensor | np.ndarray | Unread) -> int:
+    """Returns the bytes of a tensor's elements, each counted as often as the view has it."""
+    if isinstance(tensor, np.ndarray):
+        return tensor.nbytes
+    if isinstance(tensor, Unread):
+        return 0
+    if len(tensor.shape) > _MOST_AXES or not all(isinstance(n, int) for n in tensor.shape):
+        raise InputError("it has a tensor of a shape that none has; it is damaged")
+    return math.prod(tensor.shape) * _DTYPES[tensor.dtype].itemsize
 
 
 def array_of(

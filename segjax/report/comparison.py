@@ -128,7 +128,11 @@ def write_comparison(
         section("Scores", SPREAD, _table(variants, columns) + _others(others)),
         _failures(variants),
         section("Training", "", _curves(variants, columns)),
-        section("Images", "The prediction of each variant's first run.", _grid(images)),
+        section(
+            "Images",
+            "The prediction of each variant's first run, the best variant first.",
+            _grid([_in_order(image, variants) for image in images]),
+        ),
     ]
     head = (
         f'<p class="kicker">Comparison of {len(variants)} variants, {total} runs'
@@ -151,8 +155,8 @@ def _left(variants: Sequence[Variant]) -> str:
 def _others(names: Sequence[str]) -> str:
     if not names:
         return ""
-    listed = escape(", ".join(names))
-    return f'<p class="note">Also in this folder, but not compared: {listed}.</p>'
+    note = f"Also in this folder, but not compared: {escape(', '.join(names))}."
+    return f'<p class="note" style="margin-top:20px">{note}</p>'
 
 
 def _failures(variants: Sequence[Variant]) -> str:
@@ -266,6 +270,13 @@ def _mean_lines(variants: Sequence[Variant], key: str, *, dots: bool = False) ->
             values = [statistics.fmean(curve[step] for curve in curves) for step in steps]
             style = f"line-{1 + i % MOST_LINES}"
             yield Line(variant.name, np.array(steps), np.array(values), style, dots)
+
+
+def _in_order(image: ComparedImage, variants: Sequence[Variant]) -> ComparedImage:
+    """Returns the image with the variants' pictures in the order of the variants."""
+    place = {variant.name: i for i, variant in enumerate(variants)}
+    pictures = sorted(image.pictures, key=lambda picture: place.get(picture[0], -1))
+    return image._replace(pictures=pictures)
 
 
 def _grid(images: Sequence[ComparedImage]) -> str:

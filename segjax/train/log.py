@@ -58,9 +58,10 @@ class RunLog:
         path = workdir / METRICS
         with _writing(path):
             write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-            self._file = path.open("a", encoding="utf-8")
         with _writing(workdir / EVENTS):
             self._open_events(workdir / EVENTS, rows)
+        with _writing(path):
+            self._file = path.open("a", encoding="utf-8")
         self._trackers = trackers
         if trackers is not None:
             trackers.start(rows, [row for row in found if row["step"] > first_step])

@@ -29,6 +29,7 @@ from segjax.train.augmentation import augmented_batch
 from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.early_stop import check_stop
+from segjax.train.peaks import given_peak
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
 from segjax.train.tracking import check_trackers
@@ -141,6 +142,7 @@ def make_plan(
       InputError: devices, data, transforms, network, loss, optimizer or weights do not fit.
     """
     check_trackers(experiment)
+    given_peak()  # A wrong one must not end a run at its first row.
     known = check_settings(with_stand_in_weights(experiment))
     if not resume and (find := getattr(experiment.init, "find", None)):
         find()

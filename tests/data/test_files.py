@@ -1,14 +1,17 @@
 """What belongs to a folder, and how images find their masks."""
 
 import errno
+import inspect
 import os
 import pathlib
+import sys
 import unicodedata
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.convert.source_files import FolderFiles
 from segjax.data.files import IMAGES, MASKS, Place, by_stem, members, paired
 from segjax.data.folder import Folder
 from segjax.errors import InputError
@@ -262,3 +265,36 @@ def test_a_missing_folder_has_its_near_neighbour_named(tmp_path):
         by_stem(tmp_path / "images", IMAGES)
     with pytest.raises(InputError, match="not a folder, but there is .*/Images .upper"):
         Folder(directory=str(tmp_path / "IMAGES"), class_names=("a",)).prepare()
+
+
+FOLDERS = 250
+
+
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """A folder with a file below more folders than Python allows calls."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(FOLDERS):
+        os.mkdir("d")
+        os.chdir("d")
+    pathlib.Path("a.jpg").touch()
+    yield tmp_path
+    os.remove("a.jpg")  # By hand: shutil calls itself for each folder.
+    for _ in range(FOLDERS):
+        os.chdir("..")
+        os.rmdir("d")
+
+
+def test_folders_nested_more_deeply_than_calls_are_walked(deep):
+    most = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + FOLDERS - 50)
+    try:
+        _check_deep(deep)
+    finally:
+        sys.setrecursionlimit(most)
+
+
+def _check_deep(deep):
+    assert [path.name for path in members(deep, IMAGES)] == ["a.jpg"]
+    assert [path.name for path in FolderFiles(deep).find(".jpg")] == ["a.jpg"]
+    assert len(find_inputs([str(deep / "**" / "*.jpg")], deep.parent / "out")) == 1

@@ -16,11 +16,18 @@ from segjax.outputs.writer import Writer
 
 
 def _bright(images: np.ndarray) -> np.ndarray:
-    """Two classes by brightness; a pixel of 13 is refused, as a wrapper might, 14 is NaN."""
+    """Two classes by brightness; a pixel of 13 is refused, as a wrapper might, 14 is NaN.
+
+    15 and 16 need too much memory.
+    """
     if (images == 13).any():
         raise ValueError("13 is refused")
     if (images == 14).any():
         raise RunError("Probabilities are not numbers")
+    if (images == 15).any():
+        raise MemoryError
+    if (images == 16).any():
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1099511627776 bytes.")
     return (images[..., 0] > 99).astype(np.uint8)
 
 

@@ -11,9 +11,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from segjax.errors import RunError
+from segjax.outputs import writer
 from segjax.outputs.kinds import Blur, Frame, Labelme, Mask, Overlay
 from segjax.outputs.lists import Areas, Coco, write_lists
-from segjax.outputs.record import LINES, RECORD, Record
+from segjax.outputs.record import LINES, RECORD, Record, origin
 from segjax.outputs.summary import report
 from segjax.outputs.video import write_video
 from segjax.outputs.writer import write_videos
@@ -62,6 +63,30 @@ def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
         report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
     out, err = capsys.readouterr()
     assert out == f"3 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
+
+
+def test_an_image_without_enough_memory_leaves_the_others(job):
+    for name, value in (("a.png", 15), ("b.png", 16), ("c.png", 200)):
+        job.add(name, value)
+    entries, _ = job.run(Overlay())
+    assert files(entries) == ["c.png", "c_overlay.png"]
+    assert all("not enough memory for 5 x 6 pixels" in each.error for each in entries[:2])
+
+
+def test_a_file_that_vanishes_leaves_the_others(job, monkeypatch):
+    for name in ("a.png", "b.png"):
+        job.add(name)
+    monkeypatch.setattr(writer, "origin", lambda path: _removed(path, origin(path)))
+    entries, _ = job.run()
+    assert [entry.error is None for entry in entries] == [False, True]
+    assert "a.png cannot be read" in entries[0].error
+
+
+def _removed(path, there):
+    """Returns `there`; the first file is gone by then."""
+    if path.name == "a.png":
+        path.unlink()
+    return there
 
 
 def test_json_is_one_object_with_an_entry_for_each_image(job, capsys):

@@ -1,6 +1,7 @@
 """What a client gets over HTTP: the page, results and their parts, failures."""
 
 import errno
+import http.client
 import io
 import json
 import pathlib
@@ -142,3 +143,23 @@ def test_nothing_is_written_to_the_disk(tmp_path, monkeypatch):
         for part in ("0/labels", "1/mask.png", "0/blur.png?keep=1&sigma=2", "image.png"):
             assert ask(server, "GET", f"/results/{key}/{part}")[0] == 200
     assert not list(tmp_path.iterdir())
+
+
+def test_more_uploads_at_once_than_are_answered_are_refused_without_a_reset():
+    statuses = []
+
+    def upload(port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("POST", "/predict", bytes(2**20), {"Host": "localhost"})
+        answer = connection.getresponse()
+        statuses.append((answer.status, answer.headers["Retry-After"]))
+        connection.close()
+
+    with serving(of_one=2) as server:
+        threads = [threading.Thread(target=upload, args=(server.port,)) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    # The others, whose bytes are no image, were read.
+    assert len(statuses) == 60 and set(statuses) == {(503, "5"), (415, None)}

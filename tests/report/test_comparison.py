@@ -148,3 +148,10 @@ def test_other_variants_of_the_folder_are_named(drawn):
     path_of = lambda page: "Also in this folder, but not compared: x &amp; y, z." in page
     assert not path_of(drawn(variant("a", 0.5)))
     assert path_of(drawn(variant("a", 0.5), others=("x & y", "z")))
+
+
+def test_the_pictures_are_in_the_order_of_the_table_after_those_that_are_given(drawn):
+    titles = ("Image", "Truth", "a", "b")
+    image = ComparedImage("x", [(title, PICTURE) for title in titles])
+    page = drawn(variant("a", 0.5), variant("b", 0.7), images=[image])
+    assert re.findall(r'alt="(\w+) of x"', page) == ["Image", "Truth", "b", "a"]

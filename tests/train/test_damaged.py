@@ -145,7 +145,7 @@ def test_of_flipped_bits_in_array_data_none_changes_a_restored_state(workdir):
 
 def test_if_every_checkpoint_is_damaged_training_refuses_in_a_line_and_moves_nothing(workdir):
     for step in (3, 6):
-        corruptions.OF_STATE["array file halved"](
+        corruptions.OF_STATE["array files halved"](
             workdir / f"checkpoints/{step}", random.Random(0)
         )
     with Checkpoints(workdir) as checkpoints:

@@ -1,5 +1,6 @@
 """The columns of speed and memory in a run's rows."""
 
+import dataclasses
 import json
 import pathlib
 import runpy
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 
 from segjax.errors import InputError
+from segjax.experiment import EarlyStop
 from segjax.parallel import notes
 from segjax.train import memory as memory_module
 from segjax.train import telemetry as telemetry_module
 from segjax.train.data_wait import DataWait
 from segjax.train.memory import memory
 from segjax.train.peaks import PEAKS, VARIABLE, given_peak, peak_seconds
+from segjax.train.plan import make_plan
 from segjax.train.telemetry import TIMING, Telemetry, slowest_host, without_timing
 
 TERA = 1e12
@@ -231,3 +234,14 @@ def test_the_benchmark_of_endurance_finds_what_grows():
     assert found(compiled=1, files=2) == ["files from 20 to 26", "compiled from 23 to 26"]
     assert found(memory=benchmark["MOST_GROWTH"]) == ["memory by 24.0 MiB"]
     assert found(memory=-5.0) == []
+
+
+def test_a_wrong_peak_and_a_wrong_metric_to_stop_by_are_refused_before_training(monkeypatch):
+    tiny = runpy.run_path(str(ENDURANCE.parents[1] / "tests/commands/tiny.py"))["experiment"]
+    monkeypatch.setenv(VARIABLE, "fast")
+    with pytest.raises(InputError, match=VARIABLE):
+        make_plan(tiny, note=lambda _: None)
+    monkeypatch.delenv(VARIABLE)
+    stop = EarlyStop(metric="dice")
+    with pytest.raises(InputError, match="stop.metric='dice'"):
+        make_plan(dataclasses.replace(tiny, stop=stop), note=lambda _: None)
