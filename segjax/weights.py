@@ -21,7 +21,7 @@ from segjax.atomic import write_bytes
 from segjax.conformity import canvas, check_classifiers, classifiers, num_classes
 from segjax.contracts import Variables
 from segjax.errors import InputError, first_of
-from segjax.pretrained.file_checksum import CRC, file_checksum
+from segjax.pretrained.file_checksum import with_checksum
 from segjax.pretrained.files import read_arrays
 from segjax.pretrained.find import find_weights
 from segjax.pretrained.layouts import LAYOUTS, is_known, translate
@@ -171,13 +171,13 @@ def init(model: nn.Module, *, channels: int = 3, seed: int = 0) -> Variables:
 def save(path: str | pathlib.Path, variables: Variables, *, description: str = "") -> None:
     """Writes variables as one `.safetensors` file.
 
-    Its metadata holds the description and a checksum, which `load` verifies.
+    Its metadata holds the description and a checksum, which `load` verifies. Equal variables
+    give equal bytes.
     """
     flat = flatten_dict(dict(variables), sep="/")
     arrays = {name: np.asarray(jax.device_get(a), order="C") for name, a in flat.items()}
     metadata = {"format": "segjax", "description": description}
-    metadata[CRC] = file_checksum(serialize(arrays, metadata=metadata))
-    write_bytes(path, serialize(arrays, metadata=metadata))
+    write_bytes(path, with_checksum(serialize(arrays), metadata))
 
 
 def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from segjax.errors import InputError
@@ -17,6 +18,18 @@ def file_checksum(content: bytes) -> str:
     arrays = {name: entry for name, entry in header.items() if name != METADATA}
     named = json.dumps(arrays, sort_keys=True).encode()
     return f"{zlib.crc32(data, zlib.crc32(named)):08x}"
+
+
+def with_checksum(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Returns a file's bytes with this metadata and the checksum, in a fixed order.
+
+    The library writes metadata in an order that changes from call to call.
+    """
+    header, data = _parts(content)
+    named = {METADATA: {**metadata, CRC: file_checksum(content)}, **header}
+    text = json.dumps(named, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # The library aligns the arrays.
+    return b"".join((len(text).to_bytes(8, "little"), text, data))
 
 
 def check_file(content: bytes) -> None:

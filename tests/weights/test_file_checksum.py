@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save as serialize
 
 from segjax.errors import InputError
@@ -59,3 +60,13 @@ def test_the_checksum_does_not_depend_on_the_description(tmp_path):
     assert file_checksum(contents[0]) == file_checksum(contents[1])
     header = json.loads(contents[0][8 : 8 + int.from_bytes(contents[0][:8], "little")])
     assert header["__metadata__"]["crc32"] == file_checksum(contents[0])
+
+
+def test_equal_variables_give_equal_bytes_that_the_library_reads(file):
+    first = file.read_bytes()
+    for _ in range(8):  # The library's own order of metadata changes from call to call.
+        save(file, VARIABLES, description="tiny")
+        assert file.read_bytes() == first
+    with safe_open(file, "numpy") as opened:
+        assert opened.metadata()["description"] == "tiny"
+        assert opened.get_tensor("params/a").dtype == np.float16
