@@ -95,12 +95,8 @@ def test_sigterm_is_heard_in_each_phase(event, pattern, left, alone, tmp_path):
     assert "Traceback" not in stopped.stderr
     assert stopped.stderr.splitlines()[-1] == f"stopped by SIGTERM: {left}"
     assert subprocess.run([*COMMAND, str(workdir)], timeout=PATIENCE).returncode == 0
-    one, other = (load_file(folder / "model.safetensors") for folder in (workdir, alone))
-    assert one.keys() == other.keys()
-    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
-    assert (workdir / "evaluation.json").read_bytes() == (
-        alone / "evaluation.json"
-    ).read_bytes()
+    for name in ("model.safetensors", "evaluation.json"):
+        assert (workdir / name).read_bytes() == (alone / name).read_bytes()
 
 
 class Two:
