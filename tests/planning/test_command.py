@@ -45,6 +45,7 @@ def test_the_plan_is_printed_and_written_beside_a_run_that_goes_on(plan, quick, 
     with locked(workdir):
         before = {path.name for path in workdir.iterdir()}
         status, out, errors = plan("--memory", "0.5", "--price", "3")
+        assert {path.name for path in workdir.iterdir()} == before | {"plan.json"}
     assert (status, errors) == (0, [])
     assert out.startswith("small: Small with 278 parameters on 4 cpu devices; 100 steps of 8 ")
     hours = json.loads((workdir / "plan.json").read_text(encoding="utf-8"))["hours"]
@@ -57,7 +58,6 @@ def test_the_plan_is_printed_and_written_beside_a_run_that_goes_on(plan, quick, 
         "(10 steps timed)"
     )
     assert told["cost"] == f"{hours * 12:.2f}: 4 devices at 3 an hour each"
-    assert {path.name for path in workdir.iterdir()} == before | {"plan.json"}
     assert (workdir / "metrics.jsonl").read_text(encoding="utf-8") == "kept"
 
 
