@@ -11,7 +11,8 @@ Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, repo
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
 experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
 state is saved, and the line says from which step the same command resumes; 75 also if another
-process of the run was lost, or if the processes did not meet in time.
+process of the run was lost, if the processes did not meet in time, or if another run uses the
+workdir.
 """
 
 import argparse

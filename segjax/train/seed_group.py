@@ -9,7 +9,7 @@ from segjax.parallel import cluster
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
-from segjax.train.lock import locked
+from segjax.train.lock import InUseError, locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
 from segjax.train.run import Run, claim_run, leaving_run
@@ -36,7 +36,7 @@ def complete_together(
         for i, run in enumerate(runs):
             try:
                 stack.enter_context(locked(run.workdir))
-            except InputError as error:
+            except (InputError, InUseError) as error:
                 errors[i] = error
         mine = [i for i in range(len(runs)) if i not in errors]
         members = _members([runs[i] for i in mine], note)
