@@ -49,7 +49,7 @@ class UserCodeError(Exception):
 
 
 class TryAgain(RuntimeError):
-    """What a run needs is missing for now; the same command goes on later (exit status 75)."""
+    """What a run needs is missing or taken for now; try again later (exit status 75)."""
 
 
 def run_command(
