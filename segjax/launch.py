@@ -242,7 +242,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from segjax.planning.command import plan_runs
 
         plan_runs(
-            [(run.experiment, run.workdir) for run in runs],
+            [(run.experiment, run.workdir) for run in mine],
             memory=arguments.memory,
             price=arguments.price,
             note=_note,
@@ -276,7 +276,7 @@ def _profiled(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Span | N
 
     if arguments.profile is None:
         return None
-    for option in ("evaluate", "describe", "audit", "plan"):
+    for option in ("evaluate", "describe", "audit", "verify", "plan"):
         if getattr(arguments, option):
             raise InputError(f"--profile traces training, and --{option} does not train.")
     if runs[0].is_compared:
@@ -330,8 +330,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
-    if arguments.together and arguments.evaluate:
-        raise InputError("--together trains; leave it out with --evaluate.")
+    for option in ("evaluate", "plan"):
+        if arguments.together and getattr(arguments, option):
+            raise InputError(f"--together trains; leave it out with --{option}.")
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")

@@ -115,7 +115,7 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
                 checkpoints.step_of(which)
             except InputError as error:
                 problems.append(error)
-    if len(problems) == len(runs):
+    if problems and len(problems) == len(runs):
         raise problems[0]
 
 
