@@ -227,17 +227,21 @@ class Checkpoints:
             except OSError as failure:
                 raise self._failed(failure) from failure
 
-    def restore_variables(self, which: str = "best") -> tuple[int, dict[str, Any]]:
+    def restore_variables(
+        self, which: str = "best", *, sets_aside: bool = False
+    ) -> tuple[int, dict[str, Any]]:
         """Returns (step, variables to evaluate) of `which`: "best", "last" or a step.
 
         The best is the one of the best score, or the last where none was evaluated. A training
         run may replace it meanwhile; then the one that is best or last by now is returned.
+        `sets_aside`: the training run itself renames a damaged best and takes the next best.
 
         Raises:
           InputError: there is no such checkpoint, and the steps that there are get listed; or
             it is damaged, and an undamaged one is named.
+          RunError: with `sets_aside`, none is undamaged.
         """
-        stored, state = restore_chosen(self._folder, which)
+        stored, state = restore_chosen(self._folder, which, sets_aside=sets_aside)
         if averaged := state.get("averaged"):
             return stored.step, averaged
         names = ("params", "batch_stats")

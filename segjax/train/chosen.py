@@ -8,11 +8,13 @@ from typing import Any
 from segjax.announce import say
 from segjax.errors import InputError
 from segjax.train.checksums import Damaged, named_arrays
-from segjax.train.fallback import none_undamaged, set_aside
+from segjax.train.fallback import best_undamaged, none_undamaged, set_aside
 from segjax.train.stored import Stored, stored_in
 
 
-def restore_chosen(folder: pathlib.Path, which: str) -> tuple[Stored, dict[str, Any]]:
+def restore_chosen(
+    folder: pathlib.Path, which: str, *, sets_aside: bool = False
+) -> tuple[Stored, dict[str, Any]]:
     """Returns a checkpoint and its whole state, compared with its checksums.
 
     Training may replace a checkpoint while it is read; then the one that is best or last by now
@@ -21,11 +23,16 @@ def restore_chosen(folder: pathlib.Path, which: str) -> tuple[Stored, dict[str, 
     Args:
       folder: of the checkpoints.
       which: "best", "last" or a step.
+      sets_aside: whether the next best takes the place of a damaged best, which is renamed;
+        only for the run that writes to the folder.
 
     Raises:
       InputError: there is no such checkpoint, and the steps that there are get listed; or it is
         damaged, and an undamaged one is named.
+      RunError: with `sets_aside`, none is undamaged.
     """
+    if sets_aside and which == "best":
+        return best_undamaged(folder, lambda: choose(folder, which), verified)
     while True:
         stored = choose(folder, which)
         try:

@@ -4,13 +4,12 @@ import pathlib
 from collections.abc import Callable
 from functools import partial
 
-from segjax.errors import InputError, RunError
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
 from segjax.train.agreement import what_is_left
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
-from segjax.train.evaluation import restored_variables, save_evaluation
+from segjax.train.evaluation import failing, save_trained
 from segjax.train.lock import locked
 from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
@@ -55,16 +54,7 @@ def complete_run(
         claim_run(run, rules=rules)
         forget_predictions(workdir)
         last = _trained(plan, workdir, profile)
-        step, variables = restored_variables(run, checkpoint)
-        save_evaluation(
-            run,
-            step,
-            variables,
-            trained_on=plan.trained_on,
-            note=note,
-            # The best checkpoint is often the one that training has just evaluated.
-            scored=last if step == last_step(workdir) else None,
-        )
+        save_trained(run, checkpoint, trained_on=plan.trained_on, note=note, last=last)
 
 
 def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
@@ -78,8 +68,5 @@ def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:
 
 def _trained(plan: Plan, workdir: pathlib.Path, profile: Span | None) -> Scored | None:
     """Returns the scores of the last step, where they were computed now."""
-    try:
+    with failing():
         return train(plan, workdir, quiet=not cluster.is_main(), profile=profile)
-    except InputError as error:
-        # It was not found before work started: the run has failed.
-        raise RunError(str(error)) from error

@@ -1,15 +1,15 @@
 """Evaluates a run: restores a checkpoint, scores it and writes what a run leaves behind."""
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 
 from segjax.contracts import Variables
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored, Scorer
-from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.coverage import data_coverage
 from segjax.train.lock import locked
 from segjax.train.log import Progress
@@ -70,6 +70,39 @@ def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | No
     for line in (found.summary, *found.lines):
         note(line)
     return found.trained_on
+
+
+def save_trained(
+    run: Run,
+    checkpoint: str,
+    *,
+    trained_on: int | None,
+    note: Callable[[str], None],
+    last: Scored | None,
+) -> None:
+    """Evaluates a checkpoint of a run that has just been trained, and writes its results.
+
+    A damaged best is set aside, and the next best evaluated. `last` are the scores of the last
+    step, where they are known: the best checkpoint is often the one just evaluated. For
+    `trained_on` and `note` see `save_evaluation`.
+
+    Raises:
+      RunError: there is no such checkpoint, or it cannot be evaluated.
+    """
+    with failing():
+        with Checkpoints(run.workdir, read_only=True) as checkpoints:
+            step, variables = checkpoints.restore_variables(checkpoint, sets_aside=True)
+        scored = last if step == last_step(run.workdir) else None
+        save_evaluation(run, step, variables, trained_on=trained_on, note=note, scored=scored)
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turns an InputError in the block into a RunError: it was not found before work began."""
+    try:
+        yield
+    except InputError as error:
+        raise RunError(str(error)) from error
 
 
 def restored_variables(run: Run, checkpoint: str) -> tuple[int, Variables]:

@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from when some are damaged, and what becomes of those."""
+"""Which checkpoint a run uses when some are damaged, and what becomes of those."""
 
 import json
 import pathlib
@@ -50,6 +50,40 @@ def newest_undamaged(
     if damaged or set_aside(folder):
         raise RunError(none_undamaged(folder, damaged))
     return None
+
+
+def best_undamaged(
+    folder: pathlib.Path, choose: Callable[[], Stored], read: Callable[[Stored], Any]
+) -> tuple[Stored, Any]:
+    """Returns the best checkpoint that can be read, and what `read` gives of it.
+
+    Damaged ones are renamed as in `newest_undamaged`, with a line for each.
+
+    Args:
+      folder: of the checkpoints.
+      choose: returns the best of those that are there.
+      read: raises Damaged for a checkpoint that cannot be used.
+
+    Raises:
+      RunError: the only checkpoint that is left is damaged; that one is not renamed.
+    """
+    while True:
+        (step,) = _of_main_process([choose().step])
+        stored = Stored(folder / str(step))
+        found, fault = _attempt(stored, read)
+        if not int(sum_over_processes(np.array(fault is not None, np.int32))):
+            return stored, found
+        fault = fault or "another process cannot read it"
+        if len(_of_main_process([each.step for each in stored_in(folder)])) == 1:
+            raise RunError(none_undamaged(folder, {stored: fault}))
+        if is_main():
+            aside = _set_aside(stored.folder)
+            say(
+                f"{stored.folder}, the best checkpoint, is damaged: {fault}. The best of the "
+                f"others is evaluated; the damaged one is now {aside.name}, which you can "
+                "delete."
+            )
+        wait_for_all(f"going on without {step}")
 
 
 def none_undamaged(folder: pathlib.Path, damaged: Mapping[Stored, str]) -> str:

@@ -9,7 +9,7 @@ from segjax.parallel import cluster
 from segjax.stopping import leaving
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
-from segjax.train.evaluation import restored_variables, save_evaluation
+from segjax.train.evaluation import save_trained
 from segjax.train.lock import InUseError, locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
@@ -98,12 +98,6 @@ def _with_seed(plan: Plan, run: Run) -> Plan:
 def _evaluate(run: Run, member: Member, checkpoint: str, note: Callable[[str], None]) -> None:
     experiment = member.plan.experiment
     run = run._replace(experiment=experiment)
-    step, variables = restored_variables(run, checkpoint)
-    save_evaluation(
-        run,
-        step,
-        variables,
-        trained_on=member.plan.trained_on,
-        note=note,
-        scored=member.scored if step == experiment.steps else None,
+    save_trained(
+        run, checkpoint, trained_on=member.plan.trained_on, note=note, last=member.scored
     )

@@ -118,6 +118,20 @@ def test_a_reader_refuses_a_damaged_checkpoint_and_names_an_undamaged_one(name, 
     assert steps_in(workdir) == before
 
 
+def test_a_training_run_sets_a_damaged_best_aside_and_takes_the_next_best(workdir, said):
+    damage, folder = corruptions.OF_STATE["array files halved"], workdir / "checkpoints"
+    damage(folder / "6", random.Random(0))
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        assert checkpoints.restore_variables("best", sets_aside=True)[0] == 3
+        assert steps_in(workdir) == ["3", "damaged-6"]
+        (line,) = said()
+        assert f"{folder / '6'}, the best checkpoint, is damaged: " in line
+        damage(folder / "3", random.Random(0))
+        with pytest.raises(RunError, match="^Every checkpoint in .*: 3 .*damaged-6"):
+            checkpoints.restore_variables("best", sets_aside=True)
+    assert steps_in(workdir) == ["3", "damaged-6"]
+
+
 @pytest.mark.parametrize("name", corruptions.OF_SCORE)
 def test_a_damaged_score_costs_no_state_and_hides_which_is_the_best(name, workdir, said):
     corruptions.OF_SCORE[name](workdir / "checkpoints/6", random.Random(0))
