@@ -11,14 +11,15 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from segjax.errors import InputError
+from segjax.announce import say
+from segjax.errors import InputError, first_of
 from segjax.experiment import EarlyStop, Experiment
 from segjax.parallel.cluster import is_main
 from segjax.parallel.sums import gather_bytes
 from segjax.report.score import Score
 from segjax.scores.counting import columns
 from segjax.tasks.scorer import Scored
-from segjax.train.log import read_metrics
+from segjax.train.log import METRICS, read_metrics
 
 
 class Stopped(NamedTuple):
@@ -115,13 +116,17 @@ def _scores(rows: Iterable[Mapping[str, Any]], name: str) -> dict[int, float | N
 class EarlyStopping:
     """Early stopping while a run trains: all processes come to the same decision.
 
-    `first` is the step that the run goes on from; rows after it do not count.
+    `first` is the step that the run goes on from; rows after it do not count. `scored` says
+    whether that step's evaluation was finished. A row that is missing changes where the run
+    ends, so a line says which are.
 
     Attributes:
       has_come: whether the run should take no further step.
     """
 
-    def __init__(self, experiment: Experiment, workdir: pathlib.Path, *, first: int) -> None:
+    def __init__(
+        self, experiment: Experiment, workdir: pathlib.Path, *, first: int, scored: bool = False
+    ) -> None:
         self._stop, self.has_come = experiment.stop, False
         if self._stop is None:
             return
@@ -129,6 +134,14 @@ class EarlyStopping:
         # The rows are the main process's; the others take what it has read.
         rows = read_metrics(workdir) if is_main() else []
         mine = _scores((row for row in rows if row["step"] <= first), self._name)
+        if is_main():
+            every = experiment.evaluation.every or experiment.checkpoint_every
+            due = range(every, first + scored, every)
+            if lost := [f"{step:,}" for step in due if step not in mine]:
+                say(
+                    f"{workdir / METRICS} has no {self._name} of step {first_of(lost)}: early "
+                    "stopping counts anew from the rows that are left."
+                )
         read = json.dumps([*mine.items()]).encode()
         self._scores = dict(json.loads([*gather_bytes(lambda: read), read][0]))
         self._decide()

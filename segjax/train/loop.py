@@ -76,9 +76,10 @@ def train(
                 experiment.name, first=first, total=experiment.steps, quiet=quiet
             )
             rows = Rows(experiment, log, progress, first, wait, telemetry)
-            early = EarlyStopping(experiment, workdir, first=first)
+            is_scored = checkpoints.is_scored(first)
+            early = EarlyStopping(experiment, workdir, first=first, scored=is_scored)
             score = _Scoring(plan.scorer(), checkpoints, rows, stops, progress)
-            if first and _is_evaluated(first, experiment) and not checkpoints.is_scored(first):
+            if first and _is_evaluated(first, experiment) and not is_scored:
                 # Its evaluation was interrupted, or failed.
                 early.add(first, scored := score(state))
             for step in range(first, experiment.steps):

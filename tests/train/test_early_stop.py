@@ -8,6 +8,7 @@ import runpy
 import pytest
 
 from segjax import launch
+from segjax.announce import LOGGER
 from segjax.errors import InputError
 from segjax.experiment import EarlyStop
 from segjax.train.early_stop import EarlyStopping, Stopped, check_stop, early_stop_line, stopped
@@ -84,6 +85,26 @@ def test_a_run_that_goes_on_decides_by_its_rows_up_to_there(rows, first, patienc
     experiment = dataclasses.replace(EXPERIMENT, stop=EarlyStop(patience=patience))
     assert EarlyStopping(experiment, rows, first=first).has_come == ended
     assert not EarlyStopping(EXPERIMENT, rows, first=first).has_come
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_scores_that_the_rows_have_lost_are_said(scored, rows, capsys, caplog):
+    evaluation = dataclasses.replace(EXPERIMENT.evaluation, every=4)
+    plain = dataclasses.replace(EXPERIMENT, evaluation=evaluation)
+    early = dataclasses.replace(plain, stop=EarlyStop(patience=2))
+    path = rows / "metrics.jsonl"
+    caplog.set_level("INFO", LOGGER.name)
+    EarlyStopping(early, rows, first=16, scored=scored)
+    lines = [line for line in path.read_text().splitlines() if "mean_iou" in line]
+    path.write_text(f"{lines[0]}\n{lines[2]}\n")
+    EarlyStopping(plain, rows, first=16, scored=scored)
+    assert not capsys.readouterr().err
+    EarlyStopping(early, rows, first=16, scored=scored)
+    which = "8, 16" if scored else "8"
+    assert capsys.readouterr().err == (
+        f"{path} has no mean_iou of step {which}: early stopping counts anew from the rows "
+        "that are left.\n"
+    )
 
 
 def test_the_line_gives_step_metric_and_best_score(rows):
