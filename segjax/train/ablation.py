@@ -84,7 +84,8 @@ def evaluate_ablation(
     if checkpoint != INITIAL:
         _check_checkpoint(mine, checkpoint)
     evaluate = partial(evaluate_run, checkpoint=checkpoint, table=table, note=note)
-    _carry_out(runs, mine, evaluate, note, lambda _: False)
+    # Whether a run has failed is what training it has shown.
+    _carry_out(runs, mine, evaluate, note, lambda _: False, remembers=False)
 
 
 def _check_plans(runs: Sequence[Run]) -> None:
@@ -127,10 +128,12 @@ def _carry_out(
     is_done: Callable[[Run], bool],
     *,
     together: Callable[[Sequence[Run]], list[Exception | None]] | None = None,
+    remembers: bool = True,
 ) -> None:
     """Runs `work` on every run of `mine` that is not done; keeps the comparison up to date.
 
     With `together`, the runs of a variant are one piece of work: it returns why each failed.
+    `remembers`: whether a run's folder says afterwards that it failed, or no longer does.
     """
     failed, left, comparison = [], [], Comparison(runs)
     groups = by_variant(mine) if together else [[run] for run in mine]
@@ -149,7 +152,7 @@ def _carry_out(
             if isinstance(error, InUseError):
                 left.append(run)
                 note(f"{error}".partition(": ")[0])
-            elif _settle(run, error, note):
+            elif _settle(run, error, note, remembers=remembers):
                 failed.append(str(run.workdir))
         comparison.update_if_cheap()
     note(comparison.update())
@@ -195,12 +198,16 @@ def _alone(work: Callable[[Run], None], run: Run) -> list[Exception | None]:
     return [None]
 
 
-def _settle(run: Run, error: Exception | None, note: Callable[[str], None]) -> bool:
-    """Returns whether a run has failed; prints and records the error."""
+def _settle(
+    run: Run, error: Exception | None, note: Callable[[str], None], *, remembers: bool
+) -> bool:
+    """Returns whether a run has failed; prints the error, and records it if it `remembers`."""
     if error is None:
-        forget_failure(run.workdir)
+        if remembers:
+            forget_failure(run.workdir)
         return False
-    record_failure(run.workdir, error)
+    if remembers:
+        record_failure(run.workdir, error)
     if not cluster.is_alone():
         raise error  # The other processes wait in this run's collectives.
     if not isinstance(error, (InputError, RunError)):

@@ -8,8 +8,9 @@ import pytest
 
 from segjax.errors import InputError, RunError, TryAgain, run_command
 from segjax.stopping import TRY_AGAIN
+from segjax.train import ablation
 from segjax.train.ablation import _carry_out
-from segjax.train.failures import FAILURE, failure_of
+from segjax.train.failures import FAILURE, failure_of, record_failure
 from segjax.train.lock import InUseError, locked
 from segjax.train.run import Run, runs_of_file
 
@@ -70,6 +71,23 @@ def test_an_error_of_the_users_own_code_is_a_failure_with_its_traceback(carry_ou
     with pytest.raises(RunError, match="4 of 4 runs failed"):
         carry_out(lambda run: KeyError("label"))
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_evaluating_neither_records_a_failure_nor_forgets_one(runs, tmp_path, monkeypatch):
+    untrained, diverged = runs[:2]
+    record_failure(diverged.workdir, RunError("loss is not finite"))
+
+    def evaluate(run: Run, **_) -> None:
+        if run == untrained:
+            raise InputError("holds no checkpoint")
+
+    monkeypatch.setattr(ablation, "evaluate_run", evaluate)
+    with pytest.raises(RunError, match="1 of 4 runs failed"):
+        ablation.evaluate_ablation(runs, checkpoint="init")
+    assert failure_of(diverged.workdir) == "loss is not finite"
+    assert not untrained.workdir.exists()
+    variant = table(tmp_path)[untrained.experiment.name]
+    assert (variant["failed"], variant["missing"]) == ([1], [0])
 
 
 def test_ctrl_c_stops_all_and_counts_as_no_failure(carry_out, tmp_path):
