@@ -97,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     mode.add_argument(
         "--verify",
         action="store_true",
-        help="check every file that the run has written, and stop: the checkpoints and "
-        "model.safetensors against their checksums, metrics.jsonl, evaluation.json and the "
-        "description; a line each; exit status 1 if something is damaged",
+        help="check the files of the run, and stop: checkpoints, experiment.txt, "
+        "model.safetensors and the predictions of an ablation against their checksums; of "
+        "experiment.py, metrics.jsonl, evaluation.json and evaluations.json whether they can "
+        "be read; a line each; exit status 1 if something is damaged, 2 if there is no run",
     )
     mode.add_argument(
         "--plan",

@@ -27,6 +27,8 @@ from segjax.train.workdir import (
     read_evaluation,
 )
 
+_READABLE = "readable, no checksum"
+
 
 class Finding(NamedTuple):
     """What is known of a file of a run.
@@ -65,6 +67,8 @@ def verify_runs(runs: Sequence[Run], *, note: Callable[[str], None] = print) -> 
         findings = [*verified_files(run.workdir)]
         for finding in findings:
             note(f"  {finding.line()}")
+        if not findings:
+            note("  no run here")
         count += len(findings)
         damaged += sum(finding.is_damaged for finding in findings)
     if not count:
@@ -74,10 +78,7 @@ def verify_runs(runs: Sequence[Run], *, note: Callable[[str], None] = print) -> 
 
 
 def verified_files(workdir: pathlib.Path) -> Iterator[Finding]:
-    """Yields a finding for each file of a run that is there or should be."""
-    if not workdir.is_dir():
-        yield Finding(".", "not started")
-        return
+    """Yields a finding for each file of a run that is there or should be; of no run, none."""
     yield from _checkpoints(workdir)
     for name, check, is_needed in (
         (SOURCE, _source, True),
@@ -133,7 +134,7 @@ def _source(path: pathlib.Path) -> str:
         compile(path.read_bytes(), str(path), "exec")
     except (SyntaxError, ValueError) as error:
         raise Damaged(f"it is not Python ({error})") from None
-    return "readable"
+    return _READABLE
 
 
 def _description(path: pathlib.Path) -> str:
@@ -147,12 +148,12 @@ def _metrics(path: pathlib.Path) -> str:
     if fault := found.fault():
         raise Damaged(f"{fault}; {len(found.rows)} rows are whole")
     torn = "; the last line was cut short, as by a kill" if found.torn else ""
-    return f"{len(found.rows)} rows{torn}"
+    return f"{len(found.rows)} rows, {_READABLE}{torn}"
 
 
 def _evaluation(path: pathlib.Path) -> str:
     scores = read_evaluation(path.parent)
-    return f"step {scores['step']}, {scores['images']} images"
+    return f"step {scores['step']}, {scores['images']} images, {_READABLE}"
 
 
 def _json(path: pathlib.Path) -> str:
@@ -160,7 +161,7 @@ def _json(path: pathlib.Path) -> str:
         json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise Damaged("it is not JSON") from None
-    return "readable"
+    return _READABLE
 
 
 def _weights(path: pathlib.Path) -> str:
@@ -178,4 +179,4 @@ def _predictions(path: pathlib.Path) -> str:
         raise Damaged(f"it cannot be read ({error})") from None
     if broken:
         raise Damaged(f"{broken} is not what was saved")
-    return "readable"
+    return "verified"

@@ -101,7 +101,9 @@ def test_a_last_line_that_a_kill_cut_short_is_left_out_without_a_word(workdir, s
     assert read_metrics(workdir) == ROWS and said() == []
     assert read_rows(workdir / "metrics.jsonl").torn
     findings, error = verified(workdir)
-    assert "  metrics.jsonl: 5 rows; the last line was cut short, as by a kill" in findings
+    assert "  metrics.jsonl: 5 rows, readable, no checksum; the last line was cut short" in str(
+        findings
+    )
     assert not error
 
 
@@ -191,12 +193,12 @@ def test_verify_finds_a_flipped_bit_in_the_weights_and_changes_nothing(workdir):
     assert verified(workdir) == (
         [
             "  checkpoints/5: 5 arrays verified, mean_iou 0.5000",
-            "  experiment.py: readable",
+            "  experiment.py: readable, no checksum",
             "  experiment.txt: verified",
-            "  metrics.jsonl: 5 rows",
-            "  evaluation.json: step 5, 4 images",
+            "  metrics.jsonl: 5 rows, readable, no checksum",
+            "  evaluation.json: step 5, 4 images, readable, no checksum",
             "  model.safetensors: 1 arrays verified",
-            "  predictions.npz: readable",
+            "  predictions.npz: verified",
         ],
         "",
     )
@@ -223,6 +225,18 @@ def test_verify_of_a_run_that_never_began_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no run; check --workdir"):
         verified(tmp_path / "empty")
+
+
+def test_verify_counts_a_run_of_a_sweep_that_never_began_as_no_file(workdir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    folders = [tmp_path / "nothing", tmp_path / "empty", workdir]
+    runs = [Run(load(SOURCE), folder, SOURCE, SOURCE.read_bytes()) for folder in folders]
+    lines: list[str] = []
+    verify_runs(runs, note=lines.append)
+    assert lines[:5:2] == [f"{folder}:" for folder in folders]
+    assert lines[1:4:2] == ["  no run here"] * 2 and len(lines) == 12
+    with pytest.raises(InputError, match="nothing holds no run"):
+        verify_runs(runs[:2], note=lines.append)
 
 
 @pytest.mark.parametrize(
