@@ -101,9 +101,8 @@ def test_a_last_line_that_a_kill_cut_short_is_left_out_without_a_word(workdir, s
     assert read_metrics(workdir) == ROWS and said() == []
     assert read_rows(workdir / "metrics.jsonl").torn
     findings, error = verified(workdir)
-    assert "  metrics.jsonl: 5 rows, readable, no checksum; the last line was cut short" in str(
-        findings
-    )
+    torn = "5 rows, readable, no checksum; the last line was cut short, as by a kill"
+    assert f"  metrics.jsonl: {torn}" in findings
     assert not error
 
 
