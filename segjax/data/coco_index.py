@@ -112,7 +112,7 @@ def _digest(path: pathlib.Path) -> str:
 def _json(path: pathlib.Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read as JSON ({str(error).splitlines()[0]}): get it again."
         ) from None

@@ -169,7 +169,7 @@ def _written_name(version: pathlib.Path) -> tuple[str, str]:
     try:
         about = json.loads((version / "dataset_info.json").read_bytes())
         return str(about.get("name", "")), str(about.get("configName", ""))
-    except (OSError, ValueError, AttributeError):  # It is not a file of TFDS.
+    except (OSError, ValueError, AttributeError, RecursionError):  # It is not a file of TFDS.
         return "", ""
 
 

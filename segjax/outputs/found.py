@@ -118,7 +118,7 @@ def read_found(path: pathlib.Path) -> Mapping[str, Any]:
     """
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         contents = None
     if not (isinstance(contents, dict) and {"width", "height", "objects"} <= contents.keys()):
         raise InputError(

@@ -136,7 +136,7 @@ class Record:
                     self._torn = not line.endswith("\n")
                     try:
                         self._take(json.loads(line))
-                    except (ValueError, TypeError, KeyError):
+                    except (ValueError, TypeError, KeyError, RecursionError):
                         continue  # A line cut short by a full disk or a kill.
         except FileNotFoundError:
             _check(self._out / RECORD, not (self._out / RECORD).exists())
@@ -190,7 +190,7 @@ def _contents(path: pathlib.Path) -> dict[str, Any]:
     """Returns what the file tells a reader; nothing where it is missing or broken."""
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return contents if isinstance(contents, dict) else {}
 

@@ -5,18 +5,30 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from segjax.errors import first_of
 from segjax.parallel import cluster
-from segjax.train.agreement import what_is_left
+from segjax.stopping import leaving
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
 from segjax.train.lock import locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
-from segjax.train.run import Run, claim_run, leaving_run
+from segjax.train.run import Run, claim_run
 from segjax.train.together import Member, train_together
 from segjax.train.workdir import check_owner
+
+
+def what_is_left(runs: Sequence[Run]) -> str:
+    """Returns what runs that stop together have saved and what their command does next."""
+    steps = [last_step(run.workdir) for run in runs]
+    where = runs[0].workdir.parent
+    if not any(steps):
+        return f"{where}: nothing is saved yet; the same command starts again."
+    seeds = ", ".join(
+        f"seed {run.experiment.seed} {f'at step {step}' if step else 'not yet'}"
+        for run, step in zip(runs, steps, strict=True)
+    )
+    return f"{where}: saved are {seeds}; the same command resumes from there."
 
 
 def complete_together(
@@ -32,8 +44,7 @@ def complete_together(
       Interrupted: Ctrl-C or SIGTERM; the states were saved.
     """
     errors: dict[int, Exception] = {}
-    variant = runs[0]._replace(workdir=runs[0].workdir.parent)
-    with ExitStack() as stack, leaving_run(variant, lambda: what_seeds_left(runs)):
+    with ExitStack() as stack, leaving(lambda: what_is_left(runs)):
         for i, run in enumerate(runs):
             with _noted(errors, i):
                 stack.enter_context(locked(run.workdir))
@@ -47,16 +58,6 @@ def complete_together(
                     raise member.error
                 _evaluate(runs[i], member, checkpoint, note)
     return [errors.get(i) for i in range(len(runs))]
-
-
-def what_seeds_left(runs: Sequence[Run]) -> str:
-    """Returns what the runs of a variant have saved, as `what_is_left` does for one run."""
-    found = {run.experiment.seed: last_step(run.workdir) for run in runs}
-    if len(set(found.values())) == 1:
-        return f"of all seeds, {what_is_left(runs[0].workdir, runs[0].experiment.steps)}"
-    words = {seed: f"step {step}" if step else "nothing" for seed, step in found.items()}
-    each = first_of([f"{what} of seed {seed}" for seed, what in words.items()])
-    return f"saved: {each}; the same command resumes from there."
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ class Member:
         except Exception as error:
             self.error = self.error or error
 
-    def open(self) -> TrainState | None:
+    def restored(self) -> TrainState | None:
         """Returns the state from which the run goes on; None if there is none: it has failed.
 
         What it opens stays so until `close`.
@@ -118,6 +118,11 @@ class Member:
         """Writes the row of the last step."""
         with self.attempt():
             self.rows.flush()
+
+    @property
+    def has_just_failed(self) -> bool:
+        """Whether a step was not finite, and the run does not know yet that it failed."""
+        return self.error is None and self.rows.failed_at is not None
 
     def save(self, state: TrainState) -> None:
         """Saves the state unless there is a checkpoint of its step, or nothing to save."""
@@ -160,7 +165,7 @@ def train_together(members: Sequence[Member]) -> None:
             opened = []
             for member in members:
                 stack.callback(member.close)
-                opened.append((member, member.open()))
+                opened.append((member, member.restored()))
         pairs = [(member, state) for member, state in opened if state is not None]
         for first in sorted({int(state.step) for _, state in pairs}):
             _train_group([pair for pair in pairs if int(pair[1].step) == first], stops)
@@ -202,7 +207,7 @@ def _train_steps(
         _add_rows(members, step + 1, measured)
         evaluate = _due(step + 1, experiment, experiment.evaluation.every)
         save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
-        if save or any(m.error is None and m.rows.failed_at is not None for m in members):
+        if save or any(member.has_just_failed for member in members):
             going = _still_going(members, state)
             for member, part in going if save else ():
                 member.save(part)
@@ -312,7 +317,7 @@ def _still_going(
     pairs = list(zip(members, _parts(state, len(members)), strict=True))
     for member, part in pairs:
         member.flush()
-        if member.error is None and member.rows.failed_at is not None:
+        if member.has_just_failed:
             member.fail(part)
     return [pair for pair in pairs if pair[0].error is None]
 

@@ -26,7 +26,7 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, run):
 def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
     with locked(tmp_path):
         status, _, error = run(TINY, "--workdir", tmp_path, *mode)
-        assert status == 2 and f"in use by process {os.getpid()} on host" in error
+        assert status == 75 and f"in use by process {os.getpid()} on host" in error
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
         assert run(TINY, "--workdir", tmp_path, "--describe")[0] == 0
 
@@ -51,6 +51,10 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
         (
             [TINY, "--describe", "--set", "model.num_classes=3"],
             "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
+        ),
+        (
+            [TINY, "--describe", "--set", "accumulate=3"],
+            "batch_size=4 is not divisible by accumulate=3; change one of them",
         ),
         ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
         ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),

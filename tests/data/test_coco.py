@@ -193,6 +193,9 @@ def test_what_does_not_fit_is_named_with_the_remedy(tmp_path):
     (tmp_path / "train2017" / "000000000007.jpg").unlink()
     with pytest.raises(InputError, match=r"lists the file 000000000007\.jpg, which is not in"):
         COCO("train", str(tmp_path)).prepare()
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        COCO("train", str(tmp_path)).prepare()
     path.write_text("{")
     with pytest.raises(InputError, match="cannot be read as JSON"):
         COCO("train", str(tmp_path)).prepare()

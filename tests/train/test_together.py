@@ -24,8 +24,8 @@ from segjax.train.chosen import restore_chosen
 from segjax.train.flops import flops_of
 from segjax.train.loop import train_step
 from segjax.train.plan import make_plan
-from segjax.train.run import Run
-from segjax.train.seed_group import what_seeds_left
+from segjax.train.run import runs_of_file
+from segjax.train.seed_group import what_is_left
 from segjax.train.together import Member, _stacked, check_together
 
 TINY = pathlib.Path(__file__).parents[1] / "commands/tiny.py"
@@ -109,6 +109,14 @@ def test_several_processes_are_refused(monkeypatch):
         check_together(tiny())
 
 
+def test_a_stopped_group_says_what_each_seed_has_saved(tmp_path):
+    runs = runs_of_file(TINY, workdir=tmp_path, seeds="0,3")
+    start = f"{tmp_path / 'tiny'}: nothing is saved yet; the same command starts again."
+    assert what_is_left(runs) == start
+    (runs[1].workdir / "checkpoints/4").mkdir(parents=True)
+    assert "saved are seed 0 not yet, seed 3 at step 4; " in what_is_left(runs)
+
+
 def _rows(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -148,21 +156,12 @@ def _interrupt():
 
 def test_an_error_of_a_seed_is_noted_and_the_first_stays():
     member = Member(make_plan(tiny(), note=lambda _: None), pathlib.Path("/dev/null/x"))
-    assert member.open() is None and "/dev/null/x" in str(member.error)
+    assert member.restored() is None and "/dev/null/x" in str(member.error)
     with member.attempt():
         raise RunError("later")
     assert "later" not in str(member.error)
     with pytest.raises(KeyboardInterrupt), member.attempt():
         raise KeyboardInterrupt
-
-
-def test_what_seeds_leave_is_said_as_of_one_run(tmp_path):
-    runs = [Run(tiny(seed=s), tmp_path / f"seed{s}", TINY, b"") for s in SEEDS]
-    assert what_seeds_left(runs).startswith("of all seeds, nothing is saved yet")
-    (tmp_path / "seed0/checkpoints/4").mkdir(parents=True)
-    assert what_seeds_left(runs).startswith("saved: step 4 of seed 0, nothing of seed 3; ")
-    (tmp_path / "seed3/checkpoints/4").mkdir(parents=True)
-    assert what_seeds_left(runs).startswith("of all seeds, step 4 is saved; the same command")
 
 
 def test_the_flops_of_a_step_of_several_seeds_are_those_of_all_seeds():
@@ -180,7 +179,7 @@ def test_a_seed_whose_folder_is_damaged_does_not_stop_the_others(tmp_path, capsy
     command = [str(TINY), "--seeds", "0,3,4", "--set", "steps=2", "--set", "checkpoint_every=2"]
     command += ["--set", "steps=2", "--workdir", str(tmp_path), "--together"]
     (tmp_path / "tiny/seed3/checkpoints/1").mkdir(parents=True)
-    (tmp_path / "tiny/seed3/checkpoints/1/state").write_text("nothing")
+    (tmp_path / "tiny/seed3/checkpoints/1/state").write_text("nothing", encoding="utf-8")
     assert launch.main(command) == 1
     assert "1 of 3 runs failed" in capsys.readouterr().err
     for seed in (0, 4):
@@ -211,8 +210,9 @@ def _check_equal(alone: pathlib.Path, both: pathlib.Path) -> None:
         assert largest_difference(one, other) < 1e-5
         rows = [_rows(run) for run in runs]
         assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
-        for one, other in zip(*rows, strict=True):
-            assert one.get("loss") == pytest.approx(other.get("loss"), rel=1e-5)
+        for name in ("loss", "gradient_norm", "mean_iou"):
+            one, other = ([row[name] for row in each if name in row] for each in rows)
+            assert one and one == pytest.approx(other, rel=1e-5)
         scores = [json.loads((run / "evaluation.json").read_text()) for run in runs]
         assert scores[0] == scores[1] and (runs[1] / "report.html").is_file()
 

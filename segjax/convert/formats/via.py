@@ -176,7 +176,7 @@ def _read(rows: csv.DictReader, path: pathlib.Path) -> Iterator[Mapping[str, Any
 def _object(text: str | None, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError(f"{where} has {text!r} where VIA writes JSON: export the CSV again.")
