@@ -134,10 +134,10 @@ def _replace(value: Any, keys: list[str], text: str, path: str) -> Any:
         raise InputError(f"--set {path}: {at} is {_leaf(value)}, which has no field {key!r}.")
     names = fields(value)
     if key not in names:
-        near = difflib.get_close_matches(key, names, n=3, cutoff=0.5) or names
+        near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
         raise InputError(
             f"--set {path}: {type(value).__name__} has no field {key!r}; "
-            f"near: {', '.join(near)}."
+            f"{'near' if near else 'fields'}: {', '.join(near or names)}."
         )
     hint = hints(type(value)).get(key, Any)
     old = getattr(value, key)

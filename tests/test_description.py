@@ -105,6 +105,7 @@ def test_a_setting_changes_its_field_and_leaves_the_original(setting, path, show
     [
         ("stepz=3", "Experiment has no field 'stepz'; near: steps"),
         ("model.ratez=3", "Net has no field 'ratez'; near: rates"),
+        ("qqqqq=1", "Experiment has no field 'qqqqq'; fields: name, "),
         ("steps", "write it as FIELD=VALUE"),
         ("steps=many", "expected int, got 'many'"),
         ("steps=1.5", "expected int, got 1.5"),

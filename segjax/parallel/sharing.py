@@ -27,7 +27,9 @@ def check_batch_size(
     if batch_size % at_once:
         below = batch_size // at_once * at_once
         fits = f"{below} or {below + at_once}" if below else f"{at_once}"
-        what = "devices" if split == (1, 1) else "groups of devices that share an image"
+        what = "device" if split == (1, 1) else "group of devices that shares an image"
+        if count > 1:
+            what = "devices" if split == (1, 1) else "groups of devices that share an image"
         remedy = "or show JAX fewer devices."
         if accumulate > 1:
             what += f" times accumulate={accumulate}"

@@ -219,6 +219,12 @@ def check_parts(experiment: Experiment) -> None:
     """
     datasets = check_datasets(experiment)
     experiment.task.check_settings(experiment.model, experiment.loss, datasets)
+    if experiment.batch_size % experiment.accumulate:
+        # Not found where the field is set: a second --set may still change the other one.
+        raise InputError(
+            f"batch_size={experiment.batch_size} is not divisible by "
+            f"accumulate={experiment.accumulate}; change one of them."
+        )
 
 
 def check_datasets(experiment: Experiment) -> dict[str, Dataset]:

@@ -92,6 +92,10 @@ class Rows:
         self._progress.line(
             f"step {step}/{self._experiment.steps} evaluated on {images} images: {shown}"
         )
+        self.restart_clock(step)
+
+    def restart_clock(self, step: int) -> None:
+        """Leaves the time up to now out of the rows after `step`."""
         self._clock = (time.monotonic(), step)
         self.wait.take()
         self.wait.take_held()

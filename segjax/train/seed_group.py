@@ -1,16 +1,16 @@
 """Completes the runs of one variant: trained together, evaluated and reported one by one."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from segjax.errors import InputError
 from segjax.parallel import cluster
 from segjax.stopping import leaving
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import save_trained
-from segjax.train.lock import InUseError, locked
+from segjax.train.lock import locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
 from segjax.train.run import Run, claim_run
@@ -46,48 +46,61 @@ def complete_together(
     errors: dict[int, Exception] = {}
     with ExitStack() as stack, leaving(lambda: what_is_left(runs)):
         for i, run in enumerate(runs):
-            try:
+            with _noted(errors, i):
                 stack.enter_context(locked(run.workdir))
-            except (InputError, InUseError) as error:
-                errors[i] = error
-        mine = [i for i in range(len(runs)) if i not in errors]
-        members = _members([runs[i] for i in mine], note)
+        mine = {i: run for i, run in enumerate(runs) if i not in errors}
+        members = _members(mine, errors, note)
         if members:
-            train_together(members)
-        for i, member in zip(mine, members, strict=True):
-            try:
+            train_together([*members.values()])
+        for i, member in members.items():
+            with _noted(errors, i):
                 if member.error:
                     raise member.error
                 _evaluate(runs[i], member, checkpoint, note)
-            except Exception as error:
-                errors[i] = error
     return [errors.get(i) for i in range(len(runs))]
 
 
-def _members(runs: Sequence[Run], note: Callable[[str], None]) -> list[Member]:
-    """Returns the runs with their plans, and claims their folders."""
+@contextlib.contextmanager
+def _noted(errors: dict[int, Exception], index: int) -> Iterator[None]:
+    """Notes an error in the block as that of one run; the others go on."""
+    try:
+        yield
+    except Exception as error:
+        errors[index] = error
+
+
+def _members(
+    runs: Mapping[int, Run], errors: dict[int, Exception], note: Callable[[str], None]
+) -> dict[int, Member]:
+    """Returns the runs with their plans, and claims their folders; notes what is wrong."""
     if not runs:
-        return []
-    resume = all(has_checkpoint(run.workdir) for run in runs)
-    first = make_plan(runs[0].experiment, resume=resume, note=note)
-    members = []
-    for run in runs:
-        plan = _with_seed(first, run)
-        with Checkpoints(run.workdir, read_only=True) as checkpoints:
-            checkpoints.check(plan.state_shapes())
-        check_owner(run.workdir, plan.experiment)
-        members.append(Member(plan, run.workdir))
-    seeds = ", ".join(str(run.experiment.seed) for run in runs)
-    where = f"{cluster.describe_devices()}, {runs[0].workdir.parent}"
-    note(
-        f"{runs[0].experiment.name}: {first.parameters:,} parameters, seeds {seeds} together, "
-        f"{where}"
-    )
-    for run, member in zip(runs, members, strict=True):
-        rules = weight_rules(run.experiment)
-        claim_run(run._replace(experiment=member.plan.experiment), rules=rules)
-        forget_predictions(run.workdir)
+        return {}
+    first = next(iter(runs.values()))
+    resume = all(has_checkpoint(run.workdir) for run in runs.values())
+    plan = make_plan(first.experiment, resume=resume, note=note)
+    members = {}
+    for i, run in runs.items():
+        with _noted(errors, i):
+            members[i] = _claimed(_with_seed(plan, run), run)
+    seeds = ", ".join(str(member.plan.experiment.seed) for member in members.values())
+    where = f"{cluster.describe_devices()}, {first.workdir.parent}"
+    if members:
+        note(
+            f"{first.experiment.name}: {plan.parameters:,} parameters, seeds {seeds} together, "
+            f"{where}"
+        )
     return members
+
+
+def _claimed(plan: Plan, run: Run) -> Member:
+    """Returns a run with its plan, whose folder is checked and claimed."""
+    with Checkpoints(run.workdir, read_only=True) as checkpoints:
+        checkpoints.check(plan.state_shapes())
+    check_owner(run.workdir, plan.experiment)
+    rules = weight_rules(run.experiment)
+    claim_run(run._replace(experiment=plan.experiment), rules=rules)
+    forget_predictions(run.workdir)
+    return Member(plan, run.workdir)
 
 
 def _with_seed(plan: Plan, run: Run) -> Plan:

@@ -7,7 +7,7 @@ each run is the one that its seed alone would give, up to rounding.
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from typing import Any
 
@@ -70,36 +70,54 @@ class Member:
         self.plan, self.workdir = plan, workdir
         self.scored: Scored | None = None
         self.error: Exception | None = None
+        self._opened = ExitStack()
 
-    def open(self, stack: ExitStack) -> TrainState:
-        """Returns the state from which the run goes on; `stack` closes what it keeps open."""
-        kept = Checkpoints(self.workdir, keep=self.plan.experiment.keep)
-        self.checkpoints = stack.enter_context(kept)
-        restored = self.checkpoints.restore(self.plan.state_shapes())
-        return restored or self.plan.initial_state()
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Notes an error in the block as the reason why this run fails."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or error
 
-    def begin(self, stack: ExitStack, first: int, *, quiet: bool) -> None:
+    def restored(self) -> TrainState | None:
+        """Returns the state from which the run goes on; None if there is none: it has failed.
+
+        What it opens stays so until `close`.
+        """
+        with self.attempt():
+            kept = Checkpoints(self.workdir, keep=self.plan.experiment.keep)
+            self.checkpoints = self._opened.enter_context(kept)
+            restored = self.checkpoints.restore(self.plan.state_shapes())
+            return restored or self.plan.initial_state()
+
+    def begin(self, first: int, telemetry: Telemetry, *, quiet: bool) -> None:
         """Opens the log and the data of a run that goes on from the step `first`."""
         plan, experiment = self.plan, self.plan.experiment
-        log = stack.enter_context(RunLog(self.workdir, first_step=first))
-        self._batches = stack.enter_context(closing(plan.batches(first)))  # type: ignore[type-var]
-        name = f"{experiment.name} seed {experiment.seed}"
-        progress = Progress(name, first=first, total=experiment.steps, quiet=quiet)
-        telemetry = stack.enter_context(
-            Telemetry(lambda *_: None, batch_size=experiment.batch_size)
-        )
-        wait = stack.enter_context(DataWait())
-        self.rows = Rows(experiment, log, progress, first, wait, telemetry)
+        with self.attempt():
+            log = self._opened.enter_context(RunLog(self.workdir, first_step=first))
+            batches = closing(plan.batches(first))  # type: ignore[type-var]
+            self._batches = self._opened.enter_context(batches)
+            name = f"{experiment.name} seed {experiment.seed}"
+            progress = Progress(name, first=first, total=experiment.steps, quiet=quiet)
+            wait = self._opened.enter_context(DataWait())
+            self.rows = Rows(experiment, log, progress, first, wait, telemetry)
+
+    def close(self) -> None:
+        """Closes what is open, when the last checkpoint is written."""
+        with self.attempt():
+            self._opened.close()
 
     def next(self) -> Mapping[str, np.ndarray] | None:
         """Returns the next batch; None if there is none, because the run has failed."""
         if self.error is None:
-            try:
-                with self.rows.wait.fetching():
-                    return next(self._batches)
-            except Exception as error:
-                self.error = error
-        return None
+            with self.attempt():
+                return next(self._batches)
+
+    def flush(self) -> None:
+        """Writes the row of the last step."""
+        with self.attempt():
+            self.rows.flush()
 
     @property
     def has_just_failed(self) -> bool:
@@ -108,24 +126,27 @@ class Member:
 
     def save(self, state: TrainState) -> None:
         """Saves the state unless there is a checkpoint of its step, or nothing to save."""
-        if int(state.step) and int(state.step) not in self.checkpoints.steps:
-            self.checkpoints.save(state)
+        with self.attempt():
+            if int(state.step) and int(state.step) not in self.checkpoints.steps:
+                self.checkpoints.save(state)
 
     def evaluate(self, state: TrainState, scorer: Scorer) -> None:
         """Evaluates the state, writes the row, and adds the score to the checkpoint."""
-        self.scored = scorer(state.variables)
-        self.rows.add_evaluation(int(state.step), self.scored)
-        self.checkpoints.add_score(state, score=self.scored.standing)
+        with self.attempt():
+            self.scored = scorer(state.variables)
+            self.rows.add_evaluation(int(state.step), self.scored)
+            self.checkpoints.add_score(state, score=self.scored.standing)
 
     def fail(self, state: TrainState) -> None:
         """Saves the state before the step that was not finite, and notes why the run failed."""
         step, experiment = int(state.step), self.plan.experiment
         self.save(state)
         what = f"Loss or gradients are not finite at step {step + 1} of {experiment.name}"
-        fault = fault_in_batch(self.plan, step)
         kept = f"the state of step {step} is saved" if step else "nothing has been trained"
         remedy = "Lower the learning rate or set optimizer.clip_norm, in a new --workdir."
-        self.error = RunError(f"{what}, seed {experiment.seed}; {kept}. {fault or remedy}")
+        with self.attempt():
+            fault = fault_in_batch(self.plan, step)
+            raise RunError(f"{what}, seed {experiment.seed}; {kept}. {fault or remedy}")
 
 
 def train_together(members: Sequence[Member]) -> None:
@@ -141,43 +162,63 @@ def train_together(members: Sequence[Member]) -> None:
     """
     with listening() as stops, stops.deferred(), ExitStack() as stack:
         with stops.at_once(), announced("Making the initial states", after=1):
-            states = [member.open(stack) for member in members]
-        for first in sorted({int(state.step) for state in states}):
-            chosen = [i for i, state in enumerate(states) if int(state.step) == first]
-            _train_group([members[i] for i in chosen], [states[i] for i in chosen], stops)
+            opened = []
+            for member in members:
+                stack.callback(member.close)
+                opened.append((member, member.restored()))
+        pairs = [(member, state) for member, state in opened if state is not None]
+        for first in sorted({int(state.step) for _, state in pairs}):
+            _train_group([pair for pair in pairs if int(pair[1].step) == first], stops)
 
 
-def _train_group(members: Sequence[Member], states: Sequence[TrainState], stops: Stops) -> None:
-    experiment, first = members[0].plan.experiment, int(states[0].step)
-    step_fn = over_devices(jax.vmap(train_step(members[0].plan), in_axes=(0, 1)))
-    scorer = members[0].plan.scorer()
-    with ExitStack() as stack:
-        for member in members:
-            member.begin(stack, first, quiet=member is not members[0])
-        if first and _due(first, experiment, experiment.evaluation.every):
-            pairs = zip(members, states, strict=True)
-            _evaluate(
-                [p for p in pairs if not p[0].checkpoints.is_scored(first)], scorer, stops
-            )
-        state = replicate(jax.tree.map(lambda *each: np.stack(each), *states))
-        for step in range(first, experiment.steps):
-            if stops.came or not any(batches := _batches(members, state, stops)):
-                break
-            with _compiling(len(members), stops) if step == first else nullcontext():
-                state, measured = step_fn(state, _stacked(batches))
-            _add_rows(members, step + 1, measured)
-            evaluate = _due(step + 1, experiment, experiment.evaluation.every)
-            save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
-            if save or any(member.has_just_failed for member in members):
-                going = _still_going(members, state)
-                for member, part in going if save else ():
-                    member.save(part)
-                _evaluate(going if evaluate else (), scorer, stops)
-        for member in members:
-            member.rows.flush()
+def _train_group(pairs: Sequence[tuple[Member, TrainState]], stops: Stops) -> None:
+    experiment, first = pairs[0][0].plan.experiment, int(pairs[0][1].step)
+    counted = _of_seeds(train_step(pairs[0][0].plan, accumulate=1))
+    with Telemetry(counted, batch_size=len(pairs) * experiment.batch_size) as telemetry:
+        for i, (member, _) in enumerate(pairs):
+            member.begin(first, telemetry, quiet=i > 0)
+        if pairs := [pair for pair in pairs if pair[0].error is None]:
+            _train_steps(pairs, telemetry, stops)
+        for member, _ in pairs:
+            member.close()
+
+
+def _of_seeds(step: Callable) -> Callable:
+    """Returns the step of several seeds: of a state s … and a batch b s …."""
+    return jax.vmap(step, in_axes=(0, 1))
+
+
+def _train_steps(
+    pairs: Sequence[tuple[Member, TrainState]], telemetry: Telemetry, stops: Stops
+) -> None:
+    members, states = zip(*pairs, strict=True)
+    plan, first = members[0].plan, int(states[0].step)
+    experiment, scorer = plan.experiment, plan.scorer()
+    step_fn = telemetry.watched(over_devices(_of_seeds(train_step(plan))))
+    if first and _due(first, experiment, experiment.evaluation.every):
+        _evaluate([p for p in pairs if not p[0].checkpoints.is_scored(first)], scorer, stops)
+        _restart_clocks(members, first)
+    state = replicate(jax.tree.map(lambda *each: np.stack(each), *states))
+    for step in range(first, experiment.steps):
+        if stops.came or not any(batches := _batches(members, state, stops)):
+            break
+        with _compiling(len(members), stops) if step == first else nullcontext():
+            state, measured = step_fn(state, _stacked(batches))
+        _add_rows(members, step + 1, measured)
+        evaluate = _due(step + 1, experiment, experiment.evaluation.every)
+        save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
+        if save or any(member.has_just_failed for member in members):
+            going = _still_going(members, state)
+            for member, part in going if save else ():
+                member.save(part)
+            if evaluate:
+                _evaluate([p for p in going if p[0].error is None], scorer, stops)
+                _restart_clocks(members, step + 1)
+    for member, part in _still_going(members, state):
+        member.save(part)
+    for member in members:
+        with member.attempt():
             member.rows.close()
-        for member, part in _still_going(members, state):
-            member.save(part)
 
 
 def _due(step: int, experiment: Experiment, every: int | None) -> bool:
@@ -187,16 +228,19 @@ def _due(step: int, experiment: Experiment, every: int | None) -> bool:
 def _batches(
     members: Sequence[Member], state: TrainState, stops: Stops
 ) -> list[Mapping[str, np.ndarray] | None]:
-    """Returns the runs' next batches; saves the states if that is interrupted."""
+    """Returns the runs' next batches; saves rows and states if that is interrupted."""
     had_failed = [member.error is not None for member in members]
     try:
-        with stops.at_once():
+        with stops.at_once(), ExitStack() as fetching:
+            # All seeds wait for the batches of each.
+            for member in members:
+                fetching.enter_context(member.rows.wait.fetching())
             return [member.next() for member in members]
     finally:
         failed = [member.error is not None for member in members]
         if stops.came or failed != had_failed:
             for member, part in zip(members, _parts(state, len(members)), strict=True):
-                member.rows.flush()
+                member.flush()
                 member.save(part)
 
 
@@ -256,7 +300,8 @@ class _Of:
 def _add_rows(members: Sequence[Member], step: int, measured: Mapping[str, Any]) -> None:
     for i, member in enumerate(members):
         if member.error is None and member.rows.failed_at is None:
-            member.rows.add(step, {name: _Of(v, i) for name, v in measured.items()})
+            with member.attempt():
+                member.rows.add(step, {name: _Of(v, i) for name, v in measured.items()})
 
 
 def _parts(state: TrainState, count: int) -> list[TrainState]:
@@ -271,10 +316,16 @@ def _still_going(
     """Returns the runs that have not failed with their states; notes those that fail now."""
     pairs = list(zip(members, _parts(state, len(members)), strict=True))
     for member, part in pairs:
-        member.rows.flush()
-        if member.error is None and member.rows.failed_at is not None:
+        member.flush()
+        if member.has_just_failed:
             member.fail(part)
     return [pair for pair in pairs if pair[0].error is None]
+
+
+def _restart_clocks(members: Sequence[Member], step: int) -> None:
+    """Leaves the time of all evaluations out of every run's next row."""
+    for member in members:
+        member.rows.restart_clock(step)
 
 
 def _evaluate(pairs: Sequence[tuple[Member, TrainState]], scorer: Scorer, stops: Stops) -> None:

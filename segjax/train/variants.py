@@ -90,7 +90,8 @@ def listing(experiments: Sequence[Experiment]) -> str:
     for experiment in experiments:
         by_name.setdefault(experiment.name, []).append(experiment)
     fields = differing_fields([group[0] for group in by_name.values()])
-    lines = [f"# {len(experiments)} runs of {len(by_name)} variants:"]
+    runs, variants = len(experiments), len(by_name)
+    lines = [f"# {runs} run{'s' * (runs > 1)} of {variants} variant{'s' * (variants > 1)}:"]
     for (name, group), differing in zip(by_name.items(), fields, strict=True):
         seeds = ", ".join(str(experiment.seed) for experiment in group)
         lines.append(f"# {name}, seed{'s' * (len(group) > 1)} {seeds}")

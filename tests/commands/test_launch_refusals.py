@@ -52,6 +52,10 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
             [TINY, "--describe", "--set", "model.num_classes=3"],
             "model.num_classes=3, but eval_data has 6 classes; set model.num_classes=6",
         ),
+        (
+            [TINY, "--describe", "--set", "accumulate=3"],
+            "batch_size=4 is not divisible by accumulate=3; change one of them",
+        ),
         ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
         ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
         (

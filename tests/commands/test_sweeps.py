@@ -34,6 +34,11 @@ def test_describe_lists_the_variants_of_a_grid_and_writes_nothing(run, tmp_path)
     assert "model.features = 2" in lines and "model.features = 3" not in lines
 
 
+def test_one_run_of_one_variant_is_said_in_the_singular(run):
+    _, printed, _ = run(TINY, "--grid", "model.features=2", "--describe")
+    assert printed.startswith("# 1 run of 1 variant:\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -161,3 +161,9 @@ def test_a_batch_that_micro_batches_do_not_divide_is_refused_with_sizes_that_fit
         check_batch_size(20, accumulate=4)
     with pytest.raises(InputError, match="batch_size=8 .* use 16, or a smaller accumulate"):
         check_batch_size(8, accumulate=4)
+
+
+def test_one_device_is_named_in_the_singular(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    with pytest.raises(InputError, match="by the 1 device times accumulate=3; use 6 or 9"):
+        check_batch_size(8, accumulate=3)

@@ -1,9 +1,12 @@
 """Several seeds in one program: each is the run that it would be alone."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
+import signal
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,16 +14,19 @@ import pytest
 
 from segjax import experiment as experiments
 from segjax import launch
+from segjax.contracts import AXIS
 from segjax.data.synthetic import Synthetic
 from segjax.errors import InputError, RunError
 from segjax.parallel.sharing import over_devices
+from segjax.stopping import Stops
 from segjax.train import together
 from segjax.train.chosen import restore_chosen
+from segjax.train.flops import flops_of
 from segjax.train.loop import train_step
 from segjax.train.plan import make_plan
 from segjax.train.run import runs_of_file
 from segjax.train.seed_group import what_is_left
-from segjax.train.together import _stacked, check_together
+from segjax.train.together import Member, _stacked, check_together
 
 TINY = pathlib.Path(__file__).parents[1] / "commands/tiny.py"
 SEEDS = (0, 3)
@@ -113,6 +119,73 @@ def test_a_stopped_group_says_what_each_seed_has_saved(tmp_path):
 
 def _rows(run: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+class Seed:
+    """Stands for a member: it notes in which order its row and its state are kept."""
+
+    def __init__(self, batch):
+        self.batch, self.kept, self.error = batch, [], None
+        self.rows = self.wait = self
+
+    fetching = contextlib.nullcontext
+
+    def next(self):
+        return self.batch()
+
+    def flush(self):
+        self.kept.append("row")
+
+    def save(self, state):
+        self.kept.append(state["step"].item())
+
+
+def test_seeds_that_are_interrupted_as_they_wait_for_a_batch_keep_their_last_rows():
+    seeds: list[Any] = [Seed(dict), Seed(_interrupt)]
+    state: Any = {"step": np.array([5, 6])}
+    with Stops() as stops, stops.deferred():
+        with pytest.raises(KeyboardInterrupt):
+            together._batches(seeds, state, stops)
+        stops.cause = None
+    assert [seed.kept for seed in seeds] == [["row", 5], ["row", 6]]
+
+
+def _interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_an_error_of_a_seed_is_noted_and_the_first_stays():
+    member = Member(make_plan(tiny(), note=lambda _: None), pathlib.Path("/dev/null/x"))
+    assert member.restored() is None and "/dev/null/x" in str(member.error)
+    with member.attempt():
+        raise RunError("later")
+    assert "later" not in str(member.error)
+    with pytest.raises(KeyboardInterrupt), member.attempt():
+        raise KeyboardInterrupt
+
+
+def test_the_flops_of_a_step_of_several_seeds_are_those_of_all_seeds():
+    plan = make_plan(tiny(), note=lambda _: None)
+    state, batch = plan.state_shapes(), next(plan.batches(0))
+    step = train_step(plan, accumulate=1)
+    of = lambda x, axis: np.stack([np.zeros(x.shape, x.dtype)] * 3, axis)
+    stacked = [jax.tree.map(lambda x, a=a: of(x, a), t) for a, t in enumerate((state, batch))]
+    one = flops_of(step, state, batch, axis=AXIS)
+    assert flops_of(together._of_seeds(step), *stacked, axis=AXIS).total() == 3 * one.total()
+
+
+@pytest.mark.slow
+def test_a_seed_whose_folder_is_damaged_does_not_stop_the_others(tmp_path, capsys):
+    command = [str(TINY), "--seeds", "0,3,4", "--set", "steps=2", "--set", "checkpoint_every=2"]
+    command += ["--set", "steps=2", "--workdir", str(tmp_path), "--together"]
+    (tmp_path / "tiny/seed3/checkpoints/1").mkdir(parents=True)
+    (tmp_path / "tiny/seed3/checkpoints/1/state").write_text("nothing", encoding="utf-8")
+    assert launch.main(command) == 1
+    assert "1 of 3 runs failed" in capsys.readouterr().err
+    for seed in (0, 4):
+        assert (tmp_path / f"tiny/seed{seed}/evaluation.json").is_file()
+        rows = [row for row in _rows(tmp_path / f"tiny/seed{seed}") if "loss" in row]
+        assert [row["step"] for row in rows] == [1, 2]
 
 
 @pytest.mark.slow
