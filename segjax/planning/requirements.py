@@ -164,11 +164,11 @@ def requirements(experiment: Experiment, *, memory: float | None = None) -> Requ
         found.evaluation = evaluation_cost(plan, found.images)
     _probe(found)
     if found.limit.bytes is not None:
-        _search(found, found.limit.bytes)
+        find_largest(found, found.limit.bytes)
     return found
 
 
-def _search(found: Requirements, limit: float) -> None:
+def find_largest(found: Requirements, limit: float) -> None:
     """Finds the largest batch, and remedies where the experiment's own does not fit.
 
     Other steps need as much beside XLA's plan as the one that was measured.

@@ -79,8 +79,8 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
     process = f"; the process takes {bytes_text(limit.process)} more" if limit.process else ""
     yield ("limit", f"{bytes_text(limit.bytes)}, {limit.source}{process}")
     yield ("fits", "yes" if found.fits else "no")
-    largest = found.largest
-    assert largest is not None
+    if (largest := found.largest) is None:
+        return
     if largest.size == 0:
         yield ("largest batch", "none: not even one image on each device fits")
     elif largest.size == MOST:

@@ -21,6 +21,9 @@ from segjax.train.flops import flops_of
 from segjax.train.loop import train_step
 from segjax.train.plan import Plan
 
+STEP_BYTES = 4
+"""Of the state's number of steps."""
+
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 """What XLA says where a program or an array does not fit."""
 
@@ -139,9 +142,13 @@ class TrainingStep:
         return cost.peak_bytes + waiting + self.beside_bytes(share)
 
     def held_bytes(self, cost: Cost) -> int:
-        """Returns the bytes of the state on a device: a step's arguments but for the batch."""
+        """Returns the bytes of the state on a device: all, or a share by `shard_state`."""
+        whole = sum(self.state.values()) + STEP_BYTES
+        if not self.plan.experiment.shard_state:
+            return whole
         batch = self.share * self.example_bytes()
-        return cost.argument_bytes - batch // devices_per_image(self.plan.experiment.split)
+        share = cost.argument_bytes - batch // devices_per_image(self.plan.experiment.split)
+        return min(share, whole)
 
     def beside_bytes(self, share: int) -> int:
         """Returns bytes of the machine's memory, for each device on it, beside its arrays."""

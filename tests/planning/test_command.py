@@ -38,6 +38,12 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "_probe", times)
 
 
+@pytest.fixture
+def no_search(monkeypatch):
+    """Looks for no largest batch."""
+    monkeypatch.setattr(module, "find_largest", lambda found, limit: None)
+
+
 def test_the_plan_is_printed_and_written_beside_a_run_that_goes_on(plan, quick, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
@@ -109,7 +115,9 @@ def test_options_of_a_plan_need_it(option, capsys):
     assert f"{option} needs --plan; add it." in capsys.readouterr().err
 
 
-def test_of_a_list_every_variant_is_planned_once_and_summed_up(plan, quick, tmp_path):
+def test_of_a_list_every_variant_is_planned_once_and_summed_up(
+    plan, quick, no_search, tmp_path
+):
     file = tmp_path / "list.py"
     file.write_text(
         "import dataclasses\n"
@@ -134,11 +142,11 @@ def test_of_a_list_every_variant_is_planned_once_and_summed_up(plan, quick, tmp_
     ]
 
 
-def test_a_folder_that_cannot_be_written_costs_no_plan(plan, quick, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_costs_no_plan(plan, quick, no_search, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("segjax.planning.command.write_text", refuse)
     status, out, (error,) = plan("--memory", "0.5")
-    assert status == 1 and "largest batch" in out
+    assert status == 1 and "whole run" in out
     assert "plan.json cannot be written (Permission denied); the plan is above." in error
