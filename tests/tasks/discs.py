@@ -2,7 +2,7 @@
 
 import dataclasses
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -85,10 +85,11 @@ class TinyDetector(nn.Module):
     channels: int = 8
     box_pool: int = 3
     mask_pool: int = 4
+    norm: Any = BatchNorm
 
     def setup(self):
         conv = partial(Conv, self.channels, 3)
-        self.stem, self.stem_norm = conv(stride=2), BatchNorm()
+        self.stem, self.stem_norm = conv(stride=2), self.norm()
         self.finer, self.coarser = conv(stride=2), conv(stride=2)
         self.rpn_conv, self.rpn_score, self.rpn_box = conv(), Conv(3, 1), Conv(12, 1)
         self.hidden = nn.Dense(32)

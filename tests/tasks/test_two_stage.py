@@ -12,6 +12,7 @@ import pytest
 from segjax import losses
 from segjax.contracts import AXIS
 from segjax.experiment import UNIT
+from segjax.layers.norm import FrozenBatchNorm
 from segjax.train.optimizer import SGD, Poly
 from segjax.train.step import init_state, make_train_step
 from segjax.transforms.objects import Canvas, PackObjects
@@ -101,6 +102,35 @@ def test_one_device_and_four_take_the_same_steps(on_one):
     for row, other in zip(rows_one, rows_four, strict=True):
         assert row.pop("finite") and other.pop("finite")
         assert difference(row, other) < 1e-5
+
+
+@pytest.mark.slow
+def test_micro_batches_take_the_steps_of_the_whole_batch():
+    """On two devices, with other weights of the terms in each; the norm is frozen."""
+    model = DISCS["TinyDetector"](norm=FrozenBatchNorm)
+    variables = jax.jit(partial(model.init, train=False))(
+        jax.random.key(0), jnp.zeros((1, 40, 48, 3))
+    )
+    optimizer = SGD(Poly(0.01)).build(10, variables["params"])
+    objective = TASK.objective(model, losses.TwoStage(), normalize=UNIT)
+    found = []
+    for accumulate in (1, 2):
+        step = make_train_step(objective, optimizer, seed=3, accumulate=accumulate)
+        now = init_state(variables, optimizer)
+        mapped = jax.pmap(
+            step,
+            axis_name=AXIS,
+            in_axes=(None, 0),
+            out_axes=None,  # type: ignore[arg-type]
+            devices=jax.devices()[:2],
+        )
+        for i in range(2):
+            now, measured = mapped(now, shared(batch_of(i, some(4 * i)), 2))
+        assert measured["finite"]
+        found.append(jax.device_get((now.params, measured)))
+    assert difference(found[0][0], found[1][0]) < 1e-5
+    for name, value in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], value, rtol=1e-4, err_msg=name)
 
 
 def test_one_program_serves_0_to_40_objects(on_one):
