@@ -77,7 +77,7 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
         yield ("limit", "unknown: the device does not tell; give --memory GIB")
         return
     process = f"; the process takes {bytes_text(limit.process)} more" if limit.process else ""
-    yield ("limit", f"{bytes_text(limit.bytes)}, {limit.source}{process}")
+    yield ("limit", f"{_exactly(limit.bytes)}, {limit.source}{process}")
     yield ("fits", "yes" if found.fits else "no")
     if (largest := found.largest) is None:
         return
@@ -86,7 +86,7 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
     elif largest.size == MOST:
         yield ("largest batch", f"{found.largest_batch:,} images or more")
     else:
-        fitting, next_one = (bytes_text(largest.peaks[largest.size + i]) for i in (0, 1))
+        fitting, next_one = (_exactly(largest.peaks[largest.size + i]) for i in (0, 1))
         yield (
             "largest batch",
             f"{found.largest_batch:,} images: peak {fitting}; "
@@ -163,6 +163,11 @@ def bytes_text(number: float) -> str:
         if number >= 2**power:
             return f"{number / 2**power:,.{digits}f} {unit}"
     return f"{number / 2**10:.1f} KiB"
+
+
+def _exactly(number: float) -> str:
+    """Returns bytes with enough digits to tell what fits from what does not."""
+    return bytes_text(number) if math.isinf(number) else f"{number / 2**20:,.1f} MiB"
 
 
 def amount(flops: float) -> str:
