@@ -18,7 +18,22 @@ queued() { gcloud compute tpus queued-resources "$1" "$TPU" --zone "$ZONE" "${@:
 
 workers() { gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker=all --command "$1"; }
 
-state() { queued describe --format='value(state.state)' 2>/dev/null || echo ABSENT; }
+# The pod's state; ABSENT if there is no such pod, UNKNOWN if gcloud could not tell.
+state() {
+  local errors
+  errors=$(mktemp)
+  if queued describe --format='value(state.state)' 2>"$errors"; then
+    :
+  elif grep -q NOT_FOUND "$errors"; then
+    echo ABSENT
+  else
+    cat "$errors" >&2
+    echo UNKNOWN
+  fi
+  rm -f "$errors"
+}
+
+again() { echo "gcloud failed: again in $PAUSE s." >&2; }
 
 create() {
   : "${TYPE:?name the accelerator type, such as v4-32}" "${RUNTIME:?name the runtime version}"
@@ -27,10 +42,11 @@ create() {
       ACTIVE) return ;;
       ABSENT)
         queued create --node-id "$TPU" --accelerator-type "$TYPE" --runtime-version "$RUNTIME" \
-          ${SPOT:+--spot}
+          ${SPOT:+--spot} || again
         ;;
       # A pod that was preempted does not come back; its name is free once it is deleted.
-      SUSPENDED | FAILED) delete ;;
+      SUSPENDED | FAILED) delete || again ;;
+      UNKNOWN) again ;;
     esac
     sleep "$PAUSE"
   done
@@ -38,7 +54,7 @@ create() {
 
 install() {
   local archive
-  archive=$(mktemp --suffix=.tar.gz)
+  archive=$(mktemp -d)/segjax.tar.gz
   # The images of TPUs bring an older Python than segjax needs.
   git -C "$(dirname "$0")/.." archive --format=tar.gz --output="$archive" HEAD &&
     gcloud compute tpus tpu-vm scp "$archive" "$TPU:segjax.tar.gz" --zone "$ZONE" --worker=all &&

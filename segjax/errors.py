@@ -36,8 +36,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether Python, NumPy or XLA got no memory; the next work may need less."""
     # XLA's error has no class of its own, and importing jax here would slow every command.
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        isinstance(error, RuntimeError) and any(each in str(error) for each in _NO_MEMORY)
     )
+
+
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+"""How XLA says so: GPUs and TPUs the first, and CPUs the second, as an INTERNAL error."""
 
 
 class RunError(RuntimeError):
@@ -49,7 +53,7 @@ class UserCodeError(Exception):
 
 
 class TryAgain(RuntimeError):
-    """What a run needs is missing for now; the same command goes on later (exit status 75)."""
+    """What a run needs is missing or taken for now; try again later (exit status 75)."""
 
 
 def run_command(

@@ -11,7 +11,8 @@ Exit status: 0 done; 2 the arguments, the experiment or the data are wrong, repo
 before training starts; 1 the run failed, reported in one line, or with the traceback of the
 experiment's own code, or an audit or `--verify` found errors; 130 Ctrl-C, or 75 SIGTERM: the
 state is saved, and the line says from which step the same command resumes; 75 also if another
-process of the run was lost, or if the processes did not meet in time.
+process of the run was lost, if the processes did not meet in time, or if another run uses the
+workdir.
 """
 
 import argparse
@@ -241,7 +242,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from segjax.planning.command import plan_runs
 
         plan_runs(
-            [(run.experiment, run.workdir) for run in runs],
+            [(run.experiment, run.workdir) for run in mine],
             memory=arguments.memory,
             price=arguments.price,
             note=_note,
@@ -275,7 +276,7 @@ def _profiled(arguments: argparse.Namespace, runs: Sequence["Run"]) -> "Span | N
 
     if arguments.profile is None:
         return None
-    for option in ("evaluate", "describe", "audit", "plan"):
+    for option in ("evaluate", "describe", "audit", "verify", "plan"):
         if getattr(arguments, option):
             raise InputError(f"--profile traces training, and --{option} does not train.")
     if runs[0].is_compared:
@@ -329,8 +330,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for option, given in (("--table", arguments.table), ("--checkpoint init", initial)):
         if given and not arguments.evaluate:
             raise InputError(f"{option} needs --evaluate; add it.")
-    if arguments.together and arguments.evaluate:
-        raise InputError("--together trains; leave it out with --evaluate.")
+    for option in ("evaluate", "plan"):
+        if arguments.together and getattr(arguments, option):
+            raise InputError(f"--together trains; leave it out with --{option}.")
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")

@@ -108,7 +108,7 @@ def test_every_worker_of_a_pod_runs_the_same_command(stand_ins, tmp_path):
 
 KEEP = """
 case "$*" in
-  *describe*) cat {0}/state 2>/dev/null || exit 1 ;;
+  *describe*) cat {0}/state 2>/dev/null || {{ echo "ERROR: NOT_FOUND: no pod" >&2; exit 1; }} ;;
   *queued-resources\\ create*) echo ACTIVE >{0}/state ;;
   *delete*) rm {0}/state ;;
   *segjax.launch*)
@@ -132,6 +132,30 @@ def test_a_pod_is_made_again_until_its_run_is_done_or_fails(last, stand_ins, tmp
     found = [word for call in calls(tmp_path) for word in asked if word in call]
     create, delete, copy, train = asked
     assert found == [create, copy, train, delete, create, copy, train, copy, train]
+
+
+FLAKY = """
+once() {{ [ -e {0}/$1 ] && return 1; touch {0}/$1; }}
+fails() {{ echo "ERROR: UNAVAILABLE" >&2; exit 1; }}
+case "$*" in
+  *describe*)
+    once failed && fails
+    [ -e {0}/state ] || {{ echo "ERROR: NOT_FOUND: no pod" >&2; exit 1; }}
+    cat {0}/state ;;
+  *queued-resources\\ create*) once refused && fails; echo FAILED >{0}/state ;;
+  *delete*) once kept && fails; echo ACTIVE >{0}/state ;;
+esac
+"""
+
+
+def test_a_failing_gcloud_is_asked_again(stand_ins, tmp_path):
+    done = pod("create", environment=stand_ins(gcloud=FLAKY.format(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    asked = ("describe", "create", "delete")
+    found = [word for call in calls(tmp_path) for word in asked if f"resources {word}" in call]
+    look, create, delete = asked
+    assert found == [look, look, create, look, create, look, delete, look, delete, look]
+    assert "UNAVAILABLE" in done.stderr and "NOT_FOUND" not in done.stderr
 
 
 def test_nothing_is_run_where_the_installation_fails(stand_ins, tmp_path):
@@ -211,6 +235,9 @@ def test_a_manifest_has_kubernetes_fields_and_the_launchers_arguments(path):
         volume["name"] for volume in pods["volumes"]
     }
     variables = {entry["name"]: entry.get("value") for entry in container.get("env", ())}
+    # What a pod prepares and downloads outlives it only on a volume.
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert any(variables["SEGJAX_CACHE"].startswith(f"{mount}/") for mount in mounts)
     if manifest["kind"] == "JobSet":
         assert variables["JAX_NUM_PROCESSES"] == str(job["completions"])
         name, inner = manifest["metadata"]["name"], spec["replicatedJobs"][0]["name"]

@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from segjax.errors import InputError, TryAgain
-from segjax.parallel import rendezvous
+from segjax.parallel import cluster, rendezvous
 from segjax.parallel.rendezvous import meet, start_timeout
 
 
@@ -81,10 +82,27 @@ def _come_and_go(address):
             peer.sendall(said)
 
 
-def test_two_processes_of_one_index_are_refused():
+@pytest.mark.parametrize("indices", [[0, 1, 1], [1, 0, 3]])
+def test_all_hear_that_two_processes_have_one_index_or_that_one_is_too_large(indices):
     with free_address() as address:
-        errors = meeting(address, [0, 1, 1], 3, seconds=5)
-    assert isinstance(errors[0], InputError) and "have the index 1" in str(errors[0])
+        errors = meeting(address, indices, 3)
+    assert [type(error) for error in errors] == [InputError] * 3
+    assert len({str(error) for error in errors}) == 1
+    assert f"have the index {indices[2]}" in str(errors[0])
+
+
+def test_a_process_that_comes_after_the_refusal_hears_of_it(monkeypatch):
+    with free_address() as address:
+        late = []
+        last = threading.Timer(0.7, lambda: late.extend(meeting(address, [2], 4)))
+        last.start()
+        errors = meeting(address, [0, 1, 1], 4)
+        last.join()
+        monkeypatch.setattr(rendezvous, "LINGERS", 0.1)
+        began = time.monotonic()
+        early = meeting(address, [0, 1, 1], 4)
+    assert len({str(error) for error in errors + late + early}) == 1
+    assert time.monotonic() - began < 5
 
 
 def test_a_port_of_another_program_is_said(capsys):
@@ -106,10 +124,44 @@ def test_the_timeout_is_two_minutes_or_what_the_variable_says(monkeypatch):
     assert start_timeout() == 120
     monkeypatch.setenv("SEGJAX_START_TIMEOUT", "7.5")
     assert start_timeout() == 7.5
-    for wrong in ("0", "-1", "soon", "nan"):
+    for wrong in ("0", "-1", "soon", "nan", "inf"):
         monkeypatch.setenv("SEGJAX_START_TIMEOUT", wrong)
         with pytest.raises(InputError, match="SEGJAX_START_TIMEOUT="):
             start_timeout()
+
+
+ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({INDEX: None}, "JAX_PROCESS_ID is not set, but JAX_NUM_PROCESSES=2"),
+        ({INDEX: "-1"}, "JAX_PROCESS_ID=-1 is not one of 0 … 1"),
+        ({INDEX: "2"}, "JAX_PROCESS_ID=2 is not one of 0 … 1"),
+        ({INDEX: "one"}, "JAX_PROCESS_ID=one is not a whole number"),
+        ({COUNT: "0"}, "JAX_NUM_PROCESSES=0 is not a number of processes"),
+        ({COUNT: "two"}, "JAX_NUM_PROCESSES=two is not a whole number"),
+        ({ADDRESS: "host"}, "The address of process 0, host, is not HOST:PORT"),
+    ],
+)
+def test_a_malformed_variable_of_a_cluster_is_refused_before_anyone_waits(
+    given, message, monkeypatch
+):
+    monkeypatch.setattr(cluster, "_join", lambda *_: pytest.fail("joins"))
+    for name, value in ({ADDRESS: "localhost:80", COUNT: "2", INDEX: "1"} | given).items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        cluster.initialize()
+
+
+def test_a_process_alone_needs_no_number(monkeypatch):
+    monkeypatch.setenv(ADDRESS, "localhost:80")
+    monkeypatch.setenv(COUNT, "1")
+    monkeypatch.delenv(INDEX, raising=False)
+    assert cluster._cluster()["process_id"] == 0
 
 
 HALF = """
@@ -123,6 +175,7 @@ sys.exit(run_command(cluster.initialize))
 def test_a_cluster_of_which_one_process_starts_gives_up_in_one_line():
     with free_address() as address:
         environment = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+        environment["JAX_PROCESS_ID"] = "0"
         ended = subprocess.run(
             [sys.executable, "-c", HALF],
             env={**os.environ, **environment, "SEGJAX_START_TIMEOUT": "2"},

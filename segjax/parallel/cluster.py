@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from jax._src import distributed
 
 from segjax.errors import InputError, TryAgain
 from segjax.parallel.peers import HEARTBEAT, LOST, Peers, lost_is_heard
-from segjax.parallel.rendezvous import meet, start_timeout
+from segjax.parallel.rendezvous import host_and_port, meet, start_timeout
 from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
 
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
@@ -54,21 +55,49 @@ def _cluster() -> dict[str, Any]:
     """Returns the arguments of `jax.distributed.initialize`; none where a process is alone.
 
     Raises:
-      InputError: a variable is not a number.
+      InputError: a variable is malformed, or missing beside the others.
     """
     env = os.environ
+    if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
+        return _set_by_hand()
     try:
         sizes = [int(env.get(n, 1)) for n in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")]
-        if "JAX_COORDINATOR_ADDRESS" in env and "JAX_NUM_PROCESSES" in env:
-            return {
-                "coordinator_address": env["JAX_COORDINATOR_ADDRESS"],
-                "num_processes": int(env["JAX_NUM_PROCESSES"]),
-                "process_id": int(env.get("JAX_PROCESS_ID", 0)),
-            }
         pod = "," in env.get("TPU_WORKER_HOSTNAMES", "")
         return _detected() if max(sizes) > 1 or pod else {}
     except (ValueError, RuntimeError) as error:
         raise _unjoined(error) from error
+
+
+def _set_by_hand() -> dict[str, Any]:
+    """Returns the cluster that the variables describe, of which none may be left out.
+
+    Raises:
+      InputError: one is malformed, or the process has no number of its own.
+    """
+    count = _whole("JAX_NUM_PROCESSES")
+    if count < 1:
+        raise InputError(f"JAX_NUM_PROCESSES={count} is not a number of processes.")
+    if "JAX_PROCESS_ID" not in os.environ and count > 1:
+        raise InputError(
+            f"JAX_PROCESS_ID is not set, but JAX_NUM_PROCESSES={count}: "
+            f"give each process another one of 0 … {count - 1}."
+        )
+    index = _whole("JAX_PROCESS_ID", usual="0")
+    if not 0 <= index < count:
+        raise InputError(
+            f"JAX_PROCESS_ID={index} is not one of 0 … {count - 1} (JAX_NUM_PROCESSES={count})."
+        )
+    address = os.environ["JAX_COORDINATOR_ADDRESS"]
+    host_and_port(address)
+    return {"coordinator_address": address, "num_processes": count, "process_id": index}
+
+
+def _whole(variable: str, *, usual: str = "") -> int:
+    given = os.environ.get(variable, usual)
+    try:
+        return int(given)
+    except ValueError:
+        raise InputError(f"{variable}={given} is not a whole number.") from None
 
 
 def _detected() -> dict[str, Any]:
@@ -77,7 +106,7 @@ def _detected() -> dict[str, Any]:
 
     names = ("coordinator_address", "num_processes", "process_id", "local_device_ids")
     found = ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, None, None, int(start_timeout())
+        None, None, None, None, None, math.ceil(start_timeout())
     )
     return dict(zip(names, found, strict=True))
 

@@ -5,6 +5,7 @@ process 0 first counts them on the address at which JAX will listen.
 """
 
 import contextlib
+import math
 import os
 import selectors
 import socket
@@ -23,23 +24,38 @@ USUAL = 120.0
 TELLS = 10.0
 """Seconds between two lines that say for whom a process waits."""
 
-_HELLO, _GO = "segjax process", "segjax go"
+LINGERS = 10.0
+"""Seconds in which process 0 still tells those who arrive that the cluster is refused."""
+
+_HELLO, _GO, _NO = "segjax process", "segjax go", "segjax refuses: "
 
 
 def start_timeout() -> float:
     """Returns the seconds that a process waits for the others of its cluster.
 
     Raises:
-      InputError: the environment variable is not a positive number.
+      InputError: the environment variable is not a finite positive number.
     """
     given = os.environ.get(TIMEOUT, "")
     try:
         seconds = float(given or USUAL)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
-        raise InputError(f"{TIMEOUT}={given} is not a positive number of seconds.")
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{TIMEOUT}={given} is not a finite positive number of seconds.")
     return seconds
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Returns the two parts of process 0's address.
+
+    Raises:
+      InputError: it is not "host:port".
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise InputError(f"The address of process 0, {address}, is not HOST:PORT.")
+    return host.strip("[]"), int(port)
 
 
 def meet(address: str, *, count: int, index: int, seconds: float) -> None:
@@ -55,14 +71,12 @@ def meet(address: str, *, count: int, index: int, seconds: float) -> None:
       InputError: the address is malformed, or two processes have one index.
       TryAgain: not all of them came in time.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"The address of process 0, {address}, is not HOST:PORT.")
+    host, port = host_and_port(address)
     wait = _Wait(count, seconds, address)
     if index == 0:
-        _count_arrivals(int(port), wait)
+        _count_arrivals(port, wait)
     else:
-        _arrive((host.strip("[]"), int(port)), index, wait)
+        _arrive((host, port), index, wait)
 
 
 class _Wait:
@@ -93,25 +107,15 @@ class _Wait:
 
 
 def _count_arrivals(port: int, wait: _Wait) -> None:
-    """Waits in process 0 for the others, then sends all of them on."""
+    """Waits in process 0 for the others, then sends all of them on, or refuses all of them."""
     with _listener(port, wait) as server, selectors.DefaultSelector() as ready:
         ready.register(server, selectors.EVENT_READ)
         here: dict[socket.socket, int | None] = {}
         try:
-            while (arrived := _numbers(here)) != set(range(1, wait.count)):
-                missing = sorted(set(range(1, wait.count)) - arrived)
-                wait.tell(
-                    f"{len(arrived) + 1} of {wait.count} are here, missing: "
-                    f"{', '.join(map(str, missing[:8]))}{' …' if missing[8:] else ''}"
-                )
-                for key, _ in ready.select(0.2):
-                    if key.fileobj is server:
-                        _accept(server, here, ready)
-                    else:
-                        _hear(key.fileobj, here, ready, wait.count)  # type: ignore[arg-type]
+            refusal = _gathered(server, here, ready, wait)
             for peer in here:
                 with contextlib.suppress(OSError):
-                    peer.sendall(_GO.encode())
+                    peer.sendall(f"{_NO}{refusal}".encode() if refusal else _GO.encode())
                     peer.shutdown(socket.SHUT_WR)
             for peer in here:
                 # Whoever closes first keeps the port busy, and here JAX will listen on it.
@@ -121,6 +125,34 @@ def _count_arrivals(port: int, wait: _Wait) -> None:
         finally:
             for peer in here:
                 peer.close()
+    if refusal:
+        raise refusal
+
+
+def _gathered(
+    server: socket.socket, here: dict, ready: selectors.BaseSelector, wait: _Wait
+) -> InputError | None:
+    """Fills `here` with the other processes; returns why they cannot be a cluster, if so."""
+    refusal: InputError | None = None
+    until = math.inf
+    while (arrived := _numbers(here)) != set(range(1, wait.count)):
+        if refusal and (len(here) >= wait.count - 1 or time.monotonic() > until):
+            return refusal
+        missing = sorted(set(range(1, wait.count)) - arrived)
+        wait.tell(
+            f"{len(arrived) + 1} of {wait.count} are here, missing: "
+            f"{', '.join(map(str, missing[:8]))}{' …' if missing[8:] else ''}"
+        )
+        for key, _ in ready.select(0.2):
+            if key.fileobj is server:
+                _accept(server, here, ready)
+                continue
+            try:
+                _hear(key.fileobj, here, ready, wait.count)  # type: ignore[arg-type]
+            except InputError as error:
+                if refusal is None:
+                    refusal, until = error, time.monotonic() + LINGERS
+    return refusal
 
 
 def _numbers(here: dict[socket.socket, int | None]) -> set[int]:
@@ -186,7 +218,12 @@ def _bound(port: int) -> socket.socket:
 
 
 def _arrive(address: tuple[str, int], index: int, wait: _Wait) -> None:
-    """Tells process 0 that this process is here, and waits until it sends all on."""
+    """Tells process 0 that this process is here, and waits until it sends all on.
+
+    Raises:
+      InputError: process 0 refuses the cluster.
+      TryAgain: the time is over.
+    """
     while True:
         try:
             with socket.create_connection(address, timeout=2) as server:
@@ -197,6 +234,8 @@ def _arrive(address: tuple[str, int], index: int, wait: _Wait) -> None:
             said = ""
         if said == _GO:
             return
+        if said.startswith(_NO):
+            raise InputError(said.removeprefix(_NO))
         wait.tell("process 0 does not answer")
         time.sleep(0.2)
 
@@ -211,5 +250,5 @@ def _said(server: socket.socket, waiting: Callable[[], None]) -> str:
             waiting()
             continue
         found += more
-        if not more or len(found) > len(_GO):
-            return found.decode("ascii", "replace")
+        if not more or len(found) > 1024:  # Another program may have much to say.
+            return found.decode("utf-8", "replace")

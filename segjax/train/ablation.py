@@ -47,6 +47,7 @@ def complete_ablation(
     Raises:
       InputError: something is wrong with one of the runs; nothing has been trained then.
       RunError: runs failed; the others are complete and compared.
+      TryAgain: none failed, but another process works at some that are not complete.
       Interrupted: Ctrl-C or SIGTERM.
     """
     mine = runs if mine is None else mine
@@ -76,6 +77,7 @@ def evaluate_ablation(
     Raises:
       InputError: no run has such a checkpoint.
       RunError: runs cannot be evaluated; the others are evaluated and compared.
+      TryAgain: all can be evaluated, but another process works at some.
       Interrupted: Ctrl-C or SIGTERM.
     """
     mine = runs if mine is None else mine
@@ -113,7 +115,7 @@ def _check_checkpoint(runs: Sequence[Run], which: str) -> None:
                 checkpoints.step_of(which)
             except InputError as error:
                 problems.append(error)
-    if len(problems) == len(runs):
+    if problems and len(problems) == len(runs):
         raise problems[0]
 
 
@@ -145,19 +147,25 @@ def _carry_out(
             errors = [_attempt(partial(_alone, work, run), 1)[0] for run in pending]
         for run, error in zip(pending, errors, strict=True):
             if isinstance(error, InUseError):
-                left.append(str(run.workdir))
+                left.append(run)
                 note(f"{error}".partition(": ")[0])
             elif _settle(run, error, note):
                 failed.append(str(run.workdir))
         comparison.update_if_cheap()
-    if left:
-        note(f"left to other processes: {first_of(left)}")
     note(comparison.update())
+    # The other processes may have completed them meanwhile.
+    left = [str(run.workdir) for run in left if not is_done(run)]
+    are = "run is" if len(left) == 1 else "runs are"
+    waiting = f"{len(left)} {are} left to other processes: {first_of(left)}"
     if failed:
+        if left:
+            note(waiting)
         raise RunError(
             f"{len(failed)} of {len(mine)} runs failed, see above: {first_of(failed)}. The "
             "same command tries them again."
         )
+    if left:
+        raise TryAgain(f"{waiting}; run the same command again.")
 
 
 def _failed_before(run: Run) -> bool:
@@ -172,6 +180,8 @@ def _attempt(
     """Returns why each of `count` runs failed; one error of `work` is all runs'."""
     try:
         return work()
+    except InUseError as error:
+        return [error] * count
     except TryAgain:
         raise
     except Exception as error:

@@ -36,8 +36,9 @@ def complete_run(
       note: takes each line about the data, the weights and the scores.
 
     Raises:
-      InputError: something is wrong with the experiment, the data or the folder, or another
-        process uses the folder; nothing has been written then.
+      InputError: something is wrong with the experiment, the data or the folder; nothing has
+        been written then.
+      InUseError: another process uses the folder.
       RunError: the run failed.
       Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """

@@ -40,8 +40,8 @@ def evaluate_run(
       note: takes each line about the data and the scores.
 
     Raises:
-      InputError: the checkpoint, the data or the evaluation is wrong, or another process uses
-        the run's folder.
+      InputError: the checkpoint, the data or the evaluation is wrong.
+      InUseError: another process uses the run's folder.
       Interrupted: Ctrl-C or SIGTERM.
     """
     left = "the same command evaluates again, from the first image."

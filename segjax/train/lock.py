@@ -3,8 +3,8 @@
 The lock is the operating system's (`flock` on `<workdir>/.lock`), so it ends with its process,
 also after SIGKILL. Not every file system carries it from host to host (Lustre mounted with
 `localflock`), and some have none. So the file also names its process, and its time of
-modification is renewed every few seconds: a run that finds the name of another host there first
-watches whether that time still moves.
+modification is renewed every few seconds: a run that finds the name of another machine or
+container there first watches whether that time still moves.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 from segjax.announce import announced
 from segjax.data.names import printable
-from segjax.errors import InputError
+from segjax.errors import InputError, TryAgain
 from segjax.parallel.cluster import is_main
 from segjax.parallel.sums import gather_bytes
 
@@ -42,16 +43,28 @@ _HELD = "\0"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-class InUseError(InputError):
-    """Another process holds the workdir: a sweep leaves the run to it."""
+class InUseError(TryAgain):
+    """Another process holds the workdir, for now: a sweep leaves the run to it."""
 
 
 class Holder(NamedTuple):
-    """The process that a lock file names."""
+    """The process that a lock file names.
+
+    Attributes:
+      pid: its number on its machine, or in its container.
+      host: the host's name; a pod keeps it when it moves to another machine.
+      since: when it took the lock, in seconds since 1970.
+      machine: which machine and container it is, see `this_machine`; "" if not known.
+    """
 
     pid: int
     host: str
     since: float
+    machine: str = ""
+
+    def is_here(self) -> bool:
+        """Returns whether it runs on this machine and in this container."""
+        return self.machine != "" and self.machine == this_machine()
 
     def words(self) -> str:
         """Returns "process 1234 on host h since 10:15", and the date unless it is today's."""
@@ -61,8 +74,25 @@ class Holder(NamedTuple):
 
     def stop(self) -> str:
         """Returns the command that stops it, and where to type it."""
-        there = "" if self.host == socket.gethostname() else f" on {self.host}"
+        there = "" if self.is_here() else f" on {self.host}"
         return f"kill {self.pid}{there}"
+
+
+def this_machine() -> str:
+    """Returns what tells this machine and container from all others; "" if not known.
+
+    The host's name alone does not: a pod that is started again on another node keeps it. Linux
+    has a number for each time that a machine was started, and one for each set of process
+    numbers, which containers have of their own.
+    """
+    host = socket.gethostname()
+    if sys.platform != "linux":
+        return host
+    try:
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        return f"{host} {boot.strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+    except (OSError, ValueError):
+        return ""
 
 
 @contextlib.contextmanager
@@ -119,7 +149,8 @@ class _Held:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def _sign(self, native: bool) -> None:
-        mine = json.dumps(Holder(self._pid, socket.gethostname(), time.time())._asdict())
+        holder = Holder(self._pid, socket.gethostname(), time.time(), this_machine())
+        mine = json.dumps(holder._asdict())
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, mine.encode(), 0)
         os.fsync(self._fd)
@@ -172,7 +203,7 @@ def _open_locked(path: pathlib.Path) -> tuple[int, bool]:
     """Returns the open lock file and whether the operating system locked it.
 
     Raises:
-      InputError: another process holds it.
+      InUseError: another process holds it.
     """
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -202,9 +233,9 @@ def _flock(fd: int) -> bool:
 
 
 def _check_other_hosts(path: pathlib.Path, *, native: bool) -> None:
-    """Raises InputError if a process that our `flock` cannot see still renews the file."""
+    """Raises InUseError if a process that our `flock` cannot see still renews the file."""
     holder = _read(path)
-    if holder is None or (holder.host == socket.gethostname() and (native or _is_dead(holder))):
+    if holder is None or (holder.is_here() and (native or _is_dead(holder))):
         return
     first, until = _renewed(path), time.monotonic() + LOST
     with announced(f"Waiting for a sign of {holder.words()}, which used {path.parent}"):
@@ -221,7 +252,7 @@ def _renewed(path: pathlib.Path) -> int:
 
 
 def _is_dead(holder: Holder) -> bool:
-    """Returns whether a process of this host is known to have ended."""
+    """Returns whether a process of this machine and container is known to have ended."""
     if holder.pid == os.getpid():
         return True  # An earlier one of this number.
     if os.name != "posix":
@@ -238,7 +269,8 @@ def _read(path: pathlib.Path) -> Holder | None:
     """Returns the process that a lock file names; None where it names none."""
     try:
         holder = Holder(**json.loads(path.read_bytes()))
-        return Holder(int(holder.pid), str(holder.host), float(holder.since))
+        since, machine = float(holder.since), str(holder.machine)
+        return Holder(int(holder.pid), str(holder.host), since, machine)
     except (OSError, ValueError, TypeError):
         return None
 

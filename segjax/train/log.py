@@ -55,6 +55,8 @@ class RunLog:
     ):
         found = read_metrics(workdir)
         rows = [row for row in found if row["step"] <= first_step]
+        # A run that was killed after it wrote the scores of a step evaluates the step again.
+        self._there = [row for row in rows if row["step"] == first_step]
         path = workdir / METRICS
         with _writing(path):
             write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
@@ -89,12 +91,14 @@ class RunLog:
             self._trackers.finish(kind)
 
     def write(self, step: int, values: Mapping[str, float | str | None]) -> None:
-        """Appends one row and flushes it.
+        """Appends one row and flushes it, unless the run had written it before it was killed.
 
         Raises:
           RunError: there is no room for it.
         """
         row = {"step": step, **values}
+        if row in self._there:
+            return
         try:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()

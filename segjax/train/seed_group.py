@@ -6,17 +6,29 @@ from contextlib import ExitStack
 
 from segjax.errors import InputError
 from segjax.parallel import cluster
-from segjax.train.checkpoint import Checkpoints, has_checkpoint
+from segjax.stopping import leaving
+from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import restored_variables, save_evaluation
-from segjax.train.lock import locked
+from segjax.train.lock import InUseError, locked
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
-from segjax.train.run import Run, claim_run, leaving_run
+from segjax.train.run import Run, claim_run
 from segjax.train.together import Member, train_together
 from segjax.train.workdir import check_owner
 
-LEFT = "the states of all seeds are saved; the same command resumes from there."
+
+def what_is_left(runs: Sequence[Run]) -> str:
+    """Returns what runs that stop together have saved and what their command does next."""
+    steps = [last_step(run.workdir) for run in runs]
+    where = runs[0].workdir.parent
+    if not any(steps):
+        return f"{where}: nothing is saved yet; the same command starts again."
+    seeds = ", ".join(
+        f"seed {run.experiment.seed} {f'at step {step}' if step else 'not yet'}"
+        for run, step in zip(runs, steps, strict=True)
+    )
+    return f"{where}: saved are {seeds}; the same command resumes from there."
 
 
 def complete_together(
@@ -32,11 +44,11 @@ def complete_together(
       Interrupted: Ctrl-C or SIGTERM; the states were saved.
     """
     errors: dict[int, Exception] = {}
-    with ExitStack() as stack, leaving_run(runs[0], lambda: LEFT):
+    with ExitStack() as stack, leaving(lambda: what_is_left(runs)):
         for i, run in enumerate(runs):
             try:
                 stack.enter_context(locked(run.workdir))
-            except InputError as error:
+            except (InputError, InUseError) as error:
                 errors[i] = error
         mine = [i for i in range(len(runs)) if i not in errors]
         members = _members([runs[i] for i in mine], note)

@@ -136,7 +136,10 @@ class Stored:
         target = None if template is None else _target(template, record)
         try:
             with closing(ocp.StandardCheckpointHandler()) as handler, _without_echoes():
-                state = handler.restore(self._state, args=ocp.args.StandardRestore(target))
+                # Orbax refuses a relative path.
+                state = handler.restore(
+                    self._state.absolute(), args=ocp.args.StandardRestore(target)
+                )
         except Exception as error:
             raise _damage(error, self.folder) from error
         if record is not None:

@@ -101,6 +101,11 @@ class Member:
                 self.error = error
         return None
 
+    @property
+    def has_just_failed(self) -> bool:
+        """Whether a step was not finite, and the run does not know yet that it failed."""
+        return self.error is None and self.rows.failed_at is not None
+
     def save(self, state: TrainState) -> None:
         """Saves the state unless there is a checkpoint of its step, or nothing to save."""
         if int(state.step) and int(state.step) not in self.checkpoints.steps:
@@ -163,7 +168,7 @@ def _train_group(members: Sequence[Member], states: Sequence[TrainState], stops:
             _add_rows(members, step + 1, measured)
             evaluate = _due(step + 1, experiment, experiment.evaluation.every)
             save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
-            if save or any(member.rows.failed_at is not None for member in members):
+            if save or any(member.has_just_failed for member in members):
                 going = _still_going(members, state)
                 for member, part in going if save else ():
                     member.save(part)
@@ -191,6 +196,7 @@ def _batches(
         failed = [member.error is not None for member in members]
         if stops.came or failed != had_failed:
             for member, part in zip(members, _parts(state, len(members)), strict=True):
+                member.rows.flush()
                 member.save(part)
 
 

@@ -54,7 +54,7 @@ def verify_runs(runs: Sequence[Run], *, note: Callable[[str], None] = print) -> 
       note: takes a line for each file.
 
     Raises:
-      InputError: no run has a workdir.
+      InputError: no workdir holds a run.
       RunError: something is damaged; `note` has been told what.
     """
     if not any(run.workdir.is_dir() for run in runs):
@@ -67,6 +67,8 @@ def verify_runs(runs: Sequence[Run], *, note: Callable[[str], None] = print) -> 
             note(f"  {finding.line()}")
         count += len(findings)
         damaged += sum(finding.is_damaged for finding in findings)
+    if not count:
+        raise InputError(f"{runs[0].workdir} holds no run; check --workdir, or train it first.")
     if damaged:
         raise RunError(f"{damaged} of {count} files are damaged, see above.")
 

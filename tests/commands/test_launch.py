@@ -304,7 +304,7 @@ def test_kills_before_in_and_after_saves_change_no_bit(finished, tmp_path, run):
 def test_a_kill_while_an_old_checkpoint_is_removed_changes_no_bit(finished, tmp_path, run):
     workdir = tmp_path / "run"
     # Of three checkpoints the last and the best are kept: at least one is removed.
-    killed(workdir, "os.rmdir", r"/\d+$", "--set", "keep=1")
+    killed(workdir, "os.rename", r"/\d+$", "--set", "keep=1")
     assert run(TINY, "--workdir", workdir, "--set", "keep=1")[0] == 0
     assert same_bits(state_of(finished), state_of(workdir))
     assert rows_of(finished) == rows_of(workdir)

@@ -26,7 +26,7 @@ def test_describe_prints_and_writes_nothing(tmp_path, monkeypatch, run):
 def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
     with locked(tmp_path):
         status, _, error = run(TINY, "--workdir", tmp_path, *mode)
-        assert status == 2 and f"in use by process {os.getpid()} on host" in error
+        assert status == 75 and f"in use by process {os.getpid()} on host" in error
         assert [path.name for path in tmp_path.iterdir()] == [LOCK]
         assert run(TINY, "--workdir", tmp_path, "--describe")[0] == 0
 

@@ -18,7 +18,7 @@ from segjax.outputs.writer import Writer
 def _bright(images: np.ndarray) -> np.ndarray:
     """Two classes by brightness; a pixel of 13 is refused, as a wrapper might, 14 is NaN.
 
-    15 and 16 need too much memory.
+    15, 16 and 17 need too much memory.
     """
     if (images == 13).any():
         raise ValueError("13 is refused")
@@ -27,7 +27,9 @@ def _bright(images: np.ndarray) -> np.ndarray:
     if (images == 15).any():
         raise MemoryError
     if (images == 16).any():
-        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1099511627776 bytes.")
+        raise RuntimeError("RESOURCE_EXHAUSTED: failed to allocate 1099511627776 bytes.")
+    if (images == 17).any():
+        raise RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating")
     return (images[..., 0] > 99).astype(np.uint8)
 
 

@@ -66,11 +66,11 @@ def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
 
 
 def test_an_image_without_enough_memory_leaves_the_others(job):
-    for name, value in (("a.png", 15), ("b.png", 16), ("c.png", 200)):
+    for name, value in (("a.png", 15), ("b.png", 16), ("c.png", 17), ("d.png", 200)):
         job.add(name, value)
     entries, _ = job.run(Overlay())
-    assert files(entries) == ["c.png", "c_overlay.png"]
-    assert all("not enough memory for 5 x 6 pixels" in each.error for each in entries[:2])
+    assert files(entries) == ["d.png", "d_overlay.png"]
+    assert all("not enough memory for 5 x 6 pixels" in each.error for each in entries[:3])
 
 
 def test_a_file_that_vanishes_leaves_the_others(job, monkeypatch):

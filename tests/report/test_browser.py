@@ -123,7 +123,7 @@ def test_on_a_phone_compared_pictures_stand_two_in_a_row(opened, tmp_path):
         tmp_path / "page.html",
         title="rates",
         columns={"mean_iou": Score("Mean IoU")},
-        variants=[Variant("a", {"model.rates": "(1, 2)"}, [0], (), score, [])],
+        variants=[Variant("a", {"model.rates": "(1, 2)"}, [0], {}, score, [])],
         images=[ComparedImage("x", [(str(i), picture) for i in range(8)])],
     )
     columns = "getComputedStyle(document.querySelector('.panels')).gridTemplateColumns"

@@ -2,10 +2,12 @@
 
 import json
 import pathlib
+from functools import partial
 
 import pytest
 
-from segjax.errors import InputError, RunError
+from segjax.errors import InputError, RunError, TryAgain, run_command
+from segjax.stopping import TRY_AGAIN
 from segjax.train.ablation import _carry_out
 from segjax.train.failures import FAILURE, failure_of
 from segjax.train.lock import InUseError, locked
@@ -94,12 +96,37 @@ def test_a_share_without_a_run_writes_the_page(carry_out, tmp_path):
     assert said == [f"comparison: {tmp_path / 'comparison.html'} (4 of 4 runs are missing)"]
 
 
-def test_a_run_that_another_process_holds_is_left_to_it(carry_out, runs):
-    with locked(runs[1].workdir):
-        tried, said = carry_out(lambda run: _refused(run) if run == runs[1] else None)
-    assert len(tried) == 4 and not list(runs[1].workdir.glob(FAILURE))
+def test_a_run_that_another_process_holds_is_left_to_it_and_tried_again_later(carry_out, runs):
+    held, refuse = runs[1], lambda run: _refused(run) if run == runs[1] else None
+    with (
+        locked(held.workdir),
+        pytest.raises(TryAgain, match="^1 run is left to other processes: .*again.$") as caught,
+    ):
+        carry_out(refuse)
+    assert str(held.workdir) in str(caught.value)
+    assert len(carry_out.tried) == 4 and not list(held.workdir.glob(FAILURE))
+    assert run_command(partial(_raise, caught.value)) == TRY_AGAIN
+    said = carry_out.said
     assert any(" is in use by process " in line and "wait for" not in line for line in said)
-    assert f"left to other processes: {runs[1].workdir}" in said
+
+
+def test_a_run_that_another_process_completes_meanwhile_is_done(carry_out, runs):
+    completed = set()
+
+    def fails(run: Run) -> Exception | None:
+        if run != runs[1]:
+            return None
+        error = _refused(run)
+        completed.add(run.workdir)
+        return error
+
+    with locked(runs[1].workdir):
+        tried, said = carry_out(fails, done=lambda run: run.workdir in completed)
+    assert len(tried) == 4 and not any("left to" in line for line in said)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _refused(run: Run) -> Exception:

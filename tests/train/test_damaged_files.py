@@ -211,9 +211,18 @@ def test_verify_finds_a_flipped_bit_in_the_weights_and_changes_nothing(workdir):
     assert sorted(workdir.rglob("*")) == listed
 
 
+def test_verify_takes_a_relative_path_as_users_type_it(workdir, monkeypatch):
+    monkeypatch.chdir(workdir.parent)
+    findings, error = verified(pathlib.Path(workdir.name))
+    assert findings == verified(workdir)[0] and not error
+
+
 def test_verify_of_a_run_that_never_began_is_refused(tmp_path):
     with pytest.raises(InputError, match="train the run first"):
         verified(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty holds no run; check --workdir"):
+        verified(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import time
 import pytest
 
 from segjax.errors import InputError
+from segjax.stopping import TRY_AGAIN
 from segjax.train import lock
-from segjax.train.lock import LOCK, Holder, locked
+from segjax.train.lock import LOCK, Holder, InUseError, locked, this_machine
 
 HOLDER = """
 import os, pathlib, sys, time
@@ -50,7 +51,7 @@ def holding(tmp_path):
 
 
 def refused(workdir: pathlib.Path) -> str:
-    with pytest.raises(InputError) as caught, locked(workdir):
+    with pytest.raises((InUseError, InputError)) as caught, locked(workdir):
         pass
     return str(caught.value)
 
@@ -100,27 +101,30 @@ def test_a_process_cannot_take_a_lock_twice(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("host", ["another-host", socket.gethostname()])
 @pytest.mark.parametrize("native", [True, False], ids=["flock", "no flock"])
-def test_a_process_of_another_host_is_waited_for_and_refuses_us_only_while_it_lives(
-    native, tmp_path, monkeypatch
+def test_a_process_of_another_machine_is_waited_for_and_refuses_us_only_while_it_lives(
+    native, host, tmp_path, monkeypatch
 ):
+    """A pod that is started again on another node has its name, and its number too."""
+    pid = os.getpid()
     monkeypatch.setattr(lock, "LOST", 0.6)
     monkeypatch.setattr(lock, "BEAT", 0.1)
     monkeypatch.setattr(lock, "_flock", lambda fd: native)
-    other = Holder(77, "another-host", 1.7e9)
+    other = Holder(pid, host, 1.7e9, "another machine")
     (tmp_path / LOCK).write_text(json.dumps(other._asdict()))
     over = threading.Event()
     beating = threading.Thread(target=_renew, args=(tmp_path / LOCK, over))
     beating.start()
     try:
         message = refused(tmp_path)
-        assert "process 77 on host another-host since 2023-11-1" in message
-        assert "stop it (kill 77 on another-host)" in message
+        assert f"process {pid} on host {host} since 2023-11-1" in message
+        assert f"stop it (kill {pid} on {host})" in message
     finally:
         over.set()
         beating.join()
     with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / LOCK).read_text())["machine"] == this_machine()
 
 
 def _renew(path: pathlib.Path, over: threading.Event) -> None:
@@ -141,7 +145,7 @@ def test_without_flock_a_dead_process_of_this_host_is_not_waited_for(tmp_path, m
     monkeypatch.setattr(lock, "_flock", lambda fd: False)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead = Holder(ended.pid, socket.gethostname(), 1.7e9)
+    dead = Holder(ended.pid, socket.gethostname(), 1.7e9, this_machine())
     (tmp_path / LOCK).write_text(json.dumps(dead._asdict()))
     began = time.monotonic()
     with locked(tmp_path):
@@ -206,7 +210,7 @@ def in_cluster(workdir: pathlib.Path) -> list[tuple[int, str, str]]:
 def test_all_processes_of_a_cluster_hold_the_lock_or_all_are_refused(tmp_path):
     with locked(tmp_path):
         for status, _, error in in_cluster(tmp_path):
-            assert status == 2 and f"is in use by process {os.getpid()} on" in error
+            assert status == TRY_AGAIN and f"is in use by process {os.getpid()} on" in error
     for status, out, error in in_cluster(tmp_path):
         assert status == 0 and out.endswith("trained\n"), error
     assert not [*tmp_path.iterdir()]
