@@ -40,6 +40,10 @@ def state_at(step: int):
 TEMPLATE = jax.eval_shape(lambda: state_at(0))
 
 
+# Threads of the storage library still answer after the restore of a damaged array has failed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> pathlib.Path:
     """A workdir with step 3, scored 0.5, and step 6, scored 0.75 after it was saved."""
