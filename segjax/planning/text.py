@@ -94,8 +94,13 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
         )
     for remedy in found.remedies:
         yield ("to fit" if remedy.fits else "not enough", _remedy(remedy))
-    if found.remedies and not any(remedy.fits for remedy in found.remedies):
-        yield ("to fit", f"lower batch_size={experiment.batch_size} or the images' size")
+    if largest.size == 0:
+        yield ("to fit", "take smaller images or a smaller network")
+    elif found.largest_batch and found.largest_batch < experiment.batch_size:
+        yield ("to fit", f"--set batch_size={found.largest_batch}, which trains differently")
+    evaluating = max(found.evaluation_peak or 0, found.measured_peaks[1] or 0)
+    if evaluating > limit.bytes:
+        yield ("evaluation", "does not fit: lower evaluation.batch_size or use windows")
 
 
 def _remedy(remedy: Remedy) -> str:
