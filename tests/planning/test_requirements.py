@@ -119,6 +119,7 @@ def test_the_evaluation_needs_room_beside_the_state(found):
     assert found.evaluation.peak_bytes >= 4 * PARAMETERS + image + maps
 
 
+@pytest.mark.slow
 def test_the_smallest_accumulate_is_named_that_makes_a_batch_fit(experiment, cache):
     large = checked(dataclasses.replace(experiment, batch_size=12 * DEVICES))
     step = TrainingStep(large.plan, large.batch)
