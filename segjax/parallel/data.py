@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from segjax.contracts import AXIS
-from segjax.parallel.dry_run import execute, follow
+from segjax.parallel.dry_run import execute, follow, zeros
 
 
 def data_parallel(step: Callable) -> Callable:
@@ -38,7 +38,13 @@ def replicate(state):
 
 
 def replicated_shapes(state):
-    """Returns the shapes of what `replicate` returns, with its layout; nothing is computed."""
+    """Returns the shapes of what `replicate` returns, with its layout; nothing is computed.
+
+    With several processes these are zeros: `pmap` then traces for arrays of a host alone, and
+    places them on the devices.
+    """
+    if jax.process_count() > 1:
+        return jax.tree.map(zeros, state)
     return _identity().lower(state, np.zeros(jax.local_device_count())).out_info
 
 

@@ -1,11 +1,13 @@
 """How much memory a device has for a run."""
 
 import pathlib
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
 
-from segjax.parallel.cluster import device_bytes, is_cpu, local_device_count
+from segjax.parallel.cluster import device_bytes, is_cpu, local_device_count, process_share
+from segjax.parallel.sums import gather_by_index
 
 GIB = 2**30
 PROC, CGROUPS = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
@@ -30,8 +32,8 @@ def memory_limit(*, gib: float | None = None) -> Limit:
     """Returns the memory of one of this process's devices; `gib` replaces what it tells.
 
     The devices of a CPU share the machine's memory with the process and with other programs:
-    theirs is what is available now, with what this process holds. Call it once the training
-    step is compiled, which is when a run's process holds what a run's process does.
+    theirs is what is available now, and the arrays that this process holds. Call it after the
+    training step is compiled: only then is this process as large as that of a run.
     """
     if gib is not None:
         return Limit(gib * GIB, "given by --memory")
@@ -44,7 +46,14 @@ def memory_limit(*, gib: float | None = None) -> Limit:
     held = process_bytes("VmRSS") or 0
     process = max(held - sum(array.nbytes for array in jax.live_arrays()), 0)
     share = (available + held - process) / local_device_count()
-    return Limit(share, "free on this machine", process)
+    # All processes must compile the same programs.
+    return Limit(of_processes(min, share), "free on this machine", process)
+
+
+def of_processes(choose: Callable[[Iterable[float]], float], number: float) -> float:
+    """Returns the smallest, say, of the numbers of all processes, which all must call this."""
+    index, count = process_share()
+    return choose(gather_by_index({index: number}, count).values())
 
 
 def available_bytes(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import jax
 
 from segjax.parallel.cluster import is_cpu, local_device_count, peak_device_bytes
-from segjax.planning.limit import PROC, process_bytes
+from segjax.planning.limit import PROC, of_processes, process_bytes
 
 CLEAR_PEAK = "5"
 """What Linux takes in `/proc/self/clear_refs` to forget the highest resident size so far."""
@@ -30,7 +30,8 @@ class PeakMemory:
         """
         if not is_cpu():
             yield
-            self.bytes = peak_device_bytes()
+            told = peak_device_bytes()
+            self.bytes = None if told is None else of_processes(max, told)
             return
         gc.collect()
         _give_back_free_memory()
@@ -43,7 +44,8 @@ class PeakMemory:
         yield
         after = process_bytes("VmHWM", proc=proc)
         if before is not None and after is not None:
-            self.bytes = (max(after - before, 0) + arrays) / local_device_count()
+            held = (max(after - before, 0) + arrays) / local_device_count()
+            self.bytes = of_processes(max, held)
 
 
 def _give_back_free_memory() -> None:

@@ -77,7 +77,7 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
         yield ("limit", "unknown: the device does not tell; give --memory GIB")
         return
     process = f"; the process takes {bytes_text(limit.process)} more" if limit.process else ""
-    yield ("limit", f"{bytes_text(limit.bytes)}, {limit.source}{process}")
+    yield ("limit", f"{_exactly(limit.bytes)}, {limit.source}{process}")
     yield ("fits", "yes" if found.fits else "no")
     if (largest := found.largest) is None:
         return
@@ -86,7 +86,7 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
     elif largest.size == MOST:
         yield ("largest batch", f"{found.largest_batch:,} images or more")
     else:
-        fitting, next_one = (bytes_text(largest.peaks[largest.size + i]) for i in (0, 1))
+        fitting, next_one = (_exactly(largest.peaks[largest.size + i]) for i in (0, 1))
         yield (
             "largest batch",
             f"{found.largest_batch:,} images: peak {fitting}; "
@@ -94,8 +94,13 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
         )
     for remedy in found.remedies:
         yield ("to fit" if remedy.fits else "not enough", _remedy(remedy))
-    if found.remedies and not any(remedy.fits for remedy in found.remedies):
-        yield ("to fit", f"lower batch_size={experiment.batch_size} or the images' size")
+    if largest.size == 0:
+        yield ("to fit", "take smaller images or a smaller network")
+    elif found.largest_batch and found.largest_batch < experiment.batch_size:
+        yield ("to fit", f"--set batch_size={found.largest_batch}, which trains differently")
+    evaluating = max(found.evaluation_peak or 0, found.measured_peaks[1] or 0)
+    if evaluating > limit.bytes:
+        yield ("evaluation", "does not fit: lower evaluation.batch_size or use windows")
 
 
 def _remedy(remedy: Remedy) -> str:
@@ -163,6 +168,11 @@ def bytes_text(number: float) -> str:
         if number >= 2**power:
             return f"{number / 2**power:,.{digits}f} {unit}"
     return f"{number / 2**10:.1f} KiB"
+
+
+def _exactly(number: float) -> str:
+    """Returns bytes with enough digits to tell what fits from what does not."""
+    return bytes_text(number) if math.isinf(number) else f"{number / 2**20:,.1f} MiB"
 
 
 def amount(flops: float) -> str:

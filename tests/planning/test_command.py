@@ -115,6 +115,7 @@ def test_options_of_a_plan_need_it(option, capsys):
     assert f"{option} needs --plan; add it." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_a_list_every_variant_is_planned_once_and_summed_up(
     plan, quick, no_search, tmp_path
 ):

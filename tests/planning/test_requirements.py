@@ -16,7 +16,7 @@ from segjax.planning.checked import checked
 from segjax.planning.limit import GIB, Limit
 from segjax.planning.remedies import accumulation, of_network, of_split
 from segjax.planning.requirements import Requirements, requirements
-from segjax.planning.text import bytes_text, plan_text
+from segjax.planning.text import plan_text
 from segjax.planning.training import TrainingStep, is_out_of_memory
 
 SMALL = pathlib.Path(__file__).with_name("small.py")
@@ -119,6 +119,7 @@ def test_the_evaluation_needs_room_beside_the_state(found):
     assert found.evaluation.peak_bytes >= 4 * PARAMETERS + image + maps
 
 
+@pytest.mark.slow
 def test_the_smallest_accumulate_is_named_that_makes_a_batch_fit(experiment, cache):
     large = checked(dataclasses.replace(experiment, batch_size=12 * DEVICES))
     step = TrainingStep(large.plan, large.batch)
@@ -161,7 +162,9 @@ def test_a_batch_that_does_not_fit_is_said_with_what_would(experiment, step, mon
     assert all(remedy.fits == (remedy.peak_bytes <= limit) for remedy in found.remedies)
     text = plan_text(found)
     assert "fits           no" in text
-    assert f"largest batch  4 images: peak {bytes_text(step.peak(1))}; 8 images need" in text
+    assert (
+        f"largest batch  4 images: peak {step.peak(1) / 2**20:.1f} MiB; 8 images need" in text
+    )
     assert "--set model.remat=True: peak" in text
 
 
