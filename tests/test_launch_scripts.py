@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from segjax import launch
+from segjax import launch_options
 
 LAUNCH = pathlib.Path(__file__).parents[1] / "launch"
 SCRIPTS = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
@@ -228,7 +228,7 @@ def test_a_manifest_has_kubernetes_fields_and_the_launchers_arguments(path):
     pods = job["template"]["spec"]
     (container,) = pods["containers"]
     assert container["command"] == ["python", "-m", "segjax.launch"]
-    arguments = launch._parser().parse_args(container["args"])
+    arguments = launch_options.parser().parse_args(container["args"])
     assert (LAUNCH.parent / arguments.experiment).is_file()
     assert job["completions"] == job["parallelism"] and job["completionMode"] == "Indexed"
     assert {mount["name"] for mount in container["volumeMounts"]} == {

@@ -50,6 +50,7 @@ def spatial_parallel(
     made: list[Callable] = []  # The program, once a state has shown its shapes.
 
     def run(state, batch: Mapping[str, np.ndarray]):
+        """Returns (state, metrics) after a step on the process's batch."""
         size = batch["image"].shape[1:3]
         cut = {
             key: _on_mesh(mesh, value, planes=value.shape[1:3] == size)
@@ -90,6 +91,7 @@ def map_images(function: Callable, split: tuple[int, int]) -> Callable:
         return jnp.pad(result, _missing(result.shape, mesh))
 
     def run(variables, batch: np.ndarray, *, then: Callable = lambda result: result):
+        """Returns the maps of the images; `then` is applied before they are fetched."""
         size = batch.shape[1:3]
         filled = fill_up(batch, mesh.shape["groups"])
         images = _on_mesh(mesh, filled, planes=True)

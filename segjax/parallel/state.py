@@ -93,6 +93,7 @@ def complete(params: Any) -> Any:
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def of(leaf: Array) -> Array:
+        """Returns a parameter that is gathered for its use."""
         part = NamedSharding(mesh, _part(leaf.shape, mesh, least=LEAST))
 
         @jax.custom_vjp

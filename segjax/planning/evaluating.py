@@ -76,7 +76,8 @@ class EvaluationTime(NamedTuple):
 
 def evaluation_time(plan: Plan, variables: Any) -> EvaluationTime:
     """Returns how long the evaluation of images takes, measured on a few of them, twice."""
-    total = len(plan.experiment.eval_data)
+    data = plan.experiment.eval_data
+    total = len(data)
     stride = max(total // plan.experiment.evaluation.batch_size, 1)
     score, count = plan.scorer(), len(range(0, total, stride))
     seconds, memory = [], PeakMemory()
@@ -86,4 +87,6 @@ def evaluation_time(plan: Plan, variables: Any) -> EvaluationTime:
             score(variables, share=(0, stride))
             seconds.append(time.monotonic() - began)
     first, again = seconds
-    return EvaluationTime(again / count, max(first - again, 0.0), count, memory.bytes)
+    sizes = {data[index]["image"].shape for index in range(0, total, stride)}
+    compiling = max(first - again, 0.0) / len(sizes)
+    return EvaluationTime(again / count, compiling, count, memory.bytes)

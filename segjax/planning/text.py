@@ -138,6 +138,7 @@ def time_rows(found: Requirements) -> Iterator[Row]:
         )
     if (hours := found.hours) is not None:
         left_out = " without evaluations" if found.evaluation_time is None else ""
+        left_out += ", or less: it has early stopping" if found.experiment.stop else ""
         yield ("whole run", f"{duration(hours * HOUR)} ({hours:.3g} hours){left_out}")
 
 
@@ -265,10 +266,11 @@ def list_text(plans: Sequence[tuple[Requirements, int]], *, price: float | None 
     """Returns a table of plans, each with its number of seeds, and what all of them take."""
     head = ("", "seeds", "parameters", "peak", "largest batch", "hours")
     rows: list[Row] = [(*head, "cost") if price is not None else head]
-    total = 0.0
+    total, least = 0.0, ""
     for found, seeds in plans:
         hours = None if found.hours is None else found.hours * seeds
         total += hours or 0.0
+        least = "at least " if hours is None else least  # Its step was not timed.
         row = (
             found.experiment.name,
             str(seeds),
@@ -278,8 +280,9 @@ def list_text(plans: Sequence[tuple[Requirements, int]], *, price: float | None 
             "–" if hours is None else f"{hours:.3g}",
         )
         rows.append((*row, _list_cost(hours, price)) if price is not None else row)
-    last = ("all runs, one after another", "", "", "", "", f"{total:.3g}")
-    rows.append((*last, _list_cost(total, price)) if price is not None else last)
+    last = ("all runs, one after another", "", "", "", "", f"{least}{total:.3g}")
+    cost = f"{least}{_list_cost(total, price)}"
+    rows.append((*last, cost) if price is not None else last)
     return "\n".join(_aligned(rows))
 
 

@@ -90,7 +90,7 @@ def train(
                     state, measured = step_fn(state, batch)
                 rows.add(step + 1, agreement.hear(step + 1, measured))
                 evaluate = _is_evaluated(step + 1, experiment)
-                save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
+                save = evaluate or is_due(step + 1, experiment, experiment.checkpoint_every)
                 if save:
                     rows.flush()
                 if rows.failed_at is not None:
@@ -135,12 +135,13 @@ def train_step(plan: Plan, *, accumulate: int | None = None) -> Callable:
     )
 
 
-def _due(step: int, experiment: Experiment, every: int | None) -> bool:
+def is_due(step: int, experiment: Experiment, every: int | None) -> bool:
+    """Returns whether something is done after a step: `every` so many, and after the last."""
     return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
 
 
 def _is_evaluated(step: int, experiment: Experiment) -> bool:
-    return _due(step, experiment, experiment.evaluation.every)
+    return is_due(step, experiment, experiment.evaluation.every)
 
 
 class _Scoring:

@@ -11,13 +11,14 @@ import numpy as np
 
 from segjax.atomic import atomic_path
 from segjax.contracts import Variables
-from segjax.experiment import Experiment, describe, said
+from segjax.experiment import Experiment, describe
 from segjax.parallel.cluster import is_main
 from segjax.tasks.scorer import Scorer
 from segjax.tasks.task import Task
 from segjax.train.early_stop import early_stop_line
 from segjax.train.log import read_metrics
 from segjax.train.workdir import read_evaluation
+from segjax.trajectory import said
 
 PREDICTIONS = "predictions.npz"
 DESCRIBED = "description"

@@ -89,6 +89,7 @@ class Profile:
             return step_fn
 
         def call(state: Any, batch: Any) -> Any:
+            """Takes the step; begins and ends the trace around those that are traced."""
             step = int(np.ravel(batch["step"])[0])
             if step == steps.start:
                 jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)

@@ -28,7 +28,7 @@ from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
 from segjax.train.log import Progress, RunLog
-from segjax.train.loop import train_step
+from segjax.train.loop import is_due, train_step
 from segjax.train.plan import Plan
 from segjax.train.rows import Rows
 from segjax.train.step import TrainState
@@ -195,7 +195,7 @@ def _train_steps(
     plan, first = members[0].plan, int(states[0].step)
     experiment, scorer = plan.experiment, plan.scorer()
     step_fn = telemetry.watched(over_devices(_of_seeds(train_step(plan))))
-    if first and _due(first, experiment, experiment.evaluation.every):
+    if first and is_due(first, experiment, experiment.evaluation.every):
         _evaluate([p for p in pairs if not p[0].checkpoints.is_scored(first)], scorer, stops)
         _restart_clocks(members, first)
     state = replicate(jax.tree.map(lambda *each: np.stack(each), *states))
@@ -205,8 +205,8 @@ def _train_steps(
         with _compiling(len(members), stops) if step == first else nullcontext():
             state, measured = step_fn(state, _stacked(batches))
         _add_rows(members, step + 1, measured)
-        evaluate = _due(step + 1, experiment, experiment.evaluation.every)
-        save = evaluate or _due(step + 1, experiment, experiment.checkpoint_every)
+        evaluate = is_due(step + 1, experiment, experiment.evaluation.every)
+        save = evaluate or is_due(step + 1, experiment, experiment.checkpoint_every)
         if save or any(member.has_just_failed for member in members):
             going = _still_going(members, state)
             for member, part in going if save else ():
@@ -219,10 +219,6 @@ def _train_steps(
     for member in members:
         with member.attempt():
             member.rows.close()
-
-
-def _due(step: int, experiment: Experiment, every: int | None) -> bool:
-    return step == experiment.steps or step % (every or experiment.checkpoint_every) == 0
 
 
 def _batches(

@@ -67,6 +67,7 @@ class Tracking:
             key = written(tracker)
 
             def begin(tracker: Tracker = tracker, key: str = key) -> Tracked:
+                """Begins the run in one service, and keeps its name there."""
                 workdir = str(self._workdir.resolve())
                 tracked = tracker.start(
                     self._experiment.name, description, workdir=workdir, run_id=ids.get(key)

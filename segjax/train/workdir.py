@@ -18,6 +18,7 @@ from segjax.experiment import Experiment
 from segjax.settings import short_hash
 from segjax.train.checkpoint import has_checkpoint
 from segjax.train.computed_weights import rule_lines, with_recorded_weights
+from segjax.trajectory import trajectory
 
 SOURCE = "experiment.py"
 DESCRIPTION = "experiment.txt"
@@ -53,11 +54,11 @@ def check_owner(workdir: pathlib.Path, experiment: Experiment) -> None:
     results = has_checkpoint(workdir) or (workdir / EVALUATION).is_file()
     if not recorded.is_file() or not results:
         return
-    theirs = experiments.trajectory(text := _recorded(workdir))
+    theirs = trajectory(text := _recorded(workdir))
     # Rules for weights are numbers in the record; those of today's data are compared later. A
     # rule that did not give these numbers stays, and differs from them.
     experiment = with_recorded_weights(experiment, text)
-    ours = experiments.trajectory(experiments.describe(experiment))
+    ours = trajectory(experiments.describe(experiment))
     differ = [
         _difference(path, theirs.get(path, "unset"), ours.get(path, "unset"))
         for path in {**ours, **theirs}

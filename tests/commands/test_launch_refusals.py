@@ -56,6 +56,8 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
             [TINY, "--describe", "--set", "accumulate=3"],
             "batch_size=4 is not divisible by accumulate=3; change one of them",
         ),
+        ([TINY, "--seeds", "2", "--together", "--plan"], "leave it out with --plan"),
+        ([TINY, "--profile", "1:2", "--verify"], "--verify does not train"),
         ([TINY, "--set", "evaluation.output_stride=8"], "UNet has no output stride"),
         ([TINY, "--set", "init=segjax.weights.Pretrained(timm/resnet101)"], "--set init=None"),
         (

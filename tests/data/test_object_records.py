@@ -15,9 +15,9 @@ from segjax.data.object_records import decode_objects, encode_objects
 from segjax.data.prepare import _folder_name
 from segjax.data.source import Recipe, Source
 from segjax.data.synthetic_objects import SyntheticObjects
-from segjax.experiment import trajectory
 from segjax.objects import ENTRIES
 from segjax.settings import describe
+from segjax.trajectory import trajectory
 
 IMAGE, MASK = pathlib.Path("a.jpg"), pathlib.Path("a.png")
 DIGESTS = {IMAGE: "0" * 64, MASK: "1" * 64}

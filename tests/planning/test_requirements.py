@@ -16,7 +16,7 @@ from segjax.planning.checked import checked
 from segjax.planning.limit import GIB, Limit
 from segjax.planning.remedies import accumulation, of_network, of_split
 from segjax.planning.requirements import Requirements, requirements
-from segjax.planning.text import plan_text
+from segjax.planning.text import list_text, plan_text
 from segjax.planning.training import TrainingStep, is_out_of_memory
 
 SMALL = pathlib.Path(__file__).with_name("small.py")
@@ -209,3 +209,12 @@ def test_a_probe_that_runs_out_of_memory_leaves_the_rest_of_the_plan(
 )
 def test_other_errors_are_not_taken_for_a_want_of_memory(error, is_one):
     assert is_out_of_memory(error) is is_one
+
+
+def test_a_total_without_the_runs_that_were_not_timed_is_said_to_be_the_least(found):
+    untimed = dataclasses.replace(found, step_time=None)
+    total = lambda plans: list_text(plans, price=2.0).splitlines()[-1]
+    hours = f"{3 * found.hours:.3g}"
+    assert total([(found, 3)]).split()[-2] == hours and "least" not in total([(found, 3)])
+    assert total([(found, 3), (untimed, 1)]).count("at least") == 2
+    assert f"at least {hours}" in total([(found, 3), (untimed, 1)])

@@ -10,10 +10,11 @@ import pytest
 from segjax import launch
 from segjax.contracts import AXIS
 from segjax.errors import InputError
-from segjax.experiment import describe, load, trajectory
+from segjax.experiment import describe, load
 from segjax.train.augmentation import augmented, augmented_batch
 from segjax.train.log import read_metrics
 from segjax.train.plan import make_plan
+from segjax.trajectory import trajectory
 from segjax.transforms.on_device import DeviceFlip, DeviceScaleCrop
 
 TINY = pathlib.Path(__file__).parents[1] / "commands" / "tiny.py"
