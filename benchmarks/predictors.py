@@ -29,7 +29,8 @@ from segjax.experiment import UNIT
 from segjax.models.unet import UNet
 from segjax.parallel import cluster
 from segjax.train.checkpoint import Checkpoints
-from segjax.train.plan import check_data, evaluated
+from segjax.train.evaluated import evaluated
+from segjax.train.parts import check_data
 from segjax.train.workdir import open_run
 
 COMPILED = "/jax/core/compile/backend_compile_duration"

@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _describe(runs: Sequence["Run"], *, is_swept: bool) -> None:
     """Prints the runs' fields; of a grid the first run's, and what tells the others apart."""
     from segjax.experiment import describe
-    from segjax.train.plan import check_parts
+    from segjax.train.parts import check_parts
     from segjax.train.variants import listing
 
     for run in runs:

@@ -19,12 +19,11 @@ from segjax.experiment import (
     checked,
     describe,
     override,
-    said,
-    trajectory,
 )
 from segjax.layers.norm import BatchNorm, FrozenBatchNorm
 from segjax.settings import directory_settings
 from segjax.train.optimizer import SGD, Poly
+from segjax.trajectory import said, trajectory
 from segjax.transforms.geometric import RandomCrop, RandomFlip
 
 

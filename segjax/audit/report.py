@@ -10,7 +10,7 @@ from segjax.audit.audit import Audit, audit
 from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json
 from segjax.errors import InputError, RunError
-from segjax.train.plan import check_datasets
+from segjax.train.parts import check_datasets
 
 FOLDER = "audit"
 """In the workdir of the run."""

@@ -11,9 +11,11 @@ from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.coverage import data_coverage
+from segjax.train.evaluated import check_evaluation, scorer
 from segjax.train.lock import locked
 from segjax.train.log import Progress
-from segjax.train.plan import check_data, check_evaluation, initial_variables, scorer
+from segjax.train.parts import check_data
+from segjax.train.plan import initial_variables
 from segjax.train.predictions import forget_predictions, save_predictions
 from segjax.train.results import REPORT, evaluation_of, write_results
 from segjax.train.run import Run, claim_run, leaving_run

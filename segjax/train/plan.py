@@ -10,25 +10,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.errors import ScopeParamShapeError
 
 from segjax.announce import announced
-from segjax.conformity import canvas, check_dataset, check_values, declares
-from segjax.contracts import Dataset, Traced, Undoing, Variables
+from segjax.conformity import canvas
+from segjax.contracts import Traced, Variables
 from segjax.data.by_aspect import ungrouped
-from segjax.data.checks import checked_example, read_example
 from segjax.data.loader import batches
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
-from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
-from segjax.tasks.scorer import Scorer, check_metrics
+from segjax.tasks.scorer import Scorer
 from segjax.train.augmentation import augmented_batch
 from segjax.train.computed_weights import with_computed_weights, with_stand_in_weights
-from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
+from segjax.train.coverage import data_coverage, uncounted_batches
 from segjax.train.early_stop import check_stop
+from segjax.train.evaluated import check_evaluation, evaluated, one_line, scorer
+from segjax.train.parts import check_data, check_parts, datasets
 from segjax.train.peaks import given_peak
 from segjax.train.stand_in import signature, stand_in
 from segjax.train.step import TrainState, init_state
@@ -101,33 +100,6 @@ class Plan:
         return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(self.shapes["params"]))
 
 
-def scorer(experiment: Experiment) -> Scorer:
-    """Returns the scorer of an experiment's network on its evaluation data."""
-    return Scorer(
-        experiment.task,
-        evaluated(experiment),
-        experiment.eval_data,
-        batch_size=experiment.evaluation.batch_size,
-        metrics=experiment.evaluation.extra_metrics,
-    )
-
-
-def evaluated(experiment: Experiment) -> HostPredictor:
-    """Returns the predictor of an experiment: its network, as `evaluation` describes it.
-
-    Raises:
-      InputError: the network has no such output stride, or a wrapper cannot stand where it is.
-    """
-    evaluation = experiment.evaluation
-    return experiment.task.predictor(
-        experiment.model,
-        normalize=experiment.normalize,
-        output_stride=evaluation.output_stride,
-        wrappers=evaluation.wrappers,
-        split=experiment.split,
-    )
-
-
 def make_plan(
     experiment: Experiment, *, resume: bool = False, note: Callable[[str], None] = print
 ) -> Plan:
@@ -179,7 +151,7 @@ def check_settings(experiment: Experiment) -> dict[str, Traced]:
         the experiment alone shows it; no data are touched.
     """
     check_fields(experiment)
-    for data in map(ungrouped, _datasets(experiment).values()):
+    for data in map(ungrouped, datasets(experiment).values()):
         if isinstance(data, FileDataset):
             data.check_directory()
     if (made_up := stand_in(experiment)) is None:
@@ -211,36 +183,6 @@ def check_fields(experiment: Experiment) -> None:
     evaluated(experiment)
 
 
-def check_parts(experiment: Experiment) -> None:
-    """Raises InputError unless datasets, network and loss are complete and fit each other.
-
-    Raises:
-      InputError: they do not; no device is asked for, no file is read, nothing is traced.
-    """
-    datasets = check_datasets(experiment)
-    experiment.task.check_settings(experiment.model, experiment.loss, datasets)
-    if experiment.batch_size % experiment.accumulate:
-        # Not found where the field is set: a second --set may still change the other one.
-        raise InputError(
-            f"batch_size={experiment.batch_size} is not divisible by "
-            f"accumulate={experiment.accumulate}; change one of them."
-        )
-
-
-def check_datasets(experiment: Experiment) -> dict[str, Dataset]:
-    """Returns the datasets of an experiment by field; no file is read.
-
-    Raises:
-      InputError: one lacks a member, or two divide a folder differently.
-    """
-    datasets = _datasets(experiment)
-    for field, data in datasets.items():
-        check_dataset(data, field=field)
-        check_values(data, field=field)
-    check_held_out(datasets)
-    return datasets
-
-
 def _key(batch: Mapping[str, np.ndarray]) -> str:
     return repr(sorted(signature(batch).items()))
 
@@ -269,35 +211,6 @@ def _initial(
     return experiment.init.load(
         experiment.model, channels=channels, seed=experiment.seed, note=note
     )
-
-
-def check_data(experiment: Experiment, *fields: str) -> None:
-    """Prepares datasets and checks them against each other and the network.
-
-    Raises:
-      InputError: what a dataset finds, or they do not fit.
-    """
-    for field in fields:
-        data = getattr(experiment, field)
-        data.prepare()
-        if len(data) == 0:
-            raise InputError(f"{field} has no examples; check its split and directory.")
-        check_values(data, field=field)
-        experiment.task.check_data(experiment.model, _datasets(experiment), field=field)
-        _check_channels(data, field=field)
-
-
-def _check_channels(data: Dataset, *, field: str) -> None:
-    image = read_example(data, 0)["image"]
-    if image.ndim == 3 and image.shape[-1] != data.channels:
-        raise InputError(
-            f"{field}.channels={data.channels}, but its first image has {image.shape[-1]}; "
-            f"set channels = {image.shape[-1]} in {type(data).__name__}."
-        )
-
-
-def _datasets(experiment: Experiment) -> dict[str, Dataset]:
-    return {"eval_data": experiment.eval_data, "train_data": experiment.train_data}
 
 
 def _batches(
@@ -334,7 +247,7 @@ def _seeded(
 
 def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
     """Returns the network's shapes, after the task has tried an example on it."""
-    with announced("Checking network and loss", after=1), _one_line():
+    with announced("Checking network and loss", after=1), one_line():
         return experiment.task.trace(
             experiment.model,
             experiment.loss,
@@ -345,41 +258,3 @@ def _traced(experiment: Experiment, sample: Mapping[str, np.ndarray]) -> Traced:
 
 def _augmented(experiment: Experiment, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return augmented_batch(batch, experiment.device_transforms, seed=experiment.seed)
-
-
-def check_evaluation(experiment: Experiment, variables: Any) -> None:
-    """Raises InputError unless the evaluated network accepts an image of its data.
-
-    Raises:
-      InputError: the network, the normalisation or a wrapper refuses it, or a network that
-        undoes the normalisation undoes another one, or a metric of `evaluation` does not fit.
-    """
-    model = experiment.model
-    if declares(model, Undoing) and model.normalize != experiment.normalize:
-        raise InputError(
-            f"model.normalize={model.normalize} undoes another normalisation than the "
-            f"experiment's, {experiment.normalize}; give both the same."
-        )
-    data, task = experiment.eval_data, experiment.task
-    check_metrics(task, data, experiment.evaluation.extra_metrics)
-    image = checked_example(data, 0, partial(task.check_example, data=data))["image"][None]
-    try:
-        with _one_line():
-            shape = jax.ShapeDtypeStruct(image.shape, np.dtype(image.dtype.name))
-            count = evaluated(experiment).check(variables, shape)
-    except ScopeParamShapeError as error:
-        channels = image.shape[-1]
-        raise InputError(
-            f"The network's weights do not fit the images of eval_data, which have {channels} "
-            f"channel{'s' * (channels != 1)}: give eval_data images like those of train_data."
-        ) from error
-    task.check_outputs(count, data, who=type(experiment.model).__name__)
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Turns what a network or a normalisation raises in the block into an InputError."""
-    try:
-        yield
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(" ".join(str(error).split())) from error

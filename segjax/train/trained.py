@@ -23,7 +23,7 @@ from segjax.evaluate.compiled import HostPredictor
 from segjax.experiment import Experiment
 from segjax.pretrained.find import find_weights
 from segjax.train.checkpoint import FOLDER, Checkpoints
-from segjax.train.plan import evaluated
+from segjax.train.evaluated import evaluated
 from segjax.train.workdir import open_run
 from segjax.weights import load as load_weights
 

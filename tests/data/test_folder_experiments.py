@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segjax.data.loader import batches
-from segjax.train.plan import check_data, check_parts
+from segjax.train.parts import check_data, check_parts
 from segjax.train.run import runs_of_file
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"

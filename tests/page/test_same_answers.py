@@ -20,7 +20,7 @@ from segjax.page.limits import Limits
 from segjax.page.runs import load_runs
 from segjax.page.service import Service
 from segjax.predictor_options import asked_side, asked_sources, asked_way
-from segjax.train.plan import scorer
+from segjax.train.evaluated import scorer
 from segjax.train.trained import Source, Trained
 
 RUN = runpy.run_path(str(pathlib.Path(__file__).with_name("untrained_run.py")))

@@ -21,8 +21,6 @@ from segjax.experiment import (
     describe,
     load,
     override,
-    said,
-    trajectory,
 )
 from segjax.layers.conv import Conv
 from segjax.scores.bootstrap import BootstrapIntervals
@@ -38,6 +36,7 @@ from segjax.tasks.scorer import Scorer, check_metrics, evaluate
 from segjax.tasks.semantic import Semantic
 from segjax.tasks.task import Task
 from segjax.train.optimizer import SGD, Constant
+from segjax.trajectory import said, trajectory
 
 DATA = Synthetic(split="val", size=24, count=7)
 WEIGHTS = {"w": np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)}

@@ -20,7 +20,8 @@ from segjax.tasks.semantic import Semantic
 from segjax.train import plan
 from segjax.train.coverage import check_held_out, data_coverage, uncounted_batches
 from segjax.train.optimizer import SGD, Poly
-from segjax.train.plan import check_parts, check_settings, make_plan
+from segjax.train.parts import check_parts
+from segjax.train.plan import check_settings, make_plan
 from segjax.transforms.geometric import RandomCrop
 
 TINY = load(pathlib.Path(__file__).parents[1] / "commands" / "tiny.py")
