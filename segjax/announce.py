@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from segjax.console import one_line
+
 LOGGER = logging.getLogger("segjax")
 """Functions called from other programs are silent; commands set its level to INFO."""
 
@@ -25,7 +27,7 @@ def announcing() -> bool:
 def say(line: str) -> None:
     """Prints a line on standard error, beside live bars, where a command runs."""
     if announcing():
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(one_line(line), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,10 @@ import os
 import pathlib
 import re
 import sys
+import unicodedata
+
+UNLISTABLE = ("Cc", "Zl", "Zp", "Cs")
+"""Unicode's categories of control characters, line and paragraph separators, and surrogates."""
 
 
 def program(command: str) -> str:
@@ -58,3 +62,18 @@ def allow_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # Not so where a program caught our output.
             stream.reconfigure(errors="backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """Returns a text as one line that changes nothing on a terminal.
+
+    Names of files may hold line ends and control characters: they become escapes, as in
+    Python's own `repr`.
+
+    >>> one_line("a\\nb.png cannot be read")
+    'a\\\\nb.png cannot be read'
+    """
+    escaped = lambda each: each.encode("unicode_escape").decode("ascii")
+    return "".join(
+        escaped(each) if unicodedata.category(each) in UNLISTABLE else each for each in text
+    )

@@ -11,7 +11,7 @@ from functools import partial
 
 from segjax.announce import LOGGER
 from segjax.atomic import WriteError
-from segjax.console import allow_any_text
+from segjax.console import allow_any_text, one_line
 from segjax.stopping import CAUSES, FAILED, TRY_AGAIN, Interrupted, Stops, leaving, listening
 
 
@@ -96,7 +96,7 @@ def _ended(error: BaseException, stops: Stops) -> int:
         cause = stops.others.explain(error) if stops.others is not None else None
     if cause is not None:
         said = str(error) if isinstance(error, Interrupted) else stops.left()
-        line, status = f"{cause.kind}: {said}", cause.status
+        line, status = one_line(f"{cause.kind}: {said}"), cause.status
     else:
         line, status = _fault(error)
     if line:
@@ -108,11 +108,10 @@ def _ended(error: BaseException, stops: Stops) -> int:
 
 def _fault(error: BaseException) -> tuple[str, int]:
     """Returns the line and the exit status of an error; prints the traceback of a bug."""
-    if isinstance(error, InputError):
-        return f"error: {error}", 2
-    if isinstance(error, TryAgain):
-        return f"error: {error}", TRY_AGAIN
-    if isinstance(error, (RunError, UserCodeError)):
+    for kind, status in ((InputError, 2), (TryAgain, TRY_AGAIN), (RunError, FAILED)):
+        if isinstance(error, kind):
+            return one_line(f"error: {error}"), status
+    if isinstance(error, UserCodeError):
         return f"error: {error}", FAILED
     if isinstance(error, BrokenPipeError):
         # The reader of our output has seen enough (`| head`); nor can the rest be flushed.
@@ -123,9 +122,10 @@ def _fault(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" for {error.filename}" if error.filename else ""
         text = f"no space left{where}: make room, and run the same command again."
-        return f"error: {text}", FAILED
+        return one_line(f"error: {text}"), FAILED
     if isinstance(error, WriteError):
-        return f"error: {error}. Make it writable, and run the same command again.", FAILED
+        text = f"{error}. Make it writable, and run the same command again."
+        return one_line(f"error: {text}"), FAILED
     traceback.print_exception(error)
     return f"error: {type(error).__name__}: {error}", FAILED
 

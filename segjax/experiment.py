@@ -260,14 +260,24 @@ def load_all(path: str | pathlib.Path) -> tuple[list[Experiment], bool]:
     module = run_experiment_file(pathlib.Path(path))
     one, several = getattr(module, "experiment", None), getattr(module, "experiments", None)
     is_list = several is not None
-    given = several if isinstance(several, (list, tuple)) else [one]
-    found = [value for value in given if isinstance(value, Experiment)]
-    if is_list == (one is not None) or not found or len(found) < len(given):
+    is_ablation = isinstance(several, (list, tuple))
+    given = (
+        {f"experiments[{i}]": value for i, value in enumerate(several)}
+        if is_ablation
+        else {"experiment": one}
+    )
+    if is_list != is_ablation or is_list == (one is not None) or not given:
         raise InputError(
             f"{path} must define either `experiment = Experiment(...)` or a list of them, "
             "`experiments = [...]`; give other names to experiments that you import."
         )
-    return [checked(experiment, str(path)) for experiment in found], is_list
+    found = []
+    for name, value in given.items():
+        if not isinstance(value, Experiment):
+            kind = "a class" if isinstance(value, type) else f"of type {type(value).__name__}"
+            raise InputError(f"{path}: {name} is {kind}; it must be Experiment(...).")
+        found.append(checked(value, str(path)))
+    return found, is_list
 
 
 def checked(experiment: Experiment, where: str) -> Experiment:

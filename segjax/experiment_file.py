@@ -1,10 +1,11 @@
 """Runs an experiment file; `segjax.experiment` says what such a file must define."""
 
 import importlib.util
+import os
 import pathlib
 import sys
 import traceback
-from types import ModuleType
+from types import ModuleType, TracebackType
 
 from segjax.errors import InputError, UserCodeError
 
@@ -13,9 +14,12 @@ def run_experiment_file(path: pathlib.Path) -> ModuleType:
     """Returns the file as a module, whose neighbours it may import.
 
     Raises:
-      InputError: there is no such file, or it is not a Python file.
+      InputError: there is no such file, it is not a Python file, it or a file that it imports
+        has a syntax error, or it loads itself.
       UserCodeError: the file itself raised; the message holds the traceback.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name an experiment file, which ends in .py.")
     if not path.is_file():
         raise InputError(f"There is no experiment file {path}; {_near_files(path)}")
     if path.suffix != ".py":
@@ -28,14 +32,44 @@ def run_experiment_file(path: pathlib.Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Workers and pickles look classes of the file up under its name.
     sys.modules.setdefault(path.stem, module)
+    if (own := path.resolve()) in _running:
+        raise InputError(f"{path} loads itself: leave that out, or load another file.")
+    _running.append(own)
     try:
         spec.loader.exec_module(module)
     except InputError:
         raise
+    except SyntaxError as error:
+        raise InputError(_syntax_error(error, path)) from error
+    except SystemExit as error:
+        raise UserCodeError(f"{path} ended Python by sys.exit: leave that out.") from error
     except Exception as error:
-        shown = "".join(traceback.format_exception(error)).rstrip()
+        trace = _below(error.__traceback__, str(spec.origin))
+        shown = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
         raise UserCodeError(f"{shown}\n{path} raised {type(error).__name__}.") from error
+    finally:
+        _running.remove(own)
     return module
+
+
+_running: list[pathlib.Path] = []
+"""The files that are being run: one may load another."""
+
+
+def _syntax_error(error: SyntaxError, path: pathlib.Path) -> str:
+    """Returns in one line where Python does not understand a file, and why."""
+    where = error.filename if error.filename and os.path.isfile(error.filename) else path
+    line = f", line {error.lineno}" if error.lineno else ""
+    text = f" ({error.text.strip()})" if error.text and error.text.strip() else ""
+    return f"{where}{line} is not Python: {error.msg}{text}. Mend the line."
+
+
+def _below(trace: TracebackType | None, path: str) -> TracebackType | None:
+    """Returns the part of a traceback from the file on; all of it where the file is not in."""
+    found = trace
+    while found is not None and found.tb_frame.f_code.co_filename != path:
+        found = found.tb_next
+    return found or trace
 
 
 def _near_files(path: pathlib.Path) -> str:

@@ -37,7 +37,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from segjax.console import program, restart_in_utf8
+from segjax.console import one_line, program, restart_in_utf8
 from segjax.errors import InputError, first_of, run_command
 
 if TYPE_CHECKING:
@@ -172,7 +172,8 @@ def _run(arguments: argparse.Namespace) -> None:
         )
         count = f"{len(unpaired)} file{'s' * (len(unpaired) > 1)}"
         where = f"{count} of {arguments.prediction}"
-        print(f"score: {where} without a true mask: not scored ({files}).", file=sys.stderr)
+        line = f"score: {where} without a true mask: not scored ({files})."
+        print(one_line(line), file=sys.stderr)
     if arguments.json:
         print(json.dumps(scored.scores() | plain(extra.scores())))
     else:

@@ -9,6 +9,7 @@ import types
 import pytest
 
 from segjax import console
+from segjax.console import one_line
 from segjax.errors import InputError, run_command
 
 NAME = "Größe – caf\udce9.png"
@@ -127,3 +128,19 @@ def test_where_the_output_is_caught_the_console_counts_as_utf8(restart, monkeypa
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert restart("ascii") is not None
     assert os.environ["PYTHONIOENCODING"] == "utf-8:backslashreplace"
+
+
+def test_names_with_line_ends_and_control_characters_stay_in_one_line(capsys):
+    for text, shown in (
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\u2028b", "a\\u2028b"),
+        ("c:\\new größe 图", "c:\\new größe 图"),
+    ):
+        assert one_line(text) == shown
+
+        def fail(text=text):
+            raise InputError(f"{text} is wrong.")
+
+        assert run_command(fail) == 2
+        assert capsys.readouterr().err == f"error: {shown} is wrong.\n"

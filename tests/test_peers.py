@@ -11,6 +11,7 @@ import time
 import pytest
 
 from segjax import stopping
+from segjax.errors import InputError, RunError
 from segjax.parallel.peers import LOST, Peers
 from segjax.stopping import TRY_AGAIN, Cause, leaving, listening
 
@@ -50,6 +51,19 @@ def test_a_broken_connection_is_the_end_of_another_process_and_any_other_error_i
             raise RuntimeError("Saving failed") from cause
     except RuntimeError as error:
         assert peers.explain(error) == ended
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("/data/Barrier_reef/7.png cannot be read"),
+        RunError("Example 'heartbeat 7' has the label ids [9]."),
+        ConnectionRefusedError(111, "Connection refused"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_word_in_an_error_of_its_own_does_not_make_another_process_lost(error):
+    assert peers_of(Service()).explain(error) is None
 
 
 def test_a_process_that_said_nothing_before_it_went_was_lost(monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from segjax.audit.findings import KINDS, Finding
 from segjax.audit.holdings import Holdings
 from segjax.audit.objects import object_rows
+from segjax.console import one_line
 from segjax.data.label_map import LabelMap
 from segjax.errors import first_of
 
@@ -189,7 +190,7 @@ def _findings(findings: Sequence[Finding], most: int) -> str:
     for kind, group in groups.items():
         severity, title = KINDS[kind]
         lines.append(f"{severity}: {title} ({len(group):,})")
-        lines += [f"  {finding.text}" for finding in group[:most]]
+        lines += [one_line(f"  {finding.text}") for finding in group[:most]]
         if len(group) > most:
             lines.append(f"  and {len(group) - most:,} more")
     return "\n".join(lines)

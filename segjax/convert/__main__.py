@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segjax.console import program, restart_in_utf8
+from segjax.console import one_line, program, restart_in_utf8
 from segjax.errors import run_command
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _lines(summary: dict[str, Any], out: pathlib.Path) -> list[str]:
         "Splits: " + ", ".join(f"{n} {name}" for name, n in summary["splits"].items()),
         _overlaps(summary),
         *_objects(summary),
-        *(f"Note: {note.rstrip('.')}." for note in summary["notes"]),
+        *(one_line(f"Note: {note.rstrip('.')}.") for note in summary["notes"]),
         *_left(summary),
     ]
 
@@ -251,7 +251,7 @@ def _objects(summary: dict[str, Any]) -> list[str]:
 
 def _left(summary: dict[str, Any]) -> list[str]:
     skipped, left = summary["skipped"], summary["left_over"]
-    lines = [f"Skipped: {line}" for line in skipped[:SHOWN]]
+    lines = [one_line(f"Skipped: {line}") for line in skipped[:SHOWN]]
     if len(skipped) > SHOWN:
         lines.append(f"Skipped: {len(skipped) - SHOWN} more, listed in summary.json")
     if left:

@@ -1,12 +1,13 @@
 """Images and their mask files: which folders hold masks, and how masks are named."""
 
 import collections
+import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from segjax.convert.annotated import SourceFiles
+from segjax.convert.annotated import Annotations, SourceFiles
 from segjax.data.files import IMAGES
 from segjax.data.names import composed, nearest
 from segjax.errors import InputError
@@ -37,10 +38,22 @@ class Pair(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The pairs of a source, and images that have no mask."""
+    """The pairs of a source.
+
+    Attributes:
+      pairs: images with their masks.
+      alone: images that have no mask.
+      problems: a line for each mask that has no image.
+    """
 
     pairs: Sequence[Pair]
     alone: Sequence[pathlib.Path]
+    problems: Sequence[str] = ()
+
+    def with_problems(self, annotations: Annotations) -> Annotations:
+        """Returns the annotations of the pairs, with the problems of their masks."""
+        problems = (*self.problems, *annotations.problems)
+        return dataclasses.replace(annotations, problems=problems)
 
 
 def find_pairs(files: SourceFiles) -> Pairs | None:
@@ -50,24 +63,41 @@ def find_pairs(files: SourceFiles) -> Pairs | None:
     beside the images with a name of their own: `x.jpg` and `x_mask.png`. In a folder of their
     own they have the image's name, add an ending to it, or have the same number at its end.
 
+    Masks in a folder of masks that have no image are problems of the source.
+
     Raises:
-      InputError: a mask in a folder of masks has no image.
+      InputError: no rule pairs the masks that seem to have one.
     """
     images, masks = split_files(files)
     if not masks:
         images, masks = _beside(files)
     if not images or not masks:
         return None
+    if found := _by_a_rule(images, masks):
+        return found
+    matched = {key[-1] for key in images.values()}
+    if not any(_stem_of_mask(key[-1]) in matched for key in masks.values()):
+        return None
+    lonely = _without_image(images, masks)
+    rest = {path: key for path, key in masks.items() if path not in lonely}
+    found = _by_a_rule(images, rest) if lonely and rest else None
+    if found is None:
+        raise InputError(
+            f"{next(iter(rest or masks))} and other masks share an image: keep one mask an "
+            "image, or force a format with --format."
+        )
+    return found._replace(problems=[_no_image(path, images) for path in lonely])
+
+
+def _by_a_rule(images: dict[pathlib.Path, Key], masks: dict[pathlib.Path, Key]) -> Pairs | None:
+    """Returns the pairs, if a rule gives each mask an image."""
     for rule in (_same, _with_ending, _numbered):
         if found := rule(images, masks):
             used = set(found.values())
             pairs = [Pair(found[mask], mask) for mask in sorted(found)]
             pairs.sort(key=lambda pair: pair.image)
             return Pairs(pairs, [image for image in images if image not in used])
-    matched = {key[-1] for key in images.values()}
-    if not any(_stem_of_mask(key[-1]) in matched for key in masks.values()):
-        return None
-    raise InputError(_without_image(images, masks))
+    return None
 
 
 def split_files(
@@ -146,21 +176,21 @@ def _matched(
     return found if len(set(found.values())) == len(found) else None
 
 
-def _without_image(images: dict[pathlib.Path, Key], masks: dict[pathlib.Path, Key]) -> str:
+def _without_image(
+    images: dict[pathlib.Path, Key], masks: dict[pathlib.Path, Key]
+) -> list[pathlib.Path]:
+    """Returns the masks that have the name of no image."""
     keys = set(images.values())
-    lonely = [
+    return [
         path
         for path, key in masks.items()
         if key not in keys and (*key[:-1], _stem_of_mask(key[-1])) not in keys
     ]
-    if not lonely:
-        return (
-            f"{next(iter(masks))} and other masks share an image: keep one mask an image, or "
-            "force a format with --format."
-        )
-    close = nearest(lonely[0].stem, {str(path): path.stem for path in images})
+
+
+def _no_image(mask: pathlib.Path, images: dict[pathlib.Path, Key]) -> str:
+    close = nearest(mask.stem, {str(path): path.stem for path in images})
     near = f"; near: {close[0]}" if close else ""
     return (
-        f"The mask {lonely[0]} has no image of its name{near} ({len(lonely)} such masks): add "
-        "the image, or leave the mask out."
+        f"The mask {mask} has no image of its name{near}: add the image, or leave the mask out."
     )

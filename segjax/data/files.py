@@ -50,26 +50,22 @@ def members(folder: pathlib.Path, suffixes: Sequence[str] | None) -> list[pathli
     Raises:
       InputError: a folder cannot be read, or such a file is a link to nothing.
     """
-    return of_kind(walk(folder), suffixes)
+    found = of_kind(walk(folder), suffixes)
+    check_links(found)
+    return found
 
 
 def of_kind(
     walked: Iterable[tuple[pathlib.Path, Sequence[pathlib.Path]]],
     suffixes: Sequence[str] | None,
 ) -> list[pathlib.Path]:
-    """Returns the `members` of a folder that was walked.
-
-    Raises:
-      InputError: as `members`.
-    """
-    found = [
+    """Returns the `members` of a folder that was walked, and links to nothing."""
+    return sorted(
         path
         for _, paths in walked
         for path in paths
         if suffixes is None or path.suffix.lower() in suffixes
-    ]
-    check_links(found)
-    return sorted(found)
+    )
 
 
 def check_links(paths: Iterable[pathlib.Path]) -> None:

@@ -6,8 +6,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-UNLISTABLE = ("Cc", "Zl", "Zp", "Cs")
-"""Unicode's categories of control characters, line and paragraph separators, and surrogates."""
+from segjax.console import UNLISTABLE
 
 
 def composed(name: str) -> str:

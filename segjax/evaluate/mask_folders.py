@@ -1,5 +1,6 @@
 """Two folders of masks, the truth and a prediction, to one confusion matrix; without a run."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,8 +11,10 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from segjax import metrics
+from segjax.announce import say
 from segjax.contracts import IGNORE
 from segjax.data.decode import DEFAULT_LIMIT, Limit, pages
+from segjax.data.faults import raise_first
 from segjax.data.file_pattern import FilePattern
 from segjax.data.files import LOSSY, MASKS, by_stem, members, relative_stem
 from segjax.data.label_map import LabelMap, check_label_map, classes_of
@@ -21,6 +24,9 @@ from segjax.errors import InputError, first_of
 
 MOST_CLASSES = 4096
 """Whose confusion matrix takes 128 MiB; ids of instances go beyond it."""
+
+SAID = 20
+"""Pairs with an error of which a command says a line."""
 
 VOID = -1
 """The ignored label while pixels are counted: class ids begin at 0, ignored ids may too."""
@@ -219,7 +225,8 @@ def score_pairs(
 
     Raises:
       InputError: a file cannot be read or holds what is no class, or the masks of a pair differ
-        in size or number.
+        in size or number. A score without these images would be another one. All pairs are read
+        before the first such error is raised; a command says those of the next pairs too.
     """
     count = num_classes if class_names is None else len(class_names)
     if count is not None and not 2 <= count <= MOST_CLASSES:
@@ -231,14 +238,19 @@ def score_pairs(
     reader = _Reader(count, (IGNORE,) if ignore is None else tuple(ignore), label_map, limit)
     size = (count or 1) + 1
     counts, ignored = np.zeros((size, size), np.int64), 0
+    problems: list[str] = []
     for done, pair in enumerate(pairs, 1):
-        for truth, prediction in reader.pages(pair):
-            largest = max(int(truth.max(initial=0)), int(prediction.max(initial=0)))
-            counts = np.pad(counts, (0, max(0, largest + 2 - len(counts))))
-            ignored += int((truth == VOID).sum())
-            counts += _counted(truth, prediction, len(counts))
-            each(truth, prediction)
+        with _noted(problems):
+            for truth, prediction in reader.pages(pair):
+                largest = max(int(truth.max(initial=0)), int(prediction.max(initial=0)))
+                counts = np.pad(counts, (0, max(0, largest + 2 - len(counts))))
+                ignored += int((truth == VOID).sum())
+                counts += _counted(truth, prediction, len(counts))
+                each(truth, prediction)
         progress(done)
+    for problem in problems[1:SAID]:
+        say(problem)
+    raise_first(problems)
     if ignore is None and classes_of([IGNORE], label_map) == [IGNORE]:
         reader.check_whites(len(counts) - 1)
     if len(counts) < 3:
@@ -248,6 +260,15 @@ def score_pairs(
         )
     names = map(str, range(len(counts) - 1)) if class_names is None else class_names
     return MaskScores(tuple(names), counts[1:, 1:], counts[1:, 0], ignored, len(pairs))
+
+
+@contextlib.contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Notes an InputError in the block."""
+    try:
+        yield
+    except InputError as error:
+        problems.append(str(error))
 
 
 def _counted(truth: np.ndarray, prediction: np.ndarray, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 
 from segjax.data.arrays import NPY
 from segjax.data.decode import DEFAULT_LIMIT, Limit, pages
+from segjax.data.files import check_links
 from segjax.data.image_files import ImageKind, image_pages
 from segjax.data.images import pixels, read_image, upright
 from segjax.errors import InputError
@@ -28,6 +29,7 @@ def frames(
       InputError: the file cannot be read, from here on, an image is above the limit, or images
         of other channels or another depth than those of a picture on a screen do not have them.
     """
+    check_links([source.path])
     kind = ImageKind(channels, dtype, limit)
     if not kind.is_shown or source.path.suffix.lower() == NPY:
         yield from _measured(source, kind)

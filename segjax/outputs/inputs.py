@@ -62,6 +62,9 @@ class Input:
 def find_inputs(inputs: Sequence[str], out: pathlib.Path) -> list[Input]:
     """Returns all that the inputs name, in their order.
 
+    In a folder, or what matches a pattern, a link to nothing is an input like any other: when
+    it is read, it fails, and the others do not.
+
     Raises:
       InputError: `out` is a file or lies within an input, or an input is missing, is of no
         known kind, or holds nothing.
@@ -131,8 +134,8 @@ def _matches(pattern: str, out: pathlib.Path) -> Iterator[Input]:
     if not known:
         bracket = " ([ ] stand for one of the characters; [[] is a bracket)" * ("[" in pattern)
         raise InputError(f"No image or video matches {pattern!r}{bracket}; check the pattern.")
-    check_links(known)
-    reached = any(path.resolve().is_relative_to(out.resolve()) for path in known)
+    real = (pathlib.Path(os.path.realpath(path)) for path in known)  # Links may go in circles.
+    reached = any(path.is_relative_to(out.resolve()) for path in real)
     if reached or ("**" in parts and _lies_in(out, (below for below, _ in walk(root)))):
         raise InputError(
             f"--out {out} lies within what {pattern!r} matches, so its masks would become "
@@ -248,6 +251,6 @@ def _inode(path: pathlib.Path) -> tuple[int, int] | None:
     """Returns what is the same for two paths to one file; None where there is none."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -7,6 +7,7 @@ one that is killed at any moment goes on where it was.
 
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -154,12 +155,12 @@ class Record:
 
 def origin(path: pathlib.Path) -> Origin:
     """Returns a source as it is now; sizes below 0 where it is gone, unlike any other."""
+    real = os.path.realpath(path)
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return str(path.resolve()), -1, -1, -1, -1
-    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    return str(path.resolve()), *stamp
+    except OSError:  # A link to nothing, or one that goes in circles, too.
+        return real, -1, -1, -1, -1
+    return real, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def stamp(path: pathlib.Path) -> Stamp | None:

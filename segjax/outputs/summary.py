@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from segjax.console import one_line
 from segjax.errors import RunError
 from segjax.outputs.writer import Entry
 
@@ -39,13 +40,13 @@ def report(
         print(f"{masks} mask{'s' * (masks != 1)} of {weights} in {out}{there}")
     if kept:
         more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
-        print(
+        line = (
             f"predict: not overwritten, because you changed them: "
-            f"{', '.join(map(str, kept[:3]))}{more}; move them away to make them again.",
-            file=sys.stderr,
+            f"{', '.join(map(str, kept[:3]))}{more}; move them away to make them again."
         )
+        print(one_line(line), file=sys.stderr)
     for error in failed[1:]:
-        print(f"predict: {error}", file=sys.stderr)
+        print(one_line(f"predict: {error}"), file=sys.stderr)
     if failed:
         raise RunError(f"{len(failed)} of {len(entries)} images have no mask: {failed[0]}")
 

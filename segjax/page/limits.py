@@ -32,6 +32,7 @@ class Limits:
       predictions: (per second, at once) that one address may request.
       requests: the same for requests of any kind.
       held: bytes of results that are kept in memory.
+      results: how many are kept at most.
     """
 
     upload: int = 20 * 2**20
@@ -44,6 +45,7 @@ class Limits:
     predictions: tuple[float, int] = (0.5, 10)
     requests: tuple[float, int] = (20.0, 100)
     held: int = 512 * 2**20
+    results: int = 200
 
 
 class TokenBuckets:

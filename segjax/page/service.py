@@ -210,9 +210,9 @@ class Service:
     def _hold(self, result: Result) -> Result:
         with self._holding:
             self._results[result.key] = result
-            while (
-                len(self._results) > 1
-                and sum(r.bytes for r in self._results.values()) > self.limits.held
+            while len(self._results) > 1 and (
+                len(self._results) > self.limits.results
+                or sum(r.bytes for r in self._results.values()) > self.limits.held
             ):
                 del self._results[next(iter(self._results))]
         return result

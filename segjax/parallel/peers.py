@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from segjax.errors import InputError, RunError, UserCodeError
 from segjax.stopping import INTERRUPTED, TRY_AGAIN, Cause, Stops
 
 HEARTBEAT = 40
@@ -108,9 +109,14 @@ class Peers:
 
 
 def _is_broken(error: BaseException | None) -> bool:
-    """Returns whether an error, or what it comes from, is that of a broken connection."""
+    """Returns whether an error, or what it comes from, is that of a broken connection.
+
+    An error of segjax or of the operating system is not: it may hold such a word in the name
+    of a file, or come from a server of data.
+    """
     while error is not None:
-        if any(word in str(error) for word in _BROKEN):
+        own = isinstance(error, (InputError, RunError, UserCodeError, OSError))
+        if not own and any(word in str(error) for word in _BROKEN):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -20,24 +20,45 @@ def check_batch_size(
     Groups of devices that share images count as one device.
 
     Raises:
-      InputError: they do not divide the batch; the message names the nearest sizes that fit.
+      InputError: they do not divide the batch; the message names the nearest sizes that fit,
+        and the nearest `accumulate` if there is one.
     """
     count = jax.device_count() // devices_per_image(split)
-    at_once = count * accumulate
-    if batch_size % at_once:
-        below = batch_size // at_once * at_once
-        fits = f"{below} or {below + at_once}" if below else f"{at_once}"
+    if batch_size % (count * accumulate):
         what = "device" if split == (1, 1) else "group of devices that shares an image"
         if count > 1:
             what = "devices" if split == (1, 1) else "groups of devices that share an image"
         remedy = "or show JAX fewer devices."
         if accumulate > 1:
             what += f" times accumulate={accumulate}"
-            remedy = "or a smaller accumulate."
+        if accumulate > 1 and batch_size % count == 0:
+            remedy = f"or accumulate={nearest_parts(batch_size // count, accumulate)}."
         raise InputError(
-            f"batch_size={batch_size} is not divisible by the {count} {what}; use {fits}, "
-            f"{remedy}"
+            f"batch_size={batch_size} is not divisible by the {count} {what}; use "
+            f"{nearest_multiples(batch_size, count * accumulate)}, {remedy}"
         )
+
+
+def nearest_multiples(number: int, of: int) -> str:
+    """Returns in words the multiples of a number next to another one.
+
+    >>> nearest_multiples(10, 4), nearest_multiples(3, 4)
+    ('8 or 12', '4')
+    """
+    below = number // of * of
+    return f"{below} or {below + of}" if below else f"{of}"
+
+
+def nearest_parts(number: int, wanted: int) -> str:
+    """Returns in words the divisors of a number next to one that is none.
+
+    >>> nearest_parts(12, 5), nearest_parts(4, 7)
+    ('4 or 6', '4')
+    """
+    parts = [part for part in range(1, number + 1) if number % part == 0]
+    below = max(part for part in parts if part < wanted)
+    above = min((part for part in parts if part > wanted), default=None)
+    return f"{below}" if above is None else f"{below} or {above}"
 
 
 def over_devices(

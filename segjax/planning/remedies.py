@@ -7,11 +7,16 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from segjax.errors import InputError
+from segjax.errors import InputError, is_out_of_memory
 from segjax.experiment import Experiment, override
 from segjax.parallel.cluster import device_count, local_device_count
+from segjax.planning.evaluating import Images, evaluation_cost
 from segjax.planning.search import divisors
 from segjax.planning.training import TrainingStep
+from segjax.train.plan import Plan
+
+WINDOWS = (513, 257, 129)
+"""Sides of the windows that are tried where not even one image can be evaluated at once."""
 
 
 class Remedy(NamedTuple):
@@ -68,6 +73,54 @@ def of_split(step: TrainingStep, limit: float) -> Iterator[Remedy]:
             found = _tried(step, (f"split={parts},1",), limit, share=1)
             if found is not None:
                 yield found
+
+
+def of_evaluation(
+    plan: Plan, images: Images, limit: float, *, beside: float
+) -> Iterator[Remedy]:
+    """Yields the first of smaller batches and then of windows with which an evaluation fits.
+
+    Args:
+      plan: of the experiment.
+      images: of its evaluation data.
+      limit: bytes that there are.
+      beside: bytes that are held beside those of the evaluation's program.
+
+    Yields:
+      One that fits; else the last of the batches and the last of the windows, which do not.
+    """
+    evaluation = plan.experiment.evaluation
+    sizes = [evaluation.batch_size >> n for n in range(1, evaluation.batch_size.bit_length())]
+    batches = [f"evaluation.batch_size={size}" for size in sizes]
+    window = "evaluation.predictor=segjax.evaluate.windows.SlidingWindow({}, batch_size=1)"
+    sides = [side for side in WINDOWS if side < max(images.largest[:2])]
+    windows = [] if any(evaluation.wrappers) else [window.format(side) for side in sides]
+    for settings in (batches, windows):
+        last = None
+        for setting in settings:
+            last = _evaluated(plan, images, setting, limit, beside) or last
+            if last is not None and last.fits:
+                yield last
+                return
+        if last is not None:
+            yield last
+
+
+def _evaluated(
+    plan: Plan, images: Images, setting: str, limit: float, beside: float
+) -> Remedy | None:
+    """Returns what a setting does; None where the experiment or its task refuses it."""
+    try:
+        experiment = override(plan.experiment, setting)
+        cost = evaluation_cost(dataclasses.replace(plan, experiment=experiment), images)
+        peak = cost.peak_bytes + beside
+    except (InputError, ValueError, TypeError):
+        return None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        peak = float("inf")
+    return Remedy((setting,), peak, peak <= limit)
 
 
 def _tried(

@@ -4,8 +4,9 @@ import dataclasses
 
 import jax
 
+from segjax.errors import RunError, is_out_of_memory
 from segjax.experiment import Experiment
-from segjax.parallel.cluster import device_count, is_cpu, process_share
+from segjax.parallel.cluster import device_count, is_alone, is_cpu, process_share
 from segjax.planning.checked import checked
 from segjax.planning.cost import Cost
 from segjax.planning.evaluating import (
@@ -15,11 +16,17 @@ from segjax.planning.evaluating import (
     evaluation_images,
     evaluation_time,
 )
-from segjax.planning.limit import Limit, memory_limit
+from segjax.planning.limit import Limit, memory_limit, of_processes
 from segjax.planning.probe import StepTime, step_time
-from segjax.planning.remedies import Remedy, accumulation, of_network, of_split
+from segjax.planning.remedies import (
+    Remedy,
+    accumulation,
+    of_evaluation,
+    of_network,
+    of_split,
+)
 from segjax.planning.search import Largest, largest_that_fits
-from segjax.planning.training import TrainingStep, is_out_of_memory
+from segjax.planning.training import TrainingStep
 
 HOUR = 3600.0
 
@@ -38,6 +45,7 @@ class Requirements:
       evaluation: cost of predicting a batch on each device.
       largest: how many examples a device, or a group that shares images, can take at once.
       remedies: what would make a batch fit that does not.
+      evaluation_remedies: what would make an evaluation fit that does not.
       step_time, evaluation_time: measured on the devices of this machine.
       problems: what went wrong while the plan was made, a line each.
     """
@@ -51,6 +59,7 @@ class Requirements:
     evaluation: Cost | None = None
     largest: Largest | None = None
     remedies: list[Remedy] = dataclasses.field(default_factory=list)
+    evaluation_remedies: list[Remedy] = dataclasses.field(default_factory=list)
     step_time: StepTime | None = None
     evaluation_time: EvaluationTime | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
@@ -72,6 +81,12 @@ class Requirements:
             return None
         held = self.step.held_bytes(self.training) + self.step.beside_bytes(self.step.share)
         return held + self.evaluation.peak_bytes
+
+    @property
+    def evaluation_fits(self) -> bool | None:
+        """Whether an evaluation fits beside the state of training; None if not known."""
+        known = [peak for peak in (self.evaluation_peak, self.measured_peaks[1]) if peak]
+        return max(known) <= self.limit.bytes if known and self.limit.bytes else None
 
     @property
     def unplanned(self) -> float:
@@ -153,6 +168,7 @@ def requirements(experiment: Experiment, *, memory: float | None = None) -> Requ
 
     Raises:
       InputError: the experiment or its data are wrong.
+      RunError: of several processes, this one ran out of memory while something was timed.
     """
     plan, batch, without_data = checked(experiment)
     on_host = memory is None and is_cpu()
@@ -165,6 +181,7 @@ def requirements(experiment: Experiment, *, memory: float | None = None) -> Requ
     _probe(found)
     if found.limit.bytes is not None:
         find_largest(found, found.limit.bytes)
+        find_evaluation(found, found.limit.bytes)
     return found
 
 
@@ -194,8 +211,27 @@ def find_largest(found: Requirements, limit: float) -> None:
     ]
 
 
+def find_evaluation(found: Requirements, limit: float) -> None:
+    """Finds what makes an evaluation fit that does not, unless the state alone is too large.
+
+    Others need as much beside XLA's plan as the one that was measured.
+    """
+    peak, images, cost = found.evaluation_peak, found.images, found.evaluation
+    if found.evaluation_fits is not False or images is None or cost is None or peak is None:
+        return
+    beside = max(peak, found.measured_peaks[1] or 0) - cost.peak_bytes
+    if beside < limit:
+        tried = of_evaluation(found.step.plan, images, limit, beside=beside)
+        found.evaluation_remedies = list(tried)
+
+
 def _probe(found: Requirements) -> None:
-    """Times a step and an evaluation, if this machine's devices can hold them."""
+    """Times a step and an evaluation, if this machine's devices can hold them.
+
+    Raises:
+      RunError: this one of several processes has too little memory. The others wait for its
+        share of the step, so it must end.
+    """
     here = memory_limit().bytes
     if here is not None and found.training_peak > here:
         found.problems.append(
@@ -206,14 +242,31 @@ def _probe(found: Requirements) -> None:
     plan, with_data = found.step.plan, not found.without_data
     try:
         found.step_time, state = step_time(found.step, with_loader=with_data)
-        if with_data:
+        if with_data and not _has_room_for_evaluation(found, here):
+            found.problems.append(
+                "The evaluation was not timed, since it does not fit on the devices of this "
+                "machine."
+            )
+        elif with_data:
             found.evaluation_time = evaluation_time(plan, jax.device_get(state.variables))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        what = "a step" if found.step_time is None else "the evaluation"
-        found.problems.append(
-            f"The devices ran out of memory when {what} was timed "
-            f"({str(error).splitlines()[0]}): end other programs on them, or lower "
-            f"{'batch_size' if found.step_time is None else 'evaluation.batch_size'}."
-        )
+        found.problems.append(_out_of_memory(error, is_step=found.step_time is None))
+        if not is_alone():
+            raise RunError(found.problems[-1]) from error
+
+
+def _has_room_for_evaluation(found: Requirements, here: float | None) -> bool:
+    """Returns whether no process would run out of memory; all of them must call this."""
+    peak = of_processes(max, found.evaluation_peak or 0)
+    return here is None or peak <= here
+
+
+def _out_of_memory(error: Exception, *, is_step: bool) -> str:
+    what, field = ("a step", "") if is_step else ("the evaluation", "evaluation.")
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return (
+        f"The devices ran out of memory when {what} was timed ({reason}): end other programs "
+        f"on them, or lower {field}batch_size."
+    )

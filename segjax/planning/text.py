@@ -1,6 +1,7 @@
 """A plan as text for people, and as the numbers of `plan.json`."""
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -98,13 +99,22 @@ def fit_rows(found: Requirements) -> Iterator[Row]:
         yield ("to fit", "take smaller images or a smaller network")
     elif found.largest_batch and found.largest_batch < experiment.batch_size:
         yield ("to fit", f"--set batch_size={found.largest_batch}, which trains differently")
-    evaluating = max(found.evaluation_peak or 0, found.measured_peaks[1] or 0)
-    if evaluating > limit.bytes:
-        yield ("evaluation", "does not fit: lower evaluation.batch_size or use windows")
+    yield from _evaluation_rows(found)
+
+
+def _evaluation_rows(found: Requirements) -> Iterator[Row]:
+    """Yields that an evaluation does not fit, and what makes it fit."""
+    if found.evaluation_fits is not False:
+        return
+    yield ("evaluation", "does not fit beside the state of training")
+    for remedy in found.evaluation_remedies:
+        yield ("to fit" if remedy.fits else "not enough", _remedy(remedy))
+    if not any(remedy.fits for remedy in found.evaluation_remedies):
+        yield ("to fit", "evaluate smaller images, in windows or by --set split=ROWS,COLUMNS")
 
 
 def _remedy(remedy: Remedy) -> str:
-    settings = " ".join(f"--set {setting}" for setting in remedy.settings)
+    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in remedy.settings)
     return f"{settings}: peak {bytes_text(remedy.peak_bytes)}"
 
 
@@ -240,14 +250,8 @@ def plan_record(found: Requirements, *, price: float | None = None) -> dict[str,
             "is_bound": largest.size == MOST,
             "peaks": {str(n): _finite(peak) for n, peak in largest.peaks.items()},
         },
-        "remedies": [
-            {
-                "settings": list(remedy.settings),
-                "peak_bytes": _finite(remedy.peak_bytes),
-                "fits": remedy.fits,
-            }
-            for remedy in found.remedies
-        ],
+        "remedies": [*map(_remedy_record, found.remedies)],
+        "evaluation_remedies": [*map(_remedy_record, found.evaluation_remedies)],
         "step_time": found.step_time and found.step_time._asdict(),
         "evaluation_time": found.evaluation_time and found.evaluation_time._asdict(),
         "evaluations": found.evaluations,
@@ -255,6 +259,14 @@ def plan_record(found: Requirements, *, price: float | None = None) -> dict[str,
         "cost": None if price is None else found.price_of_run(price),
         "without_data": found.without_data,
         "problems": found.problems,
+    }
+
+
+def _remedy_record(remedy: Remedy) -> dict[str, Any]:
+    return {
+        "settings": list(remedy.settings),
+        "peak_bytes": _finite(remedy.peak_bytes),
+        "fits": remedy.fits,
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from segjax.announce import announced
 from segjax.contracts import AXIS
+from segjax.errors import is_out_of_memory
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import device_count, local_device_count, process_share
 from segjax.parallel.data import replicated_shapes
@@ -23,15 +24,6 @@ from segjax.train.plan import Plan
 
 STEP_BYTES = 4
 """Of the state's number of steps."""
-
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
-"""What XLA says where a program or an array does not fit."""
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Returns whether an error says that memory was too small."""
-    said = any(words in str(error) for words in OUT_OF_MEMORY)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,9 @@ import errno
 import json
 import pathlib
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -89,7 +91,9 @@ class Checkpoints:
                 # One that someone reads disappears at once, not file by file.
                 todelete_subdir=TRASH,
                 # Orbax waits five minutes for a folder that its thread failed to make.
-                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+                async_options=ocp.AsyncOptions(
+                    create_directories_asynchronously=False, barrier_sync_fn=_wait_unless_failed
+                ),
             ),
             item_handlers={
                 STATE: ocp.StandardCheckpointHandler(),
@@ -263,6 +267,18 @@ class Checkpoints:
             which is the best.
         """
         return choose(self._folder, which).step
+
+
+def _wait_unless_failed(*, key: str, timeout_ms: int) -> None:
+    """Waits for the other processes, unless a thread of Orbax failed to save in this one.
+
+    Orbax would wait then too, for processes that wait for this one at another place, and its 20
+    minutes would pass before anybody heard of the failure.
+    """
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if (failure := sys.exception()) is not None and not is_main_thread:
+        raise failure
+    ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:

@@ -91,10 +91,11 @@ def save_trained(
     Raises:
       RunError: there is no such checkpoint, or it cannot be evaluated.
     """
+    trained = last_step(run.workdir)  # Before a damaged one is set aside.
     with failing():
         with Checkpoints(run.workdir, read_only=True) as checkpoints:
             step, variables = checkpoints.restore_variables(checkpoint, sets_aside=True)
-        scored = last if step == last_step(run.workdir) else None
+        scored = last if step == trained else None
         save_evaluation(run, step, variables, trained_on=trained_on, note=note, scored=scored)
 
 

@@ -5,6 +5,7 @@ from segjax.contracts import Dataset
 from segjax.data.checks import read_example
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.parallel.sharing import nearest_multiples, nearest_parts
 from segjax.train.coverage import check_held_out
 
 
@@ -18,9 +19,10 @@ def check_parts(experiment: Experiment) -> None:
     experiment.task.check_settings(experiment.model, experiment.loss, found)
     if experiment.batch_size % experiment.accumulate:
         # Not found where the field is set: a second --set may still change the other one.
+        size, parts = experiment.batch_size, experiment.accumulate
         raise InputError(
-            f"batch_size={experiment.batch_size} is not divisible by "
-            f"accumulate={experiment.accumulate}; change one of them."
+            f"batch_size={size} is not divisible by accumulate={parts}; use batch_size="
+            f"{nearest_multiples(size, parts)}, or accumulate={nearest_parts(size, parts)}."
         )
 
 

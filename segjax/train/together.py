@@ -17,7 +17,7 @@ import numpy as np
 from segjax.announce import announced
 from segjax.conformity import declares
 from segjax.contracts import Grouped
-from segjax.errors import InputError, RunError
+from segjax.errors import InputError, RunError, is_out_of_memory
 from segjax.experiment import Experiment
 from segjax.parallel.cluster import is_alone
 from segjax.parallel.data import replicate
@@ -250,8 +250,8 @@ def _compiling(count: int, stops: Stops) -> Iterator[None]:
     try:
         with stops.at_once(), announced(f"Compiling the training step of {count} seeds"):
             yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         raise RunError(
             f"The devices have too little memory for {count} seeds at once: list fewer of them "

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from segjax.audit.audit import Audit, audit_datasets
-from segjax.audit.findings import KINDS
+from segjax.audit.findings import KINDS, Finding
 from segjax.audit.page import audit_page
 from segjax.audit.record import audit_json, record
+from segjax.audit.text import brief_text
 from segjax.data.folder import Folder
 from segjax.data.made_masks import MadeMask
 from segjax.data.prepare import FileDataset
@@ -221,3 +222,9 @@ def test_the_page_shows_every_finding_and_loads_nothing(found):
     for name in NAMES:
         assert name in page
     assert page == audit_page(found)
+
+
+def test_a_name_with_a_line_end_stays_in_the_line_of_its_finding():
+    finding = Finding("missing_mask", ("train",), "images/a\nb.png cannot be read")
+    lines = brief_text({}, [finding]).splitlines()
+    assert lines[1:] == ["  images/a\\nb.png cannot be read"]

@@ -54,7 +54,7 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(mode, tmp_path, run):
         ),
         (
             [TINY, "--describe", "--set", "accumulate=3"],
-            "batch_size=4 is not divisible by accumulate=3; change one of them",
+            "by accumulate=3; use batch_size=3 or 6, or accumulate=2 or 4",
         ),
         ([TINY, "--seeds", "2", "--together", "--plan"], "leave it out with --plan"),
         ([TINY, "--profile", "1:2", "--verify"], "--verify does not train"),

@@ -204,3 +204,15 @@ def test_metrics_add_their_scores_to_the_table_and_to_the_json(folders, run):
 def test_metrics_that_do_not_fit_are_one_line_and_status_2(folders, run, options, said):
     status, out, err = run(*folders, *options)
     assert status == 2 and said in err and err.count("\n") == 1
+
+
+def test_every_mask_that_cannot_be_scored_is_named_in_a_line(folders, run):
+    bad = {"b": b"", "c\nd": b"text", "e": (folders[0] / "a.png").read_bytes()[:60]}
+    for name, contents in bad.items():
+        save(folders[0] / f"{name}.png", TRUTH)
+        (folders[1] / f"{name}.png").write_bytes(contents)
+    status, out, err = run(*folders)
+    assert (status, out) == (2, "")
+    lines = [line for line in err.splitlines() if "cannot be read" in line]
+    assert len(lines) == 3 and "c\\nd.png cannot be read" in lines[0]
+    assert lines[2].startswith("error: ") and lines[2].endswith("(and 2 more)")

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -127,12 +128,16 @@ class Two:
         for line in self.processes[index].stderr:
             self.lines[index].append(line.rstrip())
 
-    def send_at(self, text: str, number, index):
-        """Sends a signal to one process once process 0 has said a text."""
+    def wait_for(self, text: str):
+        """Returns once process 0 has said a text."""
         until = time.monotonic() + PATIENCE
         while not any(text in line for line in self.lines[0]):
             assert time.monotonic() < until and self.processes[0].poll() is None, self.lines
             time.sleep(0.01)
+
+    def send_at(self, text: str, number, index):
+        """Sends a signal to one process once process 0 has said a text."""
+        self.wait_for(text)
         self.processes[index].send_signal(number)
 
     def statuses(self, *, seconds=PATIENCE):
@@ -219,3 +224,98 @@ def test_what_one_process_finds_wrong_ends_the_other_with_the_same_status(tmp_pa
     assert two.statuses() == [2, 2], two.lines
     assert two.lines[1][-1] == "error: no such folder."
     assert two.lines[0][-1].startswith("process 1 ended (error: no such folder): ")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> pathlib.Path:
+    """The workdir of two processes' unbroken run."""
+    workdir = tmp_path_factory.mktemp("two") / "whole"
+    assert Two(workdir).statuses() == [0, 0]
+    return workdir
+
+
+RESULTS = ("model.safetensors", "evaluation.json")
+
+
+def halve_arrays(step: pathlib.Path):
+    for path in (step / "state").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_from_the_same_older_checkpoint(both, tmp_path):
+    workdir = shutil.copytree(both, tmp_path / "run")
+    for name in RESULTS:
+        (workdir / name).unlink()
+    halve_arrays(workdir / "checkpoints/12")
+    two = Two(workdir)
+    assert two.statuses() == [0, 0], two.lines
+    (line,) = [line for line in two.lines[0] if "damaged" in line]
+    assert "checkpoints/12 is damaged: " in line and "Resuming from step 8;" in line
+    assert not any("damaged" in line for line in two.lines[1])
+    for name in RESULTS:
+        assert (workdir / name).read_bytes() == (both / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_where_every_checkpoint_is_damaged(both, tmp_path):
+    workdir = shutil.copytree(both, tmp_path / "run")
+    steps = sorted((workdir / "checkpoints").glob("[0-9]*"))
+    for step in steps:
+        halve_arrays(step)
+    two = Two(workdir)
+    assert two.statuses() == [2, 2], two.lines
+    for lines in two.lines:
+        assert lines[-1].startswith("error: Every checkpoint in ")
+    assert sorted((workdir / "checkpoints").glob("*")) == steps
+
+
+FULL = f"""
+import os, pathlib, resource
+from segjax.experiment import load
+
+experiment = load(pathlib.Path({str(TINY)!r}))
+if os.environ.get("FULL"):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+"""
+
+
+@pytest.mark.slow
+def test_what_process_0_cannot_save_ends_both_within_a_minute_and_costs_nothing(both, tmp_path):
+    source, workdir = tmp_path / "full.py", tmp_path / "run"
+    source.write_text(FULL)
+    two = Two(workdir, source=source, environments=({"FULL": "1"}, {}))
+    two.wait_for("evaluated on")
+    assert two.statuses(seconds=60) == [1, 1], two.lines
+    said = f"Saving to {workdir / 'checkpoints'} failed: "
+    assert two.lines[0][-1].startswith(f"error: {said}")
+    assert two.lines[1][-1].startswith(f"process 0 ended (error: {said}")
+    assert Two(workdir, source=source).statuses() == [0, 0]
+    for name in RESULTS:
+        assert (workdir / name).read_bytes() == (both / name).read_bytes()
+
+
+SHORT = f"""
+import os, pathlib
+from segjax.experiment import load
+from segjax.planning import requirements
+
+def fail(*_, **__):
+    raise MemoryError("RESOURCE_EXHAUSTED: 9 bytes")
+
+experiment = load(pathlib.Path({str(TINY)!r}))
+if os.environ.get("SHORT"):
+    requirements.step_time = fail
+"""
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_that_runs_out_of_memory_in_a_plan_ends_the_other(tmp_path):
+    source = tmp_path / "short.py"
+    source.write_text(SHORT)
+    environments = ({}, {"SHORT": "1"})
+    two = Two(tmp_path / "run", "--plan", source=source, environments=environments)
+    assert two.statuses() == [1, 1], two.lines
+    said = "error: The devices ran out of memory when a step was timed (RESOURCE_EXHAUSTED: 9"
+    assert two.lines[1][-1].startswith(said)
+    assert two.lines[0][-1].startswith(f"process 1 ended ({said}")

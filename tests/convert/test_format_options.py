@@ -87,3 +87,15 @@ def test_an_error_in_one_image_is_one_line_or_left_out(source, capsys):
     assert error.count("\n") == 1 and "b.png has the value 9 in 1 pixels" in error
     label, _ = convert(source, "--values", "0:a,1:b", "--skip-errors")
     assert label == [[0, 1, 1, 0]]
+
+
+def test_a_mask_without_an_image_is_one_line_or_left_out(source, capsys):
+    save(source / "masks" / "a.png", [[0, 1, 1, 0]])
+    save(source / "masks" / "lonely.png", [[0, 1, 1, 0]])
+    (source / "images" / "lonely.png").symlink_to("gone.png")
+    arguments = [str(source), "--out", str(source.parent / "out"), "--values", "0:a,1:b"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "lonely.png has no image of its name" in error
+    label, _ = convert(source, "--values", "0:a,1:b", "--skip-errors")
+    assert label == [[0, 1, 1, 0]]

@@ -1,5 +1,7 @@
 """Which mask belongs to which image, by folders and names."""
 
+import re
+
 import pytest
 
 from segjax.convert.mask_pairs import find_pairs
@@ -73,15 +75,23 @@ def test_photos_alone_are_not_images_with_masks(tmp_path):
     [
         (
             ("images/a.jpg", "masks/a.png", "masks/b.png"),
-            "masks/b.png has no image of its name.*1 such",
+            "masks/b.png has no image of its name: add the image",
         ),
         (
-            ("images/scan_7.jpg", "images/b.jpg", "masks/scan7.png", "masks/b.png"),
+            ("images/scan_7.jpg", "images/a.jpg", "masks/scan7.png", "masks/a.png"),
             "scan7.png has no image of its name; near: .*scan_7.jpg",
         ),
-        (("images/a.jpg", "masks/a.png", "masks/a_mask.png"), "share an image"),
     ],
 )
-def test_a_mask_without_an_image_is_named(paths, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        pairs(tmp_path, *paths)
+def test_a_mask_without_an_image_is_a_problem_and_the_others_are_paired(
+    paths, message, tmp_path
+):
+    (found, _) = pairs(tmp_path, *paths)
+    assert found == [("images/a.jpg", "masks/a.png")]
+    (problem,) = find_pairs(FolderFiles(tmp_path)).problems
+    assert re.search(message, problem)
+
+
+def test_masks_that_share_an_image_are_refused(tmp_path):
+    with pytest.raises(InputError, match="share an image"):
+        pairs(tmp_path, "images/a.jpg", "masks/a.png", "masks/a_mask.png")

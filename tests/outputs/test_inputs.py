@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from segjax.errors import InputError
+from segjax.outputs.frames import frames
 from segjax.outputs.inputs import Input, check_targets, find_inputs
+from segjax.outputs.record import origin
 
 PIXELS = np.zeros((2, 3, 3), np.uint8)
 
@@ -121,16 +123,22 @@ def test_names_are_found_in_either_unicode_form_and_near_ones_are_named(here):
         find_inputs(["in/A.jpg"], here / "out")
 
 
-@pytest.mark.parametrize(
-    "given", ["in", "in/*.jpg", "in/**/*.jpg", "in/**", "in/b.jpg", "i?/b.jpg"]
-)
-def test_a_link_to_nothing_is_refused_however_it_is_named(here, given):
-    pathlib.Path("in/b.jpg").symlink_to("gone.jpg")
+@pytest.mark.parametrize("to", ["gone.jpg", "b.jpg"])
+@pytest.mark.parametrize("given", ["in", "in/*.jpg", "in/**/*.jpg", "in/**", "i?/b.jpg"])
+def test_a_link_to_nothing_fails_alone_unless_it_is_named_itself(here, given, to):
+    pathlib.Path("in/b.jpg").symlink_to(to)
     pathlib.Path("in/c.txt").symlink_to("gone.txt")
-    with pytest.raises(InputError) as caught:
-        find_inputs([given], here / "out")
-    assert str(caught.value).startswith("in/b.jpg is a symbolic link to gone.jpg, which is not")
-    assert "more" not in str(caught.value)
+    found = find_inputs([given], here / "out")
+    (link,) = [source for source in found if source.path.name == "b.jpg"]
+    assert origin(link.path)[1] == -1
+    said = f"in/b.jpg is a symbolic link to {to}, which is not"
+    for read in (
+        lambda: next(frames(link, channels=3)),
+        lambda: find_inputs(["in/b.jpg"], here / "out"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            read()
+        assert "more" not in str(caught.value)
 
 
 @pytest.mark.parametrize("given", ["a" * 5000, "in/" + "a" * 5000 + ".jpg", "a" * 5000 + "*/b"])

@@ -65,6 +65,27 @@ def test_a_bad_file_leaves_the_others_and_is_told_at_the_end(job, capsys):
     assert out == f"3 masks of step 8 in {job.out}\n" and "c.png cannot be read" in err
 
 
+def test_a_link_to_nothing_and_a_name_with_a_line_end_are_each_told_in_a_line(job, capsys):
+    job.add("a.png")
+    (job.folder / "b\nc.png").write_bytes(b"no image")
+    (job.folder / "d.png").symlink_to("gone.png")
+    (job.folder / "e.png").symlink_to("e.png")
+    job.add("f.png")
+    entries, _ = job.run()
+    assert [entry.error is None for entry in entries] == [True, False, False, False, True]
+    with pytest.raises(RunError, match="3 of 5 images have no mask"):
+        report(entries, job.made_by(8), weights="step 8", out=job.out, as_json=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is ")[0] for line in lines] == [
+        f"predict: {job.folder / name}" for name in ("d.png", "e.png")
+    ]
+    (job.folder / "a.png").unlink()
+    entries, _ = job.run()
+    with pytest.raises(RunError):
+        report([entries[2], *entries], job.made_by(8), weights="w", out=job.out, as_json=True)
+    assert "b\\nc.png cannot be read" in capsys.readouterr().err
+
+
 def test_an_image_without_enough_memory_leaves_the_others(job):
     for name, value in (("a.png", 15), ("b.png", 16), ("c.png", 17), ("d.png", 200)):
         job.add(name, value)

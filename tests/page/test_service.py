@@ -92,15 +92,16 @@ def test_an_image_that_is_refused_gives_its_place_back():
     service.predict(encoded(photo()))
 
 
-def test_the_oldest_results_go_when_those_held_exceed_the_bytes():
+def test_the_oldest_results_go_when_there_are_too_many_or_too_many_bytes():
     service = Service([brightest()], Limits(held=1))
     size = service.predict(encoded(photo())).bytes
     assert size == 24 * 40 * (3 + 1 + 3 * 2)
-    service = Service([brightest()], Limits(held=2 * size))
-    keys = [service.predict(encoded(photo())).key for _ in range(3)]
-    assert [service.find(key).key for key in keys[1:]] == keys[1:]
-    with pytest.raises(Refused, match="no longer in memory: predict the image again"):
-        service.find(keys[0])
+    for limits in (Limits(held=2 * size), Limits(results=2)):
+        service = Service([brightest()], limits)
+        keys = [service.predict(encoded(photo())).key for _ in range(3)]
+        assert [service.find(key).key for key in keys[1:]] == keys[1:]
+        with pytest.raises(Refused, match="no longer in memory: predict the image again"):
+            service.find(keys[0])
 
 
 def test_programs_are_dropped_after_so_many_sizes_and_not_for_a_known_one(monkeypatch):

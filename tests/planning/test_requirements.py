@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import pytest
 
 from segjax.data.folder import Folder
-from segjax.errors import InputError
+from segjax.errors import InputError, RunError, is_out_of_memory
 from segjax.experiment import load, override
+from segjax.planning import remedies
 from segjax.planning import requirements as module
 from segjax.planning.checked import checked
+from segjax.planning.evaluating import evaluation_cost
 from segjax.planning.limit import GIB, Limit
 from segjax.planning.remedies import accumulation, of_network, of_split
 from segjax.planning.requirements import Requirements, requirements
-from segjax.planning.text import list_text, plan_text
-from segjax.planning.training import TrainingStep, is_out_of_memory
+from segjax.planning.search import MOST, Largest
+from segjax.planning.text import list_text, plan_record, plan_text
+from segjax.planning.training import TrainingStep
 
 SMALL = pathlib.Path(__file__).with_name("small.py")
 PARAMETERS = 3 * 3 * 3 * 8 + 8 + 8 * 6 + 6
@@ -196,6 +199,81 @@ def test_a_probe_that_runs_out_of_memory_leaves_the_rest_of_the_plan(
     assert found.training_peak > 0 and found.evaluation_peak > 0
     (problem,) = found.problems
     assert "ran out of memory when a step was timed" in problem and "batch_size" in problem
+
+
+def test_one_of_several_processes_that_runs_out_of_memory_ends(experiment, cache, monkeypatch):
+    def fail(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes")
+
+    monkeypatch.setattr(module, "step_time", fail)
+    monkeypatch.setattr(module, "is_alone", lambda: False)
+    with pytest.raises(RunError, match="ran out of memory when a step was timed"):
+        requirements(experiment, memory=1e6)
+
+
+@pytest.fixture
+def too_large(found) -> Requirements:
+    """The plan, where the evaluation alone is too large, of 16 and of 8 images; 4 fit."""
+    held = found.evaluation_peak - found.evaluation.peak_bytes
+    plan = with_batch(found.step.plan, 4 * DEVICES)
+    step = TrainingStep(plan, found.step.batch)
+    cost = evaluation_cost(plan, found.images)
+    assert cost.peak_bytes > 2 * found.evaluation.peak_bytes
+    limit = held + found.evaluation.peak_bytes
+    whole = {"step": step, "evaluation": cost, "limit": Limit(limit, "")}
+    fits = Largest(MOST, {})
+    return dataclasses.replace(found, largest=fits, evaluation_time=None, **whole)
+
+
+def with_batch(plan, size):
+    changed = override(plan.experiment, f"evaluation.batch_size={size}")
+    return dataclasses.replace(plan, experiment=changed)
+
+
+def test_an_evaluation_that_does_not_fit_is_said_with_the_batch_that_does(too_large):
+    module.find_evaluation(too_large, too_large.limit.bytes)
+    (remedy,) = too_large.evaluation_remedies
+    assert remedy == ((f"evaluation.batch_size={DEVICES}",), too_large.limit.bytes, True)
+    text = plan_text(too_large)
+    assert "evaluation     does not fit" in text
+    assert f"to fit         --set evaluation.batch_size={DEVICES}: peak" in text
+    assert plan_record(too_large)["evaluation_remedies"][0]["settings"] == [*remedy.settings]
+
+
+def test_where_no_batch_fits_windows_are_tried_or_the_remedies_of_images_named(
+    too_large, monkeypatch
+):
+    monkeypatch.setattr(remedies, "WINDOWS", (32, 16))  # Images have sides of 32.
+    limit = too_large.limit.bytes - 1
+    less = dataclasses.replace(too_large, limit=Limit(limit, ""))
+    module.find_evaluation(less, limit)
+    batch, windows = less.evaluation_remedies
+    assert batch.settings == ("evaluation.batch_size=1",) and not batch.fits
+    assert windows.fits and "SlidingWindow(16, batch_size=1)" in windows.settings[0]
+    override(less.experiment, *windows.settings)
+    # A shell would take the parentheses for its own.
+    assert "--set 'evaluation.predictor=" in plan_text(less)
+    nothing = dataclasses.replace(less, evaluation_remedies=[batch])
+    assert "to fit         evaluate smaller images" in plan_text(nothing)
+
+
+def test_an_evaluation_that_does_not_fit_is_not_timed(found, monkeypatch):
+    peak = found.evaluation_peak
+    fresh = dataclasses.replace(found, evaluation_time=None, problems=[])
+    monkeypatch.setattr(module, "step_time", lambda *_, **__: (found.step_time, State()))
+    monkeypatch.setattr(module, "evaluation_time", lambda *_: found.evaluation_time)
+    room = max(peak, found.training_peak)
+    monkeypatch.setattr(module, "memory_limit", lambda: Limit(room, ""))
+    module._probe(fresh)
+    assert fresh.evaluation_time is not None and not fresh.problems
+    more = fresh.evaluation._replace(temporary_bytes=room)
+    fresh = dataclasses.replace(fresh, evaluation=more, evaluation_time=None)
+    module._probe(fresh)
+    assert fresh.evaluation_time is None and "evaluation was not timed" in fresh.problems[0]
+
+
+class State:
+    variables: dict = {}
 
 
 @pytest.mark.parametrize(

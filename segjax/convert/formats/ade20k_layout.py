@@ -69,7 +69,7 @@ class SceneParse150:
 
         images, problems = each_image(found.pairs, image)
         class_names = tuple(name for name in names.values() if name != IGNORED)
-        return Annotations(images, class_names, IGNORED, problems=problems)
+        return found.with_problems(Annotations(images, class_names, IGNORED, problems=problems))
 
 
 def _info(files: SourceFiles) -> pathlib.Path | None:

@@ -83,7 +83,7 @@ class ColourMasks:
 
         images, problems = each_image(found.pairs, image)
         alone = len(found.alone)
-        return Annotations(
+        annotations = Annotations(
             images,
             table.class_names,
             background=table.background,
@@ -91,6 +91,7 @@ class ColourMasks:
             notes=(f"images without a mask are left out: {alone}",) if alone else (),
             problems=problems,
         )
+        return found.with_problems(annotations)
 
 
 def colour_map(mask: pathlib.Path, table: ColourTable) -> ClassMap:

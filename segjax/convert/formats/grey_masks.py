@@ -69,15 +69,17 @@ class GreyMasks:
         kinds = (_is_lossy(pair.mask) for pair in found.pairs)
         first_is_lossy = next((kind for kind in kinds if kind is not None), False)
         if table is None or options.values is None and first_is_lossy:
-            return _binary(files, found.pairs, table, notes)
+            return found.with_problems(_binary(files, found.pairs, table, notes))
         maps = [
             ClassMap(partial(table.ids, pair.mask), table.id_names, where=str(pair.mask))
             for pair in found.pairs
         ]
         background, names = _background(table.class_names)
         images, problems = _images(files, found.pairs, maps)
-        return Annotations(
-            images, names, background=background, notes=tuple(notes), problems=problems
+        return found.with_problems(
+            Annotations(
+                images, names, background=background, notes=tuple(notes), problems=problems
+            )
         )
 
 
