@@ -11,6 +11,7 @@ A product sums over the tiles and is inner × outputs. Both factors are as large
 they are made block by block: a block stays in the cache between transform and product.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -55,23 +56,26 @@ def winograd_kernel_gradient(
         spread.reshape(*shape, columns, 2, right, outputs),
     )
 
-    def add_block(
-        total: list[Array], block: tuple[Array, Array, Array]
-    ) -> tuple[list[Array], None]:
-        """Adds the 16 products of a block of rows of tiles."""
+    # Each block is recomputed: a second derivative would otherwise store all transformed maps.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def products(block: tuple[Array, Array, Array]) -> list[Array]:
+        """Returns the 16 products of a block of rows of tiles."""
         above, next_row, reached = block
         grids = jnp.concatenate([above, next_row], axis=1)
         left = [p for line in of_pixels(grids, 1, 2) for p in of_pixels(line, 3, 4)]
         out = [q for line in _of_outputs(reached, 2) for q in _of_outputs(line, 4)]
-        sums = [
-            t + jnp.einsum("btdsec,btdseo->co", p, q)
-            for t, p, q in zip(total, left, out, strict=True)
+        # In two dimensions: XLA would transpose a factor of more before it multiplies.
+        return [
+            p.reshape(-1, inner).T @ q.reshape(-1, outputs)
+            for p, q in zip(left, out, strict=True)
         ]
-        return sums, None
 
-    nothing = [jnp.zeros((inner, outputs), x.dtype)] * 16
-    # Each block is recomputed: a second derivative would otherwise store all transformed maps.
-    total, _ = lax.scan(jax.checkpoint(add_block, prevent_cse=False), nothing, blocks)
+    if len(blocks[0]) == 1:
+        total = products(jax.tree.map(lambda block: block[0], blocks))
+    else:
+        add = lambda total, block: (jax.tree.map(jnp.add, total, products(block)), None)
+        nothing = [jnp.zeros((inner, outputs), x.dtype)] * 16
+        total, _ = lax.scan(add, nothing, blocks)
     lines = [jnp.stack(_to_taps(total[4 * i : 4 * i + 4])) for i in range(4)]
     return jnp.stack(_to_taps(lines))
 
