@@ -108,6 +108,8 @@ def _on_cpu(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
     """Returns a function (x, kernel) → y with fast forms of the value and both gradients."""
+    if window.groups > 1 and not _is_depthwise(shape, kernel_shape, window):
+        return lambda x, kernel: _by_groups(x, kernel, window)
     form = _form_on_cpu(shape, kernel_shape, window)
     return with_custom_gradients(
         lambda x, kernel: form(x, kernel, window),
@@ -116,15 +118,48 @@ def _on_cpu(
     )
 
 
+def _is_depthwise(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
+) -> bool:
+    """Returns whether every channel has one kernel of its own."""
+    return kernel_shape[2] == 1 and kernel_shape[3] == window.groups == shape[3]
+
+
+def _by_groups(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
+) -> Float[Array, "b oh ow o"]:
+    """Returns a grouped convolution as ordinary ones, each of some groups side by side.
+
+    Groups of few channels are joined to one of up to 32, whose kernel is 0 between them: XLA's
+    grouped primitive takes twice as long, and its gradient by the kernel many times.
+    """
+    height, width, inner, outputs = kernel.shape
+    each = outputs // window.groups
+    together = max(
+        m
+        for m in range(1, window.groups + 1)
+        if window.groups % m == 0 and (m == 1 or m * max(inner, each) <= 32)
+    )
+    pieces = window.groups // together
+    if pieces > 64:  # So many convolutions would take long to compile.
+        return plain_form(x, kernel, window)
+    apart = kernel.reshape(height, width, inner, pieces, together, each)
+    joined = jnp.einsum("hwipgo,gj->phwjigo", apart, jnp.eye(together, dtype=x.dtype))
+    joined = joined.reshape(pieces, height, width, together * inner, together * each)
+    parts = [
+        _on_cpu(part.shape, joined.shape[1:], window._replace(groups=1))(part, piece)
+        for part, piece in zip(jnp.split(x, pieces, axis=3), joined, strict=True)
+    ]
+    return jnp.concatenate(parts, axis=3)
+
+
 def _gradient_by_kernel(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
     """Returns a function (x, gradient) → the gradient by the kernel, in its fastest form."""
     height, width, inner, outputs = kernel_shape
-    if inner == 1 and outputs == window.groups == shape[3]:
+    if _is_depthwise(shape, kernel_shape, window):
         return lambda x, g: depthwise_kernel_gradient(x, g, (height, width), window)
-    if window.groups > 1:
-        return lambda x, g: _transpose(lambda k: by_taps(x, k, window), kernel_shape, g)
     if _saves(shape, kernel_shape, window) and min(inner, outputs) >= 32:
         # Where pixels are few, sums over them cost less than the products' transform.
         if 2 * shape[0] * _tiles(shape, window) >= inner * outputs // (inner + outputs):
@@ -177,12 +212,10 @@ def _form_on_cpu(
 ) -> Callable[[Array, Array, TapWindow], Array]:
     """Returns the fastest form of the value for these shapes."""
     height, width, inner, outputs = kernel_shape
-    if inner == 1 and outputs == window.groups == shape[3]:
+    if _is_depthwise(shape, kernel_shape, window):
         return depthwise
     if (height, width) == (1, 1):
         return by_taps
-    if window.groups > 1:
-        return by_taps if inner < 8 else plain_form
     narrow, pixels = min(inner, outputs), math.prod(shape[:3])
     if _saves(shape, kernel_shape, window) and narrow >= 96:
         # The factors of Winograd's 16 products should stay in the cache.
@@ -197,7 +230,7 @@ def _form_on_cpu(
 
 def _saves(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> bool:
     """Returns whether Winograd's products are fewer than those of the taps that read pixels."""
-    if kernel_shape[:2] != (3, 3) or window.strides != (1, 1) or window.groups > 1:
+    if kernel_shape[:2] != (3, 3) or window.strides != (1, 1):
         return False
     size = (shape[1], shape[2])
     exact = math.prod(window.size(axis, size[axis], 3) for axis in (0, 1))

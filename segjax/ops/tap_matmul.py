@@ -69,7 +69,8 @@ def by_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
     """Returns the convolution as one matrix product for each tap, over that tap's outputs."""
-    return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
+    product = functools.partial(jnp.einsum, "bhwi,io->bhwo")
+    return _sum_of_taps(x, kernel, window, product)
 
 
 def tap_slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
@@ -105,15 +106,3 @@ def _sum_of_taps(
     if not terms:
         return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
     return functools.reduce(operator.add, terms)
-
-
-def _product(
-    pixels: Float[Array, "b h w c"], tap: Float[Array, "i o"], *, groups: int
-) -> Float[Array, "b h w o"]:
-    """Returns each pixel's channels multiplied by the tap's matrix, group by group."""
-    if groups == 1:
-        return jnp.einsum("bhwi,io->bhwo", pixels, tap)
-    inner, outputs = tap.shape
-    split = pixels.reshape(*pixels.shape[:3], groups, inner)
-    matrices = tap.reshape(inner, groups, outputs // groups)
-    return jnp.einsum("bhwgi,igo->bhwgo", split, matrices).reshape(*pixels.shape[:3], outputs)

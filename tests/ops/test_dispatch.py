@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from segjax.contracts import AXIS
 from segjax.ops import conv_lowering, kernel_gradients, winograd_gradient
 from segjax.ops.conv import conv2d, pair
-from segjax.ops.conv_lowering import plain_form
+from segjax.ops.conv_lowering import _by_groups, plain_form
 from segjax.ops.dispatch import plain, with_custom_gradients
 from segjax.ops.kernel_gradients import (
     depthwise_kernel_gradient,
@@ -69,9 +69,10 @@ CONVOLUTIONS = {
         {"padding": 2, "stride": 2, "dilation": 2, "groups": 8},
         depthwise,
     ),
-    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, by_taps),
-    "grouped, narrow": ((7, 6), (3, 3, 4, 6), {"padding": 1, "groups": 2}, by_taps),
-    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, plain_form),
+    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, _by_groups),
+    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, _by_groups),
+    "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, _by_groups),
+    "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, _by_groups),
 }
 TRANSPOSED = {
     "tiles that touch": ((4, 3), (2, 2, 5, 4), {"stride": 2}),
