@@ -110,7 +110,7 @@ def forms_of(kind: str, x: tuple[int, int], options: dict, *, cpu: bool) -> tupl
     plain = ("primitive",) if cpu or dead else ()
     if groups == kernel[3]:
         return (*plain, "depthwise", *(("as_on_cpu",) if cpu else ()))
-    taps = ("by_taps",) if cpu or rate > 1 or groups > 1 else ()
+    taps = ("by_taps",) if groups == 1 and (cpu or rate > 1) else ()
     winograd = cpu and kernel[0] == 3 and groups == 1 and options.get("stride", 1) == 1
     more = ("as_on_cpu", *(("winograd",) if winograd else ())) if cpu else ()
     return (*plain, *taps, *more)

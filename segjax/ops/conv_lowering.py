@@ -13,16 +13,22 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from segjax.ops import kernel_gradients
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
+from segjax.ops.kernel_gradients import (
+    block_height,
+    depthwise_kernel_gradient,
+    kernel_gradient_by_blocks,
+    kernel_gradient_by_taps,
+)
 from segjax.ops.tap_matmul import (
     TapWindow,
     by_taps,
     depthwise,
-    depthwise_kernel_gradient,
-    kernel_gradient,
     live_taps,
 )
 from segjax.ops.winograd import tiles, winograd
+from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.spatial import placed
 
 
@@ -61,11 +67,17 @@ def plain_form(
     Equality holds for finite numbers. `spread` is the distance between neighbours of `x` after
     zeros are inserted: the stride of a transposed convolution.
     """
+    pads = window.pads
+    if min(pads[0] + pads[1]) < 0:
+        # Where pads cut, derivatives of XLA's primitive read memory outside the map (0.10.2).
+        cut = [(*edges, s - 1) for edges, s in zip(pads, spread, strict=True)]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
+        pads, spread = ((0, 0), (0, 0)), (1, 1)
     y = lax.conv_general_dilated(
         placed(x),
         kernel,
         window_strides=window.strides,
-        padding=window.pads,
+        padding=pads,
         lhs_dilation=spread,
         rhs_dilation=window.dilations,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -96,25 +108,75 @@ def _on_cpu(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
     """Returns a function (x, kernel) → y with fast forms of the value and both gradients."""
+    if window.groups > 1 and not _is_depthwise(shape, kernel_shape, window):
+        return lambda x, kernel: _by_groups(x, kernel, window)
     form = _form_on_cpu(shape, kernel_shape, window)
-    value = lambda x, kernel: form(x, kernel, window)
-    height, width, inner, outputs = kernel_shape
-    by_kernel = lambda x, gradient: kernel_gradient(x, gradient, (height, width), window)
-    if form is depthwise:
-        by_kernel = lambda x, gradient: depthwise_kernel_gradient(
-            x, gradient, (height, width), window
-        )
-    elif window.groups > 1:
-        by_kernel = lambda x, gradient: _transpose(
-            lambda kernel: by_taps(x, kernel, window), kernel_shape, gradient
-        )
-    elif inner * outputs < 64 * 64:
-        return value  # Small products: XLA's own gradients are faster then.
     return with_custom_gradients(
-        value,
+        lambda x, kernel: form(x, kernel, window),
         lambda gradient, kernel: _gradient_by_x(gradient, kernel, shape, window),
-        by_kernel,
+        _gradient_by_kernel(shape, kernel_shape, window),
     )
+
+
+def _is_depthwise(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
+) -> bool:
+    """Returns whether every channel has one kernel of its own."""
+    return kernel_shape[2] == 1 and kernel_shape[3] == window.groups == shape[3]
+
+
+def _by_groups(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
+) -> Float[Array, "b oh ow o"]:
+    """Returns a grouped convolution as ordinary ones, each of some groups side by side.
+
+    Groups of few channels are joined to one of up to 32, whose kernel is 0 between them: XLA's
+    grouped primitive takes twice as long, and its gradient by the kernel many times.
+    """
+    height, width, inner, outputs = kernel.shape
+    each = outputs // window.groups
+    together = max(
+        m
+        for m in range(1, window.groups + 1)
+        if window.groups % m == 0 and (m == 1 or m * max(inner, each) <= 32)
+    )
+    pieces = window.groups // together
+    if pieces > 64:  # So many convolutions would take long to compile.
+        return plain_form(x, kernel, window)
+    apart = kernel.reshape(height, width, inner, pieces, together, each)
+    joined = jnp.einsum("hwipgo,gj->phwjigo", apart, jnp.eye(together, dtype=x.dtype))
+    joined = joined.reshape(pieces, height, width, together * inner, together * each)
+    parts = [
+        _on_cpu(part.shape, joined.shape[1:], window._replace(groups=1))(part, piece)
+        for part, piece in zip(jnp.split(x, pieces, axis=3), joined, strict=True)
+    ]
+    return jnp.concatenate(parts, axis=3)
+
+
+def _gradient_by_kernel(
+    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
+) -> Callable[[Array, Array], Array]:
+    """Returns a function (x, gradient) → the gradient by the kernel, in its fastest form."""
+    height, width, inner, outputs = kernel_shape
+    if _is_depthwise(shape, kernel_shape, window):
+        return lambda x, g: depthwise_kernel_gradient(x, g, (height, width), window)
+    if _saves(shape, kernel_shape, window) and min(inner, outputs) >= 32:
+        # Where pixels are few, sums over them cost less than the products' transform.
+        if 2 * shape[0] * _tiles(shape, window) >= inner * outputs // (inner + outputs):
+            return lambda x, g: winograd_kernel_gradient(x, g, window)
+    return lambda x, g: _by_taps_or_blocks(x, g, (height, width), window)
+
+
+def _by_taps_or_blocks(
+    x: Array, gradient: Array, kernel_size: tuple[int, int], window: TapWindow
+) -> Array:
+    """Returns the gradient by the kernel: by blocks where whole maps would leave the cache."""
+    lines = block_height(x.shape, gradient.shape, kernel_size, window)
+    reached = math.prod(gradient.shape[:3]) * x.shape[3]  # What a tap reads.
+    large = reached + gradient.size > kernel_gradients.LARGE and lines <= gradient.shape[1]
+    if large and kernel_size != (1, 1) and _is_full(x.shape[1:3], kernel_size, window):
+        return kernel_gradient_by_blocks(x, gradient, kernel_size, window)
+    return kernel_gradient_by_taps(x, gradient, kernel_size, window)
 
 
 def _transpose(
@@ -150,23 +212,42 @@ def _form_on_cpu(
 ) -> Callable[[Array, Array, TapWindow], Array]:
     """Returns the fastest form of the value for these shapes."""
     height, width, inner, outputs = kernel_shape
-    if inner == 1 and outputs == window.groups == shape[3]:
+    if _is_depthwise(shape, kernel_shape, window):
         return depthwise
     if (height, width) == (1, 1):
         return by_taps
-    if window.groups > 1:
-        return by_taps if inner < 8 else plain_form
-    size, narrow = (shape[1], shape[2]), min(inner, outputs)
-    taps = _share_of_live_taps(size, (height, width), window) * height * width
-    if (height, width) == (3, 3) and window.strides == (1, 1) and narrow >= 96:
-        covered = [2 * window.dilations[a] * tiles(window, a, size[a]) for a in (0, 1)]
-        exact = [window.size(a, size[a], 3) for a in (0, 1)]
-        saves = 4 * covered[0] * covered[1] < 0.9 * taps * exact[0] * exact[1]
+    narrow, pixels = min(inner, outputs), math.prod(shape[:3])
+    if _saves(shape, kernel_shape, window) and narrow >= 96:
         # The factors of Winograd's 16 products should stay in the cache.
         small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
-        if saves and small and math.prod(shape[:3]) * outputs <= 1 << 21:
+        if small and pixels * outputs <= 1 << 21:
             return winograd
-    return by_taps if narrow >= 96 and taps < 0.6 * height * width else plain_form
+    # With so few pixels XLA's rearranging of the kernel costs as much as the products.
+    few = pixels * (inner + outputs) < inner * outputs
+    is_full = _is_full((shape[1], shape[2]), (height, width), window)
+    return by_taps if narrow >= 96 and (few or not is_full) else plain_form
+
+
+def _saves(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> bool:
+    """Returns whether Winograd's products are fewer than those of the taps that read pixels."""
+    if kernel_shape[:2] != (3, 3) or window.strides != (1, 1):
+        return False
+    size = (shape[1], shape[2])
+    exact = math.prod(window.size(axis, size[axis], 3) for axis in (0, 1))
+    taps = 9 * _share_of_live_taps(size, (3, 3), window)
+    return 16 * _tiles(shape, window) < 0.9 * taps * exact
+
+
+def _tiles(shape: tuple[int, ...], window: TapWindow) -> int:
+    """Returns the number of Winograd's tiles that cover an image's outputs."""
+    return math.prod(
+        window.dilations[axis] * tiles(window, axis, shape[1 + axis]) for axis in (0, 1)
+    )
+
+
+def _is_full(size: tuple[int, int], kernel_size: tuple[int, int], window: TapWindow) -> bool:
+    """Returns whether most taps read pixels, not padding."""
+    return _share_of_live_taps(size, kernel_size, window) >= 0.6
 
 
 def _share_of_live_taps(

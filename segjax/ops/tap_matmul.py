@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -70,29 +69,11 @@ def by_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
     """Returns the convolution as one matrix product for each tap, over that tap's outputs."""
-    return _sum_of_taps(x, kernel, window, functools.partial(_product, groups=window.groups))
+    product = functools.partial(jnp.einsum, "bhwi,io->bhwo")
+    return _sum_of_taps(x, kernel, window, product)
 
 
-def kernel_gradient(
-    x: Float[Array, "b h w i"],
-    gradient: Float[Array, "b oh ow o"],
-    kernel_size: tuple[int, int],
-    window: TapWindow,
-) -> Float[Array, "kh kw i o"]:
-    """Returns the gradient by the kernel, tap by tap, over each tap's outputs."""
-    (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
-    taps = {}
-    for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
-        pixels = _slice(_slice(x, window, 0, i, rows), window, 1, j, columns)
-        reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
-        taps[i, j] = pixels.reshape(-1, inner).T @ reached.reshape(-1, outputs)
-    nothing = jnp.zeros((inner, outputs), x.dtype)
-    return jnp.stack(
-        [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
-    )
-
-
-def _slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
+def tap_slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
     """Returns the pixels that a tap reads for these outputs, along one axis."""
     stride = window.strides[axis]
     start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
@@ -107,43 +88,6 @@ def depthwise(
     return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
 
 
-def depthwise_kernel_gradient(
-    x: Float[Array, "b h w c"],
-    gradient: Float[Array, "b oh ow c"],
-    kernel_size: tuple[int, int],
-    window: TapWindow,
-) -> Float[Array, "kh kw 1 c"]:
-    """Returns the gradient by the kernel of `depthwise`, row by row of the outputs.
-
-    A row's pixels stay in the cache for all taps. With sums over the whole map, each tap would
-    read both maps from memory again.
-    """
-    (height, width), (_, rows, columns, channels) = kernel_size, gradient.shape
-    (down, right), (below, across) = window.strides, window.dilations
-    borders = [(before, after, 0) for before, after in window.pads]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
-
-    def add_row(total: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
-        """Adds the contribution of one row of outputs, tap by tap."""
-        row, reached = at
-        sums = []
-        for i in range(height):
-            line = lax.dynamic_index_in_dim(padded, row * down + i * below, 1, keepdims=False)
-            for j in range(width):
-                start = j * across
-                stop = start + right * (columns - 1) + 1
-                pixels = lax.slice_in_dim(line, start, stop, right, axis=1)
-                sums.append((pixels * reached).sum((0, 1)))
-        return total + jnp.stack(sums), None
-
-    nothing = jnp.zeros((height * width, channels), x.dtype)
-    # Rows are scanned, not indexed: the transpose of an index is a whole map. Each row is
-    # recomputed: a second derivative would otherwise store every tap's pixels of every row.
-    body = jax.checkpoint(add_row, prevent_cse=False)
-    total, _ = lax.scan(body, nothing, (jnp.arange(rows), gradient.swapaxes(0, 1)))
-    return total.reshape(height, width, 1, channels)
-
-
 def _sum_of_taps(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw i o"],
@@ -155,22 +99,10 @@ def _sum_of_taps(
     shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
     terms = []
     for (i, j), outputs in live_taps(size, kernel_size, window):
-        pixels = _slice(_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
+        pixels = tap_slice(tap_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
         pads = [(r.start, n - r.stop, 0) for r, n in zip(outputs, shape, strict=True)]
         term = multiply(pixels, kernel[i, j])
         terms.append(lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)]))
     if not terms:
         return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
     return functools.reduce(operator.add, terms)
-
-
-def _product(
-    pixels: Float[Array, "b h w c"], tap: Float[Array, "i o"], *, groups: int
-) -> Float[Array, "b h w o"]:
-    """Returns each pixel's channels multiplied by the tap's matrix, group by group."""
-    if groups == 1:
-        return jnp.einsum("bhwi,io->bhwo", pixels, tap)
-    inner, outputs = tap.shape
-    split = pixels.reshape(*pixels.shape[:3], groups, inner)
-    matrices = tap.reshape(inner, groups, outputs // groups)
-    return jnp.einsum("bhwgi,igo->bhwgo", split, matrices).reshape(*pixels.shape[:3], outputs)

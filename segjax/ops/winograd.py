@@ -41,17 +41,8 @@ def winograd(
     size = x.shape[1:3]
     rows, columns = (tiles(window, axis, size[axis]) for axis in (0, 1))
     down, right = window.dilations
-    pads = [
-        (before, 2 * (count + 1) * dilation - n - before, 0)
-        for (before, _), count, dilation, n in zip(
-            window.pads, (rows, columns), window.dilations, size, strict=True
-        )
-    ]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-    grids = padded.reshape(x.shape[0], rows + 1, 2, down, columns + 1, 2, right, x.shape[3])
-    pixels = [
-        _of_pixels(_quadruple(line, 3, 4)) for line in _of_pixels(_quadruple(grids, 1, 2))
-    ]
+    grids = pixel_grids(x, window, (rows, columns))
+    pixels = [of_pixels(line, 3, 4) for line in of_pixels(grids, 1, 2)]
     taps = [_of_taps(line) for line in _of_taps(kernel[::-1, ::-1] if adjoint else kernel)]
     equation = "btdseo,co->btdsec" if adjoint else "btdsec,co->btdseo"
     products = [
@@ -64,10 +55,27 @@ def winograd(
     return result[:, : window.size(0, size[0], 3), : window.size(1, size[1], 3)]
 
 
-def _quadruple(grids: Array, axis: int, parity: int) -> list[Array]:
-    """Returns p0 … p3 of each pair of outputs: the pair's own two pixels and the next two."""
+def pixel_grids(
+    x: Float[Array, "b h w c"], window: TapWindow, count: tuple[int, int]
+) -> Float[Array, "b r 2 down s 2 right c"]:
+    """Returns the padded pixels as pairs in d × d grids: count + 1 pairs along both axes."""
+    pads, shape = [], []
+    for (before, _), n, dilation, size in zip(
+        window.pads, count, window.dilations, x.shape[1:3], strict=True
+    ):
+        pads.append((before, 2 * (n + 1) * dilation - size - before, 0))
+        shape += [n + 1, 2, dilation]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    return padded.reshape(x.shape[0], *shape, x.shape[3])
+
+
+def of_pixels(grids: Array, axis: int, parity: int) -> list[Array]:
+    """Returns the pixels' factors of m0 … m3, for each pair of outputs along an axis.
+
+    p0 … p3 are the pair's own two pixels and the next two; there is one pair more than outputs.
+    """
     count = grids.shape[axis] - 1
-    return [
+    p = [
         lax.index_in_dim(
             lax.slice_in_dim(grids, i // 2, i // 2 + count, axis=axis),
             i % 2,
@@ -76,9 +84,6 @@ def _quadruple(grids: Array, axis: int, parity: int) -> list[Array]:
         )
         for i in range(4)
     ]
-
-
-def _of_pixels(p: Sequence[Array]) -> list[Array]:
     return [p[0] - p[2], p[1] + p[2], p[2] - p[1], p[1] - p[3]]
 
 

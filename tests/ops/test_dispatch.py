@@ -9,18 +9,19 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.contracts import AXIS
+from segjax.ops import conv_lowering, kernel_gradients, winograd_gradient
 from segjax.ops.conv import conv2d, pair
-from segjax.ops.conv_lowering import plain_form
+from segjax.ops.conv_lowering import _by_groups, plain_form
 from segjax.ops.dispatch import plain, with_custom_gradients
-from segjax.ops.tap_matmul import (
-    TapWindow,
-    by_taps,
-    depthwise,
+from segjax.ops.kernel_gradients import (
     depthwise_kernel_gradient,
-    kernel_gradient,
+    kernel_gradient_by_blocks,
+    kernel_gradient_by_taps,
 )
+from segjax.ops.tap_matmul import TapWindow, by_taps, depthwise
 from segjax.ops.transposed import conv_transpose2d
 from segjax.ops.winograd import winograd
+from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.data import data_parallel
 
 # name: (height, width), kernel h w i o, options, a form that can compute it
@@ -48,6 +49,8 @@ CONVOLUTIONS = {
         {"padding": 36, "dilation": 36},
         by_taps,
     ),
+    "3x3 of many pixels": ((12, 11), (3, 3, 48, 40), {"padding": 1}, winograd),
+    "3x3 of few pixels": ((2, 3), (3, 3, 136, 104), {"padding": 1}, by_taps),
     "pads to cut": ((3, 4), (3, 3, 7, 5), {"padding": 2, "dilation": 3}, by_taps),
     "a column of taps lives": (
         (17, 8),
@@ -66,9 +69,10 @@ CONVOLUTIONS = {
         {"padding": 2, "stride": 2, "dilation": 2, "groups": 8},
         depthwise,
     ),
-    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, by_taps),
-    "grouped, narrow": ((7, 6), (3, 3, 4, 6), {"padding": 1, "groups": 2}, by_taps),
-    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, plain_form),
+    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, _by_groups),
+    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, _by_groups),
+    "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, _by_groups),
+    "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, _by_groups),
 }
 TRANSPOSED = {
     "tiles that touch": ((4, 3), (2, 2, 5, 4), {"stride": 2}),
@@ -245,14 +249,82 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(
-    ("by_kernel", "groups"), [(kernel_gradient, 1), (depthwise_kernel_gradient, 5)]
+    ("by_kernel", "groups"),
+    [
+        (kernel_gradient_by_taps, 1),
+        (kernel_gradient_by_blocks, 1),
+        (depthwise_kernel_gradient, 5),
+    ],
 )
 def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
     x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5 // groups, 5), {"groups": groups})
     window = TapWindow((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
-    y, pull_back = jax.vjp(lambda k: plain_form(x, k, window), weights)
+    _assert_is_the_adjoint(lambda x, g: by_kernel(x, g, (3, 3), window), x, weights, window)
+
+
+def _assert_is_the_adjoint(by_kernel, x, weights, window):
+    """Compares a kernel gradient and both of its own gradients with those of XLA's form."""
+    y = plain_form(x, weights, window)
     cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-    assert _difference(by_kernel(x, cotangent, (3, 3), window), pull_back(cotangent)[0]) <= 1e-6
+
+    def adjoint(x, gradient):
+        return jax.vjp(lambda k: plain_form(x, k, window), weights)[1](gradient)[0]
+
+    ours, back = jax.vjp(by_kernel, x, cotangent)
+    theirs, plain_back = jax.vjp(adjoint, x, cotangent)
+    assert _difference(ours, theirs) <= 1e-6
+    assert _difference(back(weights), plain_back(weights)) <= 2e-6
+
+
+BLOCKS = {
+    "one block of all images": ((3, 7, 6, 4), 1, (1, 1), ((1, 1), (1, 1))),
+    "rows to fill": ((2, 11, 6, 4), 1, (1, 1), ((1, 1), (1, 1))),
+    "rates": ((2, 13, 17, 3), 1, (2, 3), ((2, 1), (0, 4))),
+    "pads that cut": ((1, 12, 9, 3), 1, (1, 1), ((-2, 1), (0, -1))),
+    "one output": ((2, 3, 3, 4), 1, (1, 1), ((0, 0), (0, 0))),
+    "stride": ((2, 14, 9, 4), 2, (1, 1), ((1, 1), (1, 1))),
+    "stride with unread rows": ((1, 16, 8, 3), 3, (1, 1), ((0, 0), (0, 0))),
+}
+
+
+@pytest.mark.parametrize("size", [1, 200, 1 << 18])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
+    monkeypatch.setattr(kernel_gradients, "BLOCK", size)
+    monkeypatch.setattr(winograd_gradient, "BLOCK", size)
+    shape, stride, rates, pads = BLOCKS[name]
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    weights = jnp.asarray(rng.standard_normal((3, 3, shape[3], 5)), jnp.float32)
+    window = TapWindow((stride, stride), pads, rates)
+    by_blocks = lambda x, g: kernel_gradient_by_blocks(x, g, (3, 3), window)
+    _assert_is_the_adjoint(by_blocks, x, weights, window)
+    if stride == 1:
+        by_winograd = lambda x, g: winograd_kernel_gradient(x, g, window)
+        _assert_is_the_adjoint(by_winograd, x, weights, window)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "options", "form"),
+    [
+        ((12, 11), (3, 3, 48, 40), {"padding": 1}, "winograd_kernel_gradient"),
+        ((12, 11), (3, 3, 5, 7), {"padding": 1}, "kernel_gradient_by_blocks"),
+        ((12, 11), (2, 2, 5, 7), {"stride": 2}, "kernel_gradient_by_blocks"),
+        ((12, 11), (1, 1, 5, 7), {}, "kernel_gradient_by_taps"),
+        ((12, 11), (3, 3, 5, 7), {"padding": 9, "dilation": 9}, "kernel_gradient_by_taps"),
+        ((2, 3), (3, 3, 136, 104), {"padding": 1}, "kernel_gradient_by_taps"),
+    ],
+)
+def test_the_kernel_gradient_takes_its_form_by_shape(size, kernel, options, form, monkeypatch):
+    monkeypatch.setattr(kernel_gradients, "LARGE", 0)
+    taken = []
+    for name in ("winograd_kernel_gradient", "kernel_gradient_by_blocks"):
+        usual = getattr(conv_lowering, name)
+        noted = lambda *args, usual=usual, name=name: (taken.append(name), usual(*args))[1]
+        monkeypatch.setattr(conv_lowering, name, noted)
+    x, weights, function = _arrays(conv2d, size, kernel, options)
+    jax.grad(lambda k: function(x, k).sum())(weights)
+    assert taken == [name for name in [form] if name != "kernel_gradient_by_taps"]
 
 
 def test_in_float64_winograd_differs_by_rounding_alone():

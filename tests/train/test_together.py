@@ -140,6 +140,15 @@ class Seed:
         self.kept.append(state["step"].item())
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C as a process in the foreground hears it, wherever pytest runs."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("heard")
 def test_seeds_that_are_interrupted_as_they_wait_for_a_batch_keep_their_last_rows():
     seeds: list[Any] = [Seed(dict), Seed(_interrupt)]
     state: Any = {"step": np.array([5, 6])}

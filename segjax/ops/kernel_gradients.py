@@ -1,0 +1,160 @@
+"""The gradient of a convolution by its kernel: pixels times gradient, summed over positions.
+
+XLA's own form, a convolution with a kernel as large as the map, takes up to ten times as long
+on a CPU, and with even kernels a hundred times. A 3×3 has a faster one, `winograd_gradient`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.tap_matmul import TapWindow, live_taps, tap_slice
+
+BLOCK = 1 << 18
+"""Pixels × (taps · inner + outputs) of a block: 1 MiB of float32, as much as a cache holds."""
+
+
+LARGE = 1 << 20
+"""Numbers that a tap reads of both maps, above which whole maps would leave the cache."""
+
+
+def kernel_gradient_by_taps(
+    x: Float[Array, "b h w i"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_size: tuple[int, int],
+    window: TapWindow,
+) -> Float[Array, "kh kw i o"]:
+    """Returns the gradient by the kernel, tap by tap, over each tap's outputs."""
+    (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
+    taps = {}
+    for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
+        pixels = tap_slice(tap_slice(x, window, 0, i, rows), window, 1, j, columns)
+        reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
+        taps[i, j] = pixels.reshape(-1, inner).T @ reached.reshape(-1, outputs)
+    nothing = jnp.zeros((inner, outputs), x.dtype)
+    return jnp.stack(
+        [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
+    )
+
+
+def kernel_gradient_by_blocks(
+    x: Float[Array, "b h w i"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_size: tuple[int, int],
+    window: TapWindow,
+) -> Float[Array, "kh kw i o"]:
+    """Returns the gradient by the kernel, from the windows of a few rows of outputs at a time.
+
+    A block's windows are laid out pixel by pixel, and one product takes all taps. They stay in
+    the cache, where the taps of `kernel_gradient_by_taps` read both whole maps each.
+    """
+    (height, width), (batch, rows, columns, outputs) = kernel_size, gradient.shape
+    (down, right), (below, across) = window.strides, window.dilations
+    (top, _), (left, _) = window.pads
+    inner, taps = x.shape[3], height * width
+    # Rows that a block reads of the next one.
+    shared = max(0, below * (height - 1) + 1 - down)
+    lines = block_height(x.shape, gradient.shape, kernel_size, window)
+    blocks = -(-rows // lines)
+    step, end = lines * down, right * (columns - 1) + across * (width - 1) + 1
+    border = [
+        (0, 0, 0),
+        (top, (blocks + 1) * step - top - x.shape[1], 0),
+        (left, end - left - x.shape[2], 0),
+        (0, 0, 0),
+    ]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), border)
+    halves = padded.reshape(batch, blocks + 1, step, end, inner)
+    reached = jnp.pad(gradient, ((0, 0), (0, blocks * lines - rows), (0, 0), (0, 0)))
+
+    def add_block(total: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        """Adds the product of a block of rows."""
+        own, next_rows, out = block
+        pixels = jnp.concatenate([own, next_rows])
+        windows = [
+            lax.slice(
+                pixels,
+                (i * below, j * across, 0),
+                (
+                    i * below + down * (lines - 1) + 1,
+                    j * across + right * (columns - 1) + 1,
+                    inner,
+                ),
+                (down, right, 1),
+            )
+            for i in range(height)
+            for j in range(width)
+        ]
+        laid_out = jnp.concatenate(windows, axis=-1).reshape(-1, taps * inner)
+        return total + laid_out.T @ out, None
+
+    nothing = jnp.zeros((taps * inner, outputs), x.dtype)
+    # Blocks are scanned, not indexed: the transpose of an index is a whole map. Each block is
+    # recomputed: a second derivative would otherwise store the windows of all of them.
+    total, _ = lax.scan(
+        jax.checkpoint(add_block, prevent_cse=False),
+        nothing,
+        (
+            halves[:, :-1].reshape(batch * blocks, step, end, inner),
+            halves[:, 1:, :shared].reshape(batch * blocks, shared, end, inner),
+            reached.reshape(batch * blocks, lines * columns, outputs),
+        ),
+    )
+    return total.reshape(height, width, inner, outputs)
+
+
+def block_height(
+    shape: tuple[int, ...],
+    gradient_shape: tuple[int, ...],
+    kernel_size: tuple[int, int],
+    window: TapWindow,
+) -> int:
+    """Returns the rows of outputs in a block of `kernel_gradient_by_blocks`.
+
+    They fit the cache, unless the kernel reaches beyond the next block then.
+    """
+    _, rows, columns, outputs = gradient_shape
+    height, width = kernel_size
+    shared = window.dilations[0] * (height - 1) + 1 - window.strides[0]
+    least = max(1, -(-shared // window.strides[0]))
+    fits = BLOCK // (columns * (height * width * shape[3] + outputs))
+    lines = max(least, min(rows, fits))
+    return max(least, -(-rows // -(-rows // lines)))
+
+
+def depthwise_kernel_gradient(
+    x: Float[Array, "b h w c"],
+    gradient: Float[Array, "b oh ow c"],
+    kernel_size: tuple[int, int],
+    window: TapWindow,
+) -> Float[Array, "kh kw 1 c"]:
+    """Returns the gradient by the kernel of `depthwise`, row by row of the outputs.
+
+    A row's pixels stay in the cache for all taps. With sums over the whole map, each tap would
+    read both maps from memory again.
+    """
+    (height, width), (_, rows, columns, channels) = kernel_size, gradient.shape
+    (down, right), (below, across) = window.strides, window.dilations
+    borders = [(before, after, 0) for before, after in window.pads]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
+
+    def add_row(total: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
+        """Adds the contribution of one row of outputs, tap by tap."""
+        row, reached = at
+        sums = []
+        for i in range(height):
+            line = lax.dynamic_index_in_dim(padded, row * down + i * below, 1, keepdims=False)
+            for j in range(width):
+                start = j * across
+                stop = start + right * (columns - 1) + 1
+                pixels = lax.slice_in_dim(line, start, stop, right, axis=1)
+                sums.append((pixels * reached).sum((0, 1)))
+        return total + jnp.stack(sums), None
+
+    nothing = jnp.zeros((height * width, channels), x.dtype)
+    # Rows are scanned, not indexed: the transpose of an index is a whole map. Each row is
+    # recomputed: a second derivative would otherwise store every tap's pixels of every row.
+    body = jax.checkpoint(add_row, prevent_cse=False)
+    total, _ = lax.scan(body, nothing, (jnp.arange(rows), gradient.swapaxes(0, 1)))
+    return total.reshape(height, width, 1, channels)
