@@ -174,7 +174,7 @@ def _by_taps_or_blocks(
     lines = block_height(x.shape, gradient.shape, kernel_size, window)
     reached = math.prod(gradient.shape[:3]) * x.shape[3]  # What a tap reads.
     large = reached + gradient.size > kernel_gradients.LARGE and lines <= gradient.shape[1]
-    if large and kernel_size != (1, 1) and _is_full(x.shape[1:3], kernel_size, window):
+    if large and kernel_size != (1, 1) and _is_full(x.shape, kernel_size, window):
         return kernel_gradient_by_blocks(x, gradient, kernel_size, window)
     return kernel_gradient_by_taps(x, gradient, kernel_size, window)
 
@@ -224,7 +224,7 @@ def _form_on_cpu(
             return winograd
     # With so few pixels XLA's rearranging of the kernel costs as much as the products.
     few = pixels * (inner + outputs) < inner * outputs
-    is_full = _is_full((shape[1], shape[2]), (height, width), window)
+    is_full = _is_full(shape, (height, width), window)
     return by_taps if narrow >= 96 and (few or not is_full) else plain_form
 
 
@@ -245,9 +245,9 @@ def _tiles(shape: tuple[int, ...], window: TapWindow) -> int:
     )
 
 
-def _is_full(size: tuple[int, int], kernel_size: tuple[int, int], window: TapWindow) -> bool:
+def _is_full(shape: tuple[int, ...], kernel_size: tuple[int, int], window: TapWindow) -> bool:
     """Returns whether most taps read pixels, not padding."""
-    return _share_of_live_taps(size, kernel_size, window) >= 0.6
+    return _share_of_live_taps((shape[1], shape[2]), kernel_size, window) >= 0.6
 
 
 def _share_of_live_taps(
