@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import json
+import pathlib
 import sys
 import time
 
@@ -22,6 +23,8 @@ from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import ResNet50, ResNet101
 from segjax.crf.dense import dense_crf
 from segjax.explain.trace import trace
+from segjax.export.onnx_graph import onnx_model
+from segjax.export.stablehlo import frozen
 from segjax.models.deeplab_v3 import DeepLabV3, DeepLabV3Plus
 from segjax.models.fc_densenet import FCDenseNet103
 from segjax.models.fcn import FCN
@@ -65,6 +68,8 @@ def main() -> None:
         try:
             if "run" in case:
                 answer = timed(work, case["run"])
+            elif "export" in case:
+                answer = exported(case)
             else:
                 work = None  # Before the next case takes memory.
                 gc.collect()
@@ -266,6 +271,19 @@ def inference(case):
         predict = segjax_detection.detect(model)
     program = Program(jax.jit(predict), variables, image)
     return (lambda: program(variables, image)), program, count(variables)
+
+
+def exported(case):
+    """Writes a network as ONNX, norms folded into convolutions, as the command does."""
+    model = network(case)
+    _, height, width, channels = case["image"]
+    variables = initial(model, np.zeros(case["image"], np.float32))
+    run = lambda v, x: jax.nn.softmax(model.apply(v, x.astype(jnp.float32), train=False))
+    size = (height, width)
+    answer = frozen(run, variables, size=size, channels=channels, fold=True)
+    data = onnx_model(answer, size=size, channels=channels, name="output", metadata={})
+    pathlib.Path(case["export"]).write_bytes(data)
+    return {"bytes": len(data)}
 
 
 def network(case):

@@ -1,17 +1,21 @@
-"""Times segjax against PyTorch, in turns in one run, and prints a table of ratios.
+"""Times segjax against its peers, in turns in one run, and prints a table of ratios.
 
     python benchmarks/speed.py operations|training|inference --torch PYTHON [--threads 2]
 
-PYTHON is the interpreter of an environment that has torch and torchvision. Each side is warm
-before it is timed; then they take turns, and the medians are compared: torch ÷ segjax, so above
-1 segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs
-torchvision's compiled operators. Nothing else should run.
+PYTHON is the interpreter of an environment that has torch and torchvision. `--compiled` adds
+`torch.compile`, which needs a C++ compiler, and `--onnx` ONNX Runtime on the exported network
+(inference; PYTHON needs onnxruntime, and this environment onnx). Each side is warm before it is
+timed; then they take turns, and medians are compared: the fastest peer ÷ segjax, so above 1
+segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs torchvision's
+compiled operators. Nothing else should run.
 """
 
 import argparse
 import os
+import pathlib
 import statistics
 import sys
+import tempfile
 import time
 
 from sides import Side, SideError
@@ -126,46 +130,76 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--plain", action="store_true", help="also without the fast forms")
+    parser.add_argument("--compiled", action="store_true", help="also torch.compile")
+    parser.add_argument("--onnx", action="store_true", help="also ONNX Runtime")
     arguments = parser.parse_args()
-    print(f"threads: {arguments.threads}; times: median of {arguments.turns} turns")
-    print("| case | torch | segjax | torch ÷ segjax | spread of turns | prepared in |")
+    load = os.getloadavg()[0]
+    print(
+        f"threads: {arguments.threads}; times: median of {arguments.turns} turns; load of the "
+        f"machine at the start: {load:.1f}"
+    )
+    print("| case | peers | segjax | peer ÷ segjax | spread of turns | prepared in |")
     print("|---|---|---|---|---|---|")
     versions = set()
-    try:
-        for name, case in cases(arguments.what).items():
-            if arguments.only in name:
-                versions |= compare(name, case, arguments)
-                if arguments.plain:
-                    versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
-    except SideError as error:
-        sys.exit(f"error: {error}")
+    for name, case in cases(arguments.what).items():
+        if arguments.only in name:
+            versions |= compare(name, case, arguments)
+            if arguments.plain:
+                versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
     print("; ".join(sorted(versions)))
 
 
 def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
     """Prints a row; returns the versions that were compared."""
-    sides = [
-        Side(arguments.torch, "torch_side.py", threads=arguments.threads),
-        Side(sys.executable, "segjax_side.py", threads=arguments.threads),
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Side(sys.executable, "segjax_side.py", threads=arguments.threads)
+        try:
+            peers = _peers(case, arguments, ours, pathlib.Path(folder) / "network.onnx")
+            said, prepared = {}, {}
+            for side, (process, message) in {**peers, "segjax": (ours, case)}.items():
+                start = time.perf_counter()
+                said[side] = process.ask(threads=arguments.threads, **message)
+                prepared[side] = time.perf_counter() - start
+        except SideError as error:
+            print(f"| {name} | {error} | | | | |", flush=True)
+            return set()
+    sides = {side: process for side, (process, _) in peers.items()} | {"segjax": ours}
+    count = max(1, int(0.2 / max(sides["torch"].ask(run=1), 1e-4)))
+    turns = [
+        {side: _turn(process, count) for side, process in sides.items()}
+        for _ in range(arguments.turns)
     ]
-    prepared, said = [], []
-    for side in sides:
-        start = time.perf_counter()
-        said.append(side.ask(threads=arguments.threads, **case))
-        prepared.append(time.perf_counter() - start)
-    count = max(1, int(0.2 / max(sides[0].ask(run=1), 1e-4)))
-    turns = [[_turn(side, count) for side in sides] for _ in range(arguments.turns)]
-    for side in sides:
-        side.close()
-    torch, segjax = (statistics.median(column) for column in zip(*turns, strict=True))
-    ratios = sorted(a / b for a, b in turns)
+    for process in sides.values():
+        process.close()
+    medians = {side: statistics.median(turn[side] for turn in turns) for side in sides}
+    best = min(peers, key=medians.__getitem__)
+    ratios = sorted(turn[best] / turn["segjax"] for turn in turns)
     print(
-        f"| {name} | {_seconds(torch)} | {_seconds(segjax)} | {torch / segjax:.2f} | "
-        f"{ratios[0]:.2f} … {ratios[-1]:.2f} | {prepared[0]:.0f} s, {prepared[1]:.0f} s, "
-        f"{said[1]['temporary_bytes'] / 2**20:.0f} MiB of temporaries |",
+        f"| {name} | {', '.join(f'{side} {_seconds(medians[side])}' for side in peers)} | "
+        f"{_seconds(medians['segjax'])} | {medians[best] / medians['segjax']:.2f} | "
+        f"{ratios[0]:.2f} … {ratios[-1]:.2f} | {prepared[best]:.0f} s, "
+        f"{prepared['segjax']:.0f} s, "
+        f"{said['segjax']['temporary_bytes'] / 2**20:.0f} MiB of temporaries |",
         flush=True,
     )
-    return {answer["version"] for answer in said}
+    return {answer["version"] for answer in said.values()}
+
+
+def _peers(
+    case: dict, arguments: argparse.Namespace, ours: Side, path: pathlib.Path
+) -> dict[str, tuple[Side, dict]]:
+    """Returns the peers of a case, each with what it is told; segjax exports what one runs."""
+    start = lambda script: Side(arguments.torch, script, threads=arguments.threads)
+    peers = {"torch": (start("torch_side.py"), case)}
+    is_network = case["kind"] in ("training", "inference") and case["model"] != "mask_rcnn"
+    if arguments.compiled and is_network:
+        peers["compiled"] = (start("torch_side.py"), case | {"compile": "inductor"})
+    if arguments.onnx and is_network and case["kind"] == "inference":
+        ours.ask(
+            export=str(path), model=case["model"], image=case["image"], classes=case["classes"]
+        )
+        peers["onnx"] = (start("onnx_side.py"), {"path": str(path), "image": case["image"]})
+    return peers
 
 
 def _turn(side: Side, count: int) -> float:

@@ -204,6 +204,8 @@ def _gradient_by_x(
             return winograd(gradient, kernel, back, adjoint=True)
     form = _form_on_cpu(shape, kernel.shape, window)
     form = plain_form if form is winograd else form
+    if math.prod(gradient.shape[:3]) * (inner + outputs) < inner * outputs:
+        form = by_taps  # So few pixels cost less than XLA's rearranging of the kernel.
     return _transpose(lambda x: form(x, kernel, window), shape, gradient)
 
 
@@ -222,10 +224,8 @@ def _form_on_cpu(
         small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
         if small and pixels * outputs <= 1 << 21:
             return winograd
-    # With so few pixels XLA's rearranging of the kernel costs as much as the products.
-    few = pixels * (inner + outputs) < inner * outputs
     is_full = _is_full(shape, (height, width), window)
-    return by_taps if narrow >= 96 and (few or not is_full) else plain_form
+    return by_taps if narrow >= 96 and not is_full else plain_form
 
 
 def _saves(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> bool:
