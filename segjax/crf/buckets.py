@@ -1,6 +1,6 @@
 """Images of many sizes as tables of one shape, for the program in `chunks`; filled by NumPy.
 
-A bucket is a power of two L. It holds images that, with margins between their rows or columns,
+A bucket is a number L: a power of two, or one and a half of it. It holds images that, with margins between their rows or columns,
 have at most L pixels, and whose lattices have at most L points. Results are those of
 `lattice` and `spatial_gaussian` up to rounding.
 """
@@ -131,7 +131,9 @@ def _reach(sigmas: tuple[float, ...] | None) -> int | None:
 
 
 def _bucket(rows: int) -> int:
-    return max(_SMALLEST, 1 << (rows - 1).bit_length())
+    """Returns a power of two, or one and a half of it, with room for `rows`."""
+    whole = max(_SMALLEST, 1 << (rows - 1).bit_length())
+    return whole * 3 // 4 if _SMALLEST < rows <= whole * 3 // 4 else whole
 
 
 def _bucket_of(lattice: HostLattice) -> int:
@@ -142,8 +144,8 @@ def _bucket_of(lattice: HostLattice) -> int:
         rows = -(-rows // WIDTH)
         sums += _whole(int(rows.sum()))
         rows = rows[rows > 1]
-    # The splat has 2 L rows; blurred points have at most as many as it leaves of 3 L.
-    return _bucket(max(points, -(-sums // 2), -(-(max(sums, points) + points) // 3)))
+    # Splat and blur share 2 L rows of the buffer.
+    return _bucket(max(points, -(-(max(sums, points) + points) // 2)))
 
 
 def _whole(rows: int) -> int:
@@ -207,8 +209,11 @@ def _sums_of_taps(shape: Shape, sigmas: tuple[float, ...]) -> Float[np.ndarray, 
 def _smooth(
     shape: Shape, room: int, sigmas: tuple[float, ...], after: Float32[np.ndarray, " n"]
 ) -> chunks.Smooth:
-    """Returns the smoothness kernel's tables. Results along rows begin at row 2 L, at L in
-    the end; both leave out the first margin."""
+    """Returns the smoothness kernel's tables.
+
+    Results along rows begin at the buffer's row 2 L, those along columns after it at L. Both
+    leave out the first margin.
+    """
     h, w, reach = shape
     place, columns = shape.pixels.reshape(-1), shape.columns.reshape(-1)
     source = np.zeros(room + 2 * reach, np.int32)

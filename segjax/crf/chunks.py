@@ -1,8 +1,8 @@
 """Mean-field inference by one program for images of many sizes, on a CPU.
 
-XLA compiles a program for the shapes of its arrays, which takes seconds. Here an array has a
-power of two of rows, and the program works on chunks of them, as many as the image needs. Rows
-that an image does not need cost memory but no time. Tables of indices and weights, which NumPy
+XLA compiles a program for the shapes of its arrays, which takes seconds. Here an array has one
+of two numbers of rows an octave, and the program works on chunks of them, as many as the image
+needs. Rows that an image does not need cost memory, and little time. Tables of indices and weights, which NumPy
 fills (`buckets`), hold everything that depends on the image's height, width and colours.
 
 All values, k numbers each, are rows of one buffer, of which each step writes a part:
@@ -153,7 +153,7 @@ def infer(
         return _filled(buffer, image.count, energy, pixels, finish)
 
     unary = _filled(jnp.zeros((room, k)), image.count, unary_energy, pixels)
-    buffer = jnp.zeros(((1 if lattice is smooth is None else 5) * room, k))
+    buffer = jnp.zeros(((1 if lattice is smooth is None else 4) * room, k))
     first = lambda part, i: marginals(part, i, last=iterations == 0)
     buffer = _filled(buffer, image.count, lambda i, _: _part(unary, i), pixels, first)
     return lax.fori_loop(0, iterations, round_, buffer)[:room]

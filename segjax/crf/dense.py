@@ -113,8 +113,8 @@ def dense_crf(
     3 and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
     Outside `jit`, on a CPU, images of many sizes share a program (`segjax.crf.buckets`): NumPy
-    builds the lattice, and the function compiles once for each power of two of pixels, number
-    of channels, multiple of 8 classes, combination of kernels, shape of `compat`, and
+    builds the lattice, and the function compiles twice for each octave of pixels, once for each
+    number of channels, multiple of 8 classes, combination of kernels, shape of `compat`, and
     smoothness width up to 3 or up to 5 pixels. Everything else compiles nothing: sizes,
     colours, `iterations`, `normalization` and other widths.
 
