@@ -25,30 +25,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 COUNT = 20
 
 
-def refine_all(folder: pathlib.Path, refine) -> float:
-    """Refines every case of the folder; returns the seconds."""
-    start = time.perf_counter()
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as given:
-            refine(given["probabilities"], given["image"])
-    return time.perf_counter() - start
+def refine_all(folder: pathlib.Path, refine: Callable, passes: int) -> None:
+    """Refines every case of the folder, `passes` times; prints the last pass's seconds.
+
+    Seconds of the wall come first, then those of all cores.
+    """
+    for turn in range(passes):
+        start = time.perf_counter(), time.process_time()
+        for path in sorted(folder.glob("*.npz")):
+            with np.load(path) as given:
+                refine(given["probabilities"], given["image"])
+        if turn == passes - 1:
+            print(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
 def peer_side(folder: pathlib.Path, passes: int) -> None:
-    """Prints the seconds of pydensecrf's last pass."""
+    """pydensecrf's process."""
     from crf import peer_marginals
 
-    print([refine_all(folder, peer_marginals) for _ in range(passes)][-1])
+    refine_all(folder, peer_marginals, passes)
 
 
 def own_side(folder: pathlib.Path, passes: int) -> None:
-    """Prints the seconds of segjax's last pass."""
+    """segjax's process."""
     from segjax.data.cache import cache_root
     from segjax.parallel import cluster, programs
 
@@ -57,7 +63,7 @@ def own_side(folder: pathlib.Path, passes: int) -> None:
     from segjax.crf.dense import dense_crf
 
     refine = lambda probabilities, image: np.asarray(dense_crf(probabilities, image))
-    print([refine_all(folder, refine) for _ in range(passes)][-1])
+    refine_all(folder, refine, passes)
 
 
 def write_cases(data: str, folder: pathlib.Path) -> None:
@@ -83,9 +89,9 @@ def write_cases(data: str, folder: pathlib.Path) -> None:
 
 
 def seconds(
-    python: str, side: str, folder: pathlib.Path, passes: int, cache: str
-) -> tuple[float, float, float]:
-    """Returns a process's seconds, those of all cores, and those of its last pass."""
+    python: str, side: str, passes: int, folder: pathlib.Path, cache: str
+) -> tuple[float, float, float, float]:
+    """Returns a process's seconds and those of all cores, then the same of its last pass."""
     used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     before, start = used(), time.perf_counter()
     command = [python, __file__, side, str(folder), str(passes)]
@@ -93,7 +99,7 @@ def seconds(
         command, env=os.environ | {"SEGJAX_CACHE": cache}, stdout=subprocess.PIPE, check=True
     )
     wall = time.perf_counter() - start
-    return wall, used() - before, float(run.stdout.split()[-1])
+    return wall, used() - before, *map(float, run.stdout.split())
 
 
 def main() -> None:
@@ -109,24 +115,25 @@ def main() -> None:
         write_cases(arguments.data, folder)
         for turn in range(arguments.turns):
             cache = str(pathlib.Path(place) / f"cache{turn}")
-            peer = lambda passes: seconds(arguments.peer, "--peer-side", folder, passes, cache)
-            own = lambda passes: seconds(sys.executable, "--own-side", folder, passes, cache)
-            rows["pydensecrf2"].append(peer(1)[:2])
-            rows["cold"].append(own(1)[:2])
-            rows["cached"].append(own(1)[:2])
-            rows["peer warm"].append((peer(2)[2], 0))
-            rows["warm"].append((own(2)[2], 0))
+            ways = (folder, cache)
+            rows["pydensecrf2"].append(seconds(arguments.peer, "--peer-side", 1, *ways)[:2])
+            for name in ("cold", "cached"):
+                rows[name].append(seconds(sys.executable, "--own-side", 1, *ways)[:2])
+            for name, python, side in (
+                ("peer warm", arguments.peer, "--peer-side"),
+                ("warm", sys.executable, "--own-side"),
+            ):
+                rows[name].append(seconds(python, side, 2, *ways)[2:])
             print({name: [f"{w:.1f} ({c:.1f})" for w, c in v] for name, v in rows.items()})
             print("load", os.getloadavg(), flush=True)
-    walls = {name: [wall for wall, _ in row] for name, row in rows.items()}
-    for name, peer in (
-        ("cold", "pydensecrf2"),
-        ("cached", "pydensecrf2"),
-        ("warm", "peer warm"),
-    ):
-        ratio = statistics.median(a / b for a, b in zip(walls[peer], walls[name], strict=True))
-        own, other = statistics.median(walls[name]), statistics.median(walls[peer])
-        print(f"| {name} | {other:.1f} s | {own:.1f} s | {ratio:.2f} |")
+    pairs = (("cold", "pydensecrf2"), ("cached", "pydensecrf2"), ("warm", "peer warm"))
+    for kind, column in (("wall", 0), ("cores", 1)):
+        taken = {name: [row[column] for row in found] for name, found in rows.items()}
+        for own, peer in pairs:
+            both = zip(taken[peer], taken[own], strict=True)
+            ratio = statistics.median(a / b for a, b in both)
+            slow, fast = statistics.median(taken[peer]), statistics.median(taken[own])
+            print(f"| {own}, {kind} | {slow:.1f} s | {fast:.1f} s | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Images of many sizes as tables of one shape, for the program in `chunks`; filled by NumPy.
 
-A bucket is a number L: a power of two, or one and a half of it. It holds images that, with margins between their rows or columns,
-have at most L pixels, and whose lattices have at most L points. Results are those of
-`lattice` and `spatial_gaussian` up to rounding.
+A bucket is a number L: a power of two, or one and a half of it. It holds images that have at
+most L pixels, with margins between their rows or columns, and whose lattices have at most L
+points. Results are those of `lattice` and `spatial_gaussian` up to rounding.
 """
 
 from typing import Any, NamedTuple

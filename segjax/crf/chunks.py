@@ -2,8 +2,9 @@
 
 XLA compiles a program for the shapes of its arrays, which takes seconds. Here an array has one
 of two numbers of rows an octave, and the program works on chunks of them, as many as the image
-needs. Rows that an image does not need cost memory, and little time. Tables of indices and weights, which NumPy
-fills (`buckets`), hold everything that depends on the image's height, width and colours.
+needs. Rows that an image does not need cost memory, and little time. Tables of indices and
+weights, which NumPy fills (`buckets`), hold everything that depends on the image's height,
+width and colours.
 
 All values, k numbers each, are rows of one buffer, of which each step writes a part:
 
