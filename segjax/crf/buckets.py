@@ -96,9 +96,15 @@ def infer(
       compats: energies of the kernels that are not None: smoothness, appearance.
       iterations: iterations of the mean field.
       normalization: see `mean_field.normalized`.
+
+    Raises:
+      ValueError: the image does not fit.
     """
     h, w, k = probabilities.shape
-    shape = Shape(h, w, _reach(sigmas))
+    reach = _reach(sigmas)
+    if reach is None:
+        raise ValueError(f"Smoothness widths {sigmas} need too many taps.")
+    shape = Shape(h, w, reach)
     before = after = np.ones(h * w, np.float32)
     if sigmas is not None:
         before, after = _scales(_sums_of_taps(shape, sigmas), normalization)
@@ -220,10 +226,9 @@ def _smooth(
     source[columns + reach] = 2 * room + place - reach
     back = np.zeros(room, np.int32)
     back[place] = room + columns
-    taps = [_taps(reach, sigma) for sigma in sigmas]
-    return chunks.Smooth(
-        *taps, source, _count(w * (h + reach)), back, _spread(room, place, after)
-    )
+    along_w, along_h = (_taps(reach, sigma) for sigma in sigmas)
+    count, scale = _count(w * (h + reach)), _spread(room, place, after)
+    return chunks.Smooth(along_w, along_h, source, count, back, scale)
 
 
 def _appearance(

@@ -17,6 +17,8 @@ All values, k numbers each, are rows of one buffer, of which each step writes a 
 Row 0 is zeros: it stands for a missing neighbour, and for the margin of a row of pixels.
 """
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -198,7 +200,8 @@ def _weighted(buffer: Array, index: Array, weight: Array | None, i: Array) -> Ar
     """Returns chunk i of the weighted sums of rows."""
     index = _part(index, i, axis=1)
     weights = BLUR if weight is None else _part(weight, i, axis=1)[..., None]
-    return sum(_rows(buffer, row) * w for row, w in zip(index, weights, strict=True))
+    terms = [_rows(buffer, row) * w for row, w in zip(index, weights, strict=True)]
+    return functools.reduce(operator.add, terms)
 
 
 def _summed(chunks: Chunks, buffer: Array) -> Array:

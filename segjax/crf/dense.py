@@ -231,12 +231,14 @@ def _in_buckets(
     Raises:
       ValueError: the capacity is too small.
     """
-    if not on_cpu() or is_plain() or not buckets.fits(*image.shape[-3:-1], widths.smoothness):
+    h, w = image.shape[-3:-1]
+    if not on_cpu() or is_plain() or not buckets.fits(h, w, widths.smoothness):
         return None
     if image.ndim == 4:
         one = lambda p, i: _in_buckets(p, i, compats, widths, options, capacity)
         found = [one(p, i) for p, i in zip(probabilities, image, strict=True)]
-        return None if any(f is None for f in found) else np.stack(found)
+        fitting = [marginals for marginals in found if marginals is not None]
+        return np.stack(fitting) if len(fitting) == len(found) else None
     lattice = None
     if widths.appearance is not None:
         lattice = build_host_lattice(host_features(np.asarray(image), widths.appearance))

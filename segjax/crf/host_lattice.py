@@ -85,7 +85,9 @@ def sums_of_ones(lattice: HostLattice) -> Float[np.ndarray, " n"]:
     values = np.concatenate([[np.float32(0)], np.add.reduceat(ordered, start)])
     for below, above in lattice.neighbor:
         values = values + np.float32(0.5) * (values[below] + values[above])
-    found = sum(w * values[i] for i, w in zip(lattice.vertex, lattice.weight, strict=True))
+    found = np.zeros(lattice.vertex.shape[1], np.float32)
+    for vertex, weight in zip(lattice.vertex, lattice.weight, strict=True):
+        found += weight * values[vertex]
     return found / np.float32(1 + 2.0 ** (1 - axes))
 
 
