@@ -23,25 +23,31 @@ import numpy as np
 CLASSES = 21
 
 
-def side() -> None:
-    """pydensecrf's side: a file's name a line in; marginals into the file, seconds out."""
+def peer_marginals(probabilities: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns pydensecrf's marginals k n, and the seconds that it took for them."""
     import pydensecrf.densecrf as peer
 
+    h, w, k = probabilities.shape
+    unary = -np.log(np.clip(probabilities, 1e-5, 1)).transpose(2, 0, 1).reshape(k, -1)
+    unary = np.ascontiguousarray(unary)
+    start = time.perf_counter()
+    crf = peer.DenseCRF2D(w, h, k)
+    crf.setUnaryEnergy(unary)
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=49, srgb=5, rgbim=np.ascontiguousarray(image), compat=4)
+    result = np.array(crf.inference(10))
+    return result, time.perf_counter() - start
+
+
+def side() -> None:
+    """pydensecrf's side: a file's name a line in; labels into a file, seconds out."""
     for line in sys.stdin:
         path = json.loads(line)
         with np.load(path) as given:
             probabilities, image = given["probabilities"], given["image"]
-        h, w, k = probabilities.shape
-        unary = -np.log(np.clip(probabilities, 1e-5, 1)).transpose(2, 0, 1).reshape(k, -1)
-        unary = np.ascontiguousarray(unary)
-        start = time.perf_counter()
-        crf = peer.DenseCRF2D(w, h, k)
-        crf.setUnaryEnergy(unary)
-        crf.addPairwiseGaussian(sxy=3, compat=3)
-        crf.addPairwiseBilateral(sxy=49, srgb=5, rgbim=image, compat=4)
-        result = np.array(crf.inference(10))
-        seconds = time.perf_counter() - start
-        np.save(f"{path}.npy", result.argmax(0).reshape(h, w).astype(np.uint8))
+        result, seconds = peer_marginals(probabilities, image)
+        labels = result.argmax(0).reshape(image.shape[:2]).astype(np.uint8)
+        np.save(f"{path}.npy", labels)
         print(json.dumps(seconds), flush=True)
 
 

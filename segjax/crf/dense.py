@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
+from segjax.crf import buckets
 from segjax.crf.checks import (
     check_distances,
     check_energies,
@@ -24,14 +25,14 @@ from segjax.crf.checks import (
     each,
     traced,
 )
+from segjax.crf.chunks import CLIP
+from segjax.crf.host_lattice import build_host_lattice, host_features
 from segjax.crf.kernels import appearance_features, energies, smoothness_filter
 from segjax.crf.lattice import Placed, connect, lattice_filter, place
 from segjax.crf.mean_field import Normalization, Pairwise, mean_field, normalized
 from segjax.crf.spatial_gaussian import in_taps
 from segjax.errors import InputError
-
-CLIP = 1e-5
-"""Smaller probabilities count as this, so that no energy is infinite."""
+from segjax.ops.dispatch import is_plain, on_cpu
 
 _PYDENSECRF = {
     "NORMALIZE_SYMMETRIC": "symmetric",
@@ -111,11 +112,18 @@ def dense_crf(
     The defaults are those of the released DeepLab v1 (script for VGG16): 10 iterations, weight
     3 and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
-    Outside `jit` the lattice gets the capacity it needs. The function compiles once for each
-    image size, number of classes, `iterations`, `normalization`, smoothness width up to 5
-    pixels (on a CPU) and capacity. The capacity depends on the image's colours and is rounded
-    up to one of two sizes per octave. Other widths, values of `compat` and dtypes of
-    probabilities compile nothing.
+    Outside `jit`, on a CPU, images of many sizes share a program (`segjax.crf.buckets`): NumPy
+    builds the lattice, and the function compiles twice for each octave of pixels, once for each
+    number of channels, multiple of 8 classes, combination of kernels, shape of `compat`, and
+    smoothness width up to 3 or up to 5 pixels. Everything else compiles nothing: sizes,
+    colours, `iterations`, `normalization` and other widths.
+
+    Elsewhere outside `jit` it compiles once for each image size, number of classes,
+    `iterations`, `normalization` and capacity of the lattice, which depends on the image's
+    colours and is rounded up to one of two sizes per octave. This holds on a GPU or TPU; under
+    `segjax.ops.dispatch.plain()`; for smoothness widths above 5 pixels; for images of more than
+    4 million pixels or a side of only a few; and for appearance widths of hundredths of a
+    pixel and a level.
 
     Inside `jit` it is an ordinary function. It is differentiable in reverse mode by the
     probabilities, `compat`, `compatibility` and the widths. A batch runs image by image.
@@ -155,6 +163,9 @@ def dense_crf(
         p, image = jnp.asarray(probabilities), jnp.asarray(image)
         placed = _placed(image, widths.appearance)
         return _infer(p, image, compats, widths, placed, options, capacity)
+    found = _in_buckets(probabilities, image, compats, widths, options, capacity)
+    if found is not None:
+        return jnp.asarray(found)
     return _compiled(probabilities, image, compats, widths, options, capacity)
 
 
@@ -205,6 +216,43 @@ def checked_kernels(
     check_distances("sxy", sxy, (w - 1, h - 1))
     check_distances("srgb", srgb, (255,) * channels)
     return _Widths(near, (*sxy, *srgb)), compats
+
+
+def _in_buckets(
+    probabilities: Array | np.ndarray,
+    image: Array | np.ndarray,
+    compats: tuple[Array, ...],
+    widths: _Widths,
+    options: _Options,
+    capacity: int | None,
+) -> np.ndarray | None:
+    """Returns the marginals by a program for many sizes; None if no bucket takes the image.
+
+    Raises:
+      ValueError: the capacity is too small.
+    """
+    h, w = image.shape[-3:-1]
+    if not on_cpu() or is_plain() or not buckets.fits(h, w, widths.smoothness):
+        return None
+    if image.ndim == 4:
+        one = lambda p, i: _in_buckets(p, i, compats, widths, options, capacity)
+        found = [one(p, i) for p, i in zip(probabilities, image, strict=True)]
+        fitting = [marginals for marginals in found if marginals is not None]
+        return np.stack(fitting) if len(fitting) == len(found) else None
+    lattice = None
+    if widths.appearance is not None:
+        lattice = build_host_lattice(host_features(np.asarray(image), widths.appearance))
+        if lattice is None:
+            return None
+        _check_capacity(len(lattice.degree) - 1, capacity)
+    return buckets.infer(
+        np.asarray(probabilities),
+        lattice,
+        widths.smoothness,
+        compats,
+        iterations=options.iterations,
+        normalization=options.normalization,
+    )
 
 
 def _compiled(
@@ -288,11 +336,15 @@ def _room(placed: Placed | None, capacity: int | None) -> int | None:
         )
     needed = int(placed.points.count.max())
     if capacity is not None:
-        if needed > capacity:
-            raise ValueError(
-                f"capacity={capacity} is too small: the lattice of the appearance kernel has "
-                f"{needed} points; give at least that, or None, or larger widths."
-            )
+        _check_capacity(needed, capacity)
         return capacity
     step = 1 << max(needed.bit_length() - 2, 12)
     return -(-needed // step) * step
+
+
+def _check_capacity(needed: int, capacity: int | None) -> None:
+    if capacity is not None and needed > capacity:
+        raise ValueError(
+            f"capacity={capacity} is too small: the lattice of the appearance kernel has "
+            f"{needed} points; give at least that, or None, or larger widths."
+        )

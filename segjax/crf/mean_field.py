@@ -62,7 +62,9 @@ def mean_energy(
 
     def energy(messages: tuple[Array, ...]) -> Float[Array, "n k"]:
         terms = zip(messages, pairwise, strict=True)
-        return sum((_energy(message, term.compatibility) for message, term in terms), unary)
+        return sum(
+            (message_energy(message, term.compatibility) for message, term in terms), unary
+        )
 
     def round_(messages: tuple[Array, ...], _: None) -> tuple[tuple[Array, ...], None]:
         marginals = jax.nn.softmax(-energy(messages))
@@ -74,7 +76,9 @@ def mean_energy(
     return energy(lax.scan(round_, silence, length=iterations)[0])
 
 
-def _energy(messages: Float[Array, "n k"], compatibility: Array | float) -> Float[Array, "n k"]:
+def message_energy(
+    messages: Float[Array, "n k"], compatibility: Array | float
+) -> Float[Array, "n k"]:
     """Returns the energies that the messages give each label."""
     compatibility = jnp.asarray(compatibility)
     match compatibility.ndim:

@@ -59,13 +59,17 @@ def simplex(
     return keys.swapaxes(0, 1), weights
 
 
-def _elevate(features: Float[Array, "n d"]) -> Float[Array, "v n"]:
-    """Returns the features in the plane, scaled so that the filter's standard deviation is 1.
+def elevation(d: int) -> Float[np.ndarray, "v d"]:
+    """Returns the map into the plane, scaled so that the filter's standard deviation is 1.
 
     Splat, blur and slice have variance 2 (d + 1)² / 3 along each axis, hence the scale.
     """
-    d = features.shape[1]
     i, j = np.arange(d + 1)[:, None], np.arange(1, d + 1)[None, :]
     basis = np.where(i < j, 1, np.where(i == j, -j, 0)) / np.sqrt(j * (j + 1))
-    basis = jnp.asarray(math.sqrt(2 / 3) * (d + 1) * basis, features.dtype)
+    return (math.sqrt(2 / 3) * (d + 1) * basis).astype(np.float32)
+
+
+def _elevate(features: Float[Array, "n d"]) -> Float[Array, "v n"]:
+    """Returns the features in the plane."""
+    basis = jnp.asarray(elevation(features.shape[1]), features.dtype)
     return jnp.einsum("vd,nd->vn", basis, features, precision=lax.Precision.HIGHEST)

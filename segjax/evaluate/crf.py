@@ -19,8 +19,8 @@ class CRF:
     """Probabilities after `iterations` of the fully connected CRF on the image.
 
     The defaults are those of the released DeepLab v1; see `segjax.crf.dense.dense_crf`. Images
-    are uint8. It compiles once for each image size and each lattice capacity that their colours
-    need: two per octave, so a handful for a dataset of one size.
+    are uint8. On a CPU it compiles twice for each octave of pixels, whatever the images' sizes;
+    on a GPU or TPU once for each image size and capacity of the lattice.
 
     Raises:
       InputError: `iterations` is not a whole number, or a kernel is not valid.
