@@ -92,7 +92,7 @@ def compile_seconds() -> Iterator[Counter[str]]:
     }
     found: Counter[str] = Counter()
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration: float, **_: str | int) -> None:
         if part := parts.get(event.rpartition("/")[2]):
             found[part] += duration  # type: ignore[assignment]
 

@@ -57,7 +57,7 @@ class _Constant(NamedTuple):
     dtype: str
     bits: bytes
 
-    def number(self) -> np.generic:
+    def number(self) -> Any:
         return np.frombuffer(self.bits, self.dtype)[0]
 
 
@@ -86,7 +86,7 @@ class _Scope(NamedTuple):
     """The equations of a jaxpr by variable; its arguments as atoms of the scope around it."""
 
     producers: dict[Any, tuple[Any, int]]
-    arguments: dict[Any, tuple[Any, "_Scope | None"]]
+    arguments: dict[Any, tuple[Any, "_Scope"]]
 
 
 def initial_state(function: Callable, *arguments: Any) -> Any:
@@ -196,11 +196,12 @@ class _Reader:
             return _Recipe(tuple(self._steps), False), self._key, np.float32(1)
         return _Recipe(tuple(steps), True), self._key, factor
 
-    def _value(self, atom: Any, scope: _Scope | None) -> Any:
+    def _value(self, atom: Any, scope: Any) -> Any:
         if isinstance(atom, core.Literal):
-            if atom.aval.shape:
+            known: Any = atom.aval
+            if known.shape:
                 raise _Unfit
-            return np.asarray(atom.val, atom.aval.dtype)[()]
+            return np.asarray(atom.val, known.dtype)[()]
         name = (id(scope), atom)
         if name not in self._known:
             self._known[name] = self._made(atom, scope)
@@ -208,9 +209,11 @@ class _Reader:
 
     def _made(self, var: Any, scope: Any) -> Any:
         if var in scope.arguments:
-            return self._value(*scope.arguments[var])
+            outer, around = scope.arguments[var]
+            return self._value(outer, around)
         if var in scope.producers:
-            return self._result(*scope.producers[var], scope)
+            equation, place = scope.producers[var]
+            return self._result(equation, place, scope)
         value = self._given.get(var)
         if value is None or not _is_key(value) or value.shape:
             raise _Unfit
@@ -221,11 +224,12 @@ class _Reader:
         if name in _CALLS:
             inner, outvars = self._open(equation, scope)
             return self._value(outvars[place], inner)
-        operands = [self._value(atom, scope) for atom in equation.invars]
+        operands: list[Any] = [self._value(atom, scope) for atom in equation.invars]
         drawn = any(isinstance(x, _Drawn) for x in operands)
         numbers = all(isinstance(x, (_Drawn, np.generic)) for x in operands)
         if name == "random_fold_in" and isinstance(operands[1], np.generic):
-            return jax.random.fold_in(*operands)
+            key, data = operands
+            return jax.random.fold_in(key, data)
         if name == "random_bits" and self._key is None and size == self._size:
             if equation.params["bit_width"] == 32:
                 self._key = operands[0]
@@ -262,7 +266,7 @@ class _Reader:
         return self._opened[id(equation)], closed.jaxpr.outvars
 
 
-def _of_constants(equation: Any, operands: Sequence[np.generic]) -> np.generic:
+def _of_constants(equation: Any, operands: Sequence[Any]) -> Any:
     """Returns an operation on constants as XLA rounds it."""
     primitive = equation.primitive
     if primitive.name in _OF_CONSTANTS:
@@ -274,7 +278,7 @@ def _of_constants(equation: Any, operands: Sequence[np.generic]) -> np.generic:
     return np.asarray(found)[()]
 
 
-def _factor(steps: Sequence[_Step]) -> np.generic | None:
+def _factor(steps: Sequence[_Step]) -> Any:
     """Returns the constant by which the last step multiplies the step before it, if it does."""
     last, before = steps[-1], len(steps) - 2
     if last.primitive.name == "mul" and before in last.operands:
@@ -289,7 +293,7 @@ class _Order(NamedTuple):
 
     array: np.ndarray
     key: Any
-    factor: np.generic
+    factor: Any
 
 
 def _draw(recipe: _Recipe, orders: Sequence[_Order]) -> None:
