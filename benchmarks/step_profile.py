@@ -92,9 +92,9 @@ def compile_seconds() -> Iterator[Counter[str]]:
     }
     found: Counter[str] = Counter()
 
-    def listen(event: str, duration: float, **_: str | int) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if part := parts.get(event.rpartition("/")[2]):
-            found[part] += duration  # type: ignore[assignment]
+            found[part] += duration_secs  # type: ignore[assignment]
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
