@@ -18,7 +18,7 @@ import numpy as np
 import segjax_detection
 from crf_case import crf_case
 
-from segjax import losses
+from segjax import losses, weights
 from segjax.backbones.mobilenet_v3 import MobileNetV3Large
 from segjax.backbones.resnet import ResNet50, ResNet101
 from segjax.crf.dense import dense_crf
@@ -294,8 +294,7 @@ def network(case):
 
 
 def initial(model, image):
-    init = lambda x: model.init(jax.random.key(0), x, train=False)
-    return jax.jit(init)(jnp.zeros((1, 64, 64, image.shape[-1])))
+    return weights.init(model, channels=image.shape[-1])
 
 
 def count(variables):

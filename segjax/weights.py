@@ -21,6 +21,7 @@ from segjax.atomic import write_bytes
 from segjax.conformity import canvas, check_classifiers, classifiers, num_classes
 from segjax.contracts import Variables
 from segjax.errors import InputError, first_of
+from segjax.initial import initial_state
 from segjax.pretrained.file_checksum import with_checksum
 from segjax.pretrained.files import read_arrays
 from segjax.pretrained.find import find_weights
@@ -147,10 +148,11 @@ def load(
 
 
 def init(model: nn.Module, *, channels: int = 3, seed: int = 0) -> Variables:
-    """Returns the variables that `model` starts from, all drawn by one compiled program.
+    """Returns the variables that `model` starts from.
 
-    `model.init` outside `jit` gives the same numbers up to rounding, but compiles each
-    operation by itself.
+    They are those of `model.init` inside `jax.jit`, but less is compiled (see
+    `segjax.initial`). Outside `jit` it gives the same numbers up to rounding, and compiles
+    each operation by itself.
 
     Args:
       model: any network of segjax, or a Linen module `(image b h w c, *, train)`.
@@ -165,7 +167,8 @@ def init(model: nn.Module, *, channels: int = 3, seed: int = 0) -> Variables:
     >>> sorted(variables)
     ['params']
     """
-    return jax.jit(lambda: _init(model, channels, seed))()
+    init = lambda key: _init(model, channels, key)
+    return jax.device_put(initial_state(init, jax.random.key(seed)))
 
 
 def save(path: str | pathlib.Path, variables: Variables, *, description: str = "") -> None:
@@ -186,7 +189,7 @@ def variable_shapes(model: nn.Module, *, channels: int = 3) -> Any:
     Raises:
       ValueError: the network refuses its image or its own fields.
     """
-    return jax.eval_shape(lambda: _init(model, channels, 0))
+    return jax.eval_shape(lambda: _init(model, channels, jax.random.key(0)))
 
 
 def flat_shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -210,14 +213,14 @@ def _initialised(
 ) -> dict[str, np.ndarray]:
     """Returns what the model itself has under these names; the others are never computed."""
 
-    def draw():
+    def draw(key: jax.Array) -> dict[str, Any]:
         """Returns the named ones of all variables."""
-        flat = flatten_dict(dict(_init(model, channels, seed)), sep="/")
+        flat = flatten_dict(dict(_init(model, channels, key)), sep="/")
         return {name: flat[name] for name in names}
 
-    return jax.device_get(jax.jit(draw)())
+    return initial_state(draw, jax.random.key(seed))
 
 
-def _init(model: nn.Module, channels: int, seed: int) -> Any:
+def _init(model: nn.Module, channels: int, key: jax.Array) -> Any:
     image = jnp.zeros((1, *canvas(model, 64, 64), channels))
-    return model.init(jax.random.key(seed), image, train=False)
+    return model.init(key, image, train=False)

@@ -19,6 +19,7 @@ from segjax.data.loader import batches
 from segjax.data.prepare import FileDataset
 from segjax.errors import InputError
 from segjax.experiment import Experiment
+from segjax.initial import initial_state
 from segjax.parallel.cluster import process_share
 from segjax.parallel.sharing import check_batch_size
 from segjax.tasks.scorer import Scorer
@@ -73,10 +74,8 @@ class Plan:
                 variables = experiment.model.init(key, image, train=False)
             return init_state(variables, self.optimizer, ema=experiment.ema)
 
-        # An argument: one compiled program serves all seeds.
-        key = jax.random.key(experiment.seed)
         # On the host: the first step donates what it is given, and a device copy may be shared.
-        return jax.tree.map(np.array, jax.device_get(jax.jit(build)(variables, key)))
+        return initial_state(build, variables, jax.random.key(experiment.seed))
 
     def _canvas(self) -> tuple[int, int]:
         return canvas(self.experiment.model, 64, 64)

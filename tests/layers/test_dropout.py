@@ -50,3 +50,14 @@ def test_initialising_needs_no_rng_and_no_axis():
 def test_a_rate_outside_zero_to_one_is_an_error(rate):
     with pytest.raises(ValueError, match=f"got {rate}"):
         Dropout(rate).apply({}, X, train=False)
+
+
+def test_masks_are_those_of_the_shape_of_an_example():
+    key = jax.random.key(9)
+    apply = lambda x: Dropout(0.5).apply({}, x, train=True, rngs={"dropout": key})
+    y = jax.pmap(apply, axis_name=AXIS)(X[None])[0]
+    # Linen folds the module's path and a count into the key.
+    folded = Dropout(0.5).bind({}, rngs={"dropout": key}).make_rng("dropout")
+    for place in range(len(X)):
+        mask = jax.random.bernoulli(jax.random.fold_in(folded, place), 0.5, X.shape[1:])
+        np.testing.assert_array_equal(y[place] != 0, mask)
