@@ -4,7 +4,8 @@
 kernel separately: seconds, for programs that differ in a shape and a factor. Here all kernels
 of one initializer share a program. It draws a block of numbers from a key and a place, because
 a random number is a function of its key and of its place in the flattened array. The numbers
-are those of `jax.jit`, bit for bit.
+are those of `jax.jit`, bit for bit; with jax from 0.11 on, an initializer that multiplies by
+three factors can differ in the last bit.
 """
 
 import functools
