@@ -11,12 +11,14 @@ compiled operators. Nothing else should run.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 from sides import Side, SideError
 
@@ -140,38 +142,56 @@ def main() -> None:
     )
     print("| case | peers | segjax | peer ÷ segjax | spread of turns | prepared in |")
     print("|---|---|---|---|---|---|")
-    versions = set()
+    versions, failed = set(), 0
     for name, case in cases(arguments.what).items():
         if arguments.only in name:
-            versions |= compare(name, case, arguments)
+            kinds = {name: case}
             if arguments.plain:
-                versions |= compare(f"{name}, plain", case | {"plain": True}, arguments)
+                kinds[f"{name}, plain"] = case | {"plain": True}
+            for title, kind in kinds.items():
+                try:
+                    versions |= compare(title, kind, arguments)
+                except SideError as error:
+                    failed += 1
+                    print(f"| {title} | {error} | | | | |", flush=True)
     print("; ".join(sorted(versions)))
+    if failed:
+        sys.exit(f"error: {failed} cases could not be compared; the table says why.")
 
 
 def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
-    """Prints a row; returns the versions that were compared."""
-    with tempfile.TemporaryDirectory() as folder:
-        ours = Side(sys.executable, "segjax_side.py", threads=arguments.threads)
-        try:
-            peers = _peers(case, arguments, ours, pathlib.Path(folder) / "network.onnx")
-            said, prepared = {}, {}
-            for side, (process, message) in {**peers, "segjax": (ours, case)}.items():
-                start = time.perf_counter()
+    """Prints a row; returns the versions that were compared.
+
+    Raises:
+      SideError: segjax or all of its peers failed.
+    """
+    with contextlib.ExitStack() as stack:
+        start = lambda python, script: stack.enter_context(
+            _ended(Side(python, script, threads=arguments.threads))
+        )
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ours = start(sys.executable, "segjax_side.py")
+        sides = _peers(case, arguments, ours, folder / "network.onnx", start)
+        said, prepared = {}, {}
+        for side, (process, message) in {**sides, "segjax": (ours, case)}.items():
+            began = time.perf_counter()
+            try:
                 said[side] = process.ask(threads=arguments.threads, **message)
-                prepared[side] = time.perf_counter() - start
-        except SideError as error:
-            print(f"| {name} | {error} | | | | |", flush=True)
-            return set()
-    sides = {side: process for side, (process, _) in peers.items()} | {"segjax": ours}
-    count = max(1, int(0.2 / max(sides["torch"].ask(run=1), 1e-4)))
-    turns = [
-        {side: _turn(process, count) for side, process in sides.items()}
-        for _ in range(arguments.turns)
-    ]
-    for process in sides.values():
-        process.close()
-    medians = {side: statistics.median(turn[side] for turn in turns) for side in sides}
+            except SideError as error:
+                if side == "segjax":
+                    raise
+                print(f"{name}: {side}: {error}", file=sys.stderr)
+            prepared[side] = time.perf_counter() - began
+        peers = [side for side in sides if side in said]
+        if not peers:
+            raise SideError("no peer can run it")
+        running = {side: sides[side][0] for side in peers} | {"segjax": ours}
+        count = max(1, int(0.2 / max(running[peers[0]].ask(run=1), 1e-4)))
+        turns = [
+            {side: _turn(process, count) for side, process in running.items()}
+            for _ in range(arguments.turns)
+        ]
+    medians = {side: statistics.median(turn[side] for turn in turns) for side in running}
     best = min(peers, key=medians.__getitem__)
     ratios = sorted(turn[best] / turn["segjax"] for turn in turns)
     print(
@@ -185,20 +205,33 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
     return {answer["version"] for answer in said.values()}
 
 
+@contextlib.contextmanager
+def _ended(side: Side) -> Iterator[Side]:
+    """Ends a side after the block, whatever happens."""
+    try:
+        yield side
+    finally:
+        side.kill()
+
+
 def _peers(
-    case: dict, arguments: argparse.Namespace, ours: Side, path: pathlib.Path
+    case: dict,
+    arguments: argparse.Namespace,
+    ours: Side,
+    path: pathlib.Path,
+    start: Callable[[str, str], Side],
 ) -> dict[str, tuple[Side, dict]]:
     """Returns the peers of a case, each with what it is told; segjax exports what one runs."""
-    start = lambda script: Side(arguments.torch, script, threads=arguments.threads)
-    peers = {"torch": (start("torch_side.py"), case)}
+    peers = {"torch": (start(arguments.torch, "torch_side.py"), case)}
     is_network = case["kind"] in ("training", "inference") and case["model"] != "mask_rcnn"
     if arguments.compiled and is_network:
-        peers["compiled"] = (start("torch_side.py"), case | {"compile": "inductor"})
+        compiled = start(arguments.torch, "torch_side.py")
+        peers["compiled"] = (compiled, case | {"compile": "inductor"})
     if arguments.onnx and is_network and case["kind"] == "inference":
-        ours.ask(
-            export=str(path), model=case["model"], image=case["image"], classes=case["classes"]
-        )
-        peers["onnx"] = (start("onnx_side.py"), {"path": str(path), "image": case["image"]})
+        model = {key: case[key] for key in ("model", "image", "classes")}
+        ours.ask(export=str(path), **model)
+        onnx = start(arguments.torch, "onnx_side.py")
+        peers["onnx"] = (onnx, {"path": str(path), "image": case["image"]})
     return peers
 
 

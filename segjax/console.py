@@ -10,6 +10,9 @@ import unicodedata
 UNLISTABLE = ("Cc", "Zl", "Zp", "Cs")
 """Unicode's categories of control characters, line and paragraph separators, and surrogates."""
 
+TURNING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that turn the direction of the text after them."""
+
 
 def program(command: str) -> str:
     """Returns the name by which the running command was called, for its usage line.
@@ -74,6 +77,5 @@ def one_line(text: str) -> str:
     'a\\\\nb.png cannot be read'
     """
     escaped = lambda each: each.encode("unicode_escape").decode("ascii")
-    return "".join(
-        escaped(each) if unicodedata.category(each) in UNLISTABLE else each for each in text
-    )
+    is_safe = lambda each: unicodedata.category(each) not in UNLISTABLE and each not in TURNING
+    return "".join(each if is_safe(each) else escaped(each) for each in text)

@@ -39,12 +39,13 @@ def run_experiment_file(path: pathlib.Path) -> ModuleType:
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except SyntaxError as error:
-        raise InputError(_syntax_error(error, path)) from error
     except SystemExit as error:
         raise UserCodeError(f"{path} ended Python by sys.exit: leave that out.") from error
     except Exception as error:
         trace = _below(error.__traceback__, str(spec.origin))
+        if isinstance(error, SyntaxError) and (trace is None or _is_in_a_file(error)):
+            raise InputError(_syntax_error(error, path)) from error
+        trace = trace or error.__traceback__
         shown = "".join(traceback.format_exception(type(error), error, trace)).rstrip()
         raise UserCodeError(f"{shown}\n{path} raised {type(error).__name__}.") from error
     finally:
@@ -56,20 +57,25 @@ _running: list[pathlib.Path] = []
 """The files that are being run: one may load another."""
 
 
+def _is_in_a_file(error: SyntaxError) -> bool:
+    """Returns whether a file is wrong, not a text that a program gave to `eval`."""
+    return error.filename is not None and os.path.isfile(error.filename)
+
+
 def _syntax_error(error: SyntaxError, path: pathlib.Path) -> str:
     """Returns in one line where Python does not understand a file, and why."""
-    where = error.filename if error.filename and os.path.isfile(error.filename) else path
+    where = error.filename if _is_in_a_file(error) else path
     line = f", line {error.lineno}" if error.lineno else ""
     text = f" ({error.text.strip()})" if error.text and error.text.strip() else ""
-    return f"{where}{line} is not Python: {error.msg}{text}. Mend the line."
+    what = "the line" if line else "the file"
+    return f"{where}{line} is not Python: {error.msg}{text}. Mend {what}."
 
 
 def _below(trace: TracebackType | None, path: str) -> TracebackType | None:
-    """Returns the part of a traceback from the file on; all of it where the file is not in."""
-    found = trace
-    while found is not None and found.tb_frame.f_code.co_filename != path:
-        found = found.tb_next
-    return found or trace
+    """Returns the part of a traceback from the file on; None where the file is not in it."""
+    while trace is not None and trace.tb_frame.f_code.co_filename != path:
+        trace = trace.tb_next
+    return trace
 
 
 def _near_files(path: pathlib.Path) -> str:

@@ -135,6 +135,7 @@ def test_names_with_line_ends_and_control_characters_stay_in_one_line(capsys):
         ("a\nb", "a\\nb"),
         ("\x1b[31mred", "\\x1b[31mred"),
         ("a\u2028b", "a\\u2028b"),
+        ("a\u202egnp.b", "a\\u202egnp.b"),
         ("c:\\new größe 图", "c:\\new größe 图"),
     ):
         assert one_line(text) == shown

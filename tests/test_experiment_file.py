@@ -60,6 +60,9 @@ def test_what_the_file_raises_keeps_its_traceback_and_an_input_error_its_line(tm
     path.write_text("def broken():\n    return 1 / 0\n\n\nbroken()\n")
     with pytest.raises(UserCodeError, match=r"(?s)in broken.*raises.py raised ZeroDivisionErr"):
         run_experiment_file(path)
+    path.write_text("import ast\n\nast.literal_eval('[1,\\n2,(')\n")
+    with pytest.raises(UserCodeError, match=r"(?s)line 3, in .*raises.py raised SyntaxError"):
+        run_experiment_file(path)
     path.write_text("from segjax.errors import InputError\n\nraise InputError('one line')\n")
     with pytest.raises(InputError, match="^one line$"):
         run_experiment_file(path)

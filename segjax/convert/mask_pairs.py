@@ -80,11 +80,13 @@ def find_pairs(files: SourceFiles) -> Pairs | None:
         return None
     lonely = _without_image(images, masks)
     rest = {path: key for path, key in masks.items() if path not in lonely}
-    found = _by_a_rule(images, rest) if lonely and rest else None
+    if not rest:
+        raise InputError(f"{_no_image(lonely[0], images)} There are {len(lonely)} such masks.")
+    found = _by_a_rule(images, rest) if lonely else None
     if found is None:
         raise InputError(
-            f"{next(iter(rest or masks))} and other masks share an image: keep one mask an "
-            "image, or force a format with --format."
+            f"{next(iter(rest))} and other masks share an image: keep one mask an image, or "
+            "force a format with --format."
         )
     return found._replace(problems=[_no_image(path, images) for path in lonely])
 

@@ -131,7 +131,8 @@ def _by_groups(
     """Returns a grouped convolution as ordinary ones, each of some groups side by side.
 
     Groups of few channels are joined to one of up to 32, whose kernel is 0 between them: XLA's
-    grouped primitive takes twice as long, and its gradient by the kernel many times.
+    grouped primitive takes twice as long, and its gradient by the kernel many times. An
+    infinite or NaN pixel of one group spoils those that it is joined to.
     """
     height, width, inner, outputs = kernel.shape
     each = outputs // window.groups
@@ -141,16 +142,18 @@ def _by_groups(
         if window.groups % m == 0 and (m == 1 or m * max(inner, each) <= 32)
     )
     pieces = window.groups // together
-    if pieces > 64:  # So many convolutions would take long to compile.
-        return plain_form(x, kernel, window)
     apart = kernel.reshape(height, width, inner, pieces, together, each)
     joined = jnp.einsum("hwipgo,gj->phwjigo", apart, jnp.eye(together, dtype=x.dtype))
     joined = joined.reshape(pieces, height, width, together * inner, together * each)
-    parts = [
-        _on_cpu(part.shape, joined.shape[1:], window._replace(groups=1))(part, piece)
-        for part, piece in zip(jnp.split(x, pieces, axis=3), joined, strict=True)
-    ]
-    return jnp.concatenate(parts, axis=3)
+    shape = (*x.shape[:3], together * inner)
+    ordinary = _on_cpu(shape, joined.shape[1:], window._replace(groups=1))
+    if pieces <= 8:
+        parts = jnp.split(x, pieces, axis=3)
+        return jnp.concatenate([*map(ordinary, parts, joined)], axis=3)
+    # A loop: so many convolutions side by side would take a minute to compile.
+    apart = jnp.moveaxis(x.reshape(*x.shape[:3], pieces, -1), 3, 0)
+    filled = lax.map(lambda piece: ordinary(*piece), (apart, joined))
+    return jnp.moveaxis(filled, 0, 3).reshape(*filled.shape[1:4], outputs)
 
 
 def _gradient_by_kernel(
@@ -164,6 +167,9 @@ def _gradient_by_kernel(
         # Where pixels are few, sums over them cost less than the products' transform.
         if 2 * shape[0] * _tiles(shape, window) >= inner * outputs // (inner + outputs):
             return lambda x, g: winograd_kernel_gradient(x, g, window)
+    if height * width > 9 and inner * outputs < 64 * 64:
+        # Many taps, each of them a small product: XLA's own gradient is faster.
+        return lambda x, g: _transpose(lambda k: plain_form(x, k, window), kernel_shape, g)
     return lambda x, g: _by_taps_or_blocks(x, g, (height, width), window)
 
 
@@ -171,11 +177,12 @@ def _by_taps_or_blocks(
     x: Array, gradient: Array, kernel_size: tuple[int, int], window: TapWindow
 ) -> Array:
     """Returns the gradient by the kernel: by blocks where whole maps would leave the cache."""
-    lines = block_height(x.shape, gradient.shape, kernel_size, window)
     reached = math.prod(gradient.shape[:3]) * x.shape[3]  # What a tap reads.
-    large = reached + gradient.size > kernel_gradients.LARGE and lines <= gradient.shape[1]
-    if large and kernel_size != (1, 1) and _is_full(x.shape, kernel_size, window):
-        return kernel_gradient_by_blocks(x, gradient, kernel_size, window)
+    large = reached + gradient.size > kernel_gradients.LARGE
+    several = 1 < math.prod(kernel_size) <= 9
+    lines = block_height(x.shape, gradient.shape, kernel_size, window)
+    if lines and large and several and _is_full(x.shape, kernel_size, window):
+        return kernel_gradient_by_blocks(x, gradient, kernel_size, window, lines=lines)
     return kernel_gradient_by_taps(x, gradient, kernel_size, window)
 
 

@@ -1,7 +1,8 @@
 """The gradient of a convolution by its kernel: pixels times gradient, summed over positions.
 
 XLA's own form, a convolution with a kernel as large as the map, takes up to ten times as long
-on a CPU, and with even kernels a hundred times. A 3×3 has a faster one, `winograd_gradient`.
+on a CPU for kernels of up to nine taps, and for 2×2 a hundred times. A 3×3 has a faster one,
+`winograd_gradient`.
 """
 
 import jax
@@ -43,11 +44,21 @@ def kernel_gradient_by_blocks(
     gradient: Float[Array, "b oh ow o"],
     kernel_size: tuple[int, int],
     window: TapWindow,
+    *,
+    lines: int,
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, from the windows of a few rows of outputs at a time.
 
     A block's windows are laid out pixel by pixel, and one product takes all taps. They stay in
     the cache, where the taps of `kernel_gradient_by_taps` read both whole maps each.
+
+    Args:
+      x: the input.
+      gradient: of the result.
+      kernel_size: (height, width).
+      window: the kernel's movement.
+      lines: rows of outputs in a block, of which no window reaches beyond the next block's
+        pixels (`block_height`).
     """
     (height, width), (batch, rows, columns, outputs) = kernel_size, gradient.shape
     (down, right), (below, across) = window.strides, window.dilations
@@ -55,7 +66,6 @@ def kernel_gradient_by_blocks(
     inner, taps = x.shape[3], height * width
     # Rows that a block reads of the next one.
     shared = max(0, below * (height - 1) + 1 - down)
-    lines = block_height(x.shape, gradient.shape, kernel_size, window)
     blocks = -(-rows // lines)
     step, end = lines * down, right * (columns - 1) + across * (width - 1) + 1
     border = [
@@ -109,18 +119,19 @@ def block_height(
     gradient_shape: tuple[int, ...],
     kernel_size: tuple[int, int],
     window: TapWindow,
-) -> int:
+) -> int | None:
     """Returns the rows of outputs in a block of `kernel_gradient_by_blocks`.
 
-    They fit the cache, unless the kernel reaches beyond the next block then.
+    They fit the cache. None: the kernel reaches beyond the next block then.
     """
     _, rows, columns, outputs = gradient_shape
     height, width = kernel_size
     shared = window.dilations[0] * (height - 1) + 1 - window.strides[0]
     least = max(1, -(-shared // window.strides[0]))
     fits = BLOCK // (columns * (height * width * shape[3] + outputs))
-    lines = max(least, min(rows, fits))
-    return max(least, -(-rows // -(-rows // lines)))
+    lines = min(rows, max(1, fits))
+    even = -(-rows // -(-rows // lines))
+    return even if even >= least else lines if lines >= least else None
 
 
 def depthwise_kernel_gradient(

@@ -92,6 +92,12 @@ def test_a_mask_without_an_image_is_a_problem_and_the_others_are_paired(
     assert re.search(message, problem)
 
 
+def test_masks_of_which_none_has_an_image_are_refused_by_that_reason(tmp_path):
+    paths = ("images/train/a.jpg", "images/train/b.jpg", "masks/val/a.png", "masks/val/b.png")
+    with pytest.raises(InputError, match=r"a.png has no image of its name.* are 2 such masks"):
+        pairs(tmp_path, *paths)
+
+
 def test_masks_that_share_an_image_are_refused(tmp_path):
     with pytest.raises(InputError, match="share an image"):
         pairs(tmp_path, "images/a.jpg", "masks/a.png", "masks/a_mask.png")

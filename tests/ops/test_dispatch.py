@@ -71,6 +71,7 @@ CONVOLUTIONS = {
     ),
     "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, _by_groups),
     "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, _by_groups),
+    "many groups": ((5, 4), (3, 3, 24, 216), {"padding": 1, "groups": 9}, _by_groups),
     "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, _by_groups),
     "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, _by_groups),
 }
@@ -252,7 +253,7 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
     ("by_kernel", "groups"),
     [
         (kernel_gradient_by_taps, 1),
-        (kernel_gradient_by_blocks, 1),
+        (functools.partial(kernel_gradient_by_blocks, lines=4), 1),
         (depthwise_kernel_gradient, 5),
     ],
 )
@@ -297,7 +298,11 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
     x = jnp.asarray(rng.standard_normal(shape), jnp.float32)
     weights = jnp.asarray(rng.standard_normal((3, 3, shape[3], 5)), jnp.float32)
     window = TapWindow((stride, stride), pads, rates)
-    by_blocks = lambda x, g: kernel_gradient_by_blocks(x, g, (3, 3), window)
+    least = -(
+        -(2 * rates[0] + 1 - stride) // stride
+    )  # Of a window that ends in the next block.
+    lines = max(1, least, {1: 1, 200: 3, 1 << 18: 40}[size])
+    by_blocks = lambda x, g: kernel_gradient_by_blocks(x, g, (3, 3), window, lines=lines)
     _assert_is_the_adjoint(by_blocks, x, weights, window)
     if stride == 1:
         by_winograd = lambda x, g: winograd_kernel_gradient(x, g, window)
@@ -311,6 +316,8 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
         ((12, 11), (3, 3, 5, 7), {"padding": 1}, "kernel_gradient_by_blocks"),
         ((12, 11), (2, 2, 5, 7), {"stride": 2}, "kernel_gradient_by_blocks"),
         ((12, 11), (1, 1, 5, 7), {}, "kernel_gradient_by_taps"),
+        ((12, 11), (5, 5, 5, 7), {"padding": 2}, "kernel_gradient_by_taps"),
+        ((40, 11), (3, 3, 500, 80), {"padding": 6, "dilation": 6}, "kernel_gradient_by_taps"),
         ((12, 11), (3, 3, 5, 7), {"padding": 9, "dilation": 9}, "kernel_gradient_by_taps"),
         ((2, 3), (3, 3, 136, 104), {"padding": 1}, "kernel_gradient_by_taps"),
     ],
@@ -320,11 +327,26 @@ def test_the_kernel_gradient_takes_its_form_by_shape(size, kernel, options, form
     taken = []
     for name in ("winograd_kernel_gradient", "kernel_gradient_by_blocks"):
         usual = getattr(conv_lowering, name)
-        noted = lambda *args, usual=usual, name=name: (taken.append(name), usual(*args))[1]
+        noted = lambda *args, usual=usual, name=name, **options: (
+            taken.append(name),
+            usual(*args, **options),
+        )[1]
         monkeypatch.setattr(conv_lowering, name, noted)
     x, weights, function = _arrays(conv2d, size, kernel, options)
     jax.grad(lambda k: function(x, k).sum())(weights)
     assert taken == [name for name in [form] if name != "kernel_gradient_by_taps"]
+
+
+def test_a_block_fits_the_cache_and_its_windows_end_in_the_next_one():
+    def height(rows, rate):
+        window = TapWindow((1, 1), ((rate, rate), (1, 1)), (rate, 1))
+        return kernel_gradients.block_height(
+            (1, rows, 64, 16), (1, rows, 64, 16), (3, 3), window
+        )
+
+    assert height(64, 1) * 64 * (9 * 16 + 16) <= kernel_gradients.BLOCK
+    assert height(64, 1) > 20 and height(64, 10) >= 20
+    assert height(64, 14) is None
 
 
 def test_in_float64_winograd_differs_by_rounding_alone():
