@@ -220,11 +220,16 @@ def test_variants_that_cannot_be_told_apart_are_an_error_that_names_them(listed)
 
 
 @pytest.mark.parametrize(
-    "line", ["experiment = experiments[0]", "experiments = []", "experiments += [1]"]
+    ("line", "message"),
+    [
+        ("experiment = experiments[0]", "must define either"),
+        ("experiments = []", "must define either"),
+        ("experiments += [1]", r"experiments\[3\] is of type int; it must be Experiment"),
+    ],
 )
-def test_a_file_with_both_none_or_something_else_is_an_error(tmp_path, line):
+def test_a_file_with_both_none_or_something_else_is_an_error(tmp_path, line, message):
     path = _written(tmp_path, f"{SOURCE}\n{line}\n")
-    with pytest.raises(InputError, match="must define either"):
+    with pytest.raises(InputError, match=message):
         experiments.load_all(path)
 
 
