@@ -100,9 +100,11 @@ def open_archive(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
       InputError: they do not, the list of members is too long, or one is compressed in another
         way than NumPy does it.
     """
-    with path.open("rb") as file, zipfile.ZipFile(_Directory(file)) as archive:  # type: ignore
+    size = path.stat().st_size
+    with path.open("rb") as file, zipfile.ZipFile(source := _Source(file, size)) as archive:  # type: ignore
+        source.is_opening = False
         members = archive.infolist()
-        check_unfolded(sum(each.file_size for each in members), path.stat().st_size)
+        check_unfolded(sum(each.file_size for each in members), size)
         for each in members:
             if each.compress_type not in _COMPRESSIONS:
                 raise InputError(
@@ -112,19 +114,20 @@ def open_archive(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-class _Directory:
-    """A file for `zipfile`, which reads the whole list of members at once."""
+class _Source:
+    """A file for `zipfile`, which reads the whole list of members at once when it opens it."""
 
-    def __init__(self, file: BinaryIO):
-        self._file = file
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._size = file, size
+        self.is_opening = True
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, count: int = -1) -> bytes:
-        """Returns the next bytes.
+        """Returns the next bytes, at most as many as the file has: a member may claim more.
 
         Raises:
-          InputError: they are more than any list of members has.
+          InputError: they are more than any list of members has, while the file is opened.
         """
-        if count > LARGEST_DIRECTORY:
+        if self.is_opening and count > LARGEST_DIRECTORY:
             raise InputError(f"its list of members has {count:,} bytes; it is damaged")
-        return self._file.read(count)
+        return self._file.read(min(count, self._size))

@@ -62,7 +62,7 @@ def test_a_bucket_gives_the_marginals_of_the_size_itself(name):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.slow_but(3)
+@pytest.mark.slow_but("3")
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_the_number_of_axes_may_be_odd_or_even(channels):
     probabilities, image = picture(20, 24, channels=channels)

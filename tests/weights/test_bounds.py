@@ -153,6 +153,16 @@ def test_a_list_of_members_or_arrays_that_is_too_long_is_refused(tmp_path, monke
     assert "its list of arrays has" in refused(tmp_path / "a.safetensors")
 
 
+def test_an_array_may_be_larger_than_a_list_of_members(tmp_path):
+    large = np.arange(2**21 + 1024, dtype=np.float32)
+    assert large.nbytes > bounds.LARGEST_DIRECTORY
+    np.savez(tmp_path / "a.npz", large=large)
+    saved = TORCH["saved"]({"state_dict": TORCH["tensors"]({"large": large})})
+    (tmp_path / "a.pth").write_bytes(saved)
+    for name in ("a.npz", "a.pth"):
+        np.testing.assert_array_equal(read_arrays(tmp_path / name).arrays["large"], large)
+
+
 def files() -> dict[str, bytes]:
     """A sound file of each kind."""
     arrays = io.BytesIO()
