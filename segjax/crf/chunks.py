@@ -137,12 +137,14 @@ def infer(
         return jnp.where(jnp.arange(k) < image.classes, energy, jnp.inf)
 
     def round_(turn: Array, buffer: Array) -> Array:
+        """Returns the marginals after a round of the mean field."""
         if smooth is not None:
             buffer = _smoothed(smooth, buffer, room, image.count)
         if lattice is not None:
             buffer = _summed(lattice.blur, _summed(lattice.splat, buffer))
 
         def energy(i: Array, buffer: Array) -> Array:
+            """Returns the energies of a chunk of pixels: unary, and what the kernels send."""
             messages = []
             if smooth is not None:
                 found = _rows(buffer, _part(smooth.back, i))

@@ -15,7 +15,6 @@ from segjax.ops.tap_matmul import TapWindow, live_taps, tap_slice
 BLOCK = 1 << 18
 """Pixels × (taps · inner + outputs) of a block: 1 MiB of float32, as much as a cache holds."""
 
-
 LARGE = 1 << 20
 """Numbers that a tap reads of both maps, above which whole maps would leave the cache."""
 
@@ -122,7 +121,7 @@ def block_height(
 ) -> int | None:
     """Returns the rows of outputs in a block of `kernel_gradient_by_blocks`.
 
-    They fit the cache. None: the kernel reaches beyond the next block then.
+    They fit the cache, or are a single row. None: windows would end beyond the next block.
     """
     _, rows, columns, outputs = gradient_shape
     height, width = kernel_size
