@@ -224,10 +224,9 @@ def command():
     with stopping.leaving(left), stopping.listening() as stops, stops.deferred():
         with stops.at_once(is_safe=safe.is_set):
             # The handler in C runs in another thread, and that in Python after this call:
-            # so it is where XLA compiles.
+            # so it is where XLA compiles. Within the call it says that it is there.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-            print("busy", flush=True)
-            ctypes.CDLL(None).sleep(50)
+            ctypes.CDLL(None).system(b"echo busy; exec >&- 2>&-; read line")
 
 stopping.PATIENCE = 0.1
 safe = threading.Event()
@@ -238,12 +237,19 @@ sys.exit(run_command(command))
 
 
 def test_a_process_in_compiled_code_ends_without_its_main_thread_once_its_work_is_safe():
+    reading, writing = os.pipe()
     started = subprocess.Popen(
-        [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", BUSY],
+        stdin=reading,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    os.close(reading)
     assert started.stdout and started.stdout.readline() == "busy\n"
     started.send_signal(signal.SIGTERM)
     _, error = started.communicate(timeout=60)
+    os.close(writing)  # Its shell ends too.
     assert started.returncode == 75
     assert error.splitlines()[-1] == "stopped by SIGTERM: saved: True."
 
