@@ -7,7 +7,9 @@ PYTHON is the interpreter of an environment that has torch and torchvision. `--c
 (inference; PYTHON needs onnxruntime, and this environment onnx). Each side is warm before it is
 timed; then they take turns, and medians are compared: the fastest peer ÷ segjax, so above 1
 segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs torchvision's
-compiled operators. Nothing else should run.
+compiled operators. segjax's process asks for large pages, as its commands do; with
+`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command the peers' do too. Nothing else
+should run.
 """
 
 import argparse
@@ -21,6 +23,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from sides import Side, SideError
+
+from segjax import restart
 
 PAUSE = 0.5
 """Seconds before each turn, in which the other side's idle threads stop spinning."""
@@ -166,11 +170,11 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
       SideError: segjax or all of its peers failed.
     """
     with contextlib.ExitStack() as stack:
-        start = lambda python, script: stack.enter_context(
-            _ended(Side(python, script, threads=arguments.threads))
+        start = lambda python, script, environment=None: stack.enter_context(
+            _ended(Side(python, script, threads=arguments.threads, environment=environment))
         )
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ours = start(sys.executable, "segjax_side.py")
+        ours = start(sys.executable, "segjax_side.py", restart.missing_variables())
         sides = _peers(case, arguments, ours, folder / "network.onnx", start)
         said, prepared = {}, {}
         for side, (process, message) in {**sides, "segjax": (ours, case)}.items():

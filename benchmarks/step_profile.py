@@ -25,6 +25,7 @@ import jax
 import segjax_side
 import speed
 
+from segjax import restart
 from segjax.parallel import cluster
 
 RUNS = 3
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the case whose name contains this")
     parser.add_argument("--rows", type=int, default=25)
     arguments = parser.parse_args()
+    restart.restart_with(restart.missing_variables())  # As the commands do.
     cluster.tune_cpu()
     cases = speed.cases(arguments.what)
     name = next((name for name in cases if arguments.only in name), None)

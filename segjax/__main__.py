@@ -5,8 +5,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from segjax.console import restart_in_utf8
 from segjax.errors import InputError, run_command
+from segjax.restart import restart_as_needed
 
 COMMANDS = {
     "launch": ("segjax.launch", "train, evaluate and report an experiment"),
@@ -29,7 +29,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
         # Imported only now: the list should appear at once, without loading JAX.

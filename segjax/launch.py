@@ -23,9 +23,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from segjax.announce import LOGGER
-from segjax.console import restart_in_utf8
 from segjax.errors import InputError, run_command
 from segjax.launch_options import check_options, parser
+from segjax.restart import restart_as_needed
 from segjax.stopping import ignore_signals
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     status = run_command(lambda: _run(parser().parse_args(arguments)))
     if arguments is None:
         ignore_signals()

@@ -26,10 +26,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segjax.console import program, restart_in_utf8
+from segjax.console import program
 from segjax.data.decode import DEFAULT_LIMIT
 from segjax.errors import run_command
 from segjax.network_arguments import add_source, add_ways
+from segjax.restart import restart_as_needed
 
 if TYPE_CHECKING:
     from segjax.segmenter import Segmenter
@@ -49,7 +50,7 @@ def __getattr__(name: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     kept = "the same command skips what is finished."
     return run_command(lambda: _run(_parser().parse_args(arguments)), interrupted=kept)
 

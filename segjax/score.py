@@ -37,8 +37,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from segjax.console import one_line, program, restart_in_utf8
+from segjax.console import one_line, program
 from segjax.errors import InputError, first_of, run_command
+from segjax.restart import restart_as_needed
 
 if TYPE_CHECKING:
     from segjax.data.label_map import LabelMap
@@ -87,7 +88,7 @@ SEGMENTED = ("rand_error", "warping_error")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 

@@ -12,16 +12,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from segjax.console import program, restart_in_utf8
+from segjax.console import program
 from segjax.errors import run_command
 from segjax.network_arguments import add_source, add_ways
 from segjax.page.limits import Limits
+from segjax.restart import restart_as_needed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 

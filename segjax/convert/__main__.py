@@ -19,8 +19,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segjax.console import one_line, program, restart_in_utf8
+from segjax.console import one_line, program
 from segjax.errors import run_command
+from segjax.restart import restart_as_needed
 
 if TYPE_CHECKING:
     from segjax.convert.request import Request
@@ -33,7 +34,7 @@ SHOWN = 6
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     return run_command(
         lambda: _run(_parser().parse_args(arguments)),
         interrupted="run the same command again to complete the folder.",

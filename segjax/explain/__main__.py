@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from segjax.console import program, restart_in_utf8
+from segjax.console import program
 from segjax.errors import InputError, run_command
+from segjax.restart import restart_as_needed
 
 TOPICS = ("conv", "rates", "skips", "upsampling", "model", "transforms")
 
@@ -21,7 +22,7 @@ TOPICS = ("conv", "rates", "skips", "upsampling", "model", "transforms")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     if arguments is None:
-        restart_in_utf8()
+        restart_as_needed()
     given = list(sys.argv[1:] if arguments is None else arguments)
     return run_command(lambda: _run(_parser(given).parse_args(given), given))
 
