@@ -47,8 +47,9 @@ SECONDS = 5.0
 class Cases(NamedTuple):
     """The cases of a run with a choice of forms, and how often each is traced in it.
 
-    `training` counts what a step takes, micro-batches included; `evaluation` what a batch of
-    the images of the most frequent size takes.
+    `training` counts what a step takes, micro-batches included: their values twice, as the
+    pass that looks for weights is traced too, most of which XLA drops. `evaluation` counts what
+    a batch of the images of the most frequent size takes.
     """
 
     training: Counter[Case]
@@ -147,10 +148,11 @@ def cases_of(plan: Plan) -> Cases:
     with noted() as evaluation, dry_run():
         plan.scorer().predictions(jax.tree.map(zeros, plan.shapes), _images(plan))
     repeated = {case: n * experiment.accumulate for case, n in training.items()}
-    return Cases(_with_choice(repeated), _with_choice(evaluation))
+    return Cases(with_choice(repeated), with_choice(evaluation))
 
 
-def _with_choice(cases: Mapping[Case, int]) -> Counter[Case]:
+def with_choice(cases: Mapping[Case, int]) -> Counter[Case]:
+    """Returns the counts of the cases that several forms can answer."""
     return Counter({case: n for case, n in cases.items() if len(candidates(case)) > 1})
 
 
