@@ -115,6 +115,20 @@ def test_in_float64_and_bfloat16_forms_of_a_table_differ_by_rounding_alone(name)
                 assert difference(found, expected) <= bound
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_form_takes_pads_that_differ_and_pads_that_cut(question):
+    for pads in (((2, 1), (0, 3)), ((-1, 2), (1, -2))):
+        case = Case(question, (2, 9, 8, 5), (3, 3, 5, 4), TapWindow((1, 1), pads, (1, 2)))
+        rng = np.random.default_rng(0)
+        operands = [
+            jnp.asarray(rng.standard_normal(shape), jnp.float32)
+            for shape in case.operand_shapes
+        ]
+        found = {name: jax.jit(of)(*operands) for name, of in candidates(case).items()}
+        for name, result in found.items():
+            assert difference(result, found["plain"]) <= 3e-6, name
+
+
 def test_the_default_form_is_one_of_the_candidates():
     sizes, channels = (1, 2, 7, 40), (1, 3, 32, 96, 600)
     windows = [
