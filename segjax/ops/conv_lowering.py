@@ -2,8 +2,8 @@
 
 Taps that meet only padding are dropped, which is exact for finite numbers. GPUs and TPUs run
 the rest as XLA's convolution. CPUs run one of the forms of `conv_forms`; the bounds between
-them, below, were timed shape by shape on two cores. A table that was timed on another machine
-comes before these bounds (`forms`). Under `plain()` everything is XLA's convolution.
+them, below, were timed shape by shape on two cores. A table that a run timed on its own
+machine comes before these bounds (`forms`). Under `plain()` everything is XLA's convolution.
 """
 
 import math

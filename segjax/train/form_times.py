@@ -39,6 +39,7 @@ HOPELESS, SLOWER = 4.0, 1.4
 is not timed further."""
 
 MOST_CALLS = 30
+"""Of a form in a turn."""
 
 MORE_BYTES = 1 << 28
 """A form that takes so much more memory than the default one is left out."""
