@@ -146,6 +146,8 @@ def _carry_out(
         options["profile"] = steps
     if arguments.together:
         options["together"] = True
+    if arguments.tune:
+        options["tune"] = True
     if runs[0].is_compared:
         command = evaluate_ablation if arguments.evaluate else complete_ablation
         command(runs, mine=mine, **options)

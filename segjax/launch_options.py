@@ -105,7 +105,8 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         "--verify",
         action="store_true",
         help="check the files of the run, and stop: checkpoints, experiment.txt, "
-        "model.safetensors and the predictions of an ablation against their checksums; of "
+        "forms.json, model.safetensors and the predictions of an ablation against their "
+        "checksums; of "
         "experiment.py, metrics.jsonl, evaluation.json and evaluations.json whether they can "
         "be read; a line each; exit status 1 if something is damaged, 2 if there is no run",
     )
@@ -147,6 +148,14 @@ def _add_options_of_modes(parser: argparse.ArgumentParser) -> None:
         "workdir, to see what the devices did: 100:110",
     )
     parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="on a CPU, before training: time the ways to compute each convolution of the "
+        "experiment on this machine, and train with the fastest; takes minutes, once for each "
+        "machine and shape; the choice is written into the workdir, and a run keeps it when "
+        "it resumes",
+    )
+    parser.add_argument(
         "--table",
         action="store_true",
         help="with --evaluate: also print a table of scores in which the wrappers of "
@@ -180,6 +189,18 @@ def check_options(arguments: argparse.Namespace) -> None:
     for option in ("evaluate", "plan"):
         if arguments.together and getattr(arguments, option):
             raise InputError(f"--together trains; leave it out with --{option}.")
+    if arguments.tune:
+        for option in ("evaluate", "describe", "audit", "verify", "plan", "together"):
+            if getattr(arguments, option):
+                raise InputError(_not_with_tune(option))
     for option in ("memory", "price"):
         if getattr(arguments, option) is not None and not arguments.plan:
             raise InputError(f"--{option} needs --plan; add it.")
+
+
+def _not_with_tune(option: str) -> str:
+    reason = {
+        "plan": "a plan is for the default forms of convolutions",
+        "together": "the times of one run say nothing of several seeds in one program",
+    }.get(option, f"it is for training, and --{option} does not train")
+    return f"--tune: {reason}; leave one of --tune and --{option} out."

@@ -11,7 +11,7 @@ import pytest
 from jax._src import compilation_cache
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from segjax.parallel import programs
+from segjax.parallel import machine, programs
 from segjax.parallel.programs import SUFFIX, Programs, keep_programs
 
 CHOICES = (
@@ -133,7 +133,7 @@ def test_without_a_folder_of_ones_own_nothing_is_kept(name, unchosen, tmp_path):
 
     (tmp_path / "file").touch()
     if name == "others":
-        folder = tmp_path / f"programs-{programs._machine()}"
+        folder = tmp_path / f"programs-{machine.machine_digest()}"
         folder.mkdir()
         folder.chmod(0o777)
     keep_programs(root)
@@ -159,8 +159,18 @@ def test_the_processes_of_a_cluster_compile_all_or_none(unchosen, tmp_path, monk
 
 
 def test_other_cores_and_processors_have_their_own_folder(monkeypatch):
-    here = programs._machine()
-    monkeypatch.setattr(programs.os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4})
-    cores = programs._machine()
-    monkeypatch.setattr(programs.platform, "machine", lambda: "other")
-    assert len({here, cores, programs._machine()}) == 3
+    here = machine.machine_digest()
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4})
+    cores = machine.machine_digest()
+    monkeypatch.setattr(machine.platform, "machine", lambda: "other")
+    assert len({here, cores, machine.machine_digest()}) == 3
+
+
+def test_a_machine_in_words_is_its_processor_and_its_cores(monkeypatch):
+    monkeypatch.setattr(machine, "_cpu_lines", lambda: iter(["flags : a", "model name : A  B"]))
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1})
+    assert machine.machine_words() == "A B, 2 cores"
+    monkeypatch.setattr(machine, "_cpu_lines", lambda: iter(()))
+    monkeypatch.setattr(machine.platform, "processor", lambda: "arm")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0})
+    assert machine.machine_words() == "arm, 1 core"

@@ -1,35 +1,25 @@
 """The choice of how a convolution and its two gradients run, by shape and platform.
 
 Taps that meet only padding are dropped, which is exact for finite numbers. GPUs and TPUs run
-the rest as XLA's convolution. CPUs run one of the forms below; the bounds between them were
-timed shape by shape on two cores. Under `plain()` everything is XLA's convolution.
+the rest as XLA's convolution. CPUs run one of the forms of `conv_forms`; the bounds between
+them, below, were timed shape by shape on two cores. A table that a run timed on its own
+machine comes before these bounds (`forms`). Under `plain()` everything is XLA's convolution.
 """
 
 import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops import kernel_gradients
+from segjax.ops.conv_forms import candidates, flipped, is_depthwise, plain_form
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
-from segjax.ops.kernel_gradients import (
-    block_height,
-    depthwise_kernel_gradient,
-    kernel_gradient_by_blocks,
-    kernel_gradient_by_taps,
-)
-from segjax.ops.tap_matmul import (
-    TapWindow,
-    by_taps,
-    depthwise,
-    live_taps,
-)
-from segjax.ops.winograd import tiles, winograd
-from segjax.ops.winograd_gradient import winograd_kernel_gradient
-from segjax.parallel.spatial import placed
+from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, form_name
+from segjax.ops.kernel_gradients import block_height
+from segjax.ops.tap_matmul import TapWindow, live_taps
+from segjax.ops.winograd import tiles
 
 
 @as_one_program(static=("window",))
@@ -55,37 +45,6 @@ def rounded_once(form: Callable[[Array, Array], Array]) -> Callable[[Array, Arra
     return computed
 
 
-def plain_form(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "kh kw i o"],
-    window: TapWindow,
-    *,
-    spread: tuple[int, int] = (1, 1),
-) -> Float[Array, "b oh ow o"]:
-    """Returns XLA's own convolution, which every other form equals up to rounding.
-
-    Equality holds for finite numbers. `spread` is the distance between neighbours of `x` after
-    zeros are inserted: the stride of a transposed convolution.
-    """
-    pads = window.pads
-    if min(pads[0] + pads[1]) < 0:
-        # Where pads cut, derivatives of XLA's primitive read memory outside the map (0.10.2).
-        cut = [(*edges, s - 1) for edges, s in zip(pads, spread, strict=True)]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
-        pads, spread = ((0, 0), (0, 0)), (1, 1)
-    y = lax.conv_general_dilated(
-        placed(x),
-        kernel,
-        window_strides=window.strides,
-        padding=pads,
-        lhs_dilation=spread,
-        rhs_dilation=window.dilations,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=window.groups,
-    )
-    return placed(y)
-
-
 def _without_dead_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> tuple[Float[Array, "lh lw i o"], TapWindow]:
@@ -108,21 +67,21 @@ def _on_cpu(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
 ) -> Callable[[Array, Array], Array]:
     """Returns a function (x, kernel) → y with fast forms of the value and both gradients."""
-    if window.groups > 1 and not _is_depthwise(shape, kernel_shape, window):
+    cases = [Case(question, shape, kernel_shape, window) for question in QUESTIONS]
+    if window.groups > 1 and not is_depthwise(cases[0]):
         return lambda x, kernel: _by_groups(x, kernel, window)
-    form = _form_on_cpu(shape, kernel_shape, window)
-    return with_custom_gradients(
-        lambda x, kernel: form(x, kernel, window),
-        lambda gradient, kernel: _gradient_by_x(gradient, kernel, shape, window),
-        _gradient_by_kernel(shape, kernel_shape, window),
-    )
+    return with_custom_gradients(*map(_form, cases))
 
 
-def _is_depthwise(
-    shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
-) -> bool:
-    """Returns whether every channel has one kernel of its own."""
-    return kernel_shape[2] == 1 and kernel_shape[3] == window.groups == shape[3]
+def _form(case: Case) -> Callable[[Array, Array], Array]:
+    """Returns the form that answers a case, which is chosen when it is traced."""
+    return lambda a, b: candidates(case)[form_name(case, default_form)](a, b)
+
+
+def default_form(case: Case) -> str:
+    """Returns the name of the form that is taken unless a table names another one."""
+    by_bounds = {VALUE: _of_value, BY_X: _of_gradient_by_x, BY_KERNEL: _of_gradient_by_kernel}
+    return by_bounds[case.question](case.shape, case.kernel_shape, case.window)
 
 
 def _by_groups(
@@ -156,83 +115,57 @@ def _by_groups(
     return jnp.moveaxis(filled, 0, 3).reshape(*filled.shape[1:4], outputs)
 
 
-def _gradient_by_kernel(
+def _of_gradient_by_kernel(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
-) -> Callable[[Array, Array], Array]:
-    """Returns a function (x, gradient) → the gradient by the kernel, in its fastest form."""
+) -> str:
+    """Returns the name of the fastest form of the gradient by the kernel for these shapes."""
+    case = Case(BY_KERNEL, shape, kernel_shape, window)
     height, width, inner, outputs = kernel_shape
-    if _is_depthwise(shape, kernel_shape, window):
-        return lambda x, g: depthwise_kernel_gradient(x, g, (height, width), window)
+    if is_depthwise(case):
+        return "taps"
     if _saves(shape, kernel_shape, window) and min(inner, outputs) >= 32:
         # Where pixels are few, sums over them cost less than the products' transform.
         if 2 * shape[0] * _tiles(shape, window) >= inner * outputs // (inner + outputs):
-            return lambda x, g: winograd_kernel_gradient(x, g, window)
+            return "winograd"
     if height * width > 9 and inner * outputs < 64 * 64:
         # Many taps, each of them a small product: XLA's own gradient is faster.
-        return lambda x, g: _transpose(lambda k: plain_form(x, k, window), kernel_shape, g)
-    return lambda x, g: _by_taps_or_blocks(x, g, (height, width), window)
+        return "plain"
+    # By blocks where whole maps would leave the cache.
+    reached = math.prod(case.result_shape[:3]) * inner  # What a tap reads.
+    large = reached + math.prod(case.result_shape) > kernel_gradients.LARGE
+    several = 1 < height * width <= 9
+    lines = block_height(shape, case.result_shape, (height, width), window)
+    blocks = lines and large and several and _is_full(shape, (height, width), window)
+    return "blocks" if blocks else "taps"
 
 
-def _by_taps_or_blocks(
-    x: Array, gradient: Array, kernel_size: tuple[int, int], window: TapWindow
-) -> Array:
-    """Returns the gradient by the kernel: by blocks where whole maps would leave the cache."""
-    reached = math.prod(gradient.shape[:3]) * x.shape[3]  # What a tap reads.
-    large = reached + gradient.size > kernel_gradients.LARGE
-    several = 1 < math.prod(kernel_size) <= 9
-    lines = block_height(x.shape, gradient.shape, kernel_size, window)
-    if lines and large and several and _is_full(x.shape, kernel_size, window):
-        return kernel_gradient_by_blocks(x, gradient, kernel_size, window, lines=lines)
-    return kernel_gradient_by_taps(x, gradient, kernel_size, window)
-
-
-def _transpose(
-    function: Callable[[Array], Array], shape: tuple[int, ...], gradient: Array
-) -> Array:
-    """Returns the transpose of a linear `function` of an array of `shape`, at `gradient`."""
-    of = jax.ShapeDtypeStruct(shape, gradient.dtype)
-    return jax.linear_transpose(function, of)(gradient)[0]
-
-
-def _gradient_by_x(
-    gradient: Float[Array, "b oh ow o"],
-    kernel: Float[Array, "kh kw i o"],
-    shape: tuple[int, ...],
-    window: TapWindow,
-) -> Float[Array, "b h w c"]:
-    """Returns the gradient by x: a convolution by the flipped kernel, or a form's transpose."""
-    height, width, inner, outputs = kernel.shape
-    reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
-    pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
-    back = window._replace(pads=(pads[0], pads[1]))
-    if window.strides == (1, 1):
-        swapped = (height, width, outputs, inner)
-        if _form_on_cpu(gradient.shape, swapped, back) is winograd:
-            return winograd(gradient, kernel, back, adjoint=True)
-    form = _form_on_cpu(shape, kernel.shape, window)
-    form = plain_form if form is winograd else form
-    if math.prod(gradient.shape[:3]) * (inner + outputs) < inner * outputs:
-        form = by_taps  # So few pixels cost less than XLA's rearranging of the kernel.
-    return _transpose(lambda x: form(x, kernel, window), shape, gradient)
-
-
-def _form_on_cpu(
+def _of_gradient_by_x(
     shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow
-) -> Callable[[Array, Array, TapWindow], Array]:
-    """Returns the fastest form of the value for these shapes."""
+) -> str:
+    """Returns the name of the fastest form of the gradient by x for these shapes."""
+    case = Case(BY_X, shape, kernel_shape, window)
+    inner, outputs = kernel_shape[2:]
+    if window.strides == (1, 1) and default_form(flipped(case)) == "winograd":
+        return "winograd"
+    if math.prod(case.result_shape[:3]) * (inner + outputs) < inner * outputs:
+        return "taps"  # So few pixels cost less than XLA's rearranging of the kernel.
+    form = _of_value(shape, kernel_shape, window)
+    return "plain" if form == "winograd" else form
+
+
+def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> str:
+    """Returns the name of the fastest form of the value for these shapes."""
     height, width, inner, outputs = kernel_shape
-    if _is_depthwise(shape, kernel_shape, window):
-        return depthwise
-    if (height, width) == (1, 1):
-        return by_taps
+    if is_depthwise(Case(VALUE, shape, kernel_shape, window)) or (height, width) == (1, 1):
+        return "taps"
     narrow, pixels = min(inner, outputs), math.prod(shape[:3])
     if _saves(shape, kernel_shape, window) and narrow >= 96:
         # The factors of Winograd's 16 products should stay in the cache.
         small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
         if small and pixels * outputs <= 1 << 21:
-            return winograd
+            return "winograd"
     is_full = _is_full(shape, (height, width), window)
-    return by_taps if narrow >= 96 and not is_full else plain_form
+    return "taps" if narrow >= 96 and not is_full else "plain"
 
 
 def _saves(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> bool:

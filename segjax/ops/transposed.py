@@ -15,7 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
-from segjax.ops.conv_lowering import convolve, plain_form, rounded_once
+from segjax.ops.conv_forms import plain_form
+from segjax.ops.conv_lowering import convolve, rounded_once
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu
 from segjax.ops.tap_matmul import TapWindow, mirrored
 

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from jax._src import compilation_cache  # Its public part chooses the folder, no
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from segjax.atomic import write_bytes
+from segjax.parallel.machine import machine_digest
 
 SUFFIX = ".program"
 MOST_BYTES = 2 * 2**30
@@ -66,7 +66,7 @@ def _own_folder(root: Callable[[], pathlib.Path]) -> pathlib.Path | None:
     None if there is none: programs are code, so nobody else may be able to write them.
     """
     try:
-        folder = root() / f"programs-{_machine()}"
+        folder = root() / f"programs-{machine_digest()}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = folder.stat()
     except (OSError, RuntimeError):  # The latter: a user without a home.
@@ -74,23 +74,6 @@ def _own_folder(root: Callable[[], pathlib.Path]) -> pathlib.Path | None:
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
         return None
     return folder if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else None
-
-
-def _machine() -> str:
-    """Returns a short name of the user, the processor's kind and the cores that XLA may use.
-
-    XLA compiles for the instructions of the processor at hand, and divides sums by its cores:
-    with other cores, a kept program would give other last bits than one compiled now.
-    """
-    cores = os.cpu_count()
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    user = os.getuid() if hasattr(os, "getuid") else ""
-    about = [platform.machine(), platform.processor(), cores, user]
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = ("model name", "flags", "Features", "CPU part")
-        about += sorted({line.strip() for line in lines if line.startswith(names)})
-    return hashlib.sha256(repr(about).encode()).hexdigest()[:8]
 
 
 class Programs:

@@ -30,6 +30,7 @@ def complete_ablation(
     mine: Sequence[Run] | None = None,
     checkpoint: str = "best",
     together: bool = False,
+    tune: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
     """Completes the runs that are not finished, and compares all that are.
@@ -42,6 +43,7 @@ def complete_ablation(
       mine: those of them that this process carries out; None: all.
       checkpoint: which is evaluated: "best", "last" or a step.
       together: whether all seeds of a variant are trained by one program.
+      tune: whether runs that begin now time the forms of their convolutions.
       note: takes each line about the runs.
 
     Raises:
@@ -57,7 +59,7 @@ def complete_ablation(
         check_together(run.experiment)
     _check_plans(pending)
     said = _without_repeats(note)
-    complete = partial(complete_run, checkpoint=checkpoint, note=said)
+    complete = partial(complete_run, checkpoint=checkpoint, tune=tune, note=said)
     complete_group = partial(complete_together, checkpoint=checkpoint, note=said)
     _carry_out(
         runs, mine, complete, note, is_done, together=complete_group if together else None

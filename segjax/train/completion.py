@@ -4,18 +4,21 @@ import pathlib
 from collections.abc import Callable
 from functools import partial
 
+from segjax.ops.forms import chosen
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored
 from segjax.train.agreement import what_is_left
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.computed_weights import weight_rules
 from segjax.train.evaluation import failing, save_trained
+from segjax.train.form_table import write_table
 from segjax.train.lock import locked
 from segjax.train.loop import train
 from segjax.train.plan import Plan, make_plan
 from segjax.train.predictions import forget_predictions
 from segjax.train.profile import Span, check_span
 from segjax.train.run import Run, claim_run, leaving_run
+from segjax.train.tune import table_of_run
 from segjax.train.workdir import check_owner
 
 
@@ -24,6 +27,7 @@ def complete_run(
     *,
     checkpoint: str = "best",
     profile: Span | None = None,
+    tune: bool = False,
     note: Callable[[str], None] = print,
 ) -> None:
     """Trains the steps that a run lacks, evaluates a checkpoint and writes the results.
@@ -32,6 +36,7 @@ def complete_run(
       run: the run.
       checkpoint: which is evaluated: "best", "last" or a step.
       profile: the steps that are traced.
+      tune: whether a run that begins now times the forms of its convolutions.
       note: takes each line about the data, the weights and the scores.
 
     Raises:
@@ -51,10 +56,14 @@ def complete_run(
         check_owner(workdir, experiment)  # Weights are numbers by now.
         devices = cluster.describe_devices()
         note(f"{experiment.name}: {plan.parameters:,} parameters, {devices}, {workdir}")
+        table = table_of_run(plan, workdir, tune=tune, note=note)
         claim_run(run, rules=rules)
+        if table is not None and cluster.is_main():
+            write_table(table, workdir)
         forget_predictions(workdir)
-        last = _trained(plan, workdir, profile)
-        save_trained(run, checkpoint, trained_on=plan.trained_on, note=note, last=last)
+        with chosen(table.names if table else {}):
+            last = _trained(plan, workdir, profile)
+            save_trained(run, checkpoint, trained_on=plan.trained_on, note=note, last=last)
 
 
 def _checked_plan(run: Run, note: Callable[[str], None]) -> Plan:

@@ -7,11 +7,13 @@ from functools import partial
 from segjax.contracts import Variables
 from segjax.errors import InputError, RunError
 from segjax.experiment import Experiment
+from segjax.ops.forms import chosen
 from segjax.parallel import cluster
 from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints, has_checkpoint, last_step
 from segjax.train.coverage import data_coverage
 from segjax.train.evaluated import check_evaluation, scorer
+from segjax.train.form_table import read_table
 from segjax.train.lock import locked
 from segjax.train.log import Progress
 from segjax.train.parts import check_data
@@ -58,8 +60,10 @@ def evaluate_run(
         else:
             step, variables = restored_variables(run, checkpoint)
             trained_on = _trained_on(experiment, note)
+        forms = read_table(run.workdir)
         save = partial(save_evaluation, run, step, variables, trained_on=trained_on, note=note)
-        save(stages=evaluation_stages(experiment)) if table else save()
+        with chosen(forms.names if forms else {}):
+            save(stages=evaluation_stages(experiment)) if table else save()
 
 
 def _trained_on(experiment: Experiment, note: Callable[[str], None]) -> int | None:

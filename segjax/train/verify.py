@@ -12,6 +12,8 @@ from segjax.pretrained.files import read_arrays
 from segjax.train.checkpoint import FOLDER
 from segjax.train.checksums import Damaged
 from segjax.train.fallback import set_aside
+from segjax.train.form_table import FILE as FORMS
+from segjax.train.form_table import read_table
 from segjax.train.log import METRICS
 from segjax.train.metrics_rows import read_rows
 from segjax.train.predictions import PREDICTIONS
@@ -83,6 +85,7 @@ def verified_files(workdir: pathlib.Path) -> Iterator[Finding]:
     for name, check, is_needed in (
         (SOURCE, _source, True),
         (DESCRIPTION, _description, True),
+        (FORMS, _forms, False),
         (METRICS, _metrics, False),
         (EVALUATION, _evaluation, False),
         (EVALUATIONS, _json, False),
@@ -139,6 +142,11 @@ def _source(path: pathlib.Path) -> str:
 
 def _description(path: pathlib.Path) -> str:
     return check_recorded(path.parent)
+
+
+def _forms(path: pathlib.Path) -> str:
+    table = read_table(path.parent)
+    return f"{len(table.names) if table else 0} forms of convolutions, verified"
 
 
 def _metrics(path: pathlib.Path) -> str:

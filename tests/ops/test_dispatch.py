@@ -9,9 +9,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.contracts import AXIS
-from segjax.ops import conv_lowering, kernel_gradients, winograd_gradient
+from segjax.ops import conv_forms, kernel_gradients, winograd_gradient
 from segjax.ops.conv import conv2d, pair
-from segjax.ops.conv_lowering import _by_groups, plain_form
+from segjax.ops.conv_forms import plain_form
+from segjax.ops.conv_lowering import _by_groups
 from segjax.ops.dispatch import plain, with_custom_gradients
 from segjax.ops.kernel_gradients import (
     depthwise_kernel_gradient,
@@ -326,12 +327,12 @@ def test_the_kernel_gradient_takes_its_form_by_shape(size, kernel, options, form
     monkeypatch.setattr(kernel_gradients, "LARGE", 0)
     taken = []
     for name in ("winograd_kernel_gradient", "kernel_gradient_by_blocks"):
-        usual = getattr(conv_lowering, name)
+        usual = getattr(conv_forms, name)
         noted = lambda *args, usual=usual, name=name, **options: (
             taken.append(name),
             usual(*args, **options),
         )[1]
-        monkeypatch.setattr(conv_lowering, name, noted)
+        monkeypatch.setattr(conv_forms, name, noted)
     x, weights, function = _arrays(conv2d, size, kernel, options)
     jax.make_jaxpr(jax.grad(lambda k: function(x, k).sum()))(weights)
     assert taken == [name for name in [form] if name != "kernel_gradient_by_taps"]

@@ -1,0 +1,152 @@
+"""The forms of a convolution and of its two gradients: of equal value, each with a name.
+
+`candidates` gives those that can answer a case. Which one is taken is not decided here: see
+`conv_lowering` for the bounds, and `forms` for tables.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
+from segjax.ops.kernel_gradients import (
+    block_height,
+    depthwise_kernel_gradient,
+    kernel_gradient_by_blocks,
+    kernel_gradient_by_taps,
+)
+from segjax.ops.tap_matmul import TapWindow, by_taps, depthwise
+from segjax.ops.winograd import winograd
+from segjax.ops.winograd_gradient import winograd_kernel_gradient
+from segjax.parallel.spatial import placed
+
+Form = Callable[[Array, Array], Array]
+"""A function of the two arrays of `Case.operand_shapes`, linear in each."""
+
+
+def candidates(case: Case) -> dict[str, Form]:
+    """Returns the forms that can answer a case, by name, in a fixed order.
+
+    "plain" is XLA's own convolution, or its derivative.
+    """
+    return {VALUE: _values, BY_X: _gradients_by_x, BY_KERNEL: _gradients_by_kernel}[
+        case.question
+    ](case)
+
+
+def _values(case: Case) -> dict[str, Form]:
+    """Returns the forms of (x, kernel) → y."""
+    return {
+        name: lambda x, kernel, of=of: of(x, kernel, case.window)
+        for name, of in _of_value(case).items()
+    }
+
+
+def _of_value(case: Case) -> dict[str, Callable[[Array, Array, TapWindow], Array]]:
+    """Returns the forms of (x, kernel, window) → y."""
+    if is_depthwise(case):
+        return {"plain": plain_form, "taps": depthwise}
+    found = {"plain": plain_form, "taps": by_taps}
+    return {**found, "winograd": winograd} if _is_3x3(case) else found
+
+
+def _gradients_by_x(case: Case) -> dict[str, Form]:
+    """Returns the forms of (gradient by y, kernel) → the gradient by x.
+
+    They are the transposes of the value's. Winograd's is itself a convolution by the flipped
+    kernel, whose pads are what the kernel's reach leaves of the pads.
+    """
+    window, shape = case.window, case.shape
+
+    def transposed(of: Callable) -> Form:
+        """Returns the transpose of a form of the value."""
+        return lambda g, kernel: _transpose(lambda x: of(x, kernel, window), shape, g)
+
+    found = {name: transposed(of) for name, of in _of_value(case).items()}
+    if "winograd" in found:
+        back = flipped(case).window
+        found["winograd"] = lambda g, kernel: winograd(g, kernel, back, adjoint=True)
+    return found
+
+
+def flipped(case: Case) -> Case:
+    """Returns the value that a gradient by x at stride 1 is: of the flipped kernel."""
+    height, width, inner, outputs = case.kernel_shape
+    reach = [d * (k - 1) for d, k in zip(case.window.dilations, (height, width), strict=True)]
+    pads = [(r - p, r - q) for r, (p, q) in zip(reach, case.window.pads, strict=True)]
+    window = case.window._replace(pads=(pads[0], pads[1]))
+    return Case(VALUE, case.result_shape, (height, width, outputs, inner), window)
+
+
+def _gradients_by_kernel(case: Case) -> dict[str, Form]:
+    """Returns the forms of (x, gradient by y) → the gradient by the kernel."""
+    window, shape = case.window, case.kernel_shape
+    size = (shape[0], shape[1])
+    if is_depthwise(case):
+        return {"taps": lambda x, g: depthwise_kernel_gradient(x, g, size, window)}
+    found: dict[str, Form] = {
+        "plain": lambda x, g: _transpose(lambda k: plain_form(x, k, window), shape, g),
+        "taps": lambda x, g: kernel_gradient_by_taps(x, g, size, window),
+    }
+    lines = block_height(case.shape, case.result_shape, size, window)
+    if lines and math.prod(size) > 1:
+        found["blocks"] = lambda x, g: kernel_gradient_by_blocks(
+            x, g, size, window, lines=lines
+        )
+    if _is_3x3(case):
+        found["winograd"] = lambda x, g: winograd_kernel_gradient(x, g, window)
+    return found
+
+
+def is_depthwise(case: Case) -> bool:
+    """Returns whether every channel has one kernel of its own."""
+    return case.kernel_shape[2] == 1 and (
+        case.kernel_shape[3] == case.window.groups == case.shape[3]
+    )
+
+
+def _is_3x3(case: Case) -> bool:
+    return case.kernel_shape[:2] == (3, 3) and case.window.strides == (1, 1)
+
+
+def plain_form(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw i o"],
+    window: TapWindow,
+    *,
+    spread: tuple[int, int] = (1, 1),
+) -> Float[Array, "b oh ow o"]:
+    """Returns XLA's own convolution, which every other form equals up to rounding.
+
+    Equality holds for finite numbers. `spread` is the distance between neighbours of `x` after
+    zeros are inserted: the stride of a transposed convolution.
+    """
+    pads = window.pads
+    if min(pads[0] + pads[1]) < 0:
+        # Where pads cut, derivatives of XLA's primitive read memory outside the map (0.10.2).
+        cut = [(*edges, s - 1) for edges, s in zip(pads, spread, strict=True)]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
+        pads, spread = ((0, 0), (0, 0)), (1, 1)
+    y = lax.conv_general_dilated(
+        placed(x),
+        kernel,
+        window_strides=window.strides,
+        padding=pads,
+        lhs_dilation=spread,
+        rhs_dilation=window.dilations,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=window.groups,
+    )
+    return placed(y)
+
+
+def _transpose(
+    function: Callable[[Array], Array], shape: tuple[int, ...], gradient: Array
+) -> Array:
+    """Returns the transpose of a linear `function` of an array of `shape`, at `gradient`."""
+    of = jax.ShapeDtypeStruct(shape, gradient.dtype)
+    return jax.linear_transpose(function, of)(gradient)[0]

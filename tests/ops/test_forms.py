@@ -1,0 +1,238 @@
+"""A table of forms: every form that it can name gives the plain one's numbers, and is taken."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.ops import forms
+from segjax.ops.conv import conv2d
+from segjax.ops.conv_forms import candidates
+from segjax.ops.conv_lowering import default_form
+from segjax.ops.dispatch import plain
+from segjax.ops.forms import QUESTIONS, VALUE, Case, chosen, noted
+from segjax.ops.tap_matmul import TapWindow
+from segjax.ops.transposed import conv_transpose2d
+from segjax.parallel.data import data_parallel
+
+# name: (operation, height and width, kernel, options)
+CONVOLUTIONS = {
+    "1x1": (conv2d, (5, 4), (1, 1, 6, 4), {}),
+    "1x1 stride 2": (conv2d, (6, 5), (1, 1, 6, 4), {"stride": 2}),
+    "3x3": (conv2d, (7, 6), (3, 3, 5, 4), {"padding": 1}),
+    "3x3 unpadded": (conv2d, (8, 7), (3, 3, 5, 4), {}),
+    "3x3 rates 3, 1": (
+        conv2d,
+        (12, 7),
+        (3, 3, 4, 5),
+        {"padding": (2, 1), "dilation": (3, 1)},
+    ),
+    "3x3 mostly padding": (conv2d, (9, 8), (3, 3, 4, 5), {"padding": 6, "dilation": 6}),
+    "3x3 that pads to cut": (conv2d, (3, 4), (3, 3, 7, 5), {"padding": 2, "dilation": 3}),
+    "3x3 stride 2": (conv2d, (9, 8), (3, 3, 5, 7), {"padding": 1, "stride": 2}),
+    "2x2 stride 2": (conv2d, (8, 6), (2, 2, 5, 4), {"stride": 2}),
+    "7x7 stride 2": (conv2d, (13, 12), (7, 7, 3, 8), {"padding": 3, "stride": 2}),
+    "even kernel": (conv2d, (6, 5), (2, 4, 3, 4), {"padding": (0, 1)}),
+    "depthwise": (conv2d, (7, 6), (3, 3, 1, 8), {"padding": 1, "groups": 8}),
+    "grouped": (conv2d, (7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}),
+    "transposed": (conv_transpose2d, (4, 3), (4, 4, 5, 4), {"stride": 2, "padding": 1}),
+}
+
+
+def convolution(name, dtype=jnp.float32):
+    """Returns an input of two images, a kernel, and the operation with its options."""
+    operation, size, kernel, options = CONVOLUTIONS[name]
+    rng = np.random.default_rng(0)
+    channels = (
+        kernel[3] if operation is conv_transpose2d else kernel[2] * options.get("groups", 1)
+    )
+    x = jnp.asarray(rng.standard_normal((2, *size, channels)), dtype)
+    weights = rng.standard_normal(kernel) / np.sqrt(np.prod(kernel[:3]))
+    return x, jnp.asarray(weights, dtype), functools.partial(operation, **options)
+
+
+def derivatives(function):
+    """Returns (x, kernel) → value, both gradients, and the derivative along (x, kernel)."""
+
+    def derive(x, kernel):
+        y, pull_back = jax.vjp(function, x, kernel)
+        cotangent = jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+        along = jax.jvp(function, (x, kernel), (x * 2, kernel))[1]
+        return y, pull_back(cotangent.astype(y.dtype)), along
+
+    return derive
+
+
+def cases_of(name) -> list[Case]:
+    x, kernel, function = convolution(name)
+    with noted() as cases:
+        jax.eval_shape(derivatives(function), x, kernel)
+    return [*cases]
+
+
+def tables(cases):
+    """Yields tables in which each form of each case comes up once at least."""
+    names = [[*candidates(case)] for case in cases]
+    for i in range(max(map(len, names))):
+        yield {str(case): of[i % len(of)] for case, of in zip(cases, names, strict=True)}
+
+
+def difference(ours, theirs) -> float:
+    """Returns the largest difference of two trees' arrays, as parts of each one's largest."""
+    worst = 0.0
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        worst = max(worst, float(jnp.abs(a - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-6)))
+    return worst
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_every_form_gives_the_value_the_gradients_and_the_tangents_of_the_plain_one(name):
+    x, kernel, function = convolution(name)
+    with plain():
+        expected = jax.jit(derivatives(function))(x, kernel)
+    cases = cases_of(name)
+    assert {case.question for case in cases} == {*QUESTIONS}
+    for table in tables(cases):
+        with chosen(table):
+            found = jax.jit(derivatives(function))(x, kernel)
+        assert difference(found, expected) <= 3e-6, table
+
+
+@pytest.mark.parametrize("name", ["3x3", "depthwise"])
+def test_in_float64_and_bfloat16_forms_of_a_table_differ_by_rounding_alone(name):
+    for dtype, bound in ((jnp.float64, 1e-13), (jnp.bfloat16, 2**-7)):
+        with jax.enable_x64(dtype == jnp.float64):
+            x, kernel, function = convolution(name, dtype)
+            with plain():
+                expected = jax.jit(derivatives(function))(x, kernel)
+            for table in tables(cases_of(name)):
+                with chosen(table):
+                    found = jax.jit(derivatives(function))(x, kernel)
+                assert difference(found, expected) <= bound
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_form_takes_pads_that_differ_and_pads_that_cut(question):
+    for pads in (((2, 1), (0, 3)), ((-1, 2), (1, -2))):
+        case = Case(question, (2, 9, 8, 5), (3, 3, 5, 4), TapWindow((1, 1), pads, (1, 2)))
+        rng = np.random.default_rng(0)
+        operands = [
+            jnp.asarray(rng.standard_normal(shape), jnp.float32)
+            for shape in case.operand_shapes
+        ]
+        found = {name: jax.jit(of)(*operands) for name, of in candidates(case).items()}
+        for name, result in found.items():
+            assert difference(result, found["plain"]) <= 3e-6, name
+
+
+def test_the_default_form_is_one_of_the_candidates():
+    sizes, channels = (1, 2, 7, 40), (1, 3, 32, 96, 600)
+    windows = [
+        TapWindow((stride, stride), ((pad, pad), (pad, pad)), (rate, rate), 1)
+        for stride, pad, rate in itertools.product((1, 2), (0, 1, 6), (1, 6))
+    ]
+    seen = set()
+    for taps, size, inner, outputs, window in itertools.product(
+        (1, 2, 3, 7), sizes, channels, channels, windows
+    ):
+        if window.size(0, size, taps) < 1:
+            continue
+        for question in QUESTIONS:
+            case = Case(question, (2, size, size, inner), (taps, taps, inner, outputs), window)
+            name = default_form(case)
+            assert name in candidates(case)
+            seen.add((question, name))
+    assert len(seen) == 10  # Of each question three forms are default ones, of the last four.
+
+
+def test_a_form_takes_arrays_of_the_shapes_that_its_case_names():
+    for name in ("3x3 rates 3, 1", "7x7 stride 2", "depthwise"):
+        for case in cases_of(name):
+            operands = [jnp.ones(shape) for shape in case.operand_shapes]
+            results = {
+                form: jax.eval_shape(of, *operands).shape
+                for form, of in candidates(case).items()
+            }
+            x, kernel = case.shape, case.kernel_shape
+            expected = dict(zip(QUESTIONS, (case.result_shape, x, kernel), strict=True))
+            assert {*results.values()} == {expected[case.question]}
+
+
+def test_a_table_decides_and_a_compiled_function_is_traced_again_for_another_one():
+    x, kernel, function = convolution("3x3")
+    compiled, taps = jax.jit(function), {str(cases_of("3x3")[0]): "taps"}
+    shown = lambda: compiled.trace(x, kernel).jaxpr.pretty_print()
+    assert "conv_general_dilated" in shown() and "dot_general" not in shown()
+    with chosen(taps):
+        assert "dot_general" in shown() and "conv_general_dilated" not in shown()
+        with plain():
+            assert "dot_general" not in str(jax.make_jaxpr(lambda *a: function(*a))(x, kernel))
+        with chosen({}):
+            assert "conv_general_dilated" in shown()
+    assert "conv_general_dilated" in shown()
+
+
+def test_outside_jit_a_table_decides_too():
+    x, kernel, function = convolution("3x3")
+    usual = np.asarray(function(x, kernel))
+    with chosen({str(cases_of("3x3")[0]): "winograd"}):
+        other = np.asarray(function(x, kernel))
+    # Equal up to rounding, and not computed in the same way.
+    np.testing.assert_allclose(other, usual, rtol=1e-5, atol=1e-5)
+    assert (other != usual).any()
+    np.testing.assert_array_equal(function(x, kernel), usual)
+
+
+def test_devices_that_share_a_batch_take_the_forms_of_their_own_share():
+    x, kernel, function = convolution("3x3")
+    step = lambda kernel, x: (kernel, function(x, kernel))
+    shares = jnp.stack([x, x + 1, x - 1, 2 * x])
+    with noted() as cases:
+        jax.eval_shape(data_parallel(step), kernel, shares)
+    (case,) = cases
+    assert case.question == VALUE and case.shape == x.shape
+    with chosen({str(case): "taps"}):
+        lowered = data_parallel(step).lower(kernel, shares)
+    assert "stablehlo.convolution" not in lowered.as_text()
+
+
+def test_a_case_is_named_by_all_that_tells_it_from_others():
+    window = TapWindow((2, 1), ((1, 2), (3, 4)), (5, 6))
+    case = Case("gradient by x", (2, 33, 65, 7), (3, 1, 7, 9), window)
+    assert str(case) == (
+        "gradient by x of 2x33x65x7 by 3x1x7x9, stride 2x1, padding 1+2 3+4, dilation 5x6"
+    )
+    assert str(case._replace(window=window._replace(groups=7))) == f"{case}, 7 groups"
+
+
+def test_the_version_is_that_of_these_names():
+    """A form that is new, gone or renamed needs another `forms.VERSION`, and a line here."""
+    window = TapWindow((1, 1), ((1, 1), (1, 1)), (1, 1))
+    ordinary, depthwise = (3, 3, 8, 8), (3, 3, 1, 8)
+    found = {
+        (question, kernel == depthwise): [
+            *candidates(
+                Case(
+                    question,
+                    (1, 9, 9, 8),
+                    kernel,
+                    window._replace(groups=8 if kernel == depthwise else 1),
+                )
+            )
+        ]
+        for question in QUESTIONS
+        for kernel in (ordinary, depthwise)
+    }
+    assert forms.VERSION == 1
+    assert found == {
+        ("value", False): ["plain", "taps", "winograd"],
+        ("value", True): ["plain", "taps"],
+        ("gradient by x", False): ["plain", "taps", "winograd"],
+        ("gradient by x", True): ["plain", "taps"],
+        ("gradient by kernel", False): ["plain", "taps", "blocks", "winograd"],
+        ("gradient by kernel", True): ["taps"],
+    }
