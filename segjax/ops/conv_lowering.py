@@ -17,16 +17,11 @@ from segjax.ops import kernel_gradients
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
 from segjax.ops.kernel_gradients import (
     block_height,
-    depthwise_kernel_gradient,
     kernel_gradient_by_blocks,
     kernel_gradient_by_taps,
 )
-from segjax.ops.tap_matmul import (
-    TapWindow,
-    by_taps,
-    depthwise,
-    live_taps,
-)
+from segjax.ops.pixel_taps import depthwise, depthwise_adjoint, depthwise_kernel_gradient
+from segjax.ops.tap_matmul import TapWindow, by_taps, live_taps
 from segjax.ops.winograd import tiles, winograd
 from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.spatial import placed
@@ -201,6 +196,8 @@ def _gradient_by_x(
     window: TapWindow,
 ) -> Float[Array, "b h w c"]:
     """Returns the gradient by x: a convolution by the flipped kernel, or a form's transpose."""
+    if _is_depthwise(shape, kernel.shape, window):
+        return depthwise_adjoint(gradient, kernel, (shape[1], shape[2]), window)
     height, width, inner, outputs = kernel.shape
     reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
     pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
