@@ -138,69 +138,8 @@ def largest(
 ) -> Float[Array, "b oh ow c"]:
     """Returns the largest value of each window of `sides`; a window needs a pixel inside.
 
-    A tap on padding reads a pixel that its window holds anyway. NaN beats every number, and the
-    first of equal values, row by row, receives the gradient.
+    A tap on padding reads a pixel that its window holds anyway. NaN beats every number.
     """
     taps = [read_by(window, a, x.shape[1 + a], sides[a]) for a in (0, 1)]
-    size = (x.shape[1], x.shape[2])
-
-    @jax.custom_jvp
-    def value(x: Array) -> Array:
-        """Returns the largest values alone."""
-        values = (looked_up(x, *lines) for lines in itertools.product(*taps))
-        return functools.reduce(jnp.maximum, values)
-
-    def derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        """Returns the values, and the tangent at each window's place."""
-        (x,), (dx,) = primals, tangents
-        y = value(x)
-        # Otherwise XLA would store what every tap reads, for the values and the places.
-        place = _places(lax.optimization_barrier(x), *taps)
-        gradient = lambda g: _handed_back(g, place, sides, size, window)
-        return y, jax.linear_transpose(gradient, y)(dx)[0]
-
-    value.defjvp(derivative)
-    return value(x)
-
-
-def _places(x: Array, rows: Sequence[Line], columns: Sequence[Line]) -> Int[Array, "b oh ow c"]:
-    """Returns the first place, row · width + column, of each window's largest value."""
-    best = places = None
-    for lines in itertools.product(rows, columns):
-        pixels, place = looked_up(x, *lines), flat_place(*lines, x.shape[2])[None, ..., None]
-        if best is None:
-            best, places = pixels, jnp.broadcast_to(place, pixels.shape)
-        else:
-            wins = (pixels > best) | (pixels != pixels)
-            best, places = jnp.where(wins, pixels, best), jnp.where(wins, place, places)
-    return places
-
-
-def _handed_back(
-    gradient: Array,
-    places: Array,
-    sides: tuple[int, int],
-    size: tuple[int, int],
-    window: TapWindow,
-) -> Float[Array, "b h w c"]:
-    """Returns for each pixel the sum of the gradients of the windows whose place it is."""
-    rows, columns = (_windows_of(window, axis, size[axis], sides[axis]) for axis in (0, 1))
-    own = np.arange(size[0] * size[1], dtype=np.int32).reshape(size)
-    terms = []
-    for row, column in itertools.product(rows, columns):
-        inside = (row.inside[:, None] & column.inside)[None, ..., None]
-        chosen = (looked_up(places, row, column) == own[None, ..., None]) & inside
-        terms.append(jnp.where(chosen, looked_up(gradient, row, column), 0))
-    return functools.reduce(operator.add, terms)
-
-
-def _windows_of(window: TapWindow, axis: int, size: int, taps: int) -> list[Line]:
-    """Returns the windows that each pixel of an axis lies in, the last of them first."""
-    stride, outputs = window.strides[axis], window.size(axis, size, taps)
-    pixel = np.arange(size) + window.pads[axis][0]
-    lines = []
-    for back in range(-(-taps // stride)):
-        output = pixel // stride - back
-        inside = (output >= 0) & (output < outputs) & (pixel - output * stride < taps)
-        lines.append(Line(np.clip(output, 0, outputs - 1), inside))
-    return lines
+    values = (looked_up(x, *lines) for lines in itertools.product(*taps))
+    return functools.reduce(jnp.maximum, values)
