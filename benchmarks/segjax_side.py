@@ -30,7 +30,15 @@ from segjax.models.fc_densenet import FCDenseNet103
 from segjax.models.fcn import FCN
 from segjax.models.lraspp import LRASPP
 from segjax.models.unet import UNet
-from segjax.ops import conv_forms, conv_lowering, pool, tap_matmul, transposed, winograd
+from segjax.ops import (
+    conv_forms,
+    conv_lowering,
+    pixel_taps,
+    pool,
+    tap_matmul,
+    transposed,
+    winograd,
+)
 from segjax.ops.conv import conv2d
 from segjax.ops.dispatch import plain
 from segjax.ops.resize import resize_bilinear
@@ -43,7 +51,7 @@ from segjax.train.step import init_state, make_train_step
 
 FORMS = {
     "by_taps": tap_matmul.by_taps,
-    "depthwise": tap_matmul.depthwise,
+    "depthwise": pixel_taps.depthwise,
     "winograd": winograd.winograd,
     "primitive": conv_forms.plain_form,
     "as_on_cpu": lambda x, kernel, window: conv_lowering._on_cpu(x.shape, kernel.shape, window)(

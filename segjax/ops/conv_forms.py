@@ -15,11 +15,11 @@ from jaxtyping import Array, Float
 from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
 from segjax.ops.kernel_gradients import (
     block_height,
-    depthwise_kernel_gradient,
     kernel_gradient_by_blocks,
     kernel_gradient_by_taps,
 )
-from segjax.ops.tap_matmul import TapWindow, by_taps, depthwise
+from segjax.ops.pixel_taps import depthwise, depthwise_adjoint, depthwise_kernel_gradient
+from segjax.ops.tap_matmul import TapWindow, by_taps
 from segjax.ops.winograd import winograd
 from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.spatial import placed
@@ -67,6 +67,9 @@ def _gradients_by_x(case: Case) -> dict[str, Form]:
         return lambda g, kernel: _transpose(lambda x: of(x, kernel, window), shape, g)
 
     found = {name: transposed(of) for name, of in _of_value(case).items()}
+    if is_depthwise(case):
+        size = (shape[1], shape[2])
+        found["taps"] = lambda g, kernel: depthwise_adjoint(g, kernel, size, window)
     if "winograd" in found:
         back = flipped(case).window
         found["winograd"] = lambda g, kernel: winograd(g, kernel, back, adjoint=True)

@@ -144,6 +144,8 @@ def _of_gradient_by_x(
 ) -> str:
     """Returns the name of the fastest form of the gradient by x for these shapes."""
     case = Case(BY_X, shape, kernel_shape, window)
+    if is_depthwise(case):
+        return "taps"
     inner, outputs = kernel_shape[2:]
     if window.strides == (1, 1) and default_form(flipped(case)) == "winograd":
         return "winograd"

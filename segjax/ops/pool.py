@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
+from segjax.ops import pixel_taps
 from segjax.ops.conv import Pair, conv_output_size, pair
-from segjax.ops.dispatch import as_one_program, is_plain
+from segjax.ops.dispatch import as_one_program, is_plain, on_cpu
 from segjax.ops.symbolic_shapes import positions
+from segjax.ops.tap_matmul import TapWindow
 from segjax.parallel.spatial import is_splitting
 
 
@@ -38,7 +41,11 @@ def max_pool(
     # XLA's partitioner gets the primitive's gradient wrong where windows overlap (0.10.2).
     if is_plain() and not is_splitting():
         return _reduce_window(x, window, stride, padding)
-    return _largest(x, pair(window), pair(stride), pair(padding))
+    sides = pair(window), pair(stride), pair(padding)
+    is_floating = jnp.issubdtype(x.dtype, jnp.floating)
+    if on_cpu() and is_floating and not is_plain() and 0 not in x.shape:
+        return _largest_looked_up(x, *sides)
+    return _largest(x, *sides)
 
 
 def max_pool_with_indices(
@@ -162,6 +169,32 @@ def _largest(
     for value in others:
         best = jnp.where(_wins(value, best), value, best)
     return best.astype(x.dtype)
+
+
+@as_one_program(static=("window", "stride", "padding"))
+def _largest_looked_up(
+    x: Float[Array, "b h w c"], window: Pair, stride: Pair, padding: Pair
+) -> Float[Array, "b oh ow c"]:
+    """Returns the largest values by looking pixels up, with the gradient of `_largest`.
+
+    Transposed, a look-up would be a scatter, which XLA does number by number on a CPU.
+    """
+    _output_size(x, window, stride, padding)
+    (top, left), strides = pair(padding), pair(stride)
+    moved = TapWindow(strides, ((top, top), (left, left)), (1, 1))
+
+    @jax.custom_jvp
+    def value(x: Array) -> Array:
+        """Returns the values alone."""
+        return pixel_taps.largest(_widened(x), pair(window), moved).astype(x.dtype)
+
+    def derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        """Returns the values, and their derivative along the tangent."""
+        select = lambda x: _largest(x, window, stride, padding)
+        return value(*primals), jax.jvp(select, primals, tangents)[1]
+
+    value.defjvp(derivative)
+    return value(x)
 
 
 @as_one_program(static=("window", "stride", "padding"))

@@ -7,7 +7,7 @@ the work on 65 × 65 pixels, and a ninth on 32 × 32.
 
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -69,8 +69,17 @@ def by_taps(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
 ) -> Float[Array, "b oh ow o"]:
     """Returns the convolution as one matrix product for each tap, over that tap's outputs."""
-    product = functools.partial(jnp.einsum, "bhwi,io->bhwo")
-    return _sum_of_taps(x, kernel, window, product)
+    size, kernel_size = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
+    terms = []
+    for (i, j), outputs in live_taps(size, kernel_size, window):
+        pixels = tap_slice(tap_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
+        pads = [(r.start, n - r.stop, 0) for r, n in zip(outputs, shape, strict=True)]
+        term = jnp.einsum("bhwi,io->bhwo", pixels, kernel[i, j])
+        terms.append(lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)]))
+    if not terms:
+        return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
+    return functools.reduce(operator.add, terms)
 
 
 def tap_slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) -> Array:
@@ -79,30 +88,3 @@ def tap_slice(x: Array, window: TapWindow, axis: int, tap: int, outputs: range) 
     start = outputs[0] * stride + tap * window.dilations[axis] - window.pads[axis][0]
     stop = start + stride * (len(outputs) - 1) + 1
     return lax.slice_in_dim(x, start, stop, stride, axis=1 + axis)
-
-
-def depthwise(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw 1 c"], window: TapWindow
-) -> Float[Array, "b oh ow c"]:
-    """Returns the convolution of every channel with its own kernel: shift, multiply, add."""
-    return _sum_of_taps(x, kernel, window, lambda pixels, tap: pixels * tap[None, None])
-
-
-def _sum_of_taps(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "kh kw i o"],
-    window: TapWindow,
-    multiply: Callable[[Array, Array], Array],
-) -> Float[Array, "b oh ow o"]:
-    """Returns Σ multiply(the pixels a tap reads, the tap), each term placed on its outputs."""
-    size, kernel_size = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    shape = [window.size(axis, size[axis], kernel_size[axis]) for axis in (0, 1)]
-    terms = []
-    for (i, j), outputs in live_taps(size, kernel_size, window):
-        pixels = tap_slice(tap_slice(x, window, 0, i, outputs[0]), window, 1, j, outputs[1])
-        pads = [(r.start, n - r.stop, 0) for r, n in zip(outputs, shape, strict=True)]
-        term = multiply(pixels, kernel[i, j])
-        terms.append(lax.pad(term, jnp.zeros((), term.dtype), [(0, 0, 0), *pads, (0, 0, 0)]))
-    if not terms:
-        return jnp.zeros((x.shape[0], *shape, kernel.shape[3]), x.dtype)
-    return functools.reduce(operator.add, terms)

@@ -15,11 +15,11 @@ from segjax.ops.conv_forms import plain_form
 from segjax.ops.conv_lowering import _by_groups
 from segjax.ops.dispatch import plain, with_custom_gradients
 from segjax.ops.kernel_gradients import (
-    depthwise_kernel_gradient,
     kernel_gradient_by_blocks,
     kernel_gradient_by_taps,
 )
-from segjax.ops.tap_matmul import TapWindow, by_taps, depthwise
+from segjax.ops.pixel_taps import depthwise, depthwise_kernel_gradient
+from segjax.ops.tap_matmul import TapWindow, by_taps
 from segjax.ops.transposed import conv_transpose2d
 from segjax.ops.winograd import winograd
 from segjax.ops.winograd_gradient import winograd_kernel_gradient
