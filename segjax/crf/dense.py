@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from segjax.crf import buckets
+from segjax.crf.bucket_program import CLIP
 from segjax.crf.checks import (
     check_distances,
     check_energies,
@@ -25,7 +26,6 @@ from segjax.crf.checks import (
     each,
     traced,
 )
-from segjax.crf.chunks import CLIP
 from segjax.crf.host_lattice import build_host_lattice, host_features
 from segjax.crf.kernels import appearance_features, energies, smoothness_filter
 from segjax.crf.lattice import Placed, connect, lattice_filter, place

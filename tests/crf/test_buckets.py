@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.crf import buckets, chunks
+from segjax.crf import bucket_program, buckets
 from segjax.crf.dense import Appearance, Smoothness, dense_crf
 from segjax.crf.host_lattice import build_host_lattice, host_features, sums_of_ones
 from segjax.crf.kernels import appearance_features
@@ -54,11 +54,11 @@ CASES = {
 def test_a_bucket_gives_the_marginals_of_the_size_itself(name):
     (h, w), k, options = CASES[name]
     probabilities, image = picture(h, w, k)
-    ready = chunks.infer._cache_size()
+    ready = bucket_program.infer._cache_size()
     found = dense_crf(probabilities, image, **{"iterations": 3} | options)
     with plain():
         expected = dense_crf(probabilities, image, **{"iterations": 3} | options)
-    assert chunks.infer._cache_size() >= max(ready, 1)
+    assert bucket_program.infer._cache_size() >= max(ready, 1)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -87,12 +87,12 @@ def test_points_of_hundreds_of_pixels_are_summed_in_several_levels():
 def test_sizes_counts_and_widths_of_a_bucket_share_one_program():
     options = {"iterations": 2}
     dense_crf(*picture(30, 41, 4), **options)
-    ready = chunks.infer._cache_size()
+    ready = bucket_program.infer._cache_size()
     for h, w, k, iterations in ((41, 30, 4, 2), (17, 55, 7, 2), (90, 60, 2, 1)):
         probabilities, image = picture(h, w, k)
         given = {"smoothness": Smoothness(1, 2), "appearance": Appearance(2, 30, 9)}
         dense_crf(probabilities, image, iterations=iterations, **given)
-    assert chunks.infer._cache_size() == ready
+    assert bucket_program.infer._cache_size() == ready
 
 
 def test_a_batch_is_its_images():
