@@ -1,9 +1,9 @@
 """Images of many sizes as tables of a few shapes, for `bucket_program`; filled by NumPy.
 
 A bucket is a pair of numbers L and m. L is a power of two, or one and a half of it: it holds
-images that have at most L pixels, with margins between their rows or columns. m is L times a
-power of two: it holds lattices that have at most m points. Results are those of `lattice` and
-`spatial_gaussian` up to rounding.
+images that have at most L pixels, with margins between their rows or columns. m is L times ¾,
+1½, 3, …: it holds lattices that have at most m points; those of photographs mostly have fewer
+than ¾ L. Results are those of `lattice` and `spatial_gaussian` up to rounding.
 """
 
 from typing import Any, NamedTuple
@@ -164,7 +164,7 @@ def _room(pixels: int, corners: int, points: int, levels: list[int]) -> Room:
       levels: the rows of each level of the splat's sums, as in `_splat`.
     """
     for double in range(5):
-        most = pixels // 2 << double
+        most = 3 * pixels // 4 << double
         sums = corners * pixels // WIDTH + most + 8 * CHUNK
         room = Room(pixels, most, sums, sums // 4 // CHUNK * CHUNK)
         if points <= most and sum(levels) <= sums and sum(levels[1:]) <= room.more:
