@@ -1,18 +1,19 @@
-"""Images of many sizes as tables of one shape, for the program in `chunks`; filled by NumPy.
+"""Images of many sizes as tables of a few shapes, for `bucket_program`; filled by NumPy.
 
-A bucket is a number L: a power of two, or one and a half of it. It holds images that have at
-most L pixels, with margins between their rows or columns, and whose lattices have at most L
-points. Results are those of `lattice` and `spatial_gaussian` up to rounding.
+A bucket is a pair of numbers L and m. L is a power of two, or one and a half of it: it holds
+images that have at most L pixels, with margins between their rows or columns. m is L times ¾,
+1½, 3, …: it holds lattices that have at most m points; those of photographs mostly have fewer
+than ¾ L. Results are those of `lattice` and `spatial_gaussian` up to rounding.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Float, Float32, Int32, Int64, Shaped
 
-from segjax.crf import chunks
-from segjax.crf.chunks import CHUNK
-from segjax.crf.host_lattice import HostLattice, sums_of_ones
+from segjax.crf import bucket_program
+from segjax.crf.bucket_program import CHUNK
+from segjax.crf.host_lattice import HostLattice, on_threads, sums_of_ones
 from segjax.crf.mean_field import Normalization
 
 REACHES = (15, 25)
@@ -27,6 +28,9 @@ CLASSES = 8
 _SMALLEST, _LARGEST = 2**14, 2**22
 _MOST_MARGIN = 2
 """The most rows for each pixel, margins included; images of a few columns would have more."""
+
+_ALIGNMENT = 64
+"""Bytes. XLA reads an array in place if it begins at a multiple of this."""
 
 
 class Shape(NamedTuple):
@@ -55,18 +59,34 @@ class Shape(NamedTuple):
         return max(h * (w + reach), w * (h + reach)) + reach
 
 
-class Splat(NamedTuple):
-    """Sums by eights: of the pixels at each point, of these sums, … until a point has one.
+class Level(NamedTuple):
+    """Sums by eights, see `_levels`.
 
     Attributes:
-      index: rows of the buffer that are summed, r 8.
-      weight: their weights, r 8.
-      last: for each point, the row of the buffer that has its sum; 0 for point 0.
+      cell: where each summand stands in a table of rows of 8.
+      rows: the rows of this table.
+      source: the rows that are summed; None for corners of pixels.
     """
 
-    index: Int32[np.ndarray, "r 8"]
-    weight: Float32[np.ndarray, "r 8"]
-    last: Int64[np.ndarray, " m1"]
+    cell: Int64[np.ndarray, " e"]
+    rows: int
+    source: Int32[np.ndarray, " e"] | None
+
+
+class Room(NamedTuple):
+    """The rows of a bucket's arrays.
+
+    Attributes:
+      pixels: L.
+      points: m.
+      sums: of the splat's sums: v L / 8 + m for v corners of each pixel, some for rounding.
+      more: of the sums of sums among them.
+    """
+
+    pixels: int
+    points: int
+    sums: int
+    more: int
 
 
 def fits(h: int, w: int, sigmas: tuple[float, ...] | None) -> bool:
@@ -108,27 +128,19 @@ def infer(
     before = after = np.ones(h * w, np.float32)
     if sigmas is not None:
         before, after = _scales(_sums_of_taps(shape, sigmas), normalization)
-    appearance = None
-    room = _bucket(shape.rows)
-    if lattice is not None:
-        inside, outside = _scales(sums_of_ones(lattice), normalization)
-        room = max(room, _bucket_of(lattice))
-        appearance = _appearance(lattice, shape, room, inside / before, outside)
-    width = -(-k // CLASSES) * CLASSES
-    place = shape.pixels.reshape(-1)
-    p = np.zeros((room, width), np.float32)
-    p[place, :k] = probabilities.reshape(-1, k)
-    found = chunks.infer(
-        chunks.Image(
-            p, np.int32(k), _spread(room, place, before), _count(h * (w + shape.reach))
-        ),
-        None if sigmas is None else _smooth(shape, room, sigmas, after),
-        appearance,
+    pixels, width = _bucket(shape.rows), -(-k // CLASSES) * CLASSES
+    p = _zeros((pixels, width))
+    _cut(p, shape)[..., :k] = probabilities
+    found = bucket_program.infer(
+        bucket_program.Image(p, np.int32(k), _spread(pixels, shape, before)),
+        None if sigmas is None else _smooth(shape, pixels, sigmas, after),
+        None if lattice is None else _appearance(lattice, shape, pixels, before, normalization),
         tuple(_padded(np.asarray(energies), width) for energies in compats),
         np.int32(iterations),
     )
-    rows = np.asarray(found)[shape.reach :][: h * (w + shape.reach)]
-    return rows.reshape(h, w + shape.reach, width)[:, :w, :k].copy()
+    marginals = _zeros((h, w, k))
+    marginals[...] = _cut(np.asarray(found), shape)[..., :k]
+    return marginals
 
 
 def _reach(sigmas: tuple[float, ...] | None) -> int | None:
@@ -142,16 +154,22 @@ def _bucket(rows: int) -> int:
     return whole * 3 // 4 if _SMALLEST < rows <= whole * 3 // 4 else whole
 
 
-def _bucket_of(lattice: HostLattice) -> int:
-    """Returns the smallest bucket with room for a lattice's points and its splat."""
-    points = _whole(len(lattice.degree))
-    sums, rows = 0, lattice.degree
-    while len(rows):
-        rows = -(-rows // WIDTH)
-        sums += _whole(int(rows.sum()))
-        rows = rows[rows > 1]
-    # Splat and blur share 2 L rows of the buffer.
-    return _bucket(max(points, -(-(max(sums, points) + points) // 2)))
+def _room(pixels: int, corners: int, points: int, levels: list[int]) -> Room:
+    """Returns the smallest bucket's rows.
+
+    Args:
+      pixels: L.
+      corners: of each pixel.
+      points: of the lattice, and the row of zeros.
+      levels: the rows of each level of the splat's sums, as in `_splat`.
+    """
+    for double in range(5):
+        most = 3 * pixels // 4 << double
+        sums = corners * pixels // WIDTH + most + 8 * CHUNK
+        room = Room(pixels, most, sums, sums // 4 // CHUNK * CHUNK)
+        if points <= most and sum(levels) <= sums and sum(levels[1:]) <= room.more:
+            return room
+    raise ValueError(f"No bucket for {points} points of {pixels} pixels.")
 
 
 def _whole(rows: int) -> int:
@@ -159,16 +177,27 @@ def _whole(rows: int) -> int:
     return -(-rows // CHUNK) * CHUNK
 
 
-def _count(rows: int) -> np.int32:
-    return np.int32(-(-rows // CHUNK))
+def _zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """Returns zeros that XLA reads without copying them."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + _ALIGNMENT, np.uint8)
+    begin = -raw.ctypes.data % _ALIGNMENT
+    return raw[begin : begin + size].view(dtype).reshape(shape)
+
+
+def _cut(rows: np.ndarray, shape: Shape) -> np.ndarray:
+    """Returns the view h w … of the pixels' rows."""
+    h, w, reach = shape
+    inner = rows[reach:][: h * (w + reach)]
+    return inner.reshape(h, w + reach, *rows.shape[1:])[:, :w]
 
 
 def _spread(
-    room: int, place: Int32[np.ndarray, " n"], values: np.ndarray
-) -> Float32[np.ndarray, " room"]:
-    """Returns `room` zeros, with the values of the pixels in their places."""
-    spread = np.zeros(room, np.float32)
-    spread[place] = values
+    pixels: int, shape: Shape, values: Shaped[np.ndarray, "n *rest"]
+) -> Shaped[np.ndarray, "L *rest"]:
+    """Returns rows of zeros, with the values of the pixels in their places."""
+    spread = _zeros((pixels, *values.shape[1:]), values.dtype)
+    _cut(spread, shape)[...] = values.reshape(shape.h, shape.w, *values.shape[1:])
     return spread
 
 
@@ -213,117 +242,106 @@ def _sums_of_taps(shape: Shape, sigmas: tuple[float, ...]) -> Float[np.ndarray, 
 
 
 def _smooth(
-    shape: Shape, room: int, sigmas: tuple[float, ...], after: Float32[np.ndarray, " n"]
-) -> chunks.Smooth:
-    """Returns the smoothness kernel's tables.
-
-    Results along rows begin at the buffer's row 2 L, those along columns after it at L. Both
-    leave out the first margin.
-    """
-    h, w, reach = shape
-    place, columns = shape.pixels.reshape(-1), shape.columns.reshape(-1)
-    source = np.zeros(room + 2 * reach, np.int32)
-    source[columns + reach] = 2 * room + place - reach
-    back = np.zeros(room, np.int32)
-    back[place] = room + columns
-    along_w, along_h = (_taps(reach, sigma) for sigma in sigmas)
-    count, scale = _count(w * (h + reach)), _spread(room, place, after)
-    return chunks.Smooth(along_w, along_h, source, count, back, scale)
+    shape: Shape, pixels: int, sigmas: tuple[float, ...], after: Float32[np.ndarray, " n"]
+) -> bucket_program.Smooth:
+    """Returns the smoothness kernel's tables. Its results leave out the first margin."""
+    place, at = shape.pixels.reshape(-1), shape.columns.reshape(-1) + shape.reach
+    columns, inside = _zeros((pixels,), np.int32), _zeros((pixels,))
+    columns[at], inside[at] = place - shape.reach, 1
+    back = _spread(pixels, shape, shape.columns.reshape(-1))
+    along_w, along_h = (_taps(shape.reach, sigma) for sigma in sigmas)
+    return bucket_program.Smooth(
+        along_w, along_h, columns, inside, back, _spread(pixels, shape, after)
+    )
 
 
 def _appearance(
     lattice: HostLattice,
     shape: Shape,
-    room: int,
+    pixels: int,
     before: Float32[np.ndarray, " n"],
-    after: Float32[np.ndarray, " n"],
-) -> chunks.Lattice:
-    """Returns the appearance kernel's tables."""
-    axes, pixels = lattice.vertex.shape
-    place = shape.pixels.reshape(-1)
-    splat = _splat(lattice, place, before, 2 * room)
-    points = _whole(len(lattice.degree))
-    blurred = (2 * room + max(len(splat.index), points), 2 * room)
-    begins = [blurred[turn % 2] for turn in range(-(-axes // 2))]
-    vertex, weight = np.zeros((axes, room), np.int32), np.zeros((axes, room), np.float32)
-    vertex[:, place] = lattice.vertex + begins[-1]
-    weight[:, place] = lattice.weight * (after / np.float32(1 + 2.0 ** (1 - axes)))
-    at = np.concatenate([begin + np.arange(0, points, CHUNK) for begin in begins])
-    first = 2 * room + np.arange(0, len(splat.index), CHUNK)
-    return chunks.Lattice(
-        _chunks(splat.index.T, splat.weight.T, first, 2 * room),
-        _chunks(_blurs(lattice, splat.last, begins), None, at, len(begins) * room),
-        vertex,
-        weight,
+    normalization: Normalization,
+) -> bucket_program.Lattice:
+    """Returns the appearance kernel's tables; `before` is what scales the marginals already."""
+    levels, last = _levels(lattice)
+    axes = len(lattice.vertex)
+    room = _room(pixels, axes, len(last), [rows for _, rows, _ in levels])
+    scaled = lambda: _scales(sums_of_ones(lattice), normalization)
+    turns = [
+        lambda turn=turn: _blur(lattice, last, room, turn) for turn in range(-(-axes // 2))
+    ]
+    (inside, outside), *blur = on_threads(lambda task: task(), [scaled, *turns])
+    share = outside / np.float32(1 + 2.0 ** (1 - axes))
+    splat, vertex, weight = on_threads(
+        lambda task: task(),
+        [
+            lambda: _splat(lattice, shape, inside / before, levels, room),
+            lambda: _spread(pixels, shape, lattice.vertex.T),
+            lambda: _spread(pixels, shape, (lattice.weight * share).T),
+        ],
     )
+    return bucket_program.Lattice(splat, tuple(blur), vertex, weight)
 
 
-def _chunks(
-    index: Int32[np.ndarray, "j r"],
-    weight: Float32[np.ndarray, "j r"] | None,
-    at: Int64[np.ndarray, " c"],
-    room: int,
-) -> chunks.Chunks:
-    """Returns the tables with `room` rows."""
+def _levels(lattice: HostLattice) -> tuple[list[Level], Int64[np.ndarray, " m1"]]:
+    """Returns the levels of the splat's sums, and the row that has each point's sum.
 
-    def widened(x: np.ndarray, length: int) -> np.ndarray:
-        wide = np.zeros(
-            (*x.shape[:-1], length), np.float32 if x.dtype.kind == "f" else np.int32
-        )
-        wide[..., : x.shape[-1]] = x
-        return wide
-
-    weight = None if weight is None else widened(weight, room)
-    count = np.int32(len(at))
-    return chunks.Chunks(widened(index, room), weight, widened(at, room // CHUNK), count)
+    A point's corners are summed by eights, then these sums by eights, until one is left. Row 0,
+    and point 0's, is zeros.
+    """
+    counts, owner = lattice.degree, np.arange(len(lattice.degree))
+    last = np.zeros(len(owner), np.int64)
+    source, begin, levels = None, 0, []
+    while len(owner):
+        rows = -(-counts // WIDTH)
+        first = np.cumsum(rows) - rows + (not levels)
+        start = np.cumsum(counts) - counts
+        cell = np.repeat(WIDTH * first - start, counts)
+        cell += np.arange(len(cell))
+        length = _whole(int(rows.sum()) + (not levels))
+        levels.append(Level(cell, length, source))
+        several, one = rows > 1, rows == 1
+        last[owner[one]] = begin + first[one]
+        within = np.flatnonzero(np.repeat(several, rows)) + (len(levels) == 1)
+        source = (begin + within).astype(np.int32)
+        counts, owner = rows[several], owner[several]
+        begin += length
+    return levels, last
 
 
 def _splat(
     lattice: HostLattice,
-    place: Int32[np.ndarray, " n"],
-    before: Float32[np.ndarray, " n"],
-    begin: int,
-) -> Splat:
-    """Returns the sums of each point's pixels, in rows of the buffer from `begin` on."""
-    pixel = lattice.order % len(place)
-    source = place[pixel]
-    weights = lattice.weight.reshape(-1)[lattice.order] * before[pixel]
-    counts, owner = lattice.degree, np.arange(len(lattice.degree))
-    last = np.zeros(len(owner), np.int64)
-    indices, all_weights = [], []
-    while len(owner):
-        rows = -(-counts // WIDTH)
-        first = np.cumsum(rows) - rows
-        start = np.cumsum(counts) - counts
-        cell = np.arange(len(source)) + np.repeat(WIDTH * first - start, counts)
-        length = _whole(int(rows.sum()))
-        for table, values in ((indices, source), (all_weights, weights)):
-            filled = np.zeros(WIDTH * length, values.dtype)
-            filled[cell] = values
-            table.append(filled.reshape(-1, WIDTH))
-        several = rows > 1
-        last[owner[rows == 1]] = begin + first[rows == 1]
-        source = (begin + np.flatnonzero(np.repeat(several, rows))).astype(np.int32)
-        weights = np.ones(len(source), np.float32)
-        counts, owner = rows[several], owner[several]
-        begin += length
-    return Splat(np.concatenate(indices), np.concatenate(all_weights), last)
+    shape: Shape,
+    scale: Float32[np.ndarray, " n"],
+    levels: list[Level],
+    room: Room,
+) -> bucket_program.Splat:
+    """Returns the tables of the splat's sums; `scale` multiplies the pixels."""
+    index, weight = _zeros((room.sums, WIDTH), np.int32), _zeros((room.sums, WIDTH))
+    more, at = _zeros((room.more, WIDTH), np.int32), np.zeros(room.more // CHUNK, np.int32)
+    cell, begin, _ = levels[0]
+    pixel = lattice.order % len(scale)
+    index.reshape(-1)[cell] = shape.pixels.reshape(-1)[pixel]
+    weight.reshape(-1)[cell] = (lattice.weight * scale).reshape(-1)[lattice.order]
+    done = 0
+    for cell, rows, source in levels[1:]:
+        more[done : done + rows].reshape(-1)[cell] = source
+        at[done // CHUNK : (done + rows) // CHUNK] = begin + np.arange(0, rows, CHUNK)
+        done, begin = done + rows, begin + rows
+    return bucket_program.Splat(index, weight, more, at, np.int32(done // CHUNK))
 
 
-def _blurs(
-    lattice: HostLattice, last: Int64[np.ndarray, " m1"], begins: list[int]
-) -> Int32[np.ndarray, "9 r"]:
-    """Returns the rows that are summed to blur along two axes at a time, as `chunks.BLUR`."""
-    points = len(last)
-    here = np.arange(points)
+def _blur(
+    lattice: HostLattice, last: Int64[np.ndarray, " m1"], room: Room, turn: int
+) -> Int32[np.ndarray, "m 9"]:
+    """Returns the rows that are summed to blur along axes 2 t and 2 t + 1."""
+    here = np.arange(len(last), dtype=np.int32)
     # An axis without neighbours changes nothing; it makes the number of axes even.
     alone = np.stack([here, 0 * here, 0 * here])
-    axes = [np.stack([here, *around]) for around in lattice.neighbor] + [alone]
-    length = _whole(points)
-    rows = np.zeros((9, len(begins) * length), np.int32)
-    for turn in range(len(begins)):
-        source = here + begins[turn - 1] if turn else last
-        source = np.where(here > 0, source, 0)
-        pair = axes[2 * turn][:, axes[2 * turn + 1]].swapaxes(0, 1).reshape(9, points)
-        rows[:, turn * length :][:, :points] = source[pair]
+    axes = [np.stack([here, *around]) for around in lattice.neighbor[2 * turn :][:2]]
+    first, second = [*axes, alone][:2]
+    rows = _zeros((room.points, len(bucket_program.BLUR)), np.int32)
+    for column, (i, j) in enumerate(np.ndindex(3, 3)):
+        found = first[j][second[i]]
+        rows[: len(here), column] = found if turn else last[found]
     return rows

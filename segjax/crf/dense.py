@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from segjax.crf import buckets
+from segjax.crf.bucket_program import CLIP
 from segjax.crf.checks import (
     check_distances,
     check_energies,
@@ -25,7 +26,6 @@ from segjax.crf.checks import (
     each,
     traced,
 )
-from segjax.crf.chunks import CLIP
 from segjax.crf.host_lattice import build_host_lattice, host_features
 from segjax.crf.kernels import appearance_features, energies, smoothness_filter
 from segjax.crf.lattice import Placed, connect, lattice_filter, place
@@ -113,10 +113,10 @@ def dense_crf(
     3 and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
     Outside `jit`, on a CPU, images of many sizes share a program (`segjax.crf.buckets`): NumPy
-    builds the lattice, and the function compiles twice for each octave of pixels, once for each
-    number of channels, multiple of 8 classes, combination of kernels, shape of `compat`, and
-    smoothness width up to 3 or up to 5 pixels. Everything else compiles nothing: sizes,
-    colours, `iterations`, `normalization` and other widths.
+    builds the lattice, and the function compiles twice for each octave of pixels, again where
+    the lattice has more points than about ¾ of the pixels, 1½ or 3 times as many, and once for
+    each number of channels, multiple of 8 classes, combination of kernels, shape of `compat`,
+    and smoothness width up to 3 or up to 5 pixels. Nothing else compiles anything.
 
     Elsewhere outside `jit` it compiles once for each image size, number of classes,
     `iterations`, `normalization` and capacity of the lattice, which depends on the image's

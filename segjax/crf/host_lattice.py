@@ -5,7 +5,10 @@ addition of a constant. Sorting the packed keys of all corners brings equal ones
 neighbours of a point are then found by bisection.
 """
 
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64, UInt8
@@ -60,8 +63,7 @@ def build_host_lattice(features: Float32[np.ndarray, "d n"]) -> HostLattice | No
         return None
     stride = np.array([int(np.prod(extent[i + 1 :], dtype=object)) for i in range(d)] + [0])
     key = _corner_keys(corner - least[:, None].astype(np.int32), rank, stride)
-    # A stable sort merges runs, of which images have many: half the time of others.
-    order = np.argsort(key := key.reshape(-1), kind="stable")
+    order = _sorted(key := key.reshape(-1))
     ordered = key[order]
     first = np.empty(len(order), bool)
     first[0] = True
@@ -99,7 +101,7 @@ def _simplex(
     It computes what `simplex` does: see there.
     """
     d, n = features.shape
-    elevated = elevation(d) @ features
+    elevated = _elevate(features)
     nearest = np.rint(elevated * np.float32(1 / (d + 1)))
     remainder, off = nearest * (d + 1), nearest.sum(0).astype(np.int32)
     residue = elevated - remainder
@@ -117,6 +119,22 @@ def _simplex(
     weight = by_rank[::-1] - np.roll(by_rank[::-1], 1, axis=0)
     weight[0] += 1
     return corner.astype(np.int32), rank.astype(np.int32), weight
+
+
+def _elevate(features: Float32[np.ndarray, "d n"]) -> Float32[np.ndarray, "v n"]:
+    """Returns `elevation(d) @ features`, coordinate i as Σ_{j>i} c_j − i c_i.
+
+    A product of matrices would take both cores: its idle threads wait in a busy loop.
+    """
+    d, n = features.shape
+    scaled = elevation(d)[0][:, None] * features
+    elevated = np.empty((d + 1, n), np.float32)
+    later = np.zeros(n, np.float32)
+    for i in range(d, 0, -1):
+        np.subtract(later, np.float32(i) * scaled[i - 1], out=elevated[i])
+        later += scaled[i - 1]
+    elevated[0] = later
+    return elevated
 
 
 def _corner_keys(
@@ -137,16 +155,41 @@ def _corner_keys(
     return key
 
 
+def on_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Returns function(item) of each; NumPy computes on several cores in several threads."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, items))
+
+
+def _sorted(key: Int64[np.ndarray, " e"]) -> Int64[np.ndarray, " e"]:
+    """Returns the order of ascending keys; equal ones keep theirs.
+
+    A stable sort merges runs, of which images have many: half the time of others. Two halves
+    are sorted in two threads, then merged.
+    """
+    half = len(key) // 2
+    first, second = on_threads(
+        lambda part: part.start + np.argsort(key[part], kind="stable"),
+        [slice(0, half), slice(half, len(key))],
+    )
+    order = np.concatenate([first, second])
+    return order[np.argsort(key[order], kind="stable")]
+
+
 def _neighbors(
     points: Int64[np.ndarray, " m"], steps: Int64[np.ndarray, " v"]
 ) -> Int32[np.ndarray, "v 2 m1"]:
     """Returns the neighbours of each of the points, whose keys are in ascending order."""
     neighbor = np.zeros((len(steps), 2, len(points) + 1), np.int32)
-    for (up, down), step in zip(neighbor, steps, strict=True):
-        wanted = points + step
+
+    def fill(axis: int) -> None:
+        up, down = neighbor[axis]
+        wanted = points + steps[axis]
         found = np.minimum(np.searchsorted(points, wanted), len(points) - 1)
         here = np.flatnonzero(points[found] == wanted)
         there = found[here]
         # If b is one step up from a, then a is one step down from b.
         up[here + 1], down[there + 1] = there + 1, here + 1
+
+    on_threads(fill, range(len(steps)))
     return neighbor

@@ -5,11 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.crf import buckets, chunks
+from segjax.crf import bucket_program, buckets
 from segjax.crf.dense import Appearance, Smoothness, dense_crf
-from segjax.crf.host_lattice import build_host_lattice, host_features, sums_of_ones
+from segjax.crf.host_lattice import (
+    _elevate,
+    _sorted,
+    build_host_lattice,
+    host_features,
+    sums_of_ones,
+)
 from segjax.crf.kernels import appearance_features
 from segjax.crf.lattice import build_lattice, lattice_filter
+from segjax.crf.simplex import elevation
 from segjax.ops.dispatch import plain
 
 
@@ -54,11 +61,11 @@ CASES = {
 def test_a_bucket_gives_the_marginals_of_the_size_itself(name):
     (h, w), k, options = CASES[name]
     probabilities, image = picture(h, w, k)
-    ready = chunks.infer._cache_size()
+    ready = bucket_program.infer._cache_size()
     found = dense_crf(probabilities, image, **{"iterations": 3} | options)
     with plain():
         expected = dense_crf(probabilities, image, **{"iterations": 3} | options)
-    assert chunks.infer._cache_size() >= max(ready, 1)
+    assert bucket_program.infer._cache_size() >= max(ready, 1)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
@@ -87,12 +94,37 @@ def test_points_of_hundreds_of_pixels_are_summed_in_several_levels():
 def test_sizes_counts_and_widths_of_a_bucket_share_one_program():
     options = {"iterations": 2}
     dense_crf(*picture(30, 41, 4), **options)
-    ready = chunks.infer._cache_size()
+    ready = bucket_program.infer._cache_size()
     for h, w, k, iterations in ((41, 30, 4, 2), (17, 55, 7, 2), (90, 60, 2, 1)):
         probabilities, image = picture(h, w, k)
         given = {"smoothness": Smoothness(1, 2), "appearance": Appearance(2, 30, 9)}
         dense_crf(probabilities, image, iterations=iterations, **given)
-    assert chunks.infer._cache_size() == ready
+    assert bucket_program.infer._cache_size() == ready
+
+
+def test_a_lattice_of_more_points_than_pixels_has_a_program_of_its_own():
+    probabilities, _ = picture(60, 70)
+    image = np.random.default_rng(0).integers(0, 256, (60, 70, 3)).astype(np.uint8)
+    lattice = build_host_lattice(host_features(image, (49.0, 49.0, 5.0, 5.0, 5.0)))
+    assert len(lattice.degree) > 0.75 * 2**14
+    dense_crf(*picture(60, 70), iterations=1)
+    ready = bucket_program.infer._cache_size()
+    found = dense_crf(probabilities, image, iterations=1)
+    assert bucket_program.infer._cache_size() == ready + 1
+    with plain():
+        expected = dense_crf(probabilities, image, iterations=1)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_sorting_in_two_threads_keeps_the_order_of_equal_keys():
+    for count in (1, 2, 1001):
+        keys = np.random.default_rng(0).integers(0, 9, count)
+        np.testing.assert_array_equal(_sorted(keys), np.argsort(keys, kind="stable"))
+
+
+def test_features_are_elevated_as_by_the_matrix():
+    features = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32)
+    np.testing.assert_allclose(_elevate(features), elevation(5) @ features, atol=1e-5)
 
 
 def test_a_batch_is_its_images():
