@@ -189,9 +189,8 @@ def _largest_looked_up(
         return pixel_taps.largest(_widened(x), pair(window), moved).astype(x.dtype)
 
     def derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        """Returns the values, and their derivative along the tangent."""
-        select = lambda x: _largest(x, window, stride, padding)
-        return value(*primals), jax.jvp(select, primals, tangents)[1]
+        """Returns the values, and their derivative along the tangent, both by `_largest`."""
+        return jax.jvp(lambda x: _largest(x, window, stride, padding), primals, tangents)
 
     value.defjvp(derivative)
     return value(x)
