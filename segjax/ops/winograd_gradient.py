@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.tap_matmul import TapWindow
-from segjax.ops.winograd import of_pixels, pixel_grids, tiles
+from segjax.ops.winograd import pixel_grids, tiles, transformed_pixels
 
 BLOCK = 1 << 16
 """Tiles × (inner + outputs) of a block: 16 × 256 KiB of float32, as much as a cache holds."""
@@ -59,25 +59,21 @@ def winograd_kernel_gradient(
     # Each block is recomputed: a second derivative would otherwise store all transformed maps.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def products(block: tuple[Array, Array, Array]) -> list[Array]:
-        """Returns the 16 products of a block of rows of tiles."""
+        """Returns the products of a block of rows of tiles, four arrays of four."""
         above, next_row, reached = block
         grids = jnp.concatenate([above, next_row], axis=1)
-        left = [p for line in of_pixels(grids, 1, 2) for p in of_pixels(line, 3, 4)]
-        out = [q for line in _of_outputs(reached, 2) for q in _of_outputs(line, 4)]
-        # In two dimensions: XLA would transpose a factor of more before it multiplies.
-        return [
-            p.reshape(-1, inner).T @ q.reshape(-1, outputs)
-            for p, q in zip(left, out, strict=True)
-        ]
+        # In three dimensions: XLA would transpose a factor of more before it multiplies.
+        left = [p.reshape(4, -1, inner) for p in transformed_pixels(grids)]
+        out = [q.reshape(4, -1, outputs) for q in _transformed_outputs(reached)]
+        return [jnp.einsum("mti,mto->mio", p, q) for p, q in zip(left, out, strict=True)]
 
     if len(blocks[0]) == 1:
         total = products(jax.tree.map(lambda block: block[0], blocks))
     else:
         add = lambda total, block: (jax.tree.map(jnp.add, total, products(block)), None)
-        nothing = [jnp.zeros((inner, outputs), x.dtype)] * 16
+        nothing = [jnp.zeros((4, inner, outputs), x.dtype)] * 4
         total, _ = lax.scan(add, nothing, blocks)
-    lines = [jnp.stack(_to_taps(total[4 * i : 4 * i + 4])) for i in range(4)]
-    return jnp.stack(_to_taps(lines))
+    return jnp.stack(_to_taps(jnp.stack(_to_taps(total), axis=1)))
 
 
 def _block(rows: int, images: int, across: int, inner: int, outputs: int) -> tuple[int, int]:
@@ -95,13 +91,20 @@ def _block(rows: int, images: int, across: int, inner: int, outputs: int) -> tup
     return height, math.gcd(together, images)
 
 
+def _transformed_outputs(
+    gradient: Float[Array, "b t 2 down s 2 right o"],
+) -> list[Float[Array, "4 b t down s right o"]]:
+    """Returns ∂m0 … ∂m3 along columns, each of all four along rows."""
+    return _of_outputs(jnp.stack(_of_outputs(gradient, 2)), 5)
+
+
 def _of_outputs(gradient: Array, axis: int) -> list[Array]:
     """Returns ∂m0 … ∂m3 of each pair of outputs, which lie along an axis of length 2."""
     y0, y1 = (lax.index_in_dim(gradient, i, axis, keepdims=False) for i in (0, 1))
     return [y0, y0 + y1, y0 - y1, -y1]
 
 
-def _to_taps(m: Sequence[Array]) -> list[Array]:
+def _to_taps(m: Sequence[Array] | Array) -> list[Array]:
     """Returns the gradients by a, b and c, of which m0 … m3's taps are made."""
     mean, half = (m[1] + m[2]) / 2, (m[1] - m[2]) / 2
     return [m[0] + mean, half, mean + m[3]]
