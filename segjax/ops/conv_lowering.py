@@ -6,9 +6,11 @@ them, below, were timed shape by shape on two cores. A table that a run timed on
 machine comes before these bounds (`forms`). Under `plain()` everything is XLA's convolution.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -16,7 +18,7 @@ from jaxtyping import Array, Float
 from segjax.ops import kernel_gradients
 from segjax.ops.conv_forms import candidates, flipped, is_depthwise, plain_form
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
-from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, form_name
+from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, form_name, is_noting
 from segjax.ops.kernel_gradients import block_height
 from segjax.ops.tap_matmul import TapWindow, live_taps
 from segjax.ops.winograd import tiles
@@ -70,7 +72,19 @@ def _on_cpu(
     cases = [Case(question, shape, kernel_shape, window) for question in QUESTIONS]
     if window.groups > 1 and not is_depthwise(cases[0]):
         return lambda x, kernel: _by_groups(x, kernel, window)
-    return with_custom_gradients(*map(_form, cases))
+    if is_noting():
+        return _linear.__wrapped__(*cases)
+    return _linear(*cases)
+
+
+@functools.cache
+def _linear(*cases: Case) -> Callable[[Array, Array], Array]:
+    """Returns the function (x, kernel) → y of a value and its two gradients.
+
+    Equal cases share it, and JAX its traces of the function and of its derivatives: without
+    that the tracing of a deep network takes twice as long.
+    """
+    return jax.jit(with_custom_gradients(*map(_form, cases)))
 
 
 def _form(case: Case) -> Callable[[Array, Array], Array]:

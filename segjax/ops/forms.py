@@ -112,6 +112,11 @@ def form_name(case: Case, default: Callable[[Case], str]) -> str:
     return default(case) if in_force is None else in_force.name(case, default)
 
 
+def is_noting() -> bool:
+    """Returns whether each case is to be traced each time that it comes, so that it counts."""
+    return isinstance(_IN_FORCE.value, _Noting)
+
+
 @contextlib.contextmanager
 def chosen(names: Mapping[str, str]) -> Iterator[None]:
     """Traces convolutions in the block, in this thread, by a table of names.
