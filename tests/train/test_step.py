@@ -229,7 +229,9 @@ def test_the_loss_is_the_mean_over_all_counted_pixels_of_the_batch():
     )
 
 
-def test_a_bad_step_and_all_after_it_change_nothing():
+@pytest.mark.parametrize("branches", [True, False])
+def test_a_bad_step_and_all_after_it_change_nothing(branches, monkeypatch):
+    monkeypatch.setattr("segjax.train.step.on_cpu", lambda: branches)
     state, step = state_and_step()
     mapped = data_parallel(step)
     good, _ = mapped(state, shard(batch_of(0)))
@@ -241,6 +243,17 @@ def test_a_bad_step_and_all_after_it_change_nothing():
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(after), poisoned)
     later, _ = mapped(good, shard(batch_of(2)))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(later), good)
+
+
+def test_a_branch_and_a_selection_take_the_same_step(monkeypatch):
+    ends = []
+    for branches in (True, False):
+        monkeypatch.setattr("segjax.train.step.on_cpu", lambda branches=branches: branches)
+        after, _ = run(2, steps=2, ema=0.9)
+        ends.append(jax.device_get(after))
+    assert ends[0].step == 2
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    jax.tree.map(close, *ends)
 
 
 def test_a_batch_of_ignored_pixels_has_loss_zero_and_is_finite():
