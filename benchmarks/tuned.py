@@ -16,6 +16,7 @@ import time
 import segjax_side
 import speed
 
+from segjax import restart
 from segjax.data.cache import cache_root
 from segjax.ops.conv_lowering import default_form
 from segjax.ops.forms import chosen, noted
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the case whose name contains this")
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()
+    restart.restart_with(restart.missing_variables())  # As the commands do.
     cluster.tune_cpu()
     keep_programs(cache_root)
     cases = speed.cases(arguments.what)

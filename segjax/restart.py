@@ -12,6 +12,9 @@ from collections.abc import Mapping
 HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 """Where Linux says who gets memory in pages of 2 MiB: `always [madvise] never`, one chosen."""
 
+_MARK = "segjax-restarted"
+"""An option of Python's that means nothing to it, and tells that a process is the new start."""
+
 _TUNABLE = "glibc.malloc.hugetlb"
 
 
@@ -36,10 +39,22 @@ def restart_as_needed() -> None:
 
 
 def restart_with(variables: Mapping[str, str]) -> None:
-    """Starts this process's program anew with these environment variables too, if any."""
-    if variables and sys.executable:
-        os.environ.update(variables)
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    """Starts this process's program anew with these environment variables too, if any.
+
+    It does so once: the C library takes variables out of the environment of a process that has
+    privileges of its own, and a launcher may set all of them. Where it cannot, the process goes
+    on as it is.
+    """
+    if not variables or not sys.executable or _MARK in sys._xoptions:
+        return
+    former = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        os.execv(sys.executable, [sys.executable, "-X", _MARK, *sys.orig_argv[1:]])
+    except OSError:
+        for name in variables:
+            os.environ.pop(name)
+        os.environ.update(former)
 
 
 def missing_variables() -> dict[str, str]:
@@ -81,7 +96,7 @@ def _has_tunable() -> bool:
 def _is_on_request() -> bool:
     """Returns whether Linux gives large pages to those who ask, and to nobody else."""
     try:
-        return "[madvise]" in HUGE_PAGES.read_text()
+        return "[madvise]" in HUGE_PAGES.read_text(encoding="utf-8")
     except OSError:
         return False
 

@@ -56,7 +56,7 @@ def restart(monkeypatch, tmp_path):
 def test_in_another_locale_the_same_command_starts_anew_in_utf8(encoding, restart):
     program, arguments = restart(encoding)
     assert program == arguments[0] == sys.executable
-    assert arguments[1:] == ["-m", "segjax.launch", "ü.py"]
+    assert arguments[1:] == ["-X", "segjax-restarted", "-m", "segjax.launch", "ü.py"]
     assert os.environ["PYTHONUTF8"] == "1"
     assert os.environ["PYTHONIOENCODING"] == f"{sys.stdout.encoding}:backslashreplace"
 
@@ -138,6 +138,22 @@ def test_text_and_memory_take_one_new_start(restart, monkeypatch, tmp_path):
     assert restart("ascii") is not None
     assert os.environ["PYTHONUTF8"] == "1" and os.environ["GLIBC_TUNABLES"]
     assert restart("ascii") is None
+
+
+def test_a_process_whose_variables_vanish_starts_anew_once(pages, monkeypatch):
+    assert pages("[madvise]")[1]
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    monkeypatch.setattr(sys, "_xoptions", {"segjax-restarted": True})
+    assert pages("[madvise]") == (None, False)
+
+
+def test_where_no_new_start_is_possible_the_command_goes_on(pages, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no second program here")
+
+    monkeypatch.setattr(os, "execv", refuse)
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=2")
+    assert pages("[madvise]") == ("glibc.malloc.arena_max=2", False)
 
 
 def test_a_command_sees_what_it_asked_for(monkeypatch, tmp_path):

@@ -35,7 +35,7 @@ BLUR = (1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.5, 0.25, 0.25)
 
 
 class Splat(NamedTuple):
-    """Sums of the pixels at each point: sums of 8 corners, sums of 8 of these sums, …
+    """Sums of the pixels at each point: of 8 corners, then of 8 of these sums, and so on.
 
     Attributes:
       index: rows of the marginals that are summed, s 8.

@@ -113,10 +113,10 @@ def dense_crf(
     3 and σ 3 for smoothness, weight 4, σ_xy 49 and σ_rgb 5 for appearance.
 
     Outside `jit`, on a CPU, images of many sizes share a program (`segjax.crf.buckets`): NumPy
-    builds the lattice, and the function compiles twice for each octave of pixels, again where
-    the lattice has more points than about ¾ of the pixels, 1½ or 3 times as many, and once for
-    each number of channels, multiple of 8 classes, combination of kernels, shape of `compat`,
-    and smoothness width up to 3 or up to 5 pixels. Nothing else compiles anything.
+    builds the lattice, and the function compiles twice for each octave of pixels, again for
+    lattices of more than ¾, 1½, 3 or 6 times as many points as pixels, and once for each number
+    of channels, multiple of 8 classes, combination of kernels, shape of `compat`, and
+    smoothness width up to 3 or up to 5 pixels.
 
     Elsewhere outside `jit` it compiles once for each image size, number of classes,
     `iterations`, `normalization` and capacity of the lattice, which depends on the image's

@@ -72,19 +72,22 @@ def _on_cpu(
     cases = [Case(question, shape, kernel_shape, window) for question in QUESTIONS]
     if window.groups > 1 and not is_depthwise(cases[0]):
         return lambda x, kernel: _by_groups(x, kernel, window)
-    if is_noting():
-        return _linear.__wrapped__(*cases)
-    return _linear(*cases)
+    return _answered(*cases) if is_noting() else _shared(*cases)
 
 
-@functools.cache
-def _linear(*cases: Case) -> Callable[[Array, Array], Array]:
-    """Returns the function (x, kernel) → y of a value and its two gradients.
+@functools.lru_cache(maxsize=1024)
+def _shared(*cases: Case) -> Callable[[Array, Array], Array]:
+    """Returns `_answered(*cases)`, the same function for the same cases.
 
-    Equal cases share it, and JAX its traces of the function and of its derivatives: without
-    that the tracing of a deep network takes twice as long.
+    So JAX traces it and its derivatives once: without that the tracing of a deep network takes
+    twice as long.
     """
-    return jax.jit(with_custom_gradients(*map(_form, cases)))
+    return jax.jit(_answered(*cases))
+
+
+def _answered(*cases: Case) -> Callable[[Array, Array], Array]:
+    """Returns the function (x, kernel) → y of a value and its two gradients, a case each."""
+    return with_custom_gradients(*map(_form, cases))
 
 
 def _form(case: Case) -> Callable[[Array, Array], Array]:

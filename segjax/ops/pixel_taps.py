@@ -60,7 +60,7 @@ def flat_place(rows: Line, columns: Line, width: int) -> Int[Array, "oh ow"]:
 def looked_up(x: Num[Array, "b h w c"], rows: Line, columns: Line) -> Num[Array, "b oh ow c"]:
     """Returns the pixels of a tap; where it reads padding, a pixel nearby."""
     place = flat_place(rows, columns, x.shape[2])
-    flat = x.reshape(x.shape[0], -1, x.shape[3])
+    flat = x.reshape(x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
     return flat.at[:, place].get(mode="promise_in_bounds")
 
 
@@ -103,7 +103,7 @@ def depthwise_kernel_gradient(
     )
     lines = lines.astype(np.int32)
     images = np.repeat(np.arange(batch, dtype=np.int32), outputs)
-    flat = x.reshape(batch, -1, channels)
+    flat = x.reshape(batch, x.shape[1] * x.shape[2], channels)
 
     def add_row(total: Array, row: tuple[Array, ...]) -> tuple[Array, None]:
         """Adds the products of one row of outputs, one for each tap and column."""
@@ -115,7 +115,7 @@ def depthwise_kernel_gradient(
         return total + jnp.where(reads, pixels * reached[None, None], 0), None
 
     nothing = jnp.zeros((height, width, across, channels), x.dtype)
-    reached = gradient.reshape(-1, across, channels)
+    reached = gradient.reshape(batch * outputs, across, channels)
     # Rows are scanned, not indexed: the transpose of an index is a whole map. Each row is
     # recomputed: a second derivative would otherwise store every tap's pixels of every row.
     body = jax.checkpoint(add_row, prevent_cse=False)

@@ -48,7 +48,7 @@ def winograd(
     products = [jnp.einsum(equation, p, k) for p, k in zip(pixels, taps, strict=True)]
     halves = [jnp.stack(_pair(side), axis=2) for side in _pair(products)]
     result = jnp.stack(halves, axis=5)
-    result = result.reshape(x.shape[0], 2 * rows * down, 2 * columns * right, -1)
+    result = result.reshape(x.shape[0], 2 * rows * down, 2 * columns * right, result.shape[-1])
     return result[:, : window.size(0, size[0], 3), : window.size(1, size[1], 3)]
 
 

@@ -7,13 +7,15 @@ import platform
 from collections.abc import Iterator
 
 
-def machine_digest() -> str:
-    """Returns a short name of the user, the processor's kind and the cores that XLA may use.
+def machine_digest(*, with_user: bool = True) -> str:
+    """Returns a short name of the processor's kind and the cores that XLA may use.
+
+    `with_user` adds the user, for files that are not shared with others.
 
     XLA compiles for the instructions of the processor at hand, and divides sums by its cores:
     with other cores, a kept program would give other last bits than one compiled now.
     """
-    user = os.getuid() if hasattr(os, "getuid") else ""
+    user = os.getuid() if with_user and hasattr(os, "getuid") else ""
     about = [platform.machine(), platform.processor(), _cores(), user, *sorted({*_cpu_lines()})]
     return hashlib.sha256(repr(about).encode()).hexdigest()[:8]
 

@@ -56,7 +56,7 @@ def complete_ablation(
     is_done = lambda run: checkpoint == "best" and _is_finished(run)
     pending = [run for run in mine if not is_done(run)]
     for run in pending if together else ():
-        check_together(run.experiment)
+        check_together(run.experiment, run.workdir)
     _check_plans(pending)
     said = _without_repeats(note)
     complete = partial(complete_run, checkpoint=checkpoint, tune=tune, note=said)

@@ -37,7 +37,7 @@ class FormTable:
 
     def foreign(self) -> str:
         """Returns what is different here from where it was timed, in words; "" if nothing."""
-        other_machine = self.digest != machine_digest()
+        other_machine = self.digest != machine_digest(with_user=False)
         other_version = self.jaxlib != importlib.metadata.version("jaxlib")
         machine = f"on another machine ({self.machine})" if other_machine else ""
         version = f"with jaxlib {self.jaxlib}" if other_version else ""
@@ -49,7 +49,9 @@ def table_from_here(
 ) -> FormTable:
     """Returns a table that was timed by this process."""
     version = importlib.metadata.version("jaxlib")
-    return FormTable(names, milliseconds, machine_words(), machine_digest(), version)
+    return FormTable(
+        names, milliseconds, machine_words(), machine_digest(with_user=False), version
+    )
 
 
 def write_table(table: FormTable, workdir: pathlib.Path) -> None:
@@ -77,7 +79,7 @@ def read_table(workdir: pathlib.Path) -> FormTable | None:
     path = workdir / FILE
     remedy = (
         "The run needs it to go on with the same bits: restore it, or delete it, and the run "
-        "goes on with the default forms, which are the same up to rounding."
+        "goes on with the default forms, which give the same up to rounding for finite numbers."
     )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -88,7 +90,7 @@ def read_table(workdir: pathlib.Path) -> FormTable | None:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or record.pop(_CHECKSUM, None) != _checksum(record):
-        raise InputError(f"{path} is damaged: it is not the table that was written. {remedy}")
+        raise InputError(f"{path} is damaged: it does not match its checksum. {remedy}")
     if record["version"] != forms.VERSION:
         raise InputError(
             f"{path} names forms of another segjax (version {record['version']} of the forms; "

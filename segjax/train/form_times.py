@@ -75,9 +75,10 @@ class KeptTimes:
 
 def times_file() -> pathlib.Path:
     """Returns the file with the times of this kind of machine, which may not be there yet."""
-    flags = hashlib.sha256(os.environ.get("XLA_FLAGS", "").encode()).hexdigest()[:4]
+    settings = [os.environ.get(name, "") for name in ("XLA_FLAGS", "GLIBC_TUNABLES")]
+    flags = hashlib.sha256(repr(settings).encode()).hexdigest()[:4]
     version = importlib.metadata.version("jaxlib")
-    name = f"{machine_digest()}-jaxlib{version}-{flags}-v{forms.VERSION}.json"
+    name = f"{machine_digest(with_user=False)}-jaxlib{version}-{flags}-v{forms.VERSION}.json"
     return cache_root() / "forms" / name
 
 

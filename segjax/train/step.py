@@ -1,5 +1,6 @@
 """The train step: pure, the same on one device and on many."""
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -124,7 +125,8 @@ def _next_or_same(
     for a branch.
     """
     if on_cpu():
-        return lax.cond(accept, next_state, lambda: state)
+        with contextlib.suppress(TypeError):  # An optimizer that changes a type has no branch.
+            return lax.cond(accept, next_state, lambda: state)
     return jax.tree.map(lambda new, old: jnp.where(accept, new, old), next_state(), state)
 
 

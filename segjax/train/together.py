@@ -27,6 +27,7 @@ from segjax.tasks.scorer import Scored, Scorer
 from segjax.train.checkpoint import Checkpoints
 from segjax.train.data_wait import DataWait
 from segjax.train.diagnosis import fault_in_batch
+from segjax.train.form_table import FILE as FORMS
 from segjax.train.log import Progress, RunLog
 from segjax.train.loop import is_due, train_step
 from segjax.train.plan import Plan
@@ -35,10 +36,12 @@ from segjax.train.step import TrainState
 from segjax.train.telemetry import Telemetry
 
 
-def check_together(experiment: Experiment) -> None:
+def check_together(experiment: Experiment, workdir: pathlib.Path) -> None:
     """Raises InputError unless several seeds of an experiment can share a program here."""
     reason = ""
-    if not is_alone():
+    if (workdir / FORMS).exists():
+        reason = f"{workdir} was tuned by itself, and keeps the forms of its {FORMS}"
+    elif not is_alone():
         reason = "several processes train each run; add --by-host"
     elif experiment.split != (1, 1):
         reason = f"split={experiment.split} spreads each image over devices"

@@ -47,13 +47,14 @@ SECONDS = 5.0
 class Cases(NamedTuple):
     """The cases of a run with a choice of forms, and how often each is traced in it.
 
-    `training` counts what a step takes, micro-batches included: their values twice, as the
-    pass that looks for weights is traced too, most of which XLA drops. `evaluation` counts what
+    `training` counts what a step takes, in the mean over batches of several sizes.
+    Micro-batches count, their values twice: the pass that looks for weights is traced too, most
+    of which XLA drops. `evaluation` counts what
     a batch of the images of the most frequent size takes.
     """
 
-    training: Counter[Case]
-    evaluation: Counter[Case]
+    training: Mapping[Case, float]
+    evaluation: Mapping[Case, float]
 
 
 def table_of_run(
@@ -76,8 +77,8 @@ def table_of_run(
         return None
     if began:
         note(
-            "--tune: this run began with the default forms and keeps them, so that its results "
-            "have the same bits; it tunes in a new --workdir."
+            f"--tune: this run has no {FILE}, as it began with the default forms; it keeps "
+            "them, so that its results have the same bits. Tune in a new --workdir."
         )
         return None
     if not on_cpu():
@@ -88,8 +89,8 @@ def table_of_run(
         return None
     if not is_alone():
         raise InputError(
-            "--tune: several processes train this run, and the others would wait for the one "
-            "that times too long to stay connected; leave --tune out."
+            "--tune: several processes train this run, and they would lose their connection "
+            "while one of them measures; leave --tune out."
         )
     return tuned(plan, note=note)
 
@@ -114,7 +115,7 @@ def tuned(plan: Plan, *, note: Callable[[str], None] = print) -> FormTable:
     with announced("Finding the convolutions of a step", after=1):
         cases = cases_of(plan)
     kept = KeptTimes()
-    every = [*(cases.training + cases.evaluation)]
+    every = [*{**cases.training, **cases.evaluation}]
     unknown = sum(kept.get(case) is None for case in every)
     with closing(
         Progress("tune", first=0, total=unknown, unit="shape", quiet=not is_main())
@@ -147,13 +148,13 @@ def cases_of(plan: Plan) -> Cases:
             step(replicated_shapes(plan.state_shapes()), batch)
     with noted() as evaluation, dry_run():
         plan.scorer().predictions(jax.tree.map(zeros, plan.shapes), _images(plan))
-    repeated = {case: n * experiment.accumulate for case, n in training.items()}
+    repeated = {case: n * experiment.accumulate / len(shapes) for case, n in training.items()}
     return Cases(with_choice(repeated), with_choice(evaluation))
 
 
-def with_choice(cases: Mapping[Case, int]) -> Counter[Case]:
+def with_choice(cases: Mapping[Case, float]) -> dict[Case, float]:
     """Returns the counts of the cases that several forms can answer."""
-    return Counter({case: n for case, n in cases.items() if len(candidates(case)) > 1})
+    return {case: n for case, n in cases.items() if len(candidates(case)) > 1}
 
 
 def _images(plan: Plan):
@@ -173,7 +174,7 @@ def fastest(case: Case, seconds: Seconds) -> str:
 
 
 def _summary(
-    training: Mapping[Case, int],
+    training: Mapping[Case, float],
     seconds: Mapping[Case, Seconds],
     *,
     unknown: int,
@@ -191,6 +192,6 @@ def _summary(
     return (
         f"tune: {len(seconds)} shapes of convolutions and of their gradients; {unknown} timed "
         f"now, {len(seconds) - unknown} known from earlier runs ({path})\n"
-        f"tune: {changed.total()} of them take another form than the default ({each}), which "
-        f"should save {gained:.2g} s of each training step"
+        f"tune: {changed.total()} of them are computed in another form than by default "
+        f"({each}), which should save about {gained:.2g} s of each training step"
     )

@@ -11,7 +11,7 @@ import pytest
 from segjax import launch
 from segjax.ops.conv_forms import candidates
 from segjax.ops.conv_lowering import default_form
-from segjax.train import form_table, form_times, tune
+from segjax.train import evaluation, form_table, form_times, tune
 from segjax.train.checkpoint import Checkpoints
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
@@ -82,7 +82,7 @@ def test_a_tuned_run_leaves_its_table_and_where_it_was_timed(tuned, run):
 def test_a_run_that_resumes_elsewhere_without_tune_keeps_its_forms_and_its_bits(
     tuned, cut, run, monkeypatch, timer
 ):
-    monkeypatch.setattr(form_table, "machine_digest", lambda: "another")
+    monkeypatch.setattr(form_table, "machine_digest", lambda **_: "another")
     written = (cut / "forms.json").read_bytes()
     status, out, _ = run(TINY, "--workdir", cut)
     assert status == 0 and same_bits(cut, tuned)
@@ -96,9 +96,22 @@ def test_a_run_that_began_without_a_table_is_not_tuned_later(tuned, cut, run, ti
     (cut / "forms.json").unlink()
     status, out, _ = run(TINY, "--workdir", cut, "--tune")
     assert status == 0 and not timer.cases and not (cut / "forms.json").exists()
-    assert "--tune: this run began with the default forms and keeps them" in out
+    assert (
+        "--tune: this run has no forms.json, as it began with the default forms; it keeps"
+        in out
+    )
     # Not the bits of the tuned run: its table did decide.
     assert not same_bits(cut, tuned)
+
+
+def test_an_evaluation_takes_the_table_too(cut, run, monkeypatch):
+    taken = []
+    usual = evaluation.chosen
+    monkeypatch.setattr(
+        evaluation, "chosen", lambda names: (taken.append({**names}), usual(names))[1]
+    )
+    assert run(TINY, "--workdir", cut, "--evaluate")[0] == 0
+    assert taken == [json.loads((cut / "forms.json").read_text())["forms"]]
 
 
 def test_a_damaged_table_is_one_line_with_the_remedy(cut, run):
@@ -107,11 +120,11 @@ def test_a_damaged_table_is_one_line_with_the_remedy(cut, run):
     for mode in ([], ["--tune"], ["--evaluate"]):
         status, _, error = run(TINY, "--workdir", cut, *mode)
         assert status == 2 and error.startswith(
-            f"error: {path} is damaged: it is not the table"
+            f"error: {path} is damaged: it does not match its checksum"
         )
         assert "restore it, or delete it, and the run goes on with the default forms" in error
     status, out, _ = run(TINY, "--workdir", cut, "--verify")
-    assert status == 1 and "forms.json: DAMAGED: it is not the table that was written" in out
+    assert status == 1 and "forms.json: DAMAGED: it does not match its checksum" in out
 
 
 def test_a_table_of_other_forms_is_refused(cut, run, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.contracts import AXIS
-from segjax.ops import conv_forms, kernel_gradients, winograd_gradient
+from segjax.ops import conv_forms, conv_lowering, kernel_gradients, winograd_gradient
 from segjax.ops.conv import conv2d, pair
 from segjax.ops.conv_forms import plain_form
 from segjax.ops.conv_lowering import _by_groups
@@ -325,6 +325,7 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
 )
 def test_the_kernel_gradient_takes_its_form_by_shape(size, kernel, options, form, monkeypatch):
     monkeypatch.setattr(kernel_gradients, "LARGE", 0)
+    monkeypatch.setattr(conv_lowering, "_shared", conv_lowering._answered)
     taken = []
     for name in ("winograd_kernel_gradient", "kernel_gradient_by_blocks"):
         usual = getattr(conv_forms, name)
@@ -394,3 +395,12 @@ def test_gradients_take_their_own_forms(operation, table, name, has, has_not):
     assert has in text and has_not not in text
     plain = str(jax.make_jaxpr(_plainly(jax.grad(loss, (0, 1))))(x, weights))
     assert has_not in plain
+
+
+@pytest.mark.parametrize("groups", [1, 128])
+def test_a_batch_of_no_image_has_no_value_and_no_gradient(groups):
+    x, kernel = jnp.zeros((0, 8, 9, 128)), jnp.ones((3, 3, 128 // groups, 128))
+    value = lambda x, kernel: conv2d(x, kernel, padding=1, groups=groups)
+    assert value(x, kernel).shape == (0, 8, 9, 128)
+    by_x = jax.grad(lambda x: value(x, kernel).sum())(x)
+    assert by_x.shape == x.shape

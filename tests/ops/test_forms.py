@@ -84,7 +84,7 @@ def difference(ours, theirs) -> float:
     """Returns the largest difference of two trees' arrays, as parts of each one's largest."""
     worst = 0.0
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert a.dtype == b.dtype and a.shape == b.shape
+        assert a.dtype == b.dtype and a.shape == b.shape and jnp.isfinite(a).all()
         worst = max(worst, float(jnp.abs(a - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-6)))
     return worst
 

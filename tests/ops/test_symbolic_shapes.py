@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.ops.padding import pad_to_multiple
-from segjax.ops.pool import adaptive_avg_pool
+from segjax.ops.pool import adaptive_avg_pool, max_pool
 from segjax.ops.resize import resize_bilinear
 
 
@@ -42,3 +42,10 @@ def test_symbolic_sizes_give_the_same_numbers(function):
         found, expected = exported.call(x), function(x)
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_max_pool_on_a_cpu_is_traced_with_sizes_that_are_not_known():
+    batch, height, width = jax.export.symbolic_shape("b,h,w", constraints=["h >= 2", "w >= 2"])
+    x = jax.ShapeDtypeStruct((batch, height, width, 3), jnp.float32)
+    pooled = jax.eval_shape(lambda x: max_pool(x, window=2, stride=2), x)
+    assert pooled.shape[0] == batch and pooled.shape[3] == 3

@@ -84,7 +84,7 @@ def test_times_are_kept_by_machine_and_version_and_added_to_those_of_other_runs(
     again = KeptTimes()
     assert again.get(CASE) == {"plain": 2.0, "taps": 1.0} and again.get(value) == {"plain": 1}
     assert again.get(CASE._replace(question=BY_X)) is None
-    for name, changed in (("machine_digest", lambda: "x"), ("forms.VERSION", 9)):
+    for name, changed in (("machine_digest", lambda **_: "x"), ("forms.VERSION", 9)):
         with monkeypatch.context() as patch:
             patch.setattr(f"segjax.train.form_times.{name}", changed)
             assert KeptTimes().get(CASE) is None
@@ -149,9 +149,12 @@ def test_tuning_sums_up_what_it_changes(monkeypatch):
     table = tuned(plan_of(), note=said.append)
     assert len(table.names) == 7
     assert said[0].startswith("tune: 7 shapes of convolutions and of their gradients; 7 timed")
-    assert "7 of them take another form than the default (value 4, gradient by x 1, " in said[0]
+    assert (
+        "7 of them are computed in another form than by default (value 4, gradient by x 1, "
+        in said[0]
+    )
     # One second for each of the five of a step.
-    assert said[0].endswith("should save 5 s of each training step")
+    assert said[0].endswith("should save about 5 s of each training step")
     tuned(plan_of(), note=said.append)
     assert "0 timed now, 7 known from earlier runs" in said[1]
 

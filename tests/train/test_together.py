@@ -98,15 +98,22 @@ class InGroups(Synthetic):
     ],
     ids=["split", "groups"],
 )
-def test_what_cannot_be_trained_together_is_refused_with_the_remedy(changes, reason):
+def test_what_cannot_be_trained_together_is_refused_with_the_remedy(changes, reason, tmp_path):
     with pytest.raises(InputError, match=f"--together: .*{reason}.*Leave --together out"):
-        check_together(tiny(**changes))
+        check_together(tiny(**changes), tmp_path)
 
 
-def test_several_processes_are_refused(monkeypatch):
+def test_a_run_that_was_tuned_by_itself_is_refused(tmp_path):
+    check_together(tiny(), tmp_path)
+    (tmp_path / "forms.json").write_text("{}")
+    with pytest.raises(InputError, match="was tuned by itself.*Leave --together out"):
+        check_together(tiny(), tmp_path)
+
+
+def test_several_processes_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(together, "is_alone", lambda: False)
     with pytest.raises(InputError, match="several processes train each run; add --by-host"):
-        check_together(tiny())
+        check_together(tiny(), tmp_path)
 
 
 def test_a_stopped_group_says_what_each_seed_has_saved(tmp_path):
