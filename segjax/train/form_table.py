@@ -17,6 +17,10 @@ FILE = "forms.json"
 _CHECKSUM = "crc32"
 
 
+class OtherForms(InputError):
+    """A sound table names forms of another version of segjax."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FormTable:
     """The forms that were fastest for a run's shapes, and where they were timed.
@@ -73,8 +77,8 @@ def read_table(workdir: pathlib.Path) -> FormTable | None:
     """Returns the table of the run in a folder; None if it has none.
 
     Raises:
-      InputError: it cannot be read, is not what was written, or names the forms of another
-        version of segjax.
+      InputError: it cannot be read or is not what was written.
+      OtherForms: it names the forms of another version of segjax.
     """
     path = workdir / FILE
     remedy = (
@@ -92,9 +96,11 @@ def read_table(workdir: pathlib.Path) -> FormTable | None:
     if not isinstance(record, dict) or record.pop(_CHECKSUM, None) != _checksum(record):
         raise InputError(f"{path} is damaged: it does not match its checksum. {remedy}")
     if record["version"] != forms.VERSION:
-        raise InputError(
+        raise OtherForms(
             f"{path} names forms of another segjax (version {record['version']} of the forms; "
-            f"this one has {forms.VERSION}). {remedy}"
+            f"this one has {forms.VERSION}). Go on with that segjax, or delete it, and the run "
+            "goes on with the default forms, which give the same up to rounding for finite "
+            "numbers."
         )
     return FormTable(
         record["forms"],

@@ -13,7 +13,7 @@ from segjax.train.checkpoint import FOLDER
 from segjax.train.checksums import Damaged
 from segjax.train.fallback import set_aside
 from segjax.train.form_table import FILE as FORMS
-from segjax.train.form_table import read_table
+from segjax.train.form_table import OtherForms, read_table
 from segjax.train.log import METRICS
 from segjax.train.metrics_rows import read_rows
 from segjax.train.predictions import PREDICTIONS
@@ -145,7 +145,10 @@ def _description(path: pathlib.Path) -> str:
 
 
 def _forms(path: pathlib.Path) -> str:
-    table = read_table(path.parent)
+    try:
+        table = read_table(path.parent)
+    except OtherForms:
+        return "forms of convolutions of another version of segjax, verified"
     return f"{len(table.names) if table else 0} forms of convolutions, verified"
 
 

@@ -131,7 +131,9 @@ def test_a_table_of_other_forms_is_refused(cut, run, monkeypatch):
     monkeypatch.setattr(form_table.forms, "VERSION", 7)
     status, _, error = run(TINY, "--workdir", cut)
     assert status == 2 and "names forms of another segjax (version 1" in error
-    assert "this one has 7" in error
+    assert "this one has 7). Go on with that segjax, or delete it" in error
+    status, out, _ = run(TINY, "--workdir", cut, "--verify")
+    assert status == 0 and "forms.json: forms of convolutions of another version" in out
 
 
 def test_what_was_timed_before_an_interruption_is_not_timed_again(tmp_path, run, monkeypatch):
