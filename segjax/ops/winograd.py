@@ -42,12 +42,15 @@ def winograd(
     rows, columns = (tiles(window, axis, size[axis]) for axis in (0, 1))
     down, right = window.dilations
     grids = pixel_grids(x, window, (rows, columns))
-    pixels = transformed_pixels(grids)
-    taps = _transformed_taps(kernel[::-1, ::-1] if adjoint else kernel)
-    equation = "mbtdseo,mco->mbtdsec" if adjoint else "mbtdsec,mco->mbtdseo"
-    products = [jnp.einsum(equation, p, k) for p, k in zip(pixels, taps, strict=True)]
-    halves = [jnp.stack(_pair(side), axis=2) for side in _pair(products)]
-    result = jnp.stack(halves, axis=5)
+    pixels = [of_pixels(line, 3, 4) for line in of_pixels(grids, 1, 2)]
+    taps = [_of_taps(line) for line in _of_taps(kernel[::-1, ::-1] if adjoint else kernel)]
+    equation = "btdseo,co->btdsec" if adjoint else "btdsec,co->btdseo"
+    products = [
+        [jnp.einsum(equation, p, k) for p, k in zip(*lines, strict=True)]
+        for lines in zip(pixels, taps, strict=True)
+    ]
+    above, below = zip(*(_pair(column) for column in zip(*products, strict=True)), strict=True)
+    result = jnp.stack([jnp.stack(_pair(line), axis=4) for line in (above, below)], axis=2)
     result = result.reshape(x.shape[0], 2 * rows * down, 2 * columns * right, result.shape[-1])
     return result[:, : window.size(0, size[0], 3), : window.size(1, size[1], 3)]
 
@@ -66,18 +69,7 @@ def pixel_grids(
     return padded.reshape(x.shape[0], *shape, x.shape[3])
 
 
-def transformed_pixels(
-    grids: Float[Array, "b r 2 down q 2 right c"],
-) -> list[Float[Array, "4 b t down s right c"]]:
-    """Returns the pixels' factors of m0 … m3 along columns, each of all four along rows.
-
-    Four arrays, not sixteen: XLA compiles a program for each, and takes longer for that than
-    for all else in a step of a network.
-    """
-    return _of_pixels(jnp.stack(_of_pixels(grids, 1, 2)), 4, 5)
-
-
-def _of_pixels(grids: Array, axis: int, parity: int) -> list[Array]:
+def of_pixels(grids: Array, axis: int, parity: int) -> list[Array]:
     """Returns the pixels' factors of m0 … m3, for each pair of outputs along an axis.
 
     p0 … p3 are the pair's own two pixels and the next two; there is one pair more than outputs.
@@ -95,16 +87,10 @@ def _of_pixels(grids: Array, axis: int, parity: int) -> list[Array]:
     return [p[0] - p[2], p[1] + p[2], p[2] - p[1], p[1] - p[3]]
 
 
-def _transformed_taps(kernel: Float[Array, "3 3 i o"]) -> list[Float[Array, "4 i o"]]:
-    """Returns the taps' factors, as `transformed_pixels` does the pixels'."""
-    lines = jnp.stack(_of_taps(kernel))
-    return _of_taps([lines[:, j] for j in range(3)])
-
-
 def _of_taps(k: Sequence[Array] | Array) -> list[Array]:
     mean, half = (k[0] + k[2]) / 2, k[1] / 2
     return [k[0], mean + half, mean - half, k[2]]
 
 
-def _pair(m: Sequence[Array] | Array) -> tuple[Array, Array]:
+def _pair(m: Sequence[Array]) -> tuple[Array, Array]:
     return m[0] + m[1] + m[2], m[1] - m[2] - m[3]

@@ -21,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.tap_matmul import TapWindow
-from segjax.ops.winograd import pixel_grids, tiles, transformed_pixels
+from segjax.ops.winograd import of_pixels, pixel_grids, tiles
 
 BLOCK = 1 << 16
 """Tiles × (inner + outputs) of a block: 16 × 256 KiB of float32, as much as a cache holds."""
@@ -63,7 +63,7 @@ def winograd_kernel_gradient(
         above, next_row, reached = block
         grids = jnp.concatenate([above, next_row], axis=1)
         # In three dimensions: XLA would transpose a factor of more before it multiplies.
-        left = [p.reshape(4, -1, inner) for p in transformed_pixels(grids)]
+        left = [p.reshape(4, -1, inner) for p in _transformed_pixels(grids)]
         out = [q.reshape(4, -1, outputs) for q in _transformed_outputs(reached)]
         return [jnp.einsum("mti,mto->mio", p, q) for p, q in zip(left, out, strict=True)]
 
@@ -89,6 +89,17 @@ def _block(rows: int, images: int, across: int, inner: int, outputs: int) -> tup
         return height, 1
     together = max(1, min(images, wanted // (rows * across)))
     return height, math.gcd(together, images)
+
+
+def _transformed_pixels(
+    grids: Float[Array, "b r 2 down q 2 right c"],
+) -> list[Float[Array, "4 b t down s right c"]]:
+    """Returns the pixels' factors of m0 … m3 along columns, each of all four along rows.
+
+    Four arrays, not sixteen: XLA compiles a program for each. For the value sixteen are better:
+    there four products of whole maps at a time would take buffers that XLA does not plan.
+    """
+    return of_pixels(jnp.stack(of_pixels(grids, 1, 2)), 4, 5)
 
 
 def _transformed_outputs(
