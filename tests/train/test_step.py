@@ -7,6 +7,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from segjax import losses
@@ -70,11 +71,13 @@ def state_and_step(
     dtype: Any = jnp.float32,
     make=Small,
     loss=losses.softmax_cross_entropy,
+    optimizer=None,
 ):
     model = make(dtype)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
     variables = jax.tree.map(lambda x: x.astype(dtype), variables)
-    optimizer = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
+    usual = SGD(Poly(0.1), weight_decay=1e-3).build(10, variables["params"])
+    optimizer = optimizer or usual
     step = make_train_step(
         dense.objective(model, loss, normalize=IMAGENET),
         optimizer,
@@ -254,6 +257,15 @@ def test_a_branch_and_a_selection_take_the_same_step(monkeypatch):
     assert ends[0].step == 2
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     jax.tree.map(close, *ends)
+
+
+def test_an_optimizer_may_change_the_type_of_its_state():
+    def update(gradients, count, params=None):
+        return jax.tree.map(lambda g: -0.1 * g, gradients), count + 0.5
+
+    counting = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+    after, _ = run(1, steps=2, optimizer=counting)
+    assert after.opt_state == 1.0 and after.step == 2
 
 
 def test_a_batch_of_ignored_pixels_has_loss_zero_and_is_finite():
