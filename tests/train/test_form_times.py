@@ -137,6 +137,15 @@ def test_micro_batches_count_as_often_as_a_step_takes_them():
     assert gradients == [2, 2, 2]
 
 
+def test_batches_of_several_sizes_count_in_the_mean(monkeypatch):
+    one = cases_of(plan_of())
+    signatures = iter(range(tune.BATCHES))
+    monkeypatch.setattr(tune, "declares", lambda *_: True)
+    monkeypatch.setattr(tune, "signature", lambda batch: next(signatures))
+    assert counted(cases_of(plan_of()).training) == counted(one.training)
+    assert next(signatures, None) is None  # All of them were traced.
+
+
 def test_images_that_devices_share_have_no_choice_of_forms():
     found = cases_of(plan_of(split=(2, 1)))
     assert not found.training and not found.evaluation
