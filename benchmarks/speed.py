@@ -14,6 +14,7 @@ should run.
 
 import argparse
 import contextlib
+import math
 import os
 import pathlib
 import statistics
@@ -28,6 +29,13 @@ from segjax import restart
 
 PAUSE = 0.5
 """Seconds before each turn, in which the other side's idle threads stop spinning."""
+
+TURN = {"operation": 0.2, "inference": 2.0, "training": 6.0}
+"""How long a turn lasts at least, of the first peer: runs back to back, as in a real use.
+
+After a pause of seconds a virtual machine may have taken freed memory back, and the first step
+pays for it; a training does not pause.
+"""
 
 CONVOLUTIONS = {
     "1×1, 1024 → 256, 65²": ([1, 65, 65, 1024], [1, 1, 1024, 256], {}),
@@ -190,7 +198,8 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
         if not peers:
             raise SideError("no peer can run it")
         running = {side: sides[side][0] for side in peers} | {"segjax": ours}
-        count = max(1, int(0.2 / max(running[peers[0]].ask(run=1), 1e-4)))
+        once = running[peers[0]].ask(run=1)
+        count = max(1, math.ceil(TURN[case["kind"]] / max(once, 1e-4)))
         turns = [
             {side: _turn(process, count) for side, process in running.items()}
             for _ in range(arguments.turns)

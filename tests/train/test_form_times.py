@@ -13,7 +13,7 @@ from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
 from segjax.ops.tap_matmul import TapWindow
 from segjax.train import form_times, tune
 from segjax.train.form_times import KeptTimes, seconds_of
-from segjax.train.plan import make_plan
+from segjax.train.plan import Plan, make_plan
 from segjax.train.tune import cases_of, fastest, table_of_run, tuned
 
 SMALL = pathlib.Path(__file__).parents[1] / "planning" / "small.py"
@@ -138,12 +138,18 @@ def test_micro_batches_count_as_often_as_a_step_takes_them():
 
 
 def test_batches_of_several_sizes_count_in_the_mean(monkeypatch):
-    one = cases_of(plan_of())
-    signatures = iter(range(tune.BATCHES))
+    def batches(plan, start):
+        for batch in of_one_size(plan, start):
+            yield batch
+            yield batch | {name: batch[name][:, :24] for name in ("image", "label")}
+
+    of_one_size = Plan.batches
+    one = counted(cases_of(plan_of()).training)
+    monkeypatch.setattr(Plan, "batches", batches)
     monkeypatch.setattr(tune, "declares", lambda *_: True)
-    monkeypatch.setattr(tune, "signature", lambda batch: next(signatures))
-    assert counted(cases_of(plan_of()).training) == counted(one.training)
-    assert next(signatures, None) is None  # All of them were traced.
+    cut = {(question, (2, 24, 32, shape[3]), kernel) for question, shape, kernel in one}
+    assert set(one.values()) == {1}
+    assert counted(cases_of(plan_of()).training) == dict.fromkeys(one.keys() | cut, 0.5)
 
 
 def test_images_that_devices_share_have_no_choice_of_forms():
