@@ -5,8 +5,8 @@
 PYTHON is the interpreter of an environment that has torch and torchvision. `--compiled` adds
 `torch.compile`, which needs a C++ compiler, and `--onnx` ONNX Runtime on the exported network
 (inference; PYTHON needs onnxruntime, and this environment onnx). Each side is warm before it is
-timed; then they take turns, and medians are compared: the fastest peer ÷ segjax, so above 1
-segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs torchvision's
+timed; then they take turns of several runs, each after one more, and medians are compared: the
+fastest peer ÷ segjax, so above 1 segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs torchvision's
 compiled operators. segjax's process asks for large pages, as its commands do; with
 `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command the peers' do too. Nothing else
 should run.
@@ -30,11 +30,12 @@ from segjax import restart
 PAUSE = 0.5
 """Seconds before each turn, in which the other side's idle threads stop spinning."""
 
-TURN = {"operation": 0.2, "inference": 2.0, "training": 6.0}
+TURN = {"operation": 0.2, "inference": 2.0, "training": 4.0}
 """How long a turn lasts at least, of the first peer: runs back to back, as in a real use.
 
-After a pause of seconds a virtual machine may have taken freed memory back, and the first step
-pays for it; a training does not pause.
+One more before them is not timed. In a pause of seconds a virtual machine takes freed memory
+back, and the first step after it pays for that: by half as much again on two cores. A training
+does not pause.
 """
 
 CONVOLUTIONS = {
@@ -250,6 +251,7 @@ def _peers(
 
 def _turn(side: Side, count: int) -> float:
     time.sleep(PAUSE)
+    side.ask(run=1)
     return side.ask(run=count)
 
 
