@@ -177,11 +177,13 @@ def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Tap
     height, width, inner, outputs = kernel_shape
     if is_depthwise(Case(VALUE, shape, kernel_shape, window)) or (height, width) == (1, 1):
         return "taps"
-    narrow, pixels = min(inner, outputs), math.prod(shape[:3])
-    if _saves(shape, kernel_shape, window) and narrow >= 96:
-        # The factors of Winograd's 16 products should stay in the cache.
-        small = math.prod(shape) <= 1 << 21 and inner * outputs <= 1 << 18
-        if small and pixels * outputs <= 1 << 21:
+    narrow = min(inner, outputs)
+    if _saves(shape, kernel_shape, window) and narrow >= 64:
+        pixels, channels = math.prod(shape[:3]), inner + outputs
+        # What transforms cost must be little against the products that they save: those of the
+        # kernel where pixels are few, those of maps that leave the cache where channels are.
+        dense = inner * outputs >= 64 * channels or pixels * channels <= 1 << 21
+        if pixels >= 512 and dense and pixels * channels <= 1 << 24:
             return "winograd"
     is_full = _is_full(shape, (height, width), window)
     return "taps" if narrow >= 96 and not is_full else "plain"
