@@ -182,7 +182,7 @@ def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Tap
         pixels, channels = math.prod(shape[:3]), inner + outputs
         # What transforms cost must be little against the products that they save: those of the
         # kernel where pixels are few, those of maps that leave the cache where channels are.
-        dense = inner * outputs >= 64 * channels or pixels * channels <= 1 << 21
+        dense = inner * outputs >= 64 * channels or pixels * channels <= 9 << 18
         if pixels >= 512 and dense and pixels * channels <= 1 << 24:
             return "winograd"
     is_full = _is_full(shape, (height, width), window)

@@ -1,5 +1,7 @@
 """Max-pooling with and without indices, unpooling, and adaptive average pooling."""
 
+import functools
+import operator
 from collections.abc import Iterator
 
 import jax
@@ -178,7 +180,8 @@ def _largest_looked_up(
 ) -> Float[Array, "b oh ow c"]:
     """Returns the largest values by looking pixels up, with the gradient of `_largest`.
 
-    Transposed, a look-up would be a scatter, which XLA does number by number on a CPU.
+    Transposed, a look-up would be a scatter, which XLA does number by number on a CPU. And it
+    would search the winner of a window again for each pixel of it, if that were not stored.
     """
     _output_size(x, window, stride, padding)
     (top, left), strides = pair(padding), pair(stride)
@@ -190,8 +193,20 @@ def _largest_looked_up(
         return pixel_taps.largest(_widened(x), pair(window), moved).astype(x.dtype)
 
     def derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-        """Returns the values, and their derivative along the tangent, both by `_largest`."""
-        return jax.jvp(lambda x: _largest(x, window, stride, padding), primals, tangents)
+        """Returns the values, and of the tangent those at their taps."""
+        x, tangent = map(_widened, primals + tangents)
+        best, *others = _taps(x, window, stride, padding)
+        winner = jnp.zeros_like(best)  # A float: XLA's loops over integers are slower.
+        for tap, pixels in enumerate(others, start=1):
+            wins = _wins(pixels, best)
+            best, winner = jnp.where(wins, pixels, best), jnp.where(wins, tap, winner)
+        winner = lax.optimization_barrier(winner)
+        along = [
+            jnp.where(winner == tap, pixels, 0)
+            for tap, pixels in enumerate(_taps_by_phases(tangent, window, stride, padding))
+        ]
+        dtype = primals[0].dtype
+        return best.astype(dtype), functools.reduce(operator.add, along).astype(dtype)
 
     value.defjvp(derivative)
     return value(x)
@@ -249,6 +264,28 @@ def _taps(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array
     for i, j in np.ndindex(pair(window)):
         ends = (x.shape[0], i + height, j + width, x.shape[3])
         yield lax.slice(padded, (0, i, j, 0), ends, (1, down, right, 1))
+
+
+def _taps_by_phases(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array]:
+    """Yields what `_taps` does, with 0 on padding, from x's stride × stride phases.
+
+    A phase is every stride-th row and column. The transpose fills each from its own taps, and
+    lays them out side by side; that of strided taps adds them all, mostly zeros.
+    """
+    size, (down, right) = _output_size(x, window, stride, padding), pair(stride)
+    edges, shape = [(0, 0, 0)], [x.shape[0]]
+    for n, k, s, p, count in zip(
+        x.shape[1:3], pair(window), pair(stride), pair(padding), size, strict=True
+    ):
+        whole = count + (k - 1) // s
+        edges.append((p, whole * s - p - n, 0))
+        shape += [whole, s]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [*edges, (0, 0, 0)])
+    rows = lax.split(padded.reshape(*shape, x.shape[3]), [1] * down, axis=2)
+    phases = [[p.squeeze((2, 4)) for p in lax.split(row, [1] * right, axis=4)] for row in rows]
+    for i, j in np.ndindex(pair(window)):
+        (y, row), (z, column) = divmod(i, down), divmod(j, right)
+        yield phases[row][column][:, y : y + size[0], z : z + size[1]]
 
 
 def _places(
