@@ -177,13 +177,14 @@ def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Tap
     height, width, inner, outputs = kernel_shape
     if is_depthwise(Case(VALUE, shape, kernel_shape, window)) or (height, width) == (1, 1):
         return "taps"
-    narrow = min(inner, outputs)
-    if _saves(shape, kernel_shape, window) and narrow >= 64:
-        pixels, channels = math.prod(shape[:3]), inner + outputs
-        # What transforms cost must be little against the products that they save: those of the
-        # kernel where pixels are few, those of maps that leave the cache where channels are.
-        dense = inner * outputs >= 64 * channels or pixels * channels <= 9 << 18
-        if pixels >= 512 and dense and pixels * channels <= 1 << 24:
+    narrow, pixels = min(inner, outputs), math.prod(shape[:3])
+    if narrow >= (64 if pixels >= 4096 else 96) and _saves(shape, kernel_shape, window):
+        # Transforms must cost little against the products that they save: those of a kernel
+        # that leaves the cache where pixels are few, those of large maps where channels are.
+        channels, weights = inner + outputs, inner * outputs
+        many = pixels >= 512 or weights <= 1 << 18
+        dense = weights >= 64 * channels or pixels * channels <= 9 << 18
+        if many and dense and pixels * channels <= 1 << 24:
             return "winograd"
     is_full = _is_full(shape, (height, width), window)
     return "taps" if narrow >= 96 and not is_full else "plain"

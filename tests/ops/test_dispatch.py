@@ -51,6 +51,7 @@ CONVOLUTIONS = {
         by_taps,
     ),
     "3x3 of many pixels": ((12, 11), (3, 3, 48, 40), {"padding": 1}, winograd),
+    "3x3 of many pixels and 64 channels": ((64, 65), (3, 3, 64, 64), {"padding": 1}, winograd),
     "3x3 of few pixels": ((2, 3), (3, 3, 136, 104), {"padding": 1}, by_taps),
     "pads to cut": ((3, 4), (3, 3, 7, 5), {"padding": 2, "dilation": 3}, by_taps),
     "a column of taps lives": (

@@ -236,3 +236,23 @@ def test_the_version_is_that_of_these_names():
         ("gradient by kernel", False): ["plain", "taps", "blocks", "winograd"],
         ("gradient by kernel", True): ["taps"],
     }
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "rate", "form"),
+    [
+        ((1, 65, 65, 512), 512, 4, "winograd"),
+        ((1, 65, 65, 2048), 512, 1, "winograd"),  # FCN's head.
+        ((1, 16, 16, 1024), 1024, 1, "plain"),  # The kernel's transform costs more.
+        ((1, 129, 129, 64), 64, 1, "winograd"),
+        ((1, 256, 256, 64), 64, 1, "plain"),  # The maps' transforms cost more.
+        ((1, 256, 256, 128), 128, 1, "winograd"),
+        ((16, 256, 256, 128), 128, 1, "plain"),  # They would take gigabytes.
+        ((1, 8, 8, 256), 256, 1, "winograd"),
+        ((1, 32, 32, 64), 64, 1, "plain"),
+    ],
+)
+def test_winograd_is_taken_where_it_was_timed_to_be_faster(shape, outputs, rate, form):
+    window = TapWindow((1, 1), ((rate, rate), (rate, rate)), (rate, rate))
+    case = Case(VALUE, shape, (3, 3, shape[3], outputs), window)
+    assert default_form(case) == form
