@@ -5,11 +5,11 @@
 PYTHON is the interpreter of an environment that has torch and torchvision. `--compiled` adds
 `torch.compile`, which needs a C++ compiler, and `--onnx` ONNX Runtime on the exported network
 (inference; PYTHON needs onnxruntime, and this environment onnx). Each side is warm before it is
-timed; then they take turns of several runs, each after one more, and medians are compared: the
-fastest peer ÷ segjax, so above 1 segjax is faster. `--plain` adds segjax without its fast forms. Mask R-CNN needs torchvision's
-compiled operators. segjax's process asks for large pages, as its commands do; with
-`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command the peers' do too. Nothing else
-should run.
+timed; then they take turns of several runs, each after one that is not timed, and medians are
+compared: the fastest peer ÷ segjax, so above 1 segjax is faster. `--plain` adds segjax without
+its fast forms. Mask R-CNN needs torchvision's compiled operators. segjax's process asks for
+large pages, as its commands do; with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command
+the peers' do too. Nothing else should run.
 """
 
 import argparse
