@@ -31,11 +31,10 @@ PAUSE = 0.5
 """Seconds before each turn, in which the other side's idle threads stop spinning."""
 
 TURN = {"operation": 0.2, "inference": 2.0, "training": 4.0}
-"""How long a turn lasts at least, of the first peer: runs back to back, as in a real use.
+"""The seconds that a turn takes, about; it has at least two runs.
 
-One more before them is not timed. In a pause of seconds a virtual machine takes freed memory
-back, and the first step after it pays for that: by half as much again on two cores. A training
-does not pause.
+They follow one another, as in a real use, after one that is not timed: in a pause a virtual
+machine takes freed memory back, and the first step after it pays for that (`results.md`).
 """
 
 CONVOLUTIONS = {
@@ -100,7 +99,11 @@ TRANSPOSED = {
         {"stride": 8, "padding": 4},
     ),
 }
-POOL = {"max-pool 3 /2, 64, 257²": {"x": [1, 257, 257, 64], "window": 3, "stride": 2}}
+POOL = {
+    "max-pool 3 /2, 64, 257²": {"x": [1, 257, 257, 64], "window": 3, "stride": 2, "padding": 1},
+    "max-pool 2 /2, 64, 256²": {"x": [1, 256, 256, 64], "window": 2, "stride": 2, "padding": 0},
+    "max-pool 3 /1, 256, 64²": {"x": [1, 64, 64, 256], "window": 3, "stride": 1, "padding": 1},
+}
 
 
 def cases(what: str) -> dict[str, dict]:
@@ -129,7 +132,7 @@ def cases(what: str) -> dict[str, dict]:
         name: {"name": kind, "x": x, "kernel": kernel, **options}
         for kind, table in (("conv2d", CONVOLUTIONS), ("conv_transpose2d", TRANSPOSED))
         for name, (x, kernel, options) in table.items()
-    } | {name: {"name": "max_pool", "padding": 1, **case} for name, case in POOL.items()}
+    } | {name: {"name": "max_pool", **case} for name, case in POOL.items()}
     return {
         f"{name}{suffix}": {"kind": "operation", "gradients": gradients, **case}
         for name, case in operations.items()
@@ -199,8 +202,8 @@ def compare(name: str, case: dict, arguments: argparse.Namespace) -> set[str]:
         if not peers:
             raise SideError("no peer can run it")
         running = {side: sides[side][0] for side in peers} | {"segjax": ours}
-        once = running[peers[0]].ask(run=1)
-        count = max(1, math.ceil(TURN[case["kind"]] / max(once, 1e-4)))
+        once = _turn(running[peers[0]], 1)
+        count = max(2, math.ceil(TURN[case["kind"]] / max(once, 1e-4)))
         turns = [
             {side: _turn(process, count) for side, process in running.items()}
             for _ in range(arguments.turns)
@@ -250,6 +253,7 @@ def _peers(
 
 
 def _turn(side: Side, count: int) -> float:
+    """Returns the seconds of a run, of `count` in a row after one that is not timed."""
     time.sleep(PAUSE)
     side.ask(run=1)
     return side.ask(run=count)

@@ -23,6 +23,12 @@ from segjax.ops.kernel_gradients import block_height
 from segjax.ops.tap_matmul import TapWindow, live_taps
 from segjax.ops.winograd import tiles
 
+FACTORS = 1 << 26
+"""Numbers that the factors of Winograd's products may have for a value: 256 MiB of float32.
+
+A larger batch of the same maps takes another form.
+"""
+
 
 @as_one_program(static=("window",))
 def convolve(
@@ -97,6 +103,8 @@ def _form(case: Case) -> Callable[[Array, Array], Array]:
 
 def default_form(case: Case) -> str:
     """Returns the name of the form that is taken unless a table names another one."""
+    if not all(isinstance(size, int) for size in case.shape):
+        return "taps" if is_depthwise(case) else "plain"  # Sizes that are not known yet.
     by_bounds = {VALUE: _of_value, BY_X: _of_gradient_by_x, BY_KERNEL: _of_gradient_by_kernel}
     return by_bounds[case.question](case.shape, case.kernel_shape, case.window)
 
@@ -178,16 +186,25 @@ def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Tap
     if is_depthwise(Case(VALUE, shape, kernel_shape, window)) or (height, width) == (1, 1):
         return "taps"
     narrow, pixels = min(inner, outputs), math.prod(shape[:3])
-    if narrow >= (64 if pixels >= 4096 else 96) and _saves(shape, kernel_shape, window):
-        # Transforms must cost little against the products that they save: those of a kernel
-        # that leaves the cache where pixels are few, those of large maps where channels are.
-        channels, weights = inner + outputs, inner * outputs
-        many = pixels >= 512 or weights <= 1 << 18
-        dense = weights >= 64 * channels or pixels * channels <= 9 << 18
-        if many and dense and pixels * channels <= 1 << 24:
+    wide = narrow >= (64 if pixels >= 4096 else 96)
+    if wide and _saves(shape, kernel_shape, window) and _pays(pixels, inner, outputs):
+        tiles_read = shape[0] * _tiles(shape, window)
+        if 16 * (tiles_read * (inner + outputs) + inner * outputs) <= FACTORS:
             return "winograd"
     is_full = _is_full(shape, (height, width), window)
     return "taps" if narrow >= 96 and not is_full else "plain"
+
+
+def _pays(pixels: int, inner: int, outputs: int) -> bool:
+    """Returns whether Winograd's transforms cost less than the products that they save.
+
+    The kernel's do if it stays in the cache, or for many pixels; those of the maps do if both
+    stay in the cache, or for many channels (`benchmarks/results.md`, "Winograd's bounds").
+    """
+    weights, channels = inner * outputs, inner + outputs
+    kernel_pays = weights <= 1 << 18 or pixels >= 512
+    maps_pay = pixels * channels <= 9 << 18 or weights >= 64 * channels
+    return kernel_pays and maps_pay
 
 
 def _saves(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: TapWindow) -> bool:

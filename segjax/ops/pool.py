@@ -25,8 +25,8 @@ def max_pool(
 
     Of equal values the first of the window, row by row, receives the whole gradient. A NaN
     counts as larger than any number. Value and gradient equal those of `lax.reduce_window`, but
-    are computed by window² selections: that gradient is a few times as fast on a CPU, needs a
-    seventh of the memory, and is deterministic on GPUs.
+    are computed by window² selections: that is faster on a CPU, needs less memory, and is
+    deterministic on GPUs.
 
     Args:
       x: the input.
@@ -180,8 +180,9 @@ def _largest_looked_up(
 ) -> Float[Array, "b oh ow c"]:
     """Returns the largest values by looking pixels up, with the gradient of `_largest`.
 
-    Transposed, a look-up would be a scatter, which XLA does number by number on a CPU. And it
-    would search the winner of a window again for each pixel of it, if that were not stored.
+    Transposed, a look-up would be a scatter, which XLA does number by number on a CPU. The
+    gradient reads the winner of each window, which is stored: from the pixels, XLA would search
+    it again for every pixel of the window.
     """
     _output_size(x, window, stride, padding)
     (top, left), strides = pair(padding), pair(stride)
@@ -200,13 +201,17 @@ def _largest_looked_up(
         for tap, pixels in enumerate(others, start=1):
             wins = _wins(pixels, best)
             best, winner = jnp.where(wins, pixels, best), jnp.where(wins, tap, winner)
-        winner = lax.optimization_barrier(winner)
-        along = [
-            jnp.where(winner == tap, pixels, 0)
-            for tap, pixels in enumerate(_taps_by_phases(tangent, window, stride, padding))
-        ]
         dtype = primals[0].dtype
-        return best.astype(dtype), functools.reduce(operator.add, along).astype(dtype)
+        along = of_winners(lax.optimization_barrier(winner), tangent)
+        return best.astype(dtype), along.astype(dtype)
+
+    # So that reverse mode stores the winner, not a mask for each tap.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def of_winners(winner: Array, tangent: Array) -> Array:
+        """Returns what the winners read of the tangent."""
+        taps = enumerate(_taps_by_phases(tangent, window, stride, padding))
+        read = [jnp.where(winner == tap, pixels, 0) for tap, pixels in taps]
+        return functools.reduce(operator.add, read)
 
     value.defjvp(derivative)
     return value(x)

@@ -13,7 +13,7 @@ from segjax.ops.conv import conv2d
 from segjax.ops.conv_forms import candidates
 from segjax.ops.conv_lowering import default_form
 from segjax.ops.dispatch import plain
-from segjax.ops.forms import QUESTIONS, VALUE, Case, chosen, noted
+from segjax.ops.forms import BY_X, QUESTIONS, VALUE, Case, chosen, noted
 from segjax.ops.tap_matmul import TapWindow
 from segjax.ops.transposed import conv_transpose2d
 from segjax.parallel.data import data_parallel
@@ -239,20 +239,32 @@ def test_the_version_is_that_of_these_names():
 
 
 @pytest.mark.parametrize(
-    ("shape", "outputs", "rate", "form"),
+    ("question", "shape", "outputs", "rate", "form"),
     [
-        ((1, 65, 65, 512), 512, 4, "winograd"),
-        ((1, 65, 65, 2048), 512, 1, "winograd"),  # FCN's head.
-        ((1, 16, 16, 1024), 1024, 1, "plain"),  # The kernel's transform costs more.
-        ((1, 129, 129, 64), 64, 1, "winograd"),
-        ((1, 256, 256, 64), 64, 1, "plain"),  # The maps' transforms cost more.
-        ((1, 256, 256, 128), 128, 1, "winograd"),
-        ((16, 256, 256, 128), 128, 1, "plain"),  # They would take gigabytes.
-        ((1, 8, 8, 256), 256, 1, "winograd"),
-        ((1, 32, 32, 64), 64, 1, "plain"),
+        (VALUE, (1, 65, 65, 512), 512, 4, "winograd"),
+        (VALUE, (1, 65, 65, 2048), 512, 1, "winograd"),  # FCN's head.
+        (BY_X, (1, 65, 65, 2048), 512, 1, "winograd"),
+        (VALUE, (1, 65, 65, 2048), 256, 12, "winograd"),  # DeepLab's.
+        # The kernel is large, for few pixels.
+        (VALUE, (1, 16, 32, 1024), 1024, 1, "winograd"),
+        (VALUE, (1, 16, 31, 1024), 1024, 1, "plain"),
+        (VALUE, (1, 16, 16, 512), 512, 1, "winograd"),
+        (VALUE, (1, 16, 16, 512), 513, 1, "plain"),
+        # The maps are large, of few channels.
+        (VALUE, (1, 135, 135, 64), 64, 1, "winograd"),
+        (VALUE, (1, 136, 136, 64), 64, 1, "plain"),
+        (BY_X, (1, 136, 136, 64), 64, 1, "plain"),
+        (VALUE, (1, 136, 136, 128), 128, 1, "winograd"),
+        # The factors would take too much memory.
+        (VALUE, (1, 254, 256, 128), 128, 1, "winograd"),
+        (VALUE, (1, 256, 256, 128), 128, 1, "plain"),
+        (VALUE, (2, 254, 256, 128), 128, 1, "plain"),
+        (VALUE, (1, 64, 64, 64), 64, 1, "winograd"),
+        (VALUE, (1, 63, 65, 64), 64, 1, "plain"),
+        (VALUE, (1, 63, 65, 96), 96, 1, "winograd"),
     ],
 )
-def test_winograd_is_taken_where_it_was_timed_to_be_faster(shape, outputs, rate, form):
+def test_winograds_form_has_bounds(question, shape, outputs, rate, form):
     window = TapWindow((1, 1), ((rate, rate), (rate, rate)), (rate, rate))
-    case = Case(VALUE, shape, (3, 3, shape[3], outputs), window)
+    case = Case(question, shape, (3, 3, shape[3], outputs), window)
     assert default_form(case) == form

@@ -7,7 +7,9 @@ import pytest
 from jax.test_util import check_grads
 
 from segjax.ops import dispatch
+from segjax.ops.conv import pair
 from segjax.ops.pool import (
+    _largest,
     adaptive_avg_pool,
     max_pool,
     max_pool_with_indices,
@@ -19,6 +21,9 @@ WINDOWS = [
     dict(window=2, stride=2),
     dict(window=(3, 2), stride=(1, 3), padding=(1, 0)),
     dict(window=1, stride=2),
+    dict(window=5, stride=2, padding=2),
+    dict(window=3, stride=1, padding=1),
+    dict(window=(4, 1), stride=(3, 2), padding=(2, 0)),
 ]
 
 
@@ -81,6 +86,32 @@ def test_forward_and_reverse_derivatives_of_two_orders_are_finite_differences():
     with jax.enable_x64(True):
         pool = lambda x: max_pool(jnp.asarray(x), window=3, stride=2, padding=1) ** 3
         check_grads(jax.jit(pool), (x,), order=2, modes=("fwd", "rev"))
+
+
+@pytest.mark.parametrize("options", WINDOWS, ids=str)
+@pytest.mark.parametrize("odd", [np.nan, -np.inf])
+def test_nan_and_windows_of_minus_infinity_have_the_gradient_of_the_selections(options, odd):
+    x = _ties(shape=(2, 9, 10, 3)).at[0, 2:7, 3:9].set(odd)
+    sides = [pair(options.get(name, 0)) for name in ("window", "stride", "padding")]
+    y, pull_back = jax.vjp(lambda x: max_pool(x, **options), x)
+    expected, selected = jax.vjp(lambda x: _largest(x, *sides), x)
+    weight = jnp.asarray(np.random.default_rng(1).integers(-4, 5, y.shape), jnp.float32)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(pull_back(weight)[0], selected(weight)[0])
+
+
+@pytest.mark.parametrize("options", WINDOWS, ids=str)
+def test_the_gradient_stores_one_number_for_each_window(options):
+    x = _ties()
+    y, pull_back = jax.vjp(lambda x: max_pool(x, **options), x)
+    stored = [leaf for leaf in jax.tree.leaves(pull_back) if getattr(leaf, "size", 0) > 1]
+    assert [leaf.shape for leaf in stored] == [y.shape]
+
+
+def test_a_batch_of_no_images_has_a_gradient_too():
+    options = dict(window=3, stride=2, padding=1)
+    empty = jnp.zeros((0, 7, 8, 3))
+    assert jax.grad(lambda x: max_pool(x, **options).sum())(empty).shape == empty.shape
 
 
 def test_of_equal_values_the_first_receives_the_gradient():

@@ -6,6 +6,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from segjax.ops.conv import conv2d
 from segjax.ops.padding import pad_to_multiple
 from segjax.ops.pool import adaptive_avg_pool, max_pool
 from segjax.ops.resize import resize_bilinear
@@ -49,3 +50,15 @@ def test_a_max_pool_on_a_cpu_is_traced_with_sizes_that_are_not_known():
     x = jax.ShapeDtypeStruct((batch, height, width, 3), jnp.float32)
     pooled = jax.eval_shape(lambda x: max_pool(x, window=2, stride=2), x)
     assert pooled.shape[0] == batch and pooled.shape[3] == 3
+
+
+@pytest.mark.parametrize(
+    "kernel", [(1, 1, 64, 64), (3, 3, 64, 96), (3, 3, 128, 128), (7, 7, 64, 8)]
+)
+def test_a_convolution_on_a_cpu_is_traced_with_a_batch_that_is_not_known(kernel):
+    (batch,) = jax.export.symbolic_shape("b")
+    x = jax.ShapeDtypeStruct((batch, 65, 65, kernel[2]), jnp.float32)
+    given = x, jax.ShapeDtypeStruct(kernel, jnp.float32)
+    loss = lambda x, kernel: (conv2d(x, kernel, padding=kernel.shape[0] // 2) ** 2).sum()
+    gradients = jax.eval_shape(jax.grad(loss, (0, 1)), *given)
+    assert [g.shape for g in gradients] == [x.shape, kernel]
