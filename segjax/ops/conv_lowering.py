@@ -172,10 +172,10 @@ def _of_gradient_by_x(
     if is_depthwise(case):
         return "taps"
     inner, outputs = kernel_shape[2:]
+    if math.prod(case.result_shape[:3]) * (inner + outputs) < inner * outputs:
+        return "taps"  # So few pixels cost less than rearranging the kernel.
     if window.strides == (1, 1) and default_form(flipped(case)) == "winograd":
         return "winograd"
-    if math.prod(case.result_shape[:3]) * (inner + outputs) < inner * outputs:
-        return "taps"  # So few pixels cost less than XLA's rearranging of the kernel.
     form = _of_value(shape, kernel_shape, window)
     return "plain" if form == "winograd" else form
 

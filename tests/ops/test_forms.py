@@ -250,6 +250,8 @@ def test_the_version_is_that_of_these_names():
         (VALUE, (1, 16, 31, 1024), 1024, 1, "plain"),
         (VALUE, (1, 16, 16, 512), 512, 1, "winograd"),
         (VALUE, (1, 16, 16, 512), 513, 1, "plain"),
+        (BY_X, (1, 16, 16, 512), 512, 1, "winograd"),
+        (BY_X, (1, 16, 15, 512), 512, 1, "taps"),  # Of so few pixels, taps are faster.
         # The maps are large, of few channels.
         (VALUE, (1, 135, 135, 64), 64, 1, "winograd"),
         (VALUE, (1, 136, 136, 64), 64, 1, "plain"),
