@@ -24,7 +24,7 @@ from segjax.ops.tap_matmul import TapWindow, live_taps
 from segjax.ops.winograd import tiles
 
 FACTORS = 1 << 26
-"""Numbers that the factors of Winograd's products may have for a value: 256 MiB of float32.
+"""Numbers that Winograd's factors and products may have by default: 256 MiB of float32.
 
 A larger batch of the same maps takes another form.
 """
@@ -188,8 +188,8 @@ def _of_value(shape: tuple[int, ...], kernel_shape: tuple[int, ...], window: Tap
     narrow, pixels = min(inner, outputs), math.prod(shape[:3])
     wide = narrow >= (64 if pixels >= 4096 else 96)
     if wide and _saves(shape, kernel_shape, window) and _pays(pixels, inner, outputs):
-        tiles_read = shape[0] * _tiles(shape, window)
-        if 16 * (tiles_read * (inner + outputs) + inner * outputs) <= FACTORS:
+        of_maps = shape[0] * _tiles(shape, window) * (inner + outputs)
+        if 16 * (of_maps + inner * outputs) <= FACTORS:
             return "winograd"
     is_full = _is_full(shape, (height, width), window)
     return "taps" if narrow >= 96 and not is_full else "plain"
