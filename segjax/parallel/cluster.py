@@ -14,6 +14,7 @@ import numpy as np
 from jax._src import distributed
 
 from segjax.errors import InputError, TryAgain
+from segjax.parallel.memory import keep_memory
 from segjax.parallel.peers import HEARTBEAT, LOST, Peers, lost_is_heard
 from segjax.parallel.rendezvous import host_and_port, meet, start_timeout
 from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
@@ -22,7 +23,9 @@ _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 
 
 def tune_cpu() -> None:
-    """Makes XLA's CPU backend use its older convolutions; call it before any device use.
+    """Has XLA's CPU backend use its older convolutions, and programs reuse their memory.
+
+    Call it before any device use. For the memory see `segjax.parallel.memory.keep_memory`.
 
     From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over
     axes. The sums are faster; convolutions are slower, by a tenth for those of a ResNet and up
@@ -34,6 +37,7 @@ def tune_cpu() -> None:
     version = importlib.metadata.version("jaxlib")
     if _YNN not in given and version.startswith(("0.10.", "0.11.", "0.12.")):
         os.environ["XLA_FLAGS"] = f"{given} {_YNN}=LIBRARY_FUSION_TYPE_REDUCE".strip()
+    keep_memory()
 
 
 def initialize() -> None:

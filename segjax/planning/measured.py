@@ -1,7 +1,6 @@
 """The most memory that a device held while a block ran."""
 
 import contextlib
-import ctypes
 import gc
 import pathlib
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from segjax.parallel.cluster import is_cpu, local_device_count, peak_device_bytes
+from segjax.parallel.memory import give_back
 from segjax.planning.limit import PROC, of_processes, process_bytes
 
 CLEAR_PEAK = "5"
@@ -34,7 +34,7 @@ class PeakMemory:
             self.bytes = None if told is None else of_processes(max, told)
             return
         gc.collect()
-        _give_back_free_memory()
+        give_back()  # After compiling there is much free memory; arrays in it would not be seen.
         arrays = sum(array.nbytes for array in jax.live_arrays())
         before = process_bytes("VmRSS", proc=proc)
         try:
@@ -46,12 +46,3 @@ class PeakMemory:
         if before is not None and after is not None:
             held = (max(after - before, 0) + arrays) / local_device_count()
             self.bytes = of_processes(max, held)
-
-
-def _give_back_free_memory() -> None:
-    """Returns the heap's free pages to the system, where the C library can.
-
-    After compiling there are many, and arrays that reuse them would not be seen.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,0 +1,95 @@
+"""Memory of programs on CPUs, which the process keeps from one run to the next.
+
+XLA takes a program's temporary memory, hundreds of MiB, anew for each run, and the C library
+gives so large a block back to the system at once. The system then clears it again page by page,
+and where it has handed it to the host of a virtual machine meanwhile, that costs more than a
+second a GiB. A block that is kept is warm, and always the same one.
+
+glibc keeps it if it is told to, but only for the thread that started Python: others have heaps
+of 64 MiB. So programs run in the thread that calls them.
+"""
+
+import ctypes
+import functools
+import os
+import re
+from collections.abc import Callable
+
+import jax
+import jax.monitoring
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Numbers of glibc's `mallopt`: what is given back, and how many blocks lie apart."""
+
+_CHOSEN = re.compile(r"glibc\.malloc\.(mmap_max|mmap_threshold|trim_threshold|top_pad)\b")
+_VARIABLES = (
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH",
+)
+
+LONG = 1.0
+"""Seconds of a compilation after which the compiler's memory goes back to the system."""
+
+
+def keep_memory() -> None:
+    """Has programs on CPUs reuse their memory; call it before any device use.
+
+    It takes effect at the first compilation for a CPU, and where the C library is glibc. What
+    compiling took goes back to the system after each compilation of a second or longer, so the
+    process's peak is no higher. Where the user has set any of glibc's variables of this, or
+    `JAX_CPU_ENABLE_ASYNC_DISPATCH`, nothing is changed.
+    """
+    if _is_chosen() or _glibc() is None:
+        return
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    _listen()
+
+
+def give_back() -> None:
+    """Returns memory that the process has freed to the system, where the C library can."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
+@functools.cache
+def _listen() -> None:
+    """Hears of compilations from now on, in the thread that made them."""
+    jax.monitoring.register_event_duration_secs_listener(_compiled)
+
+
+def _compiled(event: str, seconds: float, **_: object) -> None:
+    """Keeps memory after the first compilation for a CPU; gives the compiler's back."""
+    if event != "/jax/core/compile/backend_compile_duration":
+        return
+    if jax.default_backend() != "cpu":
+        return
+    _keep()
+    if seconds >= LONG:
+        give_back()
+
+
+@functools.cache
+def _keep() -> None:
+    library = _glibc()
+    assert library is not None  # `keep_memory` has asked.
+    library.mallopt(_TRIM_THRESHOLD, -1)
+    library.mallopt(_MMAP_MAX, 0)
+
+
+def _is_chosen() -> bool:
+    """Returns whether the user has chosen how memory is kept."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return bool(_CHOSEN.search(tunables)) or any(name in os.environ for name in _VARIABLES)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    """Returns the C library if it is glibc."""
+    try:
+        library = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, OSError, ValueError):  # Windows; another C library.
+        return None
+    return ctypes.CDLL(None) if library.startswith("glibc") else None
