@@ -13,6 +13,7 @@ more than 100 %. Tracing a program slows it down; the time of a run is measured 
 import argparse
 import contextlib
 import pathlib
+import resource
 import statistics
 import tempfile
 import time
@@ -67,13 +68,19 @@ def profile(case: dict, *, rows: int) -> None:
         work, program, _ = segjax_side.CASES[case["kind"]](case)
     text = program.compiled.as_text()
     work()
-    began = time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     for _ in range(RUNS):
         jax.block_until_ready(work())
     run = (time.perf_counter() - began) / RUNS
+    after = resource.getrusage(resource.RUSAGE_SELF)
     table = summed(hlo_text.operations(text), traced(work, text), runs=RUNS)
     peak = peak_rate()
-    print(f"a run: {1000 * run:.0f} ms; peak: {peak / 1e9:.0f} GMAC/s\n")
+    print(
+        f"a run: {1000 * run:.0f} ms, {(after.ru_minflt - before.ru_minflt) / RUNS:.0f} page "
+        f"faults, {(after.ru_stime - before.ru_stime) / RUNS:.2f} s of the system; the process "
+        f"so far: {after.ru_maxrss / 2**10:.0f} MiB at its peak; a product's peak: "
+        f"{peak / 1e9:.0f} GMAC/s\n"
+    )
     print("\n".join(lines(table, peak=peak, run=1e9 * run, most=rows)))
     print("\ncompiling, with the programs before it:")
     print(", ".join(f"{name} {value:.1f} s" for name, value in seconds.items()))

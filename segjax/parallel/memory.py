@@ -13,7 +13,6 @@ import ctypes
 import functools
 import os
 import re
-from collections.abc import Callable
 
 import jax
 import jax.monitoring
@@ -60,14 +59,14 @@ def _listen() -> None:
     jax.monitoring.register_event_duration_secs_listener(_compiled)
 
 
-def _compiled(event: str, seconds: float, **_: object) -> None:
+def _compiled(event: str, duration_secs: float, **_: str | int) -> None:
     """Keeps memory after the first compilation for a CPU; gives the compiler's back."""
     if event != "/jax/core/compile/backend_compile_duration":
         return
     if jax.default_backend() != "cpu":
         return
     _keep()
-    if seconds >= LONG:
+    if duration_secs >= LONG:
         give_back()
 
 

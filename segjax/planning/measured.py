@@ -34,7 +34,7 @@ class PeakMemory:
             self.bytes = None if told is None else of_processes(max, told)
             return
         gc.collect()
-        give_back()  # After compiling there is much free memory; arrays in it would not be seen.
+        give_back()  # Arrays in memory that compiling freed would not be seen.
         arrays = sum(array.nbytes for array in jax.live_arrays())
         before = process_bytes("VmRSS", proc=proc)
         try:

@@ -74,6 +74,7 @@ CONVOLUTIONS = {
     "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, _by_groups),
     "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, _by_groups),
     "many groups": ((5, 4), (3, 3, 24, 216), {"padding": 1, "groups": 9}, _by_groups),
+    "groups in a loop": ((5, 4), (3, 3, 17, 561), {"padding": 1, "groups": 33}, _by_groups),
     "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, _by_groups),
     "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, _by_groups),
 }
