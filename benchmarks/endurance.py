@@ -26,6 +26,7 @@ from segjax import losses
 from segjax.data.synthetic import Synthetic
 from segjax.experiment import EarlyStop, Evaluation, Experiment
 from segjax.models.unet import UNet
+from segjax.parallel import cluster
 from segjax.train import loop
 from segjax.train.optimizer import AdamW, Cosine
 from segjax.train.plan import make_plan
@@ -138,6 +139,7 @@ def main() -> int:
     parser.add_argument("--checkpoint-every", type=int, default=50)
     parser.add_argument("--log-every", type=int, default=5)
     arguments = parser.parse_args()
+    cluster.tune_cpu()  # As the commands do.
     every = (arguments.evaluate_every, arguments.checkpoint_every, arguments.log_every)
     named = dict(zip(("evaluate", "checkpoint", "log"), every, strict=True))
     watch = Watch(arguments.every)

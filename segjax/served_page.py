@@ -25,7 +25,7 @@ def serve_page(arguments: argparse.Namespace) -> None:
     Raises:
       InputError: an argument is wrong, or the address cannot be had.
     """
-    cluster.tune_cpu()
+    cluster.tune_cpu(keeps_memory=False)  # Requests have threads of their own.
     keep_programs(cache_root)
     limits = _limits(arguments)
     sources = asked_sources(arguments)

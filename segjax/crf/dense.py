@@ -33,6 +33,7 @@ from segjax.crf.mean_field import Normalization, Pairwise, mean_field, normalize
 from segjax.crf.spatial_gaussian import in_taps
 from segjax.errors import InputError
 from segjax.ops.dispatch import is_plain, on_cpu
+from segjax.parallel.memory import at_hand
 
 _PYDENSECRF = {
     "NORMALIZE_SYMMETRIC": "symmetric",
@@ -275,7 +276,7 @@ def _compiled(
     placed = _placed_now(image, widths.appearance)
     room = _room(placed, capacity)
     p = jnp.asarray(probabilities, jnp.float32)
-    return _infer_now(p, image, compats, widths, placed, options, room)
+    return _infer_now(*at_hand((p, image, compats, widths, placed)), options, room)
 
 
 def _placed(image: Array, widths: Any) -> Placed | None:

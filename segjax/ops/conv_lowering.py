@@ -134,7 +134,7 @@ def _by_groups(
     if pieces <= 32:
         parts = jnp.split(x, pieces, axis=3)
         return jnp.concatenate([*map(ordinary, parts, joined)], axis=3)
-    # A loop, whose gradients take six times as long: more than 32 would compile for long.
+    # More would compile for too long. In a loop the gradients take six times as long.
     apart = jnp.moveaxis(x.reshape(*x.shape[:3], pieces, -1), 3, 0)
     filled = lax.map(lambda piece: ordinary(*piece), (apart, joined))
     return jnp.moveaxis(filled, 0, 3).reshape(*filled.shape[1:4], outputs)

@@ -19,6 +19,7 @@ from segjax.outputs.inputs import FILM, Input
 from segjax.outputs.kinds import Frame, Output, Overlay, Prediction
 from segjax.outputs.record import Origin, Record, origin
 from segjax.outputs.video import write_video
+from segjax.parallel.memory import give_back
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +185,7 @@ def _reason(
     # Compiled programs for other sizes hold memory too.
     jax.clear_caches()
     gc.collect()
+    give_back()
     size = "" if image is None else f" for {image.shape[1]} x {image.shape[0]} pixels"
     return (
         f"{source.path}: there is not enough memory{size}: give the image smaller, or try "

@@ -21,6 +21,7 @@ from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright_upload
+from segjax.parallel.memory import give_back
 from segjax.tasks.shown import ShownObjects
 
 MOST_PROGRAMS = 48
@@ -204,6 +205,7 @@ class Service:
     def _free(self) -> None:
         """Drops the compiled programs and their memory."""
         jax.clear_caches()
+        give_back()
         self._sizes.clear()
         self._compiled.clear()
 

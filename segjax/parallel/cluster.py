@@ -22,10 +22,11 @@ from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 
 
-def tune_cpu() -> None:
+def tune_cpu(*, keeps_memory: bool = True) -> None:
     """Has XLA's CPU backend use its older convolutions, and programs reuse their memory.
 
-    Call it before any device use. For the memory see `segjax.parallel.memory.keep_memory`.
+    Call it before any device use. For the memory see `segjax.parallel.memory.keep_memory`;
+    `keeps_memory` is for processes whose programs are called by their first thread.
 
     From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over
     axes. The sums are faster; convolutions are slower, by a tenth for those of a ResNet and up
@@ -37,7 +38,8 @@ def tune_cpu() -> None:
     version = importlib.metadata.version("jaxlib")
     if _YNN not in given and version.startswith(("0.10.", "0.11.", "0.12.")):
         os.environ["XLA_FLAGS"] = f"{given} {_YNN}=LIBRARY_FUSION_TYPE_REDUCE".strip()
-    keep_memory()
+    if keeps_memory:
+        keep_memory()
 
 
 def initialize() -> None:

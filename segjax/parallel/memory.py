@@ -6,16 +6,21 @@ and where it has handed it to the host of a virtual machine meanwhile, that cost
 second a GiB. A block that is kept is warm, and always the same one.
 
 glibc keeps it if it is told to, but only for the thread that started Python: others have heaps
-of 64 MiB. So programs run in the thread that calls them.
+of 64 MiB. So a program runs in the thread that calls it, and its arguments are on the device
+before (`at_hand`). This is for processes with one device; with several, XLA runs each device's
+program in a thread of its own.
 """
 
 import ctypes
 import functools
 import os
 import re
+from typing import Any
 
 import jax
 import jax.monitoring
+import numpy as np
+from jax._src import xla_bridge  # Its public part does not tell whether a backend exists.
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Numbers of glibc's `mallopt`: what is given back, and how many blocks lie apart."""
@@ -37,14 +42,30 @@ def keep_memory() -> None:
     """Has programs on CPUs reuse their memory; call it before any device use.
 
     It takes effect at the first compilation for a CPU, and where the C library is glibc. What
-    compiling took goes back to the system after each compilation of a second or longer, so the
-    process's peak is no higher. Where the user has set any of glibc's variables of this, or
-    `JAX_CPU_ENABLE_ASYNC_DISPATCH`, nothing is changed.
+    compiling took goes back to the system after each compilation of a second or longer. Where
+    the user has set any of glibc's variables of this, or `JAX_CPU_ENABLE_ASYNC_DISPATCH`,
+    nothing is changed, and neither where a device has been used before.
     """
-    if _is_chosen() or _glibc() is None:
+    if _is_chosen() or _glibc() is None or xla_bridge.backends_are_initialized():
         return
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     _listen()
+
+
+def is_kept() -> bool:
+    """Returns whether programs of this process reuse their memory."""
+    return _listen.cache_info().currsize > 0 and jax.default_backend() == "cpu"
+
+
+def at_hand(arguments: Any) -> Any:
+    """Returns a program's arguments with the host's arrays on the device, where memory is kept.
+
+    While an argument is still being copied, XLA starts the program in another thread.
+    """
+    if not is_kept() or jax.device_count() > 1:
+        return arguments
+    put = lambda leaf: jax.device_put(leaf) if isinstance(leaf, np.ndarray) else leaf
+    return jax.block_until_ready(jax.tree.map(put, arguments))
 
 
 def give_back() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 
 from segjax.parallel.cluster import device_bytes, is_cpu, local_device_count, process_share
+from segjax.parallel.memory import give_back
 from segjax.parallel.sums import gather_by_index
 
 GIB = 2**30
@@ -40,6 +41,7 @@ def memory_limit(*, gib: float | None = None) -> Limit:
     if not is_cpu():
         told = device_bytes()
         return Limit(told, "that JAX may use of the device" if told else "unknown")
+    give_back()  # What is free, but kept, counts as neither.
     available = available_bytes()
     if available is None:
         return Limit(None, "unknown")

@@ -117,6 +117,7 @@ def _steps(step: Callable, state: Any, batches: Iterator, wait: DataWait, count:
     for _ in range(count):
         with wait.fetching():
             batch = next(batches)
+        wait.dispatching()
         state, measured = step(state, batch)
         wait.dispatched(measured)
     return _done(state)

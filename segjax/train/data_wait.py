@@ -13,8 +13,9 @@ class DataWait:
     """A clock of idle devices, for a `with` block.
 
     A step is dispatched and computed while the host fetches the next batch. That costs nothing
-    as long as the step takes longer. The clock therefore counts the time from the end of a
-    step, or from the request if that is later, until the next batch is there:
+    as long as the step takes longer. On a CPU a step is over when its call returns, and only
+    what the loader has read ahead costs nothing. The clock therefore counts the time from the
+    end of a step, or from the request if that is later, until the next batch is there:
 
         device   ── step 7 ──┐           ┌── step 8 ──
         host     request ────┼─ waiting ─┘ batch
@@ -26,7 +27,7 @@ class DataWait:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="end_of_step")
         self._end: Future[float] | None = None
         self._idle, self._held = 0.0, 0.0
-        self._since = 0.0
+        self._since, self._start = 0.0, 0.0
 
     def __enter__(self) -> "DataWait":
         return self
@@ -34,10 +35,14 @@ class DataWait:
     def __exit__(self, *_) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def dispatching(self) -> None:
+        """Notes that the host starts a step now; on a CPU its call returns when it is over."""
+        self._start = time.monotonic()
+
     def dispatched(self, results: Any) -> None:
-        """Notes the step that the devices compute now; `results` are what it returns."""
+        """Notes the step that was started; `results` are what it returns, or will be."""
         if self._end is not None and self._end.done():
-            self._held += max(time.monotonic() - max(self._since, self._end.result()), 0.0)
+            self._held += max(self._start - max(self._since, self._end.result()), 0.0)
         self._end = self._threads.submit(_end_of, results)
 
     @contextmanager

@@ -27,6 +27,7 @@ from segjax.ops.conv_forms import Form, candidates
 from segjax.ops.conv_lowering import default_form
 from segjax.ops.forms import BY_KERNEL, Case, Shape
 from segjax.parallel.machine import machine_digest
+from segjax.parallel.memory import is_kept
 
 ROUNDS = 7
 """Turns of the forms of a case; the median counts. In each turn every form runs."""
@@ -76,6 +77,7 @@ class KeptTimes:
 def times_file() -> pathlib.Path:
     """Returns the file with the times of this kind of machine, which may not be there yet."""
     settings = [os.environ.get(name, "") for name in ("XLA_FLAGS", "GLIBC_TUNABLES")]
+    settings += ["memory is kept"] if is_kept() else []
     flags = hashlib.sha256(repr(settings).encode()).hexdigest()[:4]
     version = importlib.metadata.version("jaxlib")
     name = f"{machine_digest(with_user=False)}-jaxlib{version}-{flags}-v{forms.VERSION}.json"

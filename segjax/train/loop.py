@@ -86,6 +86,7 @@ def train(
                 if agreement.reached or early.has_come:
                     break
                 batch = agreement.ask(_next(batches, rows, checkpoints, stops, state))
+                rows.wait.dispatching()
                 with _compiling(stops) if step == first else nullcontext():
                     state, measured = step_fn(state, batch)
                 rows.add(step + 1, agreement.hear(step + 1, measured))
@@ -111,7 +112,10 @@ def train(
 
 @contextmanager
 def _compiling(stops: Stops) -> Iterator[None]:
-    """Says that the step compiles, and how long it took; nothing is lost if it is stopped."""
+    """Says that the step compiles, and how long it took; nothing is lost if it is stopped.
+
+    On a CPU that includes the first step itself.
+    """
     with stops.at_once(), announced("Compiling the training step"):
         yield
 

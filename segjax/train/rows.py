@@ -17,7 +17,7 @@ MUCH = 0.1
 
 
 class Rows:
-    """Reads a step's numbers one step late, so that the device never waits for the host."""
+    """Reads a step's numbers one step late, so that no GPU or TPU waits for the host."""
 
     def __init__(
         self,

@@ -205,6 +205,8 @@ def _train_steps(
     for step in range(first, experiment.steps):
         if stops.came or not any(batches := _batches(members, state, stops)):
             break
+        for member in members:
+            member.rows.wait.dispatching()
         with _compiling(len(members), stops) if step == first else nullcontext():
             state, measured = step_fn(state, _stacked(batches))
         _add_rows(members, step + 1, measured)
