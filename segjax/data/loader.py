@@ -63,7 +63,7 @@ def batches(
       batch_size: examples over all processes.
       seed: decides order and transforms; 0 … 2**32 − 1.
       first_step: the first batch is the one that a run from step 0 would see at this step.
-      threads: each makes one batch at a time; 0 reads in the calling thread.
+      threads: each makes one batch at a time; 0 reads in the calling thread, between steps.
       buffer: batches read ahead in each worker, which bounds memory.
       workers: worker processes with `threads` each; 0 stays in this process. Worker processes
         import what they need, so they cannot use classes that an experiment file defines.
