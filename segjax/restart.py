@@ -31,9 +31,9 @@ def restart_as_needed() -> None:
 
     Memory: pages of 2 MiB, where Linux gives them to those who ask and the C library, glibc
     2.35 or newer, can. Where XLA returns a step's temporary memory to the system and asks for
-    it again, pages of 4 KiB took 0.5 of 4.5 CPU seconds of a DeepLab v3 step. Commands that
-    keep it (`segjax.parallel.memory`) still map fewer pages. A setting that `GLIBC_TUNABLES`
-    already has is kept.
+    it again, pages of 4 KiB took 0.5 of 4.5 CPU seconds of a DeepLab v3 step. Most commands
+    now keep it (`segjax.parallel.kept_memory`). A setting that `GLIBC_TUNABLES` already has
+    stays.
     """
     if _is_our_process():
         restart_with(missing_variables())

@@ -33,7 +33,7 @@ from segjax.crf.mean_field import Normalization, Pairwise, mean_field, normalize
 from segjax.crf.spatial_gaussian import in_taps
 from segjax.errors import InputError
 from segjax.ops.dispatch import is_plain, on_cpu
-from segjax.parallel.memory import at_hand
+from segjax.parallel.kept_memory import at_hand
 
 _PYDENSECRF = {
     "NORMALIZE_SYMMETRIC": "symmetric",

@@ -19,7 +19,7 @@ from segjax.outputs.inputs import FILM, Input
 from segjax.outputs.kinds import Frame, Output, Overlay, Prediction
 from segjax.outputs.record import Origin, Record, origin
 from segjax.outputs.video import write_video
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 
 
 @dataclasses.dataclass(frozen=True)

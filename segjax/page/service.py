@@ -21,7 +21,7 @@ from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright_upload
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.tasks.shown import ShownObjects
 
 MOST_PROGRAMS = 48

@@ -14,7 +14,7 @@ import numpy as np
 from jax._src import distributed
 
 from segjax.errors import InputError, TryAgain
-from segjax.parallel.memory import keep_memory
+from segjax.parallel.kept_memory import keep_memory
 from segjax.parallel.peers import HEARTBEAT, LOST, Peers, lost_is_heard
 from segjax.parallel.rendezvous import host_and_port, meet, start_timeout
 from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
@@ -25,7 +25,7 @@ _YNN = "--xla_cpu_experimental_ynn_fusion_type"
 def tune_cpu(*, keeps_memory: bool = True) -> None:
     """Has XLA's CPU backend use its older convolutions, and programs reuse their memory.
 
-    Call it before any device use. For the memory see `segjax.parallel.memory.keep_memory`;
+    Call it before any device use. For the memory see `segjax.parallel.kept_memory.keep_memory`;
     `keeps_memory` is for processes whose programs are called by their first thread.
 
     From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over

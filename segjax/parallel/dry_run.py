@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax.parallel.memory import at_hand
+from segjax.parallel.kept_memory import at_hand
 
 _FOUND: ContextVar[list[jax.stages.Lowered] | None] = ContextVar("lowered", default=None)
 

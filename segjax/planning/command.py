@@ -11,7 +11,7 @@ from segjax.atomic import write_text
 from segjax.errors import RunError
 from segjax.experiment import Experiment
 from segjax.parallel import cluster
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.planning.requirements import Requirements, requirements
 from segjax.planning.text import list_text, plan_record, plan_text
 

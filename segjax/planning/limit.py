@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from segjax.parallel.cluster import device_bytes, is_cpu, local_device_count, process_share
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.parallel.sums import gather_by_index
 
 GIB = 2**30

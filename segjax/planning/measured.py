@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from segjax.parallel.cluster import is_cpu, local_device_count, peak_device_bytes
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.planning.limit import PROC, of_processes, process_bytes
 
 CLEAR_PEAK = "5"

@@ -9,7 +9,7 @@ import numpy as np
 
 from segjax.errors import InputError, RunError, TryAgain, first_of
 from segjax.parallel import cluster
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.parallel.sums import sum_over_processes
 from segjax.train.ablation_results import Comparison, by_variant
 from segjax.train.checkpoint import Checkpoints, has_checkpoint

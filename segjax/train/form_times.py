@@ -26,8 +26,8 @@ from segjax.ops import forms
 from segjax.ops.conv_forms import Form, candidates
 from segjax.ops.conv_lowering import default_form
 from segjax.ops.forms import BY_KERNEL, Case, Shape
+from segjax.parallel.kept_memory import is_kept
 from segjax.parallel.machine import machine_digest
-from segjax.parallel.memory import is_kept
 
 ROUNDS = 7
 """Turns of the forms of a case; the median counts. In each turn every form runs."""

@@ -16,7 +16,7 @@ import pytest
 from segjax.errors import InputError
 from segjax.experiment import EarlyStop
 from segjax.parallel import notes
-from segjax.parallel.memory import give_back
+from segjax.parallel.kept_memory import give_back
 from segjax.train import memory as memory_module
 from segjax.train import telemetry as telemetry_module
 from segjax.train.data_wait import DataWait

@@ -7,10 +7,10 @@ import sys
 import jax
 import pytest
 
-from segjax.parallel import memory
+from segjax.parallel import kept_memory
 from segjax.restart import HUGE_PAGES
 
-glibc = pytest.mark.skipif(memory._glibc() is None, reason="the C library is not glibc")
+glibc = pytest.mark.skipif(kept_memory._glibc() is None, reason="the C library is not glibc")
 small_pages = pytest.mark.skipif(
     HUGE_PAGES.exists() and "[always]" in HUGE_PAGES.read_text(encoding="utf-8"),
     reason="Linux gives large pages to everybody, of which a run touches few",
@@ -56,7 +56,7 @@ def touched_anew(kind: str, **variables: str) -> float:
 
     `kind` is where its argument is: an array of NumPy's has to be copied first.
     """
-    names = ("GLIBC_TUNABLES", *memory._VARIABLES)
+    names = ("GLIBC_TUNABLES", *kept_memory._VARIABLES)
     kept = {name: value for name, value in os.environ.items() if name not in names}
     environment = {**kept, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0", **variables}
     environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
@@ -97,10 +97,10 @@ def test_where_the_user_has_chosen_memory_is_not_kept(variable, value):
     ],
 )
 def test_a_setting_of_the_same_kind_is_the_users_choice(monkeypatch, variable, value, chosen):
-    for name in ("GLIBC_TUNABLES", *memory._VARIABLES):
+    for name in ("GLIBC_TUNABLES", *kept_memory._VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
-    assert memory._is_chosen() == chosen
+    assert kept_memory._is_chosen() == chosen
 
 
 class Library:
@@ -117,59 +117,59 @@ class Library:
 
 
 def test_after_a_device_has_been_used_nothing_changes(monkeypatch):
-    for name in ("GLIBC_TUNABLES", *memory._VARIABLES):
+    for name in ("GLIBC_TUNABLES", *kept_memory._VARIABLES):
         monkeypatch.delenv(name, raising=False)
     heard = []
     monkeypatch.setattr(jax.config, "update", lambda *a: heard.append(a))
-    monkeypatch.setattr(memory, "_listen", lambda: heard.append("listens"))
-    monkeypatch.setattr(memory, "_glibc", Library)
+    monkeypatch.setattr(kept_memory, "_listen", lambda: heard.append("listens"))
+    monkeypatch.setattr(kept_memory, "_glibc", Library)
     jax.devices()
-    memory.keep_memory()
+    kept_memory.keep_memory()
     assert heard == []
     monkeypatch.setattr("jax._src.xla_bridge.backends_are_initialized", lambda: False)
-    memory.keep_memory()
+    kept_memory.keep_memory()
     assert heard == [("jax_cpu_enable_async_dispatch", False), "listens"]
 
 
 @pytest.fixture
 def library(monkeypatch):
     fake = Library()
-    monkeypatch.setattr(memory, "_glibc", lambda: fake)
-    memory._keep.cache_clear()
+    monkeypatch.setattr(kept_memory, "_glibc", lambda: fake)
+    kept_memory._keep.cache_clear()
     yield fake
-    memory._keep.cache_clear()
+    kept_memory._keep.cache_clear()
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 def test_memory_is_kept_from_the_first_compilation_on_and_long_ones_give_theirs_back(library):
-    memory._compiled("/jax/core/compile/jaxpr_trace_duration", 9.0)
+    kept_memory._compiled("/jax/core/compile/jaxpr_trace_duration", 9.0)
     assert library.asked == []
-    memory._compiled(COMPILED, 0.1, fun_name="f")
+    kept_memory._compiled(COMPILED, 0.1, fun_name="f")
     kept = [(-1, -1), (-4, 0)]
     assert library.asked == kept
-    memory._compiled(COMPILED, 0.1)
+    kept_memory._compiled(COMPILED, 0.1)
     assert library.asked == kept
-    memory._compiled(COMPILED, 2.0)
+    kept_memory._compiled(COMPILED, 2.0)
     assert library.asked == [*kept, "trim"]
 
 
 def test_beside_a_gpu_the_heap_stays_as_it_is(library, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    memory._compiled(COMPILED, 2.0)
+    kept_memory._compiled(COMPILED, 2.0)
     assert library.asked == []
 
 
 def test_without_glibc_nothing_changes(monkeypatch):
     heard = []
     monkeypatch.setattr(jax.config, "update", lambda *a: heard.append(a))
-    monkeypatch.setattr(memory, "_listen", lambda: heard.append("listens"))
-    monkeypatch.setattr(memory, "_is_chosen", lambda: False)
+    monkeypatch.setattr(kept_memory, "_listen", lambda: heard.append("listens"))
+    monkeypatch.setattr(kept_memory, "_is_chosen", lambda: False)
     monkeypatch.setattr("jax._src.xla_bridge.backends_are_initialized", lambda: False)
-    monkeypatch.setattr(memory, "_glibc", lambda: None)
-    memory.keep_memory()
-    memory.give_back()
+    monkeypatch.setattr(kept_memory, "_glibc", lambda: None)
+    kept_memory.keep_memory()
+    kept_memory.give_back()
     assert heard == []
 
 
@@ -177,11 +177,11 @@ def test_without_glibc_nothing_changes(monkeypatch):
 def test_memory_that_is_freed_can_be_given_back():
     code = (
         "import numpy as np\n"
-        "from segjax.parallel import memory\n"
+        "from segjax.parallel import kept_memory\n"
         "from segjax.planning.limit import process_bytes\n"
-        "memory._keep()\n"
+        "kept_memory._keep()\n"
         "blocks = [np.ones(2**20) for _ in range(32)]; kept = np.ones(8)\n"
-        "del blocks; free = process_bytes('VmRSS'); memory.give_back()\n"
+        "del blocks; free = process_bytes('VmRSS'); kept_memory.give_back()\n"
         "print((free - process_bytes('VmRSS')) / 2**20)"
     )
     done = subprocess.run(
