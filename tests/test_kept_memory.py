@@ -30,7 +30,9 @@ first, second = draw(8, 64), draw(64, 64)
 
 @jax.jit
 def program(x):
-    return jnp.sin(jnp.sin(x @ first) @ second).sum()
+    # Between barriers, so that no version of XLA makes the whole one loop.
+    y = jax.lax.optimization_barrier(jnp.sin(x @ first))
+    return jax.lax.optimization_barrier(jnp.sin(y @ second)).sum()
 
 x = draw(large // 64, 8)
 if sys.argv[1] == "of NumPy":  # Where most arrays lie: 16 bytes after a multiple of 64.
