@@ -1,5 +1,6 @@
 """Memory of programs on CPUs: kept between runs, given back after compiling."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import sys
 import jax
 import pytest
 
-from segjax.parallel import kept_memory
+from segjax import served_page
+from segjax.parallel import cluster, kept_memory
+from segjax.planning.limit import memory_limit
 from segjax.restart import HUGE_PAGES
 
 glibc = pytest.mark.skipif(kept_memory._glibc() is None, reason="the C library is not glibc")
@@ -161,6 +164,28 @@ def test_beside_a_gpu_the_heap_stays_as_it_is(library, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     kept_memory._compiled(COMPILED, 2.0)
     assert library.asked == []
+
+
+def test_the_memory_of_programs_that_are_forgotten_goes_back(library, monkeypatch):
+    monkeypatch.setattr(jax, "clear_caches", lambda: library.asked.append("forget"))
+    kept_memory.forget_programs()
+    assert library.asked == ["forget", "trim"]
+
+
+def test_a_plan_does_not_count_free_memory_that_is_kept_as_taken(library):
+    memory_limit()
+    assert library.asked == ["trim"]
+
+
+def test_the_page_keeps_no_memory_because_its_requests_have_threads(monkeypatch):
+    asked = []
+    monkeypatch.setattr(cluster, "keep_memory", lambda: asked.append("keep"))
+    monkeypatch.setattr(served_page, "keep_programs", lambda root: None)
+    with pytest.raises(AttributeError):  # At its arguments, of which there are none.
+        served_page.serve_page(argparse.Namespace())
+    assert asked == []
+    cluster.tune_cpu()
+    assert asked == ["keep"]
 
 
 def test_without_glibc_nothing_changes(monkeypatch):

@@ -274,9 +274,8 @@ def _compiled(
         options, widths = options._replace(taps=near), widths._replace(smoothness=None)
     widths = _Widths(*(sigmas and np.array(sigmas, np.float32) for sigmas in widths))
     placed = _placed_now(image, widths.appearance)
-    room = _room(placed, capacity)
-    p = jnp.asarray(probabilities, jnp.float32)
-    return _infer_now(*at_hand((p, image, compats, widths, placed)), options, room)
+    arrays = (jnp.asarray(probabilities, jnp.float32), image, compats, widths, placed)
+    return _infer_now(*at_hand(arrays), options, _room(placed, capacity))
 
 
 def _placed(image: Array, widths: Any) -> Placed | None:

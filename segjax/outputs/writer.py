@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import gc
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Shaped
 
@@ -19,7 +17,7 @@ from segjax.outputs.inputs import FILM, Input
 from segjax.outputs.kinds import Frame, Output, Overlay, Prediction
 from segjax.outputs.record import Origin, Record, origin
 from segjax.outputs.video import write_video
-from segjax.parallel.kept_memory import give_back
+from segjax.parallel.kept_memory import forget_programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,9 +181,7 @@ def _reason(
     if not is_out_of_memory(error):
         return str(error) if image is None else f"{source.path}: {error}"
     # Compiled programs for other sizes hold memory too.
-    jax.clear_caches()
-    gc.collect()
-    give_back()
+    forget_programs()
     size = "" if image is None else f" for {image.shape[1]} x {image.shape[0]} pixels"
     return (
         f"{source.path}: there is not enough memory{size}: give the image smaller, or try "

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -21,7 +20,7 @@ from segjax.page.comparison import comparison
 from segjax.page.limits import Limits, Refused
 from segjax.page.runs import ServedRun
 from segjax.page.upload import opened, upright_upload
-from segjax.parallel.kept_memory import give_back
+from segjax.parallel.kept_memory import forget_programs
 from segjax.tasks.shown import ShownObjects
 
 MOST_PROGRAMS = 48
@@ -204,8 +203,7 @@ class Service:
 
     def _free(self) -> None:
         """Drops the compiled programs and their memory."""
-        jax.clear_caches()
-        give_back()
+        forget_programs()
         self._sizes.clear()
         self._compiled.clear()
 

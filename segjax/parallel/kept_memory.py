@@ -13,6 +13,7 @@ program in a thread of its own.
 
 import ctypes
 import functools
+import gc
 import os
 import re
 from typing import Any
@@ -72,6 +73,13 @@ def give_back() -> None:
     """Returns memory that the process has freed to the system, where the C library can."""
     if library := _glibc():
         library.malloc_trim(0)
+
+
+def forget_programs() -> None:
+    """Drops all compiled programs, and returns their memory to the system."""
+    jax.clear_caches()
+    gc.collect()
+    give_back()
 
 
 @functools.cache

@@ -5,13 +5,11 @@ import json
 import pathlib
 from collections.abc import Callable, Sequence
 
-import jax
-
 from segjax.atomic import write_text
 from segjax.errors import RunError
 from segjax.experiment import Experiment
 from segjax.parallel import cluster
-from segjax.parallel.kept_memory import give_back
+from segjax.parallel.kept_memory import forget_programs
 from segjax.planning.requirements import Requirements, requirements
 from segjax.planning.text import list_text, plan_record, plan_text
 
@@ -52,8 +50,7 @@ def plan_runs(
             plans[key] = requirements(experiment, memory=memory)
             note(plan_text(plans[key], price=price) + "\n")
             problems += plans[key].problems
-            jax.clear_caches()
-            give_back()
+            forget_programs()
         problems += _written(plans[key], workdir, price)
     if len(plans) > 1 or len(runs) > 1:
         note(list_text([(plans[key], count) for key, count in seeds.items()], price=price))

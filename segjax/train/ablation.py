@@ -4,12 +4,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import jax
 import numpy as np
 
 from segjax.errors import InputError, RunError, TryAgain, first_of
 from segjax.parallel import cluster
-from segjax.parallel.kept_memory import give_back
+from segjax.parallel.kept_memory import forget_programs
 from segjax.parallel.sums import sum_over_processes
 from segjax.train.ablation_results import Comparison, by_variant
 from segjax.train.checkpoint import Checkpoints, has_checkpoint
@@ -193,8 +192,7 @@ def _attempt(
     except Exception as error:
         return [error] * count
     finally:
-        jax.clear_caches()
-        give_back()
+        forget_programs()
 
 
 def _alone(work: Callable[[Run], None], run: Run) -> list[Exception | None]:
