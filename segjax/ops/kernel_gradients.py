@@ -19,6 +19,16 @@ LARGE = 1 << 20
 """Numbers that a tap reads of both maps, above which whole maps would leave the cache."""
 
 
+def narrow_first(inner: int, outputs: int) -> bool:
+    """Returns whether (gradientᵀ · x)ᵀ is faster than xᵀ · gradient, the same numbers.
+
+    XLA's product on a CPU reads the right factor of aᵀ · b row by row in long pieces, and the
+    left one in short ones, each as far from the next as all its channels: the narrower factor
+    belongs on the left. Of 1024 → 64 channels and 8192 pixels that takes 7 ms instead of 20.
+    """
+    return inner > outputs
+
+
 def kernel_gradient_by_taps(
     x: Float[Array, "b h w i"],
     gradient: Float[Array, "b oh ow o"],
@@ -27,15 +37,19 @@ def kernel_gradient_by_taps(
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, tap by tap, over each tap's outputs."""
     (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
-    taps = {}
+    is_flipped, taps = narrow_first(inner, outputs), {}
     for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
         pixels = tap_slice(tap_slice(x, window, 0, i, rows), window, 1, j, columns)
         reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
-        taps[i, j] = pixels.reshape(-1, inner).T @ reached.reshape(-1, outputs)
-    nothing = jnp.zeros((inner, outputs), x.dtype)
-    return jnp.stack(
+        factors = pixels.reshape(-1, inner), reached.reshape(-1, outputs)
+        left, right = factors[::-1] if is_flipped else factors
+        taps[i, j] = left.T @ right
+    nothing = jnp.zeros((outputs, inner) if is_flipped else (inner, outputs), x.dtype)
+    gradients = jnp.stack(
         [jnp.stack([taps.get((i, j), nothing) for j in range(width)]) for i in range(height)]
     )
+    # The barrier keeps XLA from exchanging the factors again.
+    return jnp.swapaxes(lax.optimization_barrier(gradients), 2, 3) if is_flipped else gradients
 
 
 def kernel_gradient_by_blocks(
@@ -96,9 +110,11 @@ def kernel_gradient_by_blocks(
             for j in range(width)
         ]
         laid_out = jnp.concatenate(windows, axis=-1).reshape(-1, taps * inner)
-        return total + laid_out.T @ out, None
+        return total + (out.T @ laid_out if is_flipped else laid_out.T @ out), None
 
-    nothing = jnp.zeros((taps * inner, outputs), x.dtype)
+    is_flipped = narrow_first(taps * inner, 4 * outputs)
+    shape = (taps * inner, outputs)
+    nothing = jnp.zeros(shape[::-1] if is_flipped else shape, x.dtype)
     # Blocks are scanned, not indexed: the transpose of an index is a whole map. Each block is
     # recomputed: a second derivative would otherwise store the windows of all of them.
     total, _ = lax.scan(
@@ -110,7 +126,7 @@ def kernel_gradient_by_blocks(
             reached.reshape(batch * blocks, lines * columns, outputs),
         ),
     )
-    return total.reshape(height, width, inner, outputs)
+    return (total.T if is_flipped else total).reshape(height, width, inner, outputs)
 
 
 def block_height(
