@@ -44,7 +44,7 @@ from segjax.ops.dispatch import plain
 from segjax.ops.resize import resize_bilinear
 from segjax.ops.transposed import conv_transpose2d
 from segjax.parallel import cluster
-from segjax.parallel.data import data_parallel, replicate, shard
+from segjax.parallel.data import data_parallel, forward_program, replicate, shard
 from segjax.tasks import dense
 from segjax.train.optimizer import SGD, Constant
 from segjax.train.step import init_state, make_train_step
@@ -272,12 +272,12 @@ def dense_objective(model):
 
 def inference(case):
     model = network(case)
-    image = jax.device_put(_random(case["image"]))
-    variables = initial(model, image)
+    image = jax.device_put(_random(case["image"])[None])  # A leading axis of devices.
+    variables = initial(model, image[0])
     predict = lambda v, x: jax.nn.softmax(model.apply(v, x, train=False))
     if case["model"] in segjax_detection.NETWORKS:
         predict = segjax_detection.detect(model)
-    program = Program(jax.jit(predict), variables, image)
+    program = Program(forward_program(predict), variables, image)
     return (lambda: program(variables, image)), program, count(variables)
 
 

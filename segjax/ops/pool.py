@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -209,9 +209,7 @@ def _largest_looked_up(
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def of_winners(winner: Array, tangent: Array) -> Array:
         """Returns what the winners read of the tangent."""
-        taps = enumerate(_taps_by_phases(tangent, window, stride, padding))
-        read = [jnp.where(winner == tap, pixels, 0) for tap, pixels in taps]
-        return functools.reduce(operator.add, read)
+        return _read_by(winner, tangent, window, stride, padding)
 
     value.defjvp(derivative)
     return value(x)
@@ -271,26 +269,43 @@ def _taps(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array
         yield lax.slice(padded, (0, i, j, 0), ends, (1, down, right, 1))
 
 
-def _taps_by_phases(x: Array, window: Pair, stride: Pair, padding: Pair) -> Iterator[Array]:
-    """Yields what `_taps` does, with 0 on padding, from x's stride × stride phases.
+def _read_by(winner: Array, x: Array, window: Pair, stride: Pair, padding: Pair) -> Array:
+    """Returns, for each window, the pixel of `x` at the tap that won; 0 where it is padding.
 
-    A phase is every stride-th row and column. The transpose fills each from its own taps, and
-    lays them out side by side; that of strided taps adds them all, mostly zeros.
+    It is written for its transpose, the max-pool's gradient: that reads a padded copy of the
+    gradient and one of the winners, shifted, and lays the phases out side by side. The
+    transpose of a selected tap would be padded inside the loop over pixels, which takes thrice
+    as long.
     """
-    size, (down, right) = _output_size(x, window, stride, padding), pair(stride)
-    edges, shape = [(0, 0, 0)], [x.shape[0]]
-    for n, k, s, p, count in zip(
-        x.shape[1:3], pair(window), pair(stride), pair(padding), size, strict=True
-    ):
-        whole = count + (k - 1) // s
-        edges.append((p, whole * s - p - n, 0))
-        shape += [whole, s]
+    (down, right), size = pair(stride), winner.shape[1:3]
+    more = [(k - 1) // s for k, s in zip(pair(window), (down, right), strict=True)]
+    edges = [(0, 0, 0), *((m, m, 0) for m in more), (0, 0, 0)]
+    winners = lax.optimization_barrier(lax.pad(winner, -jnp.ones((), winner.dtype), edges))
+    phases = _phases(x, [n + m for n, m in zip(size, more, strict=True)], stride, padding)
+    nothing, terms = jnp.zeros((), x.dtype), []
+    for tap, (i, j) in enumerate(np.ndindex(pair(window))):
+        (y, row), (z, column) = divmod(i, down), divmod(j, right)
+        pixels, top, left = phases[row][column], more[0] - y, more[1] - z
+        here = winners[:, top : top + pixels.shape[1], left : left + pixels.shape[2]]
+        term = jnp.where(here == tap, pixels, 0)
+        terms.append(lax.pad(term, nothing, [(0, 0, 0), (top, y, 0), (left, z, 0), (0, 0, 0)]))
+    # The barrier's transpose keeps the padded copy of the gradient out of the loop.
+    total = lax.optimization_barrier(functools.reduce(operator.add, terms))
+    return total[:, more[0] : more[0] + size[0], more[1] : more[1] + size[1]]
+
+
+def _phases(x: Array, size: Sequence[int], stride: Pair, padding: Pair) -> list[list[Array]]:
+    """Returns x's stride × stride phases, each of `size`, with 0 on padding.
+
+    A phase is every stride-th row and column, from the padding on.
+    """
+    (down, right), edges, shape = pair(stride), [(0, 0, 0)], [x.shape[0]]
+    for n, s, p, count in zip(x.shape[1:3], (down, right), pair(padding), size, strict=True):
+        edges.append((p, count * s - p - n, 0))
+        shape += [count, s]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [*edges, (0, 0, 0)])
     rows = lax.split(padded.reshape(*shape, x.shape[3]), [1] * down, axis=2)
-    phases = [[p.squeeze((2, 4)) for p in lax.split(row, [1] * right, axis=4)] for row in rows]
-    for i, j in np.ndindex(pair(window)):
-        (y, row), (z, column) = divmod(i, down), divmod(j, right)
-        yield phases[row][column][:, y : y + size[0], z : z + size[1]]
+    return [[p.squeeze((2, 4)) for p in lax.split(row, [1] * right, axis=4)] for row in rows]
 
 
 def _places(

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.kernel_gradients import narrow_first
 from segjax.ops.tap_matmul import TapWindow
 from segjax.ops.winograd import of_pixels, pixel_grids, tiles
 
@@ -57,29 +56,24 @@ def winograd_kernel_gradient(
         spread.reshape(*shape, columns, 2, right, outputs),
     )
 
-    # Outside a loop XLA would exchange the taps' channels number by number, as it adds them up.
-    is_single = len(blocks[0]) == 1
-    is_flipped = narrow_first(inner, outputs) and not is_single
-
     # Each block is recomputed: a second derivative would otherwise store all transformed maps.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def taps(block: tuple[Array, Array, Array]) -> Array:
-        """Returns the gradient of a block of rows of tiles."""
+    def products(block: tuple[Array, Array, Array]) -> list[Array]:
+        """Returns the products of a block of rows of tiles, four arrays of four."""
         above, next_row, reached = block
         grids = jnp.concatenate([above, next_row], axis=1)
         # In three dimensions: XLA would transpose a factor of more before it multiplies.
         left = [p.reshape(4, -1, inner) for p in _transformed_pixels(grids)]
         out = [q.reshape(4, -1, outputs) for q in _transformed_outputs(reached)]
-        left, out = (out, left) if is_flipped else (left, out)
-        m = [jnp.einsum("mti,mto->mio", p, q) for p, q in zip(left, out, strict=True)]
-        return jnp.stack(_to_taps(jnp.stack(_to_taps(m), axis=1)))
+        return [jnp.einsum("mti,mto->mio", p, q) for p, q in zip(left, out, strict=True)]
 
-    if is_single:
-        return taps(jax.tree.map(lambda block: block[0], blocks))
-    shape = (outputs, inner) if is_flipped else (inner, outputs)
-    add = lambda total, block: (total + taps(block), None)
-    total, _ = lax.scan(add, jnp.zeros((3, 3, *shape), x.dtype), blocks)
-    return jnp.swapaxes(total, 2, 3) if is_flipped else total
+    if len(blocks[0]) == 1:
+        total = products(jax.tree.map(lambda block: block[0], blocks))
+    else:
+        add = lambda total, block: (jax.tree.map(jnp.add, total, products(block)), None)
+        nothing = [jnp.zeros((4, inner, outputs), x.dtype)] * 4
+        total, _ = lax.scan(add, nothing, blocks)
+    return jnp.stack(_to_taps(jnp.stack(_to_taps(total), axis=1)))
 
 
 def _block(rows: int, images: int, across: int, inner: int, outputs: int) -> tuple[int, int]:

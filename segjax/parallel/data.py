@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from segjax.contracts import AXIS
+from segjax.parallel.cluster import in_least_memory
 from segjax.parallel.dry_run import execute, follow, zeros
 
 
@@ -61,7 +62,7 @@ def map_examples(function: Callable) -> Callable:
     it to the results on their devices before they are fetched.
     """
     devices = jax.local_devices()
-    mapped = jax.pmap(function, in_axes=(None, 0), devices=devices)
+    mapped = forward_program(function)
 
     def run(variables, batch: np.ndarray, *, then: Callable = lambda results: results):
         length, filled = len(batch), fill_up(batch, len(devices))
@@ -70,6 +71,22 @@ def map_examples(function: Callable) -> Callable:
         return jax.tree.map(lambda r: np.asarray(r).reshape(-1, *r.shape[2:])[:length], results)
 
     return run
+
+
+def forward_program(function: Callable) -> Any:
+    """Returns `function(variables, share)` as a program over this process's devices.
+
+    The share and the results have a leading axis of the devices. One CPU takes the order of
+    operations with the least memory, which `pmap` cannot ask for.
+    """
+    devices = jax.local_devices()
+    if len(devices) > 1 or not (options := in_least_memory()):
+        return jax.pmap(function, in_axes=(None, 0), devices=devices)
+
+    def program(variables, shares):
+        return jax.tree.map(lambda r: r[None], function(variables, shares[0]))
+
+    return jax.jit(program, compiler_options=options)
 
 
 def fill_up(batch: np.ndarray, multiple: int) -> np.ndarray:
