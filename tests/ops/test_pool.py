@@ -1,5 +1,7 @@
 """Pooling against XLA's own windows, ties, NaN and padding included; its undoing; bins."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +108,17 @@ def test_the_gradient_stores_one_number_for_each_window(options):
     y, pull_back = jax.vjp(lambda x: max_pool(x, **options), x)
     stored = [leaf for leaf in jax.tree.leaves(pull_back) if getattr(leaf, "size", 0) > 1]
     assert [leaf.shape for leaf in stored] == [y.shape]
+
+
+@pytest.mark.parametrize("options", WINDOWS, ids=str)
+def test_the_gradient_reads_one_padded_copy_of_itself_and_one_of_the_winners(options):
+    # A pad for each tap would be computed inside the loop over pixels: thrice the time.
+    x = _ties()
+    y, pull_back = jax.vjp(lambda x: max_pool(x, **options), x)
+    program = jax.jit(pull_back).lower(y).as_text()
+    pads = re.findall(r"stablehlo.pad .* low = \[(.*?)\], high = \[(.*?)\]", program)
+    added = [edges for edges in pads if any(int(n) > 0 for n in ", ".join(edges).split(", "))]
+    assert len(added) <= 3  # The third adds pixels that no window reaches.
 
 
 def test_a_batch_of_no_images_has_a_gradient_too():
