@@ -25,7 +25,9 @@ def network(variables, images):
 variables = np.eye(3, dtype=np.float32)
 images = np.random.default_rng(0).standard_normal((2, 256, 256, 3)).astype(np.float32)
 plain = jax.pmap(network, in_axes=(None, 0))
-programs = [f.lower(variables, images[None]).compile() for f in (forward_program(network), plain)]
+programs = [
+    f.lower(variables, images[None]).compile() for f in (forward_program(network), plain)
+]
 sizes = [p.memory_analysis().temp_size_in_bytes for p in programs]
 found = map_examples(network)(variables, images, then=lambda r: {**r, "more": r["total"] + 1})
 expected = plain(variables, images[None])

@@ -92,11 +92,11 @@ def _tiled(
 ) -> Callable[[Array, Array], Array]:
     """Returns (x, kernel) → the result by tiles, whose gradient by x is K of the gradient.
 
-    By the tiles' own transpose the gradient would be rearranged first: twice the time for 21
-    channels.
+    By the tiles' own transpose the gradient would be rearranged first: twice the time, at worst.
     """
-    cuts = [k - 1 - before for k, (before, _) in zip(kernel_shape[:2], window.pads, strict=True)]
-    forward = window._replace(pads=((cuts[0], cuts[0]), (cuts[1], cuts[1])))
+    (above, _), (before, _) = window.pads
+    top, left = kernel_shape[0] - 1 - above, kernel_shape[1] - 1 - before
+    forward = window._replace(pads=((top, top), (left, left)))
 
     def gradient_by_kernel(x: Array, gradient: Array) -> Array:
         """Returns the gradient by the kernel, which is the same for every kernel."""
