@@ -87,9 +87,7 @@ def _plain(
     return plain_form(x, mirrored(kernel, window.groups), gather, spread=window.strides)
 
 
-def _tiled(
-    kernel_shape: tuple[int, ...], window: TapWindow
-) -> Callable[[Array, Array], Array]:
+def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array, Array], Array]:
     """Returns (x, kernel) → the result by tiles, whose gradient by x is K of the gradient.
 
     By the tiles' own transpose the gradient would be rearranged first, for twice the time.
