@@ -19,8 +19,8 @@ LARGE = 1 << 20
 """Numbers that a tap reads of both maps, above which whole maps would leave the cache."""
 
 
-def narrow_first(inner: int, outputs: int) -> bool:
-    """Returns whether (gradientᵀ · x)ᵀ is faster than xᵀ · gradient, the same numbers.
+def is_wider(inner: int, outputs: int) -> bool:
+    """Returns whether x has more channels: then (gradientᵀ · x)ᵀ is faster than xᵀ · gradient.
 
     XLA's product on a CPU reads the right factor of aᵀ · b row by row in long pieces, and the
     left one in short ones, each as far from the next as all its channels: the narrower factor
@@ -37,7 +37,7 @@ def kernel_gradient_by_taps(
 ) -> Float[Array, "kh kw i o"]:
     """Returns the gradient by the kernel, tap by tap, over each tap's outputs."""
     (height, width), (inner, outputs) = kernel_size, (x.shape[3], gradient.shape[3])
-    is_flipped, taps = narrow_first(inner, outputs), {}
+    is_flipped, taps = is_wider(inner, outputs), {}
     for (i, j), (rows, columns) in live_taps((x.shape[1], x.shape[2]), kernel_size, window):
         pixels = tap_slice(tap_slice(x, window, 0, i, rows), window, 1, j, columns)
         reached = gradient[:, rows.start : rows.stop, columns.start : columns.stop]
@@ -91,6 +91,9 @@ def kernel_gradient_by_blocks(
     halves = padded.reshape(batch, blocks + 1, step, end, inner)
     reached = jnp.pad(gradient, ((0, 0), (0, blocks * lines - rows), (0, 0), (0, 0)))
 
+    # Windows up to four times as wide take as long on either side.
+    is_flipped = is_wider(taps * inner, 4 * outputs)
+
     def add_block(total: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
         """Adds the product of a block of rows."""
         own, next_rows, out = block
@@ -112,7 +115,6 @@ def kernel_gradient_by_blocks(
         laid_out = jnp.concatenate(windows, axis=-1).reshape(-1, taps * inner)
         return total + (out.T @ laid_out if is_flipped else laid_out.T @ out), None
 
-    is_flipped = narrow_first(taps * inner, 4 * outputs)
     shape = (taps * inner, outputs)
     nothing = jnp.zeros(shape[::-1] if is_flipped else shape, x.dtype)
     # Blocks are scanned, not indexed: the transpose of an index is a whole map. Each block is

@@ -49,6 +49,9 @@ def in_least_memory() -> dict[str, str]:
     order that takes the least memory DeepLab v3's inference takes half the temporary memory,
     and 3 % less time; training steps would take up to 4 % more (`benchmarks/results.md`).
     An order that `XLA_FLAGS` names is kept.
+
+    Call it after `tune_cpu` and `initialize`: it asks for the devices. JAX takes such options
+    only for a program that is not called inside another `jax.jit`.
     """
     is_named = _SCHEDULER in os.environ.get("XLA_FLAGS", "")
     if not is_cpu() or is_named or not _is_tried():

@@ -77,7 +77,7 @@ def forward_program(function: Callable) -> Any:
     """Returns `function(variables, share)` as a program over this process's devices.
 
     The share and the results have a leading axis of the devices. One CPU takes the order of
-    operations with the least memory, which `pmap` cannot ask for.
+    operations with the least memory, which `pmap` cannot ask for; call it outside any trace.
     """
     devices = jax.local_devices()
     if len(devices) > 1 or not (options := in_least_memory()):

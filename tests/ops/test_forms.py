@@ -137,7 +137,12 @@ def test_every_form_takes_pads_that_differ_and_pads_that_cut(question):
 
 @pytest.mark.parametrize(
     ("form", "channels", "factors"),
-    [("taps", (24, 8), "8x24"), ("taps", (8, 24), "8x24"), ("blocks", (8, 8), "8x72")],
+    [
+        ("taps", (24, 8), "8x24"),
+        ("taps", (8, 24), "8x24"),
+        ("blocks", (8, 8), "8x72"),
+        ("blocks", (8, 24), "72x24"),
+    ],
 )
 def test_a_kernel_gradient_multiplies_with_the_narrower_factor_on_the_left(
     form, channels, factors

@@ -118,7 +118,7 @@ def test_the_gradient_reads_one_padded_copy_of_itself_and_one_of_the_winners(opt
     program = jax.jit(pull_back).lower(y).as_text()
     pads = re.findall(r"stablehlo.pad .* low = \[(.*?)\], high = \[(.*?)\]", program)
     added = [edges for edges in pads if any(int(n) > 0 for n in ", ".join(edges).split(", "))]
-    assert len(added) <= 3  # The third adds pixels that no window reaches.
+    assert pads and len(added) <= 3  # The third adds pixels that no window reaches.
 
 
 def test_a_batch_of_no_images_has_a_gradient_too():
