@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 
@@ -60,7 +61,10 @@ def test_the_planned_step_of_a_unet_takes_what_the_plan_says():
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     del environment["JAX_DISABLE_MOST_OPTIMIZATIONS"]
     command = [sys.executable, str(BENCHMARK), "child", "unet", "--batch", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    predicted, taken = json.loads(done.stdout.splitlines()[-1])["training"]
+    found = []
+    for _ in range(3):  # The buffers of single operations depend on how threads meet.
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1])["training"])
+    predicted, taken = map(statistics.median, zip(*found, strict=True))
     assert taken > 500 * 2**20
     assert predicted == pytest.approx(taken, rel=0.1)
