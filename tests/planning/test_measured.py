@@ -63,7 +63,9 @@ def test_the_planned_step_of_a_unet_takes_what_the_plan_says():
     command = [sys.executable, str(BENCHMARK), "child", "unet", "--batch", "2"]
     found = []
     for _ in range(3):  # The buffers of single operations depend on how threads meet.
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=True
+        )
         found.append(json.loads(done.stdout.splitlines()[-1])["training"])
     predicted, taken = map(statistics.median, zip(*found, strict=True))
     assert taken > 500 * 2**20
