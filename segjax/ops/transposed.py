@@ -90,7 +90,7 @@ def _plain(
 def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array, Array], Array]:
     """Returns (x, kernel) → the result by tiles, whose gradient by x is K of the gradient.
 
-    By the tiles' own transpose the gradient would be rearranged first, for twice the time.
+    By the tiles' own transpose it would be rearranged first, for up to twice the time.
     """
     (above, _), (before, _) = window.pads
     top, left = kernel_shape[0] - 1 - above, kernel_shape[1] - 1 - before

@@ -42,7 +42,6 @@ CONVOLUTIONS = {
     "transposed": (conv_transpose2d, (4, 3), (4, 4, 5, 4), {"stride": 2, "padding": 1}),
 }
 
-
 PADS = ((1, 1), (1, 1))
 
 
