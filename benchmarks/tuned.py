@@ -18,7 +18,7 @@ import speed
 
 from segjax import restart
 from segjax.data.cache import cache_root
-from segjax.ops.conv_lowering import default_form
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.forms import chosen, noted
 from segjax.parallel import cluster
 from segjax.parallel.programs import keep_programs

@@ -1,7 +1,7 @@
 """The forms of a convolution and of its two gradients: of equal value, each with a name.
 
-`candidates` gives those that can answer a case. Which one is taken is not decided here: see
-`conv_lowering` for the bounds, and `forms` for tables.
+`candidates` gives those that can answer a case, `chosen_form` the one that is taken: see
+`conv_bounds` for the default ones, and `forms` for tables.
 """
 
 import math
@@ -12,14 +12,21 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
+from segjax.ops.conv_bounds import default_form
+from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case, form_name
+from segjax.ops.grouped import (
+    by_joined_groups,
+    convolution_by_element,
+    joining,
+    kernel_gradient_by_element,
+)
 from segjax.ops.kernel_gradients import (
     block_height,
     kernel_gradient_by_blocks,
     kernel_gradient_by_taps,
 )
 from segjax.ops.pixel_taps import depthwise, depthwise_adjoint, depthwise_kernel_gradient
-from segjax.ops.tap_matmul import TapWindow, by_taps
+from segjax.ops.tap_matmul import TapWindow, by_taps, mirrored
 from segjax.ops.winograd import winograd
 from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.spatial import placed
@@ -33,9 +40,16 @@ def candidates(case: Case) -> dict[str, Form]:
 
     "plain" is XLA's own convolution, or its derivative.
     """
+    if case.is_grouped:
+        return _of_groups(case)
     return {VALUE: _values, BY_X: _gradients_by_x, BY_KERNEL: _gradients_by_kernel}[
         case.question
     ](case)
+
+
+def chosen_form(case: Case) -> Form:
+    """Returns the form that a table in force names, or the default one."""
+    return candidates(case)[form_name(case, default_form)]
 
 
 def _values(case: Case) -> dict[str, Form]:
@@ -48,7 +62,7 @@ def _values(case: Case) -> dict[str, Form]:
 
 def _of_value(case: Case) -> dict[str, Callable[[Array, Array, TapWindow], Array]]:
     """Returns the forms of (x, kernel, window) → y."""
-    if is_depthwise(case):
+    if case.is_depthwise:
         return {"plain": plain_form, "taps": depthwise}
     found = {"plain": plain_form, "taps": by_taps}
     return {**found, "winograd": winograd} if _is_3x3(case) else found
@@ -67,29 +81,20 @@ def _gradients_by_x(case: Case) -> dict[str, Form]:
         return lambda g, kernel: _transpose(lambda x: of(x, kernel, window), shape, g)
 
     found = {name: transposed(of) for name, of in _of_value(case).items()}
-    if is_depthwise(case):
+    if case.is_depthwise:
         size = (shape[1], shape[2])
         found["taps"] = lambda g, kernel: depthwise_adjoint(g, kernel, size, window)
     if "winograd" in found:
-        back = flipped(case).window
+        back = case.flipped.window
         found["winograd"] = lambda g, kernel: winograd(g, kernel, back, adjoint=True)
     return found
-
-
-def flipped(case: Case) -> Case:
-    """Returns the value that a gradient by x at stride 1 is: of the flipped kernel."""
-    height, width, inner, outputs = case.kernel_shape
-    reach = [d * (k - 1) for d, k in zip(case.window.dilations, (height, width), strict=True)]
-    pads = [(r - p, r - q) for r, (p, q) in zip(reach, case.window.pads, strict=True)]
-    window = case.window._replace(pads=(pads[0], pads[1]))
-    return Case(VALUE, case.result_shape, (height, width, outputs, inner), window)
 
 
 def _gradients_by_kernel(case: Case) -> dict[str, Form]:
     """Returns the forms of (x, gradient by y) → the gradient by the kernel."""
     window, shape = case.window, case.kernel_shape
     size = (shape[0], shape[1])
-    if is_depthwise(case):
+    if case.is_depthwise:
         return {"taps": lambda x, g: depthwise_kernel_gradient(x, g, size, window)}
     found: dict[str, Form] = {
         "plain": lambda x, g: _transpose(lambda k: plain_form(x, k, window), shape, g),
@@ -105,11 +110,28 @@ def _gradients_by_kernel(case: Case) -> dict[str, Form]:
     return found
 
 
-def is_depthwise(case: Case) -> bool:
-    """Returns whether every channel has one kernel of its own."""
-    return case.kernel_shape[2] == 1 and (
-        case.kernel_shape[3] == case.window.groups == case.shape[3]
-    )
+def _of_groups(case: Case) -> dict[str, Form]:
+    """Returns the forms for several channels in each of several groups."""
+    window, kernel_shape = case.window, case.kernel_shape
+    plain = lambda x, kernel: plain_form(x, kernel, window)
+    found: dict[str, Form] = {
+        VALUE: {"plain": plain},
+        BY_X: {"plain": lambda g, k: _transpose(lambda x: plain(x, k), case.shape, g)},
+        BY_KERNEL: {"plain": lambda x, g: _transpose(lambda k: plain(x, k), kernel_shape, g)},
+    }[case.question]
+    found["joined"] = by_joined_groups(case, chosen_form)
+    size, each = (kernel_shape[0], kernel_shape[1]), kernel_shape[3] // window.groups
+    if joining(kernel_shape[2], each, window.groups) is None:
+        return found
+    if case.question == VALUE:
+        found["elements"] = lambda x, kernel: convolution_by_element(x, kernel, window)
+    elif case.question == BY_KERNEL:
+        found["elements"] = lambda x, g: kernel_gradient_by_element(x, g, size, window)
+    elif window.strides == (1, 1):
+        found["elements"] = lambda g, kernel: convolution_by_element(
+            g, mirrored(kernel, window.groups), case.flipped.window
+        )
+    return found
 
 
 def _is_3x3(case: Case) -> bool:

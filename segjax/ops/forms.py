@@ -18,7 +18,7 @@ import jax
 
 from segjax.ops.tap_matmul import TapWindow
 
-VERSION = 2
+VERSION = 3
 """Raise it when a form is added, removed, renamed or computed differently: times that were
 measured before say nothing about it, and a run keeps the forms that it began with."""
 
@@ -60,6 +60,28 @@ class Case(NamedTuple):
             axis, self.shape[1 + axis], self.kernel_shape[axis]
         )
         return (self.shape[0], size(0), size(1), self.kernel_shape[3])
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel has one kernel of its own."""
+        return self.kernel_shape[2] == 1 and (
+            self.kernel_shape[3] == self.window.groups == self.shape[3]
+        )
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether there are several groups, but not one for each channel."""
+        return self.window.groups > 1 and not self.is_depthwise
+
+    @property
+    def flipped(self) -> "Case":
+        """The value that a gradient by x at stride 1 is: of the flipped kernel."""
+        (height, width, _, outputs), window = self.kernel_shape, self.window
+        reach = [d * (k - 1) for d, k in zip(window.dilations, (height, width), strict=True)]
+        pads = [(r - p, r - q) for r, (p, q) in zip(reach, window.pads, strict=True)]
+        back = (height, width, outputs // window.groups, self.shape[3])
+        moved = window._replace(pads=(pads[0], pads[1]))
+        return Case(VALUE, self.result_shape, back, moved)
 
     @property
     def operand_shapes(self) -> tuple[Shape, Shape]:

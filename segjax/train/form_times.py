@@ -23,8 +23,8 @@ import numpy as np
 from segjax.atomic import write_text
 from segjax.data.cache import cache_root
 from segjax.ops import forms
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import Form, candidates
-from segjax.ops.conv_lowering import default_form
 from segjax.ops.forms import BY_KERNEL, Case, Shape
 from segjax.parallel.kept_memory import is_kept
 from segjax.parallel.machine import machine_digest

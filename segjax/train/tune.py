@@ -18,8 +18,8 @@ from segjax.conformity import declares
 from segjax.contracts import Grouped
 from segjax.data.survey import survey
 from segjax.errors import InputError
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import candidates
-from segjax.ops.conv_lowering import default_form
 from segjax.ops.dispatch import on_cpu
 from segjax.ops.forms import QUESTIONS, Case, noted
 from segjax.parallel.cluster import is_alone, is_main

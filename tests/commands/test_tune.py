@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from segjax import launch
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import candidates
-from segjax.ops.conv_lowering import default_form
 from segjax.train import evaluation, form_table, form_times, tune
 from segjax.train.checkpoint import Checkpoints
 

@@ -11,9 +11,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from segjax.contracts import AXIS
 from segjax.ops import conv_forms, conv_lowering, kernel_gradients, winograd_gradient
 from segjax.ops.conv import conv2d, pair
-from segjax.ops.conv_forms import plain_form
-from segjax.ops.conv_lowering import _by_groups
+from segjax.ops.conv_forms import candidates, plain_form
 from segjax.ops.dispatch import plain, with_custom_gradients
+from segjax.ops.forms import VALUE, Case
+from segjax.ops.grouped import kernel_gradient_by_element
 from segjax.ops.kernel_gradients import (
     kernel_gradient_by_blocks,
     kernel_gradient_by_taps,
@@ -25,7 +26,7 @@ from segjax.ops.winograd import winograd
 from segjax.ops.winograd_gradient import winograd_kernel_gradient
 from segjax.parallel.data import data_parallel
 
-# name: (height, width), kernel h w i o, options, a form that can compute it
+# name: (height, width), kernel h w i o, options, a form that can compute it, or its name
 CONVOLUTIONS = {
     "1x1": ((5, 4), (1, 1, 6, 4), {}, by_taps),
     "1x1 stride 2, padded": ((5, 4), (1, 1, 6, 4), {"stride": 2, "padding": 1}, by_taps),
@@ -71,12 +72,19 @@ CONVOLUTIONS = {
         {"padding": 2, "stride": 2, "dilation": 2, "groups": 8},
         depthwise,
     ),
-    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, _by_groups),
-    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, _by_groups),
-    "many groups": ((5, 4), (3, 3, 24, 216), {"padding": 1, "groups": 9}, _by_groups),
-    "groups in a loop": ((5, 4), (3, 3, 17, 561), {"padding": 1, "groups": 33}, _by_groups),
-    "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, _by_groups),
-    "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, _by_groups),
+    "two outputs a channel": ((6, 5), (3, 3, 1, 8), {"padding": 1, "groups": 4}, "joined"),
+    "grouped": ((7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}, "joined"),
+    "many groups": ((5, 4), (3, 3, 24, 216), {"padding": 1, "groups": 9}, "joined"),
+    "groups in a loop": ((5, 4), (3, 3, 17, 561), {"padding": 1, "groups": 33}, "joined"),
+    "groups in pieces": ((7, 6), (3, 3, 8, 96), {"padding": 1, "groups": 12}, "joined"),
+    "groups of eight": ((7, 6), (3, 3, 8, 32), {"padding": 1, "groups": 4}, "elements"),
+    "groups of four, stride 2 rate 2": (
+        (9, 8),
+        (3, 3, 4, 16),
+        {"padding": 2, "stride": 2, "dilation": 2, "groups": 4},
+        "elements",
+    ),
+    "grouped 1x1": ((5, 4), (1, 1, 24, 40), {"groups": 2, "stride": 2}, "joined"),
 }
 TRANSPOSED = {
     "tiles that touch": ((4, 3), (2, 2, 5, 4), {"stride": 2}),
@@ -171,6 +179,9 @@ def test_a_form_equals_the_plain_one_whichever_is_chosen_for_the_shape(name):
     pads = [(pad, pad) for pad in pair(options.get("padding", 0))]
     strides, dilations = (pair(options.get(word, 1)) for word in ("stride", "dilation"))
     window = TapWindow(strides, tuple(pads), dilations, options.get("groups", 1))
+    if isinstance(form, str):
+        of_case = candidates(Case(VALUE, x.shape, weights.shape, window))[form]
+        form = lambda x, kernel, _: of_case(x, kernel)
     both = jax.jit(lambda x, k: [of(x, k, window) for of in (form, plain_form)])
     assert _difference(*both(x, weights)) <= 3e-6
 
@@ -203,6 +214,7 @@ def test_bfloat16_is_rounded_once(operation, name):
         (conv2d, "narrow 3x3 stride 2"),
         (conv2d, "depthwise"),
         (conv2d, "grouped"),
+        (conv2d, "groups of eight"),
         (conv_transpose2d, "tiles that overlap"),
         (conv_transpose2d, "stride 1"),
     ],
@@ -214,7 +226,10 @@ def test_second_gradients_equal_the_plain_ones(operation, name):
 
 
 @pytest.mark.slow_but("depthwise", "1x1")
-@pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
+@pytest.mark.parametrize(
+    "name",
+    ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "groups of eight", "1x1"],
+)
 def test_vmap_over_inputs_and_over_kernels_equals_a_loop(name):
     x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
     both = jax.jit(jax.vmap(_all_derivatives(function)))
@@ -258,10 +273,12 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
         (kernel_gradient_by_taps, 1),
         (functools.partial(kernel_gradient_by_blocks, lines=4), 1),
         (depthwise_kernel_gradient, 5),
+        (kernel_gradient_by_element, 4),
     ],
 )
 def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
-    x, weights, _ = _arrays(conv2d, (9, 8), (3, 3, 5 // groups, 5), {"groups": groups})
+    kernel = (3, 3, 4, 16) if groups == 4 else (3, 3, 5 // groups, 5)
+    x, weights, _ = _arrays(conv2d, (9, 8), kernel, {"groups": groups})
     window = TapWindow((stride, stride), ((2, 1), (1, 2)), (2, 1), groups)
     _assert_is_the_adjoint(lambda x, g: by_kernel(x, g, (3, 3), window), x, weights, window)
 

@@ -10,8 +10,8 @@ import pytest
 
 from segjax.ops import forms
 from segjax.ops.conv import conv2d
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import candidates
-from segjax.ops.conv_lowering import default_form
 from segjax.ops.dispatch import plain
 from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, chosen, noted
 from segjax.ops.tap_matmul import TapWindow
@@ -39,6 +39,20 @@ CONVOLUTIONS = {
     "even kernel": (conv2d, (6, 5), (2, 4, 3, 4), {"padding": (0, 1)}),
     "depthwise": (conv2d, (7, 6), (3, 3, 1, 8), {"padding": 1, "groups": 8}),
     "grouped": (conv2d, (7, 6), (3, 3, 8, 6), {"padding": 1, "groups": 2}),
+    "groups of four": (conv2d, (7, 6), (3, 3, 4, 16), {"padding": 1, "groups": 4}),
+    "groups of sixteen": (conv2d, (4, 5), (3, 3, 16, 64), {"padding": 1, "groups": 2}),
+    "groups of eight over two strips": (
+        conv2d,
+        (3, 50),
+        (3, 2, 8, 32),
+        {"padding": (2, 1), "dilation": (2, 3), "groups": 2},
+    ),
+    "groups of eight, strides 2, 3": (
+        conv2d,
+        (8, 9),
+        (3, 3, 8, 16),
+        {"padding": 1, "stride": (2, 3), "groups": 2},
+    ),
     "transposed": (conv_transpose2d, (4, 3), (4, 4, 5, 4), {"stride": 2, "padding": 1}),
 }
 
@@ -55,6 +69,10 @@ def convolution(name, dtype=jnp.float32):
     x = jnp.asarray(rng.standard_normal((2, *size, channels)), dtype)
     weights = rng.standard_normal(kernel) / np.sqrt(np.prod(kernel[:3]))
     return x, jnp.asarray(weights, dtype), functools.partial(operation, **options)
+
+
+def options_of(name):
+    return CONVOLUTIONS[name][-1]
 
 
 def derivatives(function):
@@ -100,7 +118,9 @@ def test_every_form_gives_the_value_the_gradients_and_the_tangents_of_the_plain_
     cases = cases_of(name)
     # The gradient of a transposed convolution by x is the value of a convolution.
     asked = (VALUE, VALUE, BY_KERNEL) if name == "transposed" else QUESTIONS
-    assert sorted(case.question for case in cases) == sorted(asked)
+    # Where groups are joined, each joined one is a case too.
+    own = [case for case in cases if case.window.groups > 1 or "groups" not in options_of(name)]
+    assert sorted(case.question for case in own) == sorted(asked)
     for table in tables(cases):
         with chosen(table):
             found = jax.jit(derivatives(function))(x, kernel)
@@ -241,30 +261,57 @@ def test_a_case_is_named_by_all_that_tells_it_from_others():
 def test_the_version_is_that_of_these_names():
     """A form that is new, gone or renamed needs another `forms.VERSION`, and a line here."""
     window = TapWindow((1, 1), ((1, 1), (1, 1)), (1, 1))
-    ordinary, depthwise = (3, 3, 8, 8), (3, 3, 1, 8)
     found = {
-        (question, kernel == depthwise): [
+        (question, groups): [
             *candidates(
                 Case(
                     question,
                     (1, 9, 9, 8),
-                    kernel,
-                    window._replace(groups=8 if kernel == depthwise else 1),
+                    (3, 3, 8 // groups, 8),
+                    window._replace(groups=groups),
                 )
             )
         ]
         for question in QUESTIONS
-        for kernel in (ordinary, depthwise)
+        for groups in (1, 4, 8)
     }
-    assert forms.VERSION == 2
+    assert forms.VERSION == 3
     assert found == {
-        ("value", False): ["plain", "taps", "winograd"],
-        ("value", True): ["plain", "taps"],
-        ("gradient by x", False): ["plain", "taps", "winograd"],
-        ("gradient by x", True): ["plain", "taps"],
-        ("gradient by kernel", False): ["plain", "taps", "blocks", "winograd"],
-        ("gradient by kernel", True): ["taps"],
+        ("value", 1): ["plain", "taps", "winograd"],
+        ("value", 4): ["plain", "joined", "elements"],
+        ("value", 8): ["plain", "taps"],
+        ("gradient by x", 1): ["plain", "taps", "winograd"],
+        ("gradient by x", 4): ["plain", "joined", "elements"],
+        ("gradient by x", 8): ["plain", "taps"],
+        ("gradient by kernel", 1): ["plain", "taps", "blocks", "winograd"],
+        ("gradient by kernel", 4): ["plain", "joined", "elements"],
+        ("gradient by kernel", 8): ["taps"],
     }
+
+
+@pytest.mark.parametrize(
+    ("question", "kernel", "groups", "stride", "form"),
+    [
+        (VALUE, (3, 3, 8, 256), 32, 1, "elements"),
+        (VALUE, (3, 3, 4, 128), 32, 2, "elements"),
+        (VALUE, (3, 3, 16, 512), 32, 1, "joined"),
+        (VALUE, (1, 1, 8, 240), 30, 1, "joined"),
+        (VALUE, (3, 3, 3, 24), 8, 1, "elements"),
+        (VALUE, (3, 3, 3, 24), 4, 1, "joined"),  # Four groups of three are no eights.
+        (VALUE, (3, 3, 1, 32), 16, 1, "joined"),
+        (BY_X, (3, 3, 8, 256), 32, 1, "elements"),
+        (BY_X, (3, 3, 8, 256), 32, 2, "joined"),
+        (BY_KERNEL, (3, 3, 8, 256), 32, 2, "elements"),
+        (BY_KERNEL, (3, 3, 16, 512), 32, 1, "elements"),
+        (BY_KERNEL, (3, 3, 32, 1024), 32, 1, "joined"),
+    ],
+)
+def test_groups_of_few_channels_are_convolved_by_element(
+    question, kernel, groups, stride, form
+):
+    window = TapWindow((stride, stride), PADS, (1, 1), groups)
+    case = Case(question, (1, 33, 33, kernel[2] * groups), kernel, window)
+    assert default_form(case) == form
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from segjax import experiment as experiments
 from segjax.errors import InputError
-from segjax.ops.conv_lowering import default_form
+from segjax.ops.conv_bounds import default_form
 from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
 from segjax.ops.tap_matmul import TapWindow
 from segjax.train import form_times, tune

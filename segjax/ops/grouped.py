@@ -1,0 +1,256 @@
+"""Grouped convolutions of few channels in each group, element by element on a CPU.
+
+Matrix products of eight channels leave most of a CPU idle, and groups that are joined to wider
+ones multiply zeros. Here every output is a sum of terms, pixel times weight, written such that
+XLA compiles one loop whose innermost axis is eight outputs of a group: one vector. Groups of
+fewer channels are joined to eight.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from segjax.ops.forms import BY_KERNEL, Case
+from segjax.ops.tap_matmul import TapWindow
+
+LANES = 8
+"""Channels of a vector: as many float32 as XLA's loops take at once on a CPU."""
+
+CHAINS = 4
+"""Sums that a loop adds up beside each other, so that an addition need not await the last."""
+
+COLUMNS = 48
+"""Columns of outputs that are written out as terms of one loop, at most.
+
+Of few terms XLA makes several copies, and joins them to the loop of a sum: seventeen take four
+times as long as thirty-three.
+"""
+
+
+def joining(inner: int, each: int, groups: int) -> int | None:
+    """Returns how many groups are joined, so that both sides have a multiple of eight channels.
+
+    Args:
+      inner: channels that a group reads.
+      each: channels that a group gives.
+      groups: number of groups.
+
+    Returns:
+      the number, or None if the groups cannot be divided so.
+    """
+    together = math.lcm(*(LANES // math.gcd(LANES, channels) for channels in (inner, each)))
+    return None if groups % together else together
+
+
+def by_joined_groups(
+    case: Case, ordinary: Callable[[Case], Callable[[Array, Array], Array]]
+) -> Callable[[Array, Array], Array]:
+    """Returns the form of a case by ordinary convolutions, each of some groups side by side.
+
+    Groups of few channels are joined to one of up to 32, whose kernel is 0 between them: XLA's
+    grouped primitive takes twice as long, and its gradient by the kernel many times. An
+    infinite or NaN pixel of one group spoils those that it is joined to.
+
+    Args:
+      case: one question about a grouped convolution.
+      ordinary: gives the form that answers the same question about one group.
+    """
+    groups, (height, width, inner, outputs) = case.window.groups, case.kernel_shape
+    each = outputs // groups
+    together = max(
+        m
+        for m in range(1, groups + 1)
+        if groups % m == 0 and (m == 1 or m * max(inner, each) <= 32)
+    )
+    pieces, taken, given = groups // together, together * inner, together * each
+    shape, kernel_shape = (*case.shape[:3], taken), (height, width, taken, given)
+    piece = Case(case.question, shape, kernel_shape, case.window._replace(groups=1))
+    form = lambda *operands: ordinary(piece)(*operands)  # Asked for each, so that each counts.
+    # More pieces would compile for too long. In a loop their gradients take six times as long.
+    is_loop = pieces > 32
+
+    def apart(maps: Array) -> Sequence[Array] | Array:
+        """Returns the pieces' channels."""
+        if not is_loop:
+            return jnp.split(maps, pieces, axis=3)
+        return jnp.moveaxis(maps.reshape(*maps.shape[:3], pieces, -1), 3, 0)
+
+    def of_each(*operands: Sequence[Array] | Array) -> Array | Sequence[Array]:
+        """Returns what the form gives of each piece."""
+        return (
+            lax.map(lambda pair: form(*pair), operands) if is_loop else [*map(form, *operands)]
+        )
+
+    def of_kernel(maps: Array, kernel: Array) -> Array:
+        """Returns the value, or the gradient by x."""
+        found = of_each(apart(maps), _side_by_side(kernel, groups, together))
+        if not is_loop:
+            return jnp.concatenate(found, axis=3)
+        return jnp.moveaxis(found, 0, 3).reshape(*found.shape[1:4], -1)
+
+    def by_kernel(x: Array, gradient: Array) -> Array:
+        """Returns the gradient by the kernel."""
+        found = jnp.asarray(of_each(apart(x), apart(gradient)))
+        wide = found.reshape(pieces, height, width, together, inner, together, each)
+        return jnp.einsum("phwmimo->hwipmo", wide).reshape(case.kernel_shape)
+
+    return by_kernel if case.question == BY_KERNEL else of_kernel
+
+
+def convolution_by_element(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw i o"], window: TapWindow
+) -> Float[Array, "b oh ow o"]:
+    """Returns the grouped convolution, one row of taps and eight input channels at a time.
+
+    More terms in one loop than those would no longer be compiled as one.
+    """
+    kernel, groups = _joined(kernel, window.groups)
+    height, width, inner, outputs = kernel.shape
+    rows, columns = (window.size(a, x.shape[1 + a], kernel.shape[a]) for a in (0, 1))
+    (down, right), (below, across) = window.strides, window.dilations
+    blocks, each = inner // LANES, outputs // groups // LANES
+    weights = kernel.reshape(height, width, blocks, LANES, groups, each, LANES)
+    weights = jnp.moveaxis(weights, 2, 1).reshape(-1, *weights.shape[1:2], *weights.shape[3:])
+    pads = [(before, after, 0) for before, after in window.pads]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    padded = padded.reshape(*padded.shape[:3], groups, inner)
+
+    def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        """Adds what a row of taps gives of eight channels of each group."""
+        line, block, taps = part
+        pixels = lax.dynamic_slice_in_dim(padded, line * below, down * (rows - 1) + 1, 1)
+        pixels = lax.dynamic_slice_in_dim(pixels, block * LANES, LANES, 4)[:, ::down]
+        terms = []
+        for tap in range(width):
+            first = tap * across
+            reached = pixels[:, :, first : first + right * (columns - 1) + 1 : right]
+            terms += [
+                reached[..., c, None, None] * taps[tap, c][None, None, None]
+                for c in range(LANES)
+            ]
+        return _sum([total, *terms]), None
+
+    line, block = np.divmod(np.arange(height * blocks, dtype=np.int32), blocks)
+    nothing = jnp.zeros((x.shape[0], rows, columns, groups, each, LANES), x.dtype)
+    total, _ = lax.scan(add, nothing, (line, block, weights))
+    return total.reshape(*total.shape[:3], outputs)
+
+
+def kernel_gradient_by_element(
+    x: Float[Array, "b h w c"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_size: tuple[int, int],
+    window: TapWindow,
+) -> Float[Array, "kh kw i o"]:
+    """Returns the gradient of a grouped convolution by its kernel, tap by tap.
+
+    The terms of a loop are the columns of a strip of outputs; the loop goes over strips, rows,
+    groups and pairs of channels.
+    """
+    inner, each = x.shape[3] // window.groups, gradient.shape[3] // window.groups
+    together = joining(inner, each, window.groups) or 1
+    groups, height, width = window.groups // together, *kernel_size
+    pixels, reached = _in_strips(x, gradient, kernel_size, window, groups)
+    (down, right), (below, across) = window.strides, window.dilations
+    rows, columns = reached.shape[1], reached.shape[4]
+
+    def of_tap(tap: tuple[Array, Array]) -> Array:
+        """Returns a tap's gradient, groups × inner × each."""
+        i, j = tap
+        lines = lax.dynamic_slice_in_dim(pixels, i * below, down * (rows - 1) + 1, 1)[:, ::down]
+        own = lax.dynamic_slice_in_dim(lines, j * across, right * (columns - 1) + 1, 4)
+        total = _sum(
+            [
+                own[:, :, :, :, right * c, :, None] * reached[:, :, :, :, c, None]
+                for c in range(columns)
+            ]
+        )
+        # Half onto half first: else XLA writes the terms into the loop of a sum over axes,
+        # which it does not vectorize.
+        return (total[:, : rows // 2] + total[:, rows // 2 :]).sum((0, 1, 2))
+
+    taps = np.divmod(np.arange(height * width, dtype=np.int32), width)
+    found = lax.map(of_tap, tuple(map(jnp.asarray, taps)))
+    apart = found.reshape(height * width, groups, together, inner, together, each)
+    own = jnp.einsum("tgmimo->tigmo", apart)  # From each joined group to itself.
+    return own.reshape(height, width, inner, gradient.shape[3])
+
+
+def _in_strips(
+    x: Array, gradient: Array, kernel_size: tuple[int, int], window: TapWindow, groups: int
+) -> list[Float[Array, "b h strips groups columns channels"]]:
+    """Returns what strips of outputs read, and the gradient in the same strips.
+
+    Rows are filled up to an even number, and columns to equal strips. Each group's row lies in
+    one piece, else its columns would evict each other from the cache.
+    """
+    batch, rows, columns, _ = gradient.shape
+    (down, right), (below, across) = window.strides, window.dilations
+    (top, _), (left, _) = window.pads
+    strips, even = -(-columns // COLUMNS), rows + rows % 2
+    strip = -(-columns // strips)
+    tall = down * (even - 1) + below * (kernel_size[0] - 1) + 1
+    wide = right * (strip - 1) + across * (kernel_size[1] - 1) + 1
+    starts = [s * strip * right for s in range(strips)]
+    border = [
+        (0, 0, 0),
+        (top, tall - top - x.shape[1], 0),
+        (left, starts[-1] + wide - left - x.shape[2], 0),
+        (0, 0, 0),
+    ]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), border)
+    apart = jnp.stack([padded[:, :, start : start + wide] for start in starts], 2)
+    full = jnp.pad(gradient, ((0, 0), (0, even - rows), (0, strips * strip - columns), (0, 0)))
+    in_groups = (
+        maps.reshape(batch, -1, strips, across, groups, channels)
+        for maps, across, channels in (
+            (apart, wide, x.shape[3] // groups),
+            (full, strip, gradient.shape[3] // groups),
+        )
+    )
+    return [_laid_out(jnp.moveaxis(maps, 4, 3)) for maps in in_groups]
+
+
+def _joined(kernel: Float[Array, "kh kw i o"], groups: int) -> tuple[Array, int]:
+    """Returns the kernel of groups joined to eight channels, and their number."""
+    height, width, inner, outputs = kernel.shape
+    together = joining(inner, outputs // groups, groups) or 1
+    return _side_by_side(kernel, groups, together).transpose(1, 2, 3, 0, 4).reshape(
+        height, width, together * inner, outputs
+    ), groups // together
+
+
+def _side_by_side(
+    kernel: Float[Array, "kh kw i o"], groups: int, together: int
+) -> Float[Array, "g kh kw mi mo"]:
+    """Returns a kernel for every `together` groups, which is 0 from one of them to another."""
+    height, width, inner, outputs = kernel.shape
+    apart = kernel.reshape(
+        height, width, inner, groups // together, together, outputs // groups
+    )
+    joined = jnp.einsum("hwipgo,gj->phwjigo", apart, jnp.eye(together, dtype=kernel.dtype))
+    return joined.reshape(
+        groups // together, height, width, together * inner, together * outputs // groups
+    )
+
+
+def _sum(terms: Sequence[Array]) -> Array:
+    """Returns the sum of many terms, in several sums side by side."""
+    chains = [
+        functools.reduce(operator.add, terms[i::CHAINS]) for i in range(CHAINS) if terms[i:]
+    ]
+    return functools.reduce(operator.add, chains)
+
+
+def _laid_out(array: Array) -> Array:
+    """Returns the array in row-major order in memory, whatever reads it.
+
+    XLA would leave a transposed array as it was, and read it with strides.
+    """
+    return lax.optimization_barrier(array.reshape(-1)).reshape(array.shape)
