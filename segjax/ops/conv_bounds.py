@@ -57,12 +57,13 @@ def _of_gradient_by_kernel(
     if height * width > 9 and inner * outputs < 64 * 64:
         # Many taps, each of them a small product: XLA's own gradient is faster.
         return "plain"
-    # By blocks where whole maps would leave the cache.
+    # By blocks where whole maps would leave the cache, and each number is multiplied seldom.
     reached = math.prod(case.result_shape[:3]) * inner  # What a tap reads.
     large = reached + math.prod(case.result_shape) > kernel_gradients.LARGE
+    seldom = inner * outputs < 64 * (inner + outputs)
     several = 1 < height * width <= 9
     lines = block_height(shape, case.result_shape, (height, width), window)
-    blocks = lines and large and several and _is_full(shape, (height, width), window)
+    blocks = lines and large and several and seldom and _is_full(shape, (height, width), window)
     return "blocks" if blocks else "taps"
 
 

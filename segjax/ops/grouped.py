@@ -75,28 +75,32 @@ def by_joined_groups(
     # More pieces would compile for too long. In a loop their gradients take six times as long.
     is_loop = pieces > 32
 
-    def apart(maps: Array) -> Sequence[Array] | Array:
-        """Returns the pieces' channels."""
-        if not is_loop:
-            return jnp.split(maps, pieces, axis=3)
+    def apart(maps: Array) -> list[Array]:
+        """Returns the maps of each piece."""
+        return jnp.split(maps, pieces, axis=3)
+
+    def in_front(maps: Array) -> Array:
+        """Returns the maps with the pieces as first axis."""
         return jnp.moveaxis(maps.reshape(*maps.shape[:3], pieces, -1), 3, 0)
 
-    def of_each(*operands: Sequence[Array] | Array) -> Array | Sequence[Array]:
+    def in_loop(*operands: Array) -> Array:
         """Returns what the form gives of each piece."""
-        return (
-            lax.map(lambda pair: form(*pair), operands) if is_loop else [*map(form, *operands)]
-        )
+        return lax.map(lambda pair: form(*pair), operands)
 
     def of_kernel(maps: Array, kernel: Array) -> Array:
         """Returns the value, or the gradient by x."""
-        found = of_each(apart(maps), _side_by_side(kernel, groups, together))
+        kernels = _side_by_side(kernel, groups, together)
         if not is_loop:
-            return jnp.concatenate(found, axis=3)
+            return jnp.concatenate([*map(form, apart(maps), kernels)], axis=3)
+        found = in_loop(in_front(maps), kernels)
         return jnp.moveaxis(found, 0, 3).reshape(*found.shape[1:4], -1)
 
     def by_kernel(x: Array, gradient: Array) -> Array:
         """Returns the gradient by the kernel."""
-        found = jnp.asarray(of_each(apart(x), apart(gradient)))
+        if is_loop:
+            found = in_loop(in_front(x), in_front(gradient))
+        else:
+            found = jnp.stack([*map(form, apart(x), apart(gradient))])
         wide = found.reshape(pieces, height, width, together, inner, together, each)
         return jnp.einsum("phwmimo->hwipmo", wide).reshape(case.kernel_shape)
 
@@ -138,7 +142,7 @@ def convolution_by_element(
 
     line, block = np.divmod(np.arange(height * blocks, dtype=np.int32), blocks)
     nothing = jnp.zeros((x.shape[0], rows, columns, groups, each, LANES), x.dtype)
-    total, _ = lax.scan(add, nothing, (line, block, weights))
+    total, _ = lax.scan(add, nothing, (jnp.asarray(line), jnp.asarray(block), weights))
     return total.reshape(*total.shape[:3], outputs)
 
 

@@ -29,6 +29,14 @@ def is_wider(inner: int, outputs: int) -> bool:
     return inner > outputs
 
 
+def transposed_product(a: Float[Array, "n i"], b: Float[Array, "n o"]) -> Float[Array, "i o"]:
+    """Returns aᵀ · b with the narrower factor on the left (`is_wider`)."""
+    if not is_wider(a.shape[1], b.shape[1]):
+        return a.T @ b
+    # The barrier keeps XLA from exchanging the factors again.
+    return lax.optimization_barrier(b.T @ a).T
+
+
 def kernel_gradient_by_taps(
     x: Float[Array, "b h w i"],
     gradient: Float[Array, "b oh ow o"],

@@ -9,6 +9,8 @@ written as a gather (stride 2):
     spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
+import itertools
+import math
 from collections.abc import Callable
 
 import jax
@@ -21,6 +23,7 @@ from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
 from segjax.ops.conv_forms import plain_form
 from segjax.ops.conv_lowering import convolve, rounded_once
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
+from segjax.ops.kernel_gradients import transposed_product
 from segjax.ops.tap_matmul import TapWindow, mirrored
 
 
@@ -98,6 +101,9 @@ def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array,
 
     def gradient_by_kernel(x: Array, gradient: Array) -> Array:
         """Returns the gradient by the kernel, which is the same for every kernel."""
+        blocks = [-(-k // s) for k, s in zip(kernel_shape, window.strides, strict=False)]
+        if window.groups == 1 and math.prod(blocks) <= 4:
+            return _kernel_gradient_by_tiles(x, gradient, kernel_shape, forward)
         any_kernel = jnp.zeros(kernel_shape, gradient.dtype)
         return jax.vjp(lambda kernel: _by_tiles(x, kernel, window), any_kernel)[1](gradient)[0]
 
@@ -106,6 +112,49 @@ def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array,
         lambda gradient, kernel: convolve(gradient, kernel, forward),
         gradient_by_kernel,
     )
+
+
+def _kernel_gradient_by_tiles(
+    x: Float[Array, "b h w i"],
+    gradient: Float[Array, "b oh ow o"],
+    kernel_shape: tuple[int, ...],
+    forward: TapWindow,
+) -> Float[Array, "kh kw o i"]:
+    """Returns the gradient by the kernel as one product of input pixels and tiles.
+
+    Each tile meets the pixels of all blocks that reach it, laid side by side. By the transpose
+    of `_by_tiles` the product is one for each block, and 4×4 taps of 21 channels take twice as
+    long; for many blocks that is faster, as a convolution with fewer products.
+
+    Args:
+      x: the input of the transposed convolution.
+      gradient: of its result.
+      kernel_shape: kh, kw, o, i.
+      forward: the window of K, which maps results to inputs.
+    """
+    (b, h, w, inner), (kh, kw, outputs, _) = x.shape, kernel_shape
+    (down, right), ((top, _), (left, _)) = forward.strides, forward.pads
+    rows, columns = -(-kh // down), -(-kw // right)
+    tall, wide = h + rows - 1, w + columns - 1
+    border = [
+        (0, 0, 0),
+        (top, tall * down - top - gradient.shape[1], 0),
+        (left, wide * right - left - gradient.shape[2], 0),
+        (0, 0, 0),
+    ]
+    padded = lax.pad(gradient, jnp.zeros((), gradient.dtype), border)
+    lines = padded.reshape(b, tall, down, wide, right * outputs)
+    tiles = jnp.concatenate([lines[:, :, i] for i in range(down)], axis=-1)
+    around = ((0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0))
+    spread = jnp.pad(x, around)
+    starts = itertools.product(reversed(range(rows)), reversed(range(columns)))
+    reaching = [spread[:, i : i + tall, j : j + wide] for i, j in starts]
+    factors = [jnp.concatenate(reaching, axis=-1), tiles]
+    pixels, tiles = (factor.reshape(-1, factor.shape[-1]) for factor in factors)
+    product = transposed_product(pixels, tiles)
+    blocks = product.reshape(rows, columns, inner, down, right, outputs)
+    whole = blocks.transpose(0, 3, 1, 4, 5, 2)
+    return whole.reshape(rows * down, columns * right, outputs, inner)[:kh, :kw]
 
 
 @as_one_program(static=("window",))

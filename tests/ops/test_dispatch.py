@@ -94,6 +94,7 @@ TRANSPOSED = {
         (3, 5, 5, 4),
         {"stride": (2, 3), "padding": (1, 2), "output_padding": (1, 2)},
     ),
+    "tiles of nine blocks": ((4, 3), (5, 6, 5, 4), {"stride": 2, "padding": (1, 2)}),
     "kernel smaller than the stride": (
         (4, 3),
         (2, 2, 5, 4),
@@ -335,6 +336,8 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
         ((12, 11), (3, 3, 48, 40), {"padding": 1}, "winograd_kernel_gradient"),
         ((12, 11), (3, 3, 5, 7), {"padding": 1}, "kernel_gradient_by_blocks"),
         ((12, 11), (2, 2, 5, 7), {"stride": 2}, "kernel_gradient_by_blocks"),
+        ((12, 11), (3, 3, 64, 128), {"stride": 2}, "kernel_gradient_by_blocks"),
+        ((12, 11), (3, 3, 128, 128), {"stride": 2}, "kernel_gradient_by_taps"),
         ((12, 11), (1, 1, 5, 7), {}, "kernel_gradient_by_taps"),
         ((12, 11), (5, 5, 5, 7), {"padding": 2}, "kernel_gradient_by_taps"),
         ((40, 11), (3, 3, 500, 80), {"padding": 6, "dilation": 6}, "kernel_gradient_by_taps"),
@@ -405,6 +408,7 @@ def test_inside_plain_a_convolution_is_one_primitive():
         (conv2d, CONVOLUTIONS, "depthwise", "scan[", "conv_general_dilated"),
         (conv2d, CONVOLUTIONS, "wide 3x3", "dot_general", "conv_general_dilated"),
         (conv_transpose2d, TRANSPOSED, "tiles that overlap", "pad[", "lhs_dilation=(2, 2)"),
+        (conv2d, CONVOLUTIONS, "groups of eight", "scan[", "conv_general_dilated"),
     ],
 )
 def test_gradients_take_their_own_forms(operation, table, name, has, has_not):
