@@ -7,10 +7,12 @@ fewer channels are joined to eight.
 """
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -128,21 +130,19 @@ def convolution_by_element(
     def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
         """Adds what a row of taps gives of eight channels of each group."""
         line, block, taps = part
-        pixels = lax.dynamic_slice_in_dim(padded, line * below, down * (rows - 1) + 1, 1)
-        pixels = lax.dynamic_slice_in_dim(pixels, block * LANES, LANES, 4)[:, ::down]
         terms = []
-        for tap in range(width):
-            first = tap * across
-            reached = pixels[:, :, first : first + right * (columns - 1) + 1 : right]
-            terms += [
-                reached[..., c, None, None] * taps[tap, c][None, None, None]
-                for c in range(LANES)
-            ]
+        for tap, channel in itertools.product(range(width), range(LANES)):
+            # A slice for each term: one for all of them would be copied.
+            first = (0, line * below, tap * across, 0, block * LANES + channel)
+            size = (len(x), down * (rows - 1) + 1, right * (columns - 1) + 1, groups, 1)
+            pixels = lax.dynamic_slice(padded, first, size)[:, ::down, ::right]
+            terms.append(pixels[..., None] * taps[tap, channel][None, None, None])
         return _sum([total, *terms]), None
 
     line, block = np.divmod(np.arange(height * blocks, dtype=np.int32), blocks)
     nothing = jnp.zeros((x.shape[0], rows, columns, groups, each, LANES), x.dtype)
-    total, _ = lax.scan(add, nothing, (jnp.asarray(line), jnp.asarray(block), weights))
+    body = jax.checkpoint(add, prevent_cse=False)
+    total, _ = lax.scan(body, nothing, (jnp.asarray(line), jnp.asarray(block), weights))
     return total.reshape(*total.shape[:3], outputs)
 
 
@@ -167,20 +167,23 @@ def kernel_gradient_by_element(
     def of_tap(tap: tuple[Array, Array]) -> Array:
         """Returns a tap's gradient, groups × inner × each."""
         i, j = tap
-        lines = lax.dynamic_slice_in_dim(pixels, i * below, down * (rows - 1) + 1, 1)[:, ::down]
-        own = lax.dynamic_slice_in_dim(lines, j * across, right * (columns - 1) + 1, 4)
-        total = _sum(
-            [
-                own[:, :, :, :, right * c, :, None] * reached[:, :, :, :, c, None]
-                for c in range(columns)
-            ]
-        )
+        batch, _, strips, _, _, channels = pixels.shape
+        size = (batch, down * (rows - 1) + 1, strips, groups, 1, channels)
+        terms = []
+        for column in range(columns):
+            first = (0, i * below, 0, 0, j * across + column * right, 0)
+            own = lax.dynamic_slice(pixels, first, size)[:, ::down, :, :, 0, :, None]
+            terms.append(own * reached[:, :, :, :, column, None])
+        total = _sum(terms)
         # Half onto half first: else XLA writes the terms into the loop of a sum over axes,
         # which it does not vectorize.
         return (total[:, : rows // 2] + total[:, rows // 2 :]).sum((0, 1, 2))
 
     taps = np.divmod(np.arange(height * width, dtype=np.int32), width)
-    found = lax.map(of_tap, tuple(map(jnp.asarray, taps)))
+    # Each tap is computed again where JAX transposes this and its transpose: else it would
+    # store every column that each tap reads.
+    body = jax.checkpoint(of_tap, prevent_cse=False)
+    found = lax.map(body, tuple(map(jnp.asarray, taps)))
     apart = found.reshape(height * width, groups, together, inner, together, each)
     own = jnp.einsum("tgmimo->tigmo", apart)  # From each joined group to itself.
     return own.reshape(height, width, inner, gradient.shape[3])
@@ -245,11 +248,15 @@ def _side_by_side(
 
 
 def _sum(terms: Sequence[Array]) -> Array:
-    """Returns the sum of many terms, in several sums side by side."""
+    """Returns the sum of many terms, in several sums side by side.
+
+    The barriers, which XLA drops, keep them apart where JAX transposes the sum, and then its
+    transpose.
+    """
     chains = [
         functools.reduce(operator.add, terms[i::CHAINS]) for i in range(CHAINS) if terms[i:]
     ]
-    return functools.reduce(operator.add, chains)
+    return functools.reduce(operator.add, map(lax.optimization_barrier, chains))
 
 
 def _laid_out(array: Array) -> Array:
