@@ -8,7 +8,7 @@ import math
 
 from segjax.ops import kernel_gradients
 from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case
-from segjax.ops.grouped import joining
+from segjax.ops.grouped import COLUMNS, groups_to_join
 from segjax.ops.kernel_gradients import block_height
 from segjax.ops.tap_matmul import TapWindow, live_taps
 from segjax.ops.winograd import tiles
@@ -34,12 +34,18 @@ def _of_groups(case: Case) -> str:
     """Returns the name of the fastest form for several channels in each group."""
     _, width, inner, outputs = case.kernel_shape
     each, is_known = outputs // case.window.groups, isinstance(sum(case.shape), int)
-    if not is_known or min(inner, each) < 2 or not joining(inner, each, case.window.groups):
+    together = groups_to_join(inner, each, case.window.groups)
+    if not is_known or not together or min(inner, each) < 2:
         return "joined"
+    widest = together * max(inner, each)
     if case.question == BY_KERNEL:
-        return "elements" if max(inner, each) <= 16 else "joined"
+        # Its loop writes so many times the numbers of x.
+        columns = case.result_shape[2]
+        fits = together * each * -(-columns // COLUMNS) <= 2 * columns
+        return "elements" if widest <= 24 and fits else "joined"
     is_spread = case.question == BY_X and case.window.strides != (1, 1)
-    return "elements" if max(inner, each) <= 8 and width > 2 and not is_spread else "joined"
+    few = max(inner, each) <= 8 and widest <= 24
+    return "elements" if few and width > 2 and not is_spread else "joined"
 
 
 def _of_gradient_by_kernel(

@@ -4,6 +4,7 @@
 `conv_bounds` for the default ones, and `forms` for tables.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case, form_name
 from segjax.ops.grouped import (
     by_joined_groups,
     convolution_by_element,
-    joining,
+    groups_to_join,
     kernel_gradient_by_element,
 )
 from segjax.ops.kernel_gradients import (
@@ -41,7 +42,7 @@ def candidates(case: Case) -> dict[str, Form]:
     "plain" is XLA's own convolution, or its derivative.
     """
     if case.is_grouped:
-        return _of_groups(case)
+        return _grouped(case)
     return {VALUE: _values, BY_X: _gradients_by_x, BY_KERNEL: _gradients_by_kernel}[
         case.question
     ](case)
@@ -110,23 +111,30 @@ def _gradients_by_kernel(case: Case) -> dict[str, Form]:
     return found
 
 
-def _of_groups(case: Case) -> dict[str, Form]:
-    """Returns the forms for several channels in each of several groups."""
-    window, kernel_shape = case.window, case.kernel_shape
+def _grouped(case: Case) -> dict[str, Form]:
+    """Returns the forms for several channels in each of several groups.
+
+    XLA's own gradient by the kernel takes hundreds of times as long, so it is none of them.
+    """
+    window, (height, width, inner, outputs) = case.window, case.kernel_shape
     plain = lambda x, kernel: plain_form(x, kernel, window)
-    found: dict[str, Form] = {
-        VALUE: {"plain": plain},
-        BY_X: {"plain": lambda g, k: _transpose(lambda x: plain(x, k), case.shape, g)},
-        BY_KERNEL: {"plain": lambda x, g: _transpose(lambda k: plain(x, k), kernel_shape, g)},
-    }[case.question]
+    found: dict[str, Form] = {}
+    if case.question == VALUE:
+        found["plain"] = plain
+    elif case.question == BY_X:
+        found["plain"] = lambda g, k: _transpose(lambda x: plain(x, k), case.shape, g)
     found["joined"] = by_joined_groups(case, chosen_form)
-    size, each = (kernel_shape[0], kernel_shape[1]), kernel_shape[3] // window.groups
-    if joining(kernel_shape[2], each, window.groups) is None:
+    each = outputs // window.groups
+    together = groups_to_join(inner, each, window.groups)
+    if together is None or together * max(inner, each) > 32:
         return found
     if case.question == VALUE:
         found["elements"] = lambda x, kernel: convolution_by_element(x, kernel, window)
     elif case.question == BY_KERNEL:
-        found["elements"] = lambda x, g: kernel_gradient_by_element(x, g, size, window)
+        size = (height, width)
+        of = functools.partial(kernel_gradient_by_element, kernel_size=size, window=window)
+        # Laid out again in the backward pass: else the strips would be kept until then.
+        found["elements"] = jax.checkpoint(of, prevent_cse=False)
     elif window.strides == (1, 1):
         found["elements"] = lambda g, kernel: convolution_by_element(
             g, mirrored(kernel, window.groups), case.flipped.window

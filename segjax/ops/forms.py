@@ -2,7 +2,7 @@
 
 On a CPU each convolution poses three `Case`s: its value, its gradient by x and its gradient by
 the kernel. For each there are several forms of equal value (`conv_forms`), and bounds on the
-shapes name the default one (`conv_lowering`). Inside `chosen(names)` a table comes first: a
+shapes name the default one (`conv_bounds`). Inside `chosen(names)` a table comes first: a
 tuner has timed the forms on the machine at hand.
 
 The table is part of JAX's trace context, so a function that was compiled for one table is

@@ -3,7 +3,8 @@
 Matrix products of eight channels leave most of a CPU idle, and groups that are joined to wider
 ones multiply zeros. Here every output is a sum of terms, pixel times weight, written such that
 XLA compiles one loop whose innermost axis is eight outputs of a group: one vector. Groups of
-fewer channels are joined to eight.
+fewer channels are joined to eight, with zeros between them: an infinite or NaN pixel of one
+spoils the others.
 """
 
 import functools
@@ -30,12 +31,12 @@ CHAINS = 4
 COLUMNS = 48
 """Columns of outputs that are written out as terms of one loop, at most.
 
-Of few terms XLA makes several copies, and joins them to the loop of a sum: seventeen take four
-times as long as thirty-three.
+A loop of few terms is slow: XLA makes it part of the sum that follows. Seventeen columns take
+four times as long as thirty-three.
 """
 
 
-def joining(inner: int, each: int, groups: int) -> int | None:
+def groups_to_join(inner: int, each: int, groups: int) -> int | None:
     """Returns how many groups are joined, so that both sides have a multiple of eight channels.
 
     Args:
@@ -83,7 +84,8 @@ def by_joined_groups(
 
     def in_front(maps: Array) -> Array:
         """Returns the maps with the pieces as first axis."""
-        return jnp.moveaxis(maps.reshape(*maps.shape[:3], pieces, -1), 3, 0)
+        split = maps.reshape(*maps.shape[:3], pieces, maps.shape[3] // pieces)
+        return jnp.moveaxis(split, 3, 0)
 
     def in_loop(*operands: Array) -> Array:
         """Returns what the form gives of each piece."""
@@ -95,7 +97,7 @@ def by_joined_groups(
         if not is_loop:
             return jnp.concatenate([*map(form, apart(maps), kernels)], axis=3)
         found = in_loop(in_front(maps), kernels)
-        return jnp.moveaxis(found, 0, 3).reshape(*found.shape[1:4], -1)
+        return jnp.moveaxis(found, 0, 3).reshape(*found.shape[1:4], pieces * found.shape[4])
 
     def by_kernel(x: Array, gradient: Array) -> Array:
         """Returns the gradient by the kernel."""
@@ -133,8 +135,8 @@ def convolution_by_element(
         terms = []
         for tap, channel in itertools.product(range(width), range(LANES)):
             # A slice for each term: one for all of them would be copied.
-            first = (0, line * below, tap * across, 0, block * LANES + channel)
-            size = (len(x), down * (rows - 1) + 1, right * (columns - 1) + 1, groups, 1)
+            first = _starts(0, line * below, tap * across, 0, block * LANES + channel)
+            size = (x.shape[0], down * (rows - 1) + 1, right * (columns - 1) + 1, groups, 1)
             pixels = lax.dynamic_slice(padded, first, size)[:, ::down, ::right]
             terms.append(pixels[..., None] * taps[tap, channel][None, None, None])
         return _sum([total, *terms]), None
@@ -158,7 +160,8 @@ def kernel_gradient_by_element(
     groups and pairs of channels.
     """
     inner, each = x.shape[3] // window.groups, gradient.shape[3] // window.groups
-    together = joining(inner, each, window.groups) or 1
+    together = groups_to_join(inner, each, window.groups)
+    assert together, "asked for by `candidates` only where groups can be joined"
     groups, height, width = window.groups // together, *kernel_size
     pixels, reached = _in_strips(x, gradient, kernel_size, window, groups)
     (down, right), (below, across) = window.strides, window.dilations
@@ -171,9 +174,9 @@ def kernel_gradient_by_element(
         size = (batch, down * (rows - 1) + 1, strips, groups, 1, channels)
         terms = []
         for column in range(columns):
-            first = (0, i * below, 0, 0, j * across + column * right, 0)
-            own = lax.dynamic_slice(pixels, first, size)[:, ::down, :, :, 0, :, None]
-            terms.append(own * reached[:, :, :, :, column, None])
+            first = _starts(0, i * below, 0, 0, j * across + column * right, 0)
+            read = lax.dynamic_slice(pixels, first, size)[:, ::down, :, :, 0, :, None]
+            terms.append(read * reached[:, :, :, :, column, None])
         total = _sum(terms)
         # Half onto half first: else XLA writes the terms into the loop of a sum over axes,
         # which it does not vectorize.
@@ -191,7 +194,7 @@ def kernel_gradient_by_element(
 
 def _in_strips(
     x: Array, gradient: Array, kernel_size: tuple[int, int], window: TapWindow, groups: int
-) -> list[Float[Array, "b h strips groups columns channels"]]:
+) -> tuple[Float[Array, "b lines strips g wide i"], Float[Array, "b rows strips g columns o"]]:
     """Returns what strips of outputs read, and the gradient in the same strips.
 
     Rows are filled up to an even number, and columns to equal strips. Each group's row lies in
@@ -215,19 +218,26 @@ def _in_strips(
     apart = jnp.stack([padded[:, :, start : start + wide] for start in starts], 2)
     full = jnp.pad(gradient, ((0, 0), (0, even - rows), (0, strips * strip - columns), (0, 0)))
     in_groups = (
-        maps.reshape(batch, -1, strips, across, groups, channels)
-        for maps, across, channels in (
-            (apart, wide, x.shape[3] // groups),
-            (full, strip, gradient.shape[3] // groups),
+        maps.reshape(batch, lines, strips, width, groups, channels)
+        for maps, lines, width, channels in (
+            (apart, tall, wide, x.shape[3] // groups),
+            (full, even, strip, gradient.shape[3] // groups),
         )
     )
-    return [_laid_out(jnp.moveaxis(maps, 4, 3)) for maps in in_groups]
+    pixels, reached = (_laid_out(jnp.moveaxis(maps, 4, 3)) for maps in in_groups)
+    return pixels, reached
+
+
+def _starts(*starts: int | Array) -> list[Array]:
+    """Returns where a slice starts, in one integer type, as JAX asks."""
+    return [jnp.asarray(start, jnp.int32) for start in starts]
 
 
 def _joined(kernel: Float[Array, "kh kw i o"], groups: int) -> tuple[Array, int]:
     """Returns the kernel of groups joined to eight channels, and their number."""
     height, width, inner, outputs = kernel.shape
-    together = joining(inner, outputs // groups, groups) or 1
+    together = groups_to_join(inner, outputs // groups, groups)
+    assert together, "asked for by `candidates` only where groups can be joined"
     return _side_by_side(kernel, groups, together).transpose(1, 2, 3, 0, 4).reshape(
         height, width, together * inner, outputs
     ), groups // together
@@ -250,8 +260,8 @@ def _side_by_side(
 def _sum(terms: Sequence[Array]) -> Array:
     """Returns the sum of many terms, in several sums side by side.
 
-    The barriers, which XLA drops, keep them apart where JAX transposes the sum, and then its
-    transpose.
+    The barriers keep them apart where JAX transposes the sum, and then its transpose. XLA drops
+    them before it makes loops.
     """
     chains = [
         functools.reduce(operator.add, terms[i::CHAINS]) for i in range(CHAINS) if terms[i:]
@@ -262,6 +272,7 @@ def _sum(terms: Sequence[Array]) -> Array:
 def _laid_out(array: Array) -> Array:
     """Returns the array in row-major order in memory, whatever reads it.
 
-    XLA would leave a transposed array as it was, and read it with strides.
+    XLA would leave a transposed array as it was, and read it with strides. The barrier stands
+    until XLA has decided how arrays lie in memory.
     """
     return lax.optimization_barrier(array.reshape(-1)).reshape(array.shape)

@@ -95,6 +95,8 @@ def depthwise_kernel_gradient(
     a sum in it; the columns are added at the end.
     """
     (height, width), (batch, outputs, across, channels) = kernel_size, gradient.shape
+    if 0 in gradient.shape:
+        return jnp.zeros((height, width, 1, channels), x.dtype)  # No row could be looked up.
     rows, columns = (read_by(window, a, x.shape[1 + a], kernel_size[a]) for a in (0, 1))
     place, inside = (np.stack(part)[None] for part in zip(*columns, strict=True))
     place = place.astype(np.int32)

@@ -9,6 +9,7 @@ written as a gather (stride 2):
     spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -103,7 +104,11 @@ def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array,
         """Returns the gradient by the kernel, which is the same for every kernel."""
         blocks = [-(-k // s) for k, s in zip(kernel_shape, window.strides, strict=False)]
         if window.groups == 1 and math.prod(blocks) <= 4:
-            return _kernel_gradient_by_tiles(x, gradient, kernel_shape, forward)
+            of = functools.partial(
+                _kernel_gradient_by_tiles, kernel_shape=kernel_shape, forward=forward
+            )
+            # Laid out again in the backward pass: else the pixels would be kept until then.
+            return jax.checkpoint(of, prevent_cse=False)(x, gradient)
         any_kernel = jnp.zeros(kernel_shape, gradient.dtype)
         return jax.vjp(lambda kernel: _by_tiles(x, kernel, window), any_kernel)[1](gradient)[0]
 

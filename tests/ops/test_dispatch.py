@@ -420,10 +420,19 @@ def test_gradients_take_their_own_forms(operation, table, name, has, has_not):
     assert has_not in plain
 
 
-@pytest.mark.parametrize("groups", [1, 128])
+@pytest.mark.parametrize("groups", [1, 2, 16, 64, 128])
 def test_a_batch_of_no_image_has_no_value_and_no_gradient(groups):
     x, kernel = jnp.zeros((0, 8, 9, 128)), jnp.ones((3, 3, 128 // groups, 128))
     value = lambda x, kernel: conv2d(x, kernel, padding=1, groups=groups)
     assert value(x, kernel).shape == (0, 8, 9, 128)
-    by_x = jax.grad(lambda x: value(x, kernel).sum())(x)
+    by_x, by_kernel = jax.grad(lambda *a: value(*a).sum(), (0, 1))(x, kernel)
     assert by_x.shape == x.shape
+    assert by_kernel.shape == kernel.shape and (by_kernel == 0).all()
+
+
+def test_groups_in_a_loop_take_a_batch_of_no_image():
+    x, kernel = jnp.zeros((0, 5, 4, 561)), jnp.ones((3, 3, 17, 561))
+    value, gradients = jax.value_and_grad(
+        lambda x, k: conv2d(x, k, padding=1, groups=33).sum(), (0, 1)
+    )(x, kernel)
+    assert value == 0 and gradients[1].shape == kernel.shape and (gradients[1] == 0).all()
