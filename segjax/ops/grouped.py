@@ -258,15 +258,11 @@ def _side_by_side(
 
 
 def _sum(terms: Sequence[Array]) -> Array:
-    """Returns the sum of many terms, in several sums side by side.
-
-    The barriers keep them apart where JAX transposes the sum, and then its transpose. XLA drops
-    them before it makes loops.
-    """
+    """Returns the sum of many terms, in several sums side by side."""
     chains = [
         functools.reduce(operator.add, terms[i::CHAINS]) for i in range(CHAINS) if terms[i:]
     ]
-    return functools.reduce(operator.add, map(lax.optimization_barrier, chains))
+    return functools.reduce(operator.add, chains)
 
 
 def _laid_out(array: Array) -> Array:
