@@ -39,7 +39,7 @@ def _of_groups(case: Case) -> str:
         return "joined"
     widest = together * max(inner, each)
     if case.question == BY_KERNEL:
-        # Its loop writes so many times the numbers of x.
+        # A tap's loop writes as many numbers as two maps of x have, at most.
         columns = case.result_shape[2]
         fits = together * each * -(-columns // COLUMNS) <= 2 * columns
         return "elements" if widest <= 24 and fits else "joined"

@@ -241,7 +241,10 @@ def test_vmap_over_inputs_and_over_kernels_equals_a_loop(name):
 
 
 @pytest.mark.slow_but("depthwise", "1x1")
-@pytest.mark.parametrize("name", ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "1x1"])
+@pytest.mark.parametrize(
+    "name",
+    ["wide 3x3", "wide 3x3 mostly padding", "depthwise", "groups of eight", "1x1"],
+)
 def test_four_devices_get_the_plain_gradients(name):
     x, weights, function = _arrays(conv2d, *CONVOLUTIONS[name][:3])
     loss = lambda weights, x: jnp.sin(function(x, weights)).sum()
