@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,18 @@ from segjax.parallel import cluster
 from segjax.parallel.sums import gather_by_index, gather_bytes, sum_over_processes
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+REDUCED = f"{FLAG}=LIBRARY_FUSION_TYPE_REDUCE"
+PASSES = "--xla_disable_hlo_passes"
+KEPT = f"{PASSES}=cse_barrier_expander"
 
 
 @pytest.mark.parametrize(
     ("version", "given", "flags"),
     [
-        ("0.10.2", None, f"{FLAG}=LIBRARY_FUSION_TYPE_REDUCE"),
-        ("0.12.0", "--xla_a=1", f"--xla_a=1 {FLAG}=LIBRARY_FUSION_TYPE_REDUCE"),
-        ("0.12.0", f"{FLAG}=", f"{FLAG}="),
+        ("0.10.2", None, f"{REDUCED} {KEPT}"),
+        ("0.12.0", "--xla_a=1", f"--xla_a=1 {REDUCED} {KEPT}"),
+        ("0.12.0", f"{FLAG}=", f"{FLAG}= {KEPT}"),
+        ("0.12.0", f"{PASSES}=dce", f"{PASSES}=dce {REDUCED}"),
         ("0.13.0", "--xla_a=1", "--xla_a=1"),
         ("1.10.0", "", ""),
     ],
@@ -29,11 +34,35 @@ def test_only_versions_that_were_tried_are_tuned_and_the_users_word_stays(
     monkeypatch, version, given, flags
 ):
     monkeypatch.setattr("importlib.metadata.version", {"jaxlib": version}.get)
+    monkeypatch.setattr(cluster, "_has_only_cpus", lambda: True)
     monkeypatch.delenv("XLA_FLAGS")
     if given is not None:
         monkeypatch.setenv("XLA_FLAGS", given)
     cluster.tune_cpu()
     assert os.environ.get("XLA_FLAGS") == flags
+
+
+@pytest.mark.parametrize(
+    ("platforms", "plugins", "modules", "kept"),
+    [
+        (None, (), (), True),
+        ("cpu", ("xla_cuda12",), ("jax_plugins",), True),
+        (None, ("xla_cuda12",), (), False),
+        (None, (), ("jax_plugins",), False),
+        (None, (), ("libtpu",), False),
+        ("cuda,cpu", (), (), False),
+    ],
+)
+def test_barriers_are_kept_only_where_nothing_but_cpus_can_be_used(
+    monkeypatch, platforms, plugins, modules, kept
+):
+    found = {"jax_plugins": plugins}
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found[group])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in modules or None)
+    monkeypatch.setattr(cluster.jax, "config", SimpleNamespace(jax_platforms=platforms))
+    monkeypatch.delenv("XLA_FLAGS")
+    cluster.tune_cpu(keeps_memory=False)
+    assert os.environ["XLA_FLAGS"] == (f"{REDUCED} {KEPT}" if kept else REDUCED)
 
 
 def test_xla_knows_the_flag_and_computes_with_it():

@@ -17,6 +17,7 @@ from segjax.backbones.output_stride import Unit, plan_stages
 from segjax.contracts import Features
 from segjax.layers.conv import Conv
 from segjax.layers.norm import BatchNorm
+from segjax.ops.materialize import materialized
 from segjax.ops.pool import max_pool
 from segjax.ops.skip import add_skip
 
@@ -46,7 +47,8 @@ class Bottleneck(nn.Module):
             nn.relu(y), self.width, 3, stride=second, dilation=rate, names=("conv2", "bn2")
         )
         y = conv_norm(nn.relu(y), 4 * self.width, 1, names=("conv3", "bn3"))
-        return nn.relu(add_skip(y, _shortcut(x, 4 * self.width, stride, conv_norm)))
+        shortcut = _shortcut(x, 4 * self.width, stride, conv_norm)
+        return materialized(nn.relu(add_skip(y, shortcut)))
 
 
 BottleneckV1 = partial(Bottleneck, stride_first=True)
@@ -69,7 +71,8 @@ class BasicBlock(nn.Module):
             x, self.width, 3, stride=stride, dilation=first_dilation, names=("conv1", "bn1")
         )
         y = conv_norm(nn.relu(y), self.width, 3, dilation=dilation, names=("conv2", "bn2"))
-        return nn.relu(add_skip(y, _shortcut(x, self.width, stride, conv_norm)))
+        shortcut = _shortcut(x, self.width, stride, conv_norm)
+        return materialized(nn.relu(add_skip(y, shortcut)))
 
 
 def _conv_norm(

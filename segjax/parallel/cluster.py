@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import math
 import os
 import threading
@@ -20,6 +21,7 @@ from segjax.parallel.rendezvous import host_and_port, meet, start_timeout
 from segjax.stopping import TRY_AGAIN, Cause, Stops, listening
 
 _YNN = "--xla_cpu_experimental_ynn_fusion_type"
+_PASSES = "--xla_disable_hlo_passes"
 _SCHEDULER = "xla_cpu_scheduler_type"
 
 
@@ -31,13 +33,20 @@ def tune_cpu(*, keeps_memory: bool = True) -> None:
 
     From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over
     axes. The sums are faster; convolutions are slower, by a tenth for those of a ResNet and up
-    to four times for narrow gradients (two cores, AVX-512). A setting that `XLA_FLAGS` already
-    has is kept. Untested minor versions of jax are not changed, because XLA ends a process
-    whose flags it does not know.
+    to four times for narrow gradients (two cores, AVX-512). And optimization barriers
+    (`segjax.ops.materialize`) stay until operations are fused, as they do in jax 0.12 without:
+    only where JAX can use nothing but CPUs, because other compilers may need them removed.
+
+    A setting that `XLA_FLAGS` already has is kept. Untested minor versions of jax are not
+    changed, because XLA ends a process whose flags it does not know.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    if _YNN not in given and _is_tried():
-        os.environ["XLA_FLAGS"] = f"{given} {_YNN}=LIBRARY_FUSION_TYPE_REDUCE".strip()
+    if _is_tried():
+        given = os.environ.get("XLA_FLAGS", "")
+        wanted = {_YNN: "LIBRARY_FUSION_TYPE_REDUCE"}
+        if _has_only_cpus():
+            wanted[_PASSES] = "cse_barrier_expander"
+        flags = [f"{name}={value}" for name, value in wanted.items() if name not in given]
+        os.environ["XLA_FLAGS"] = " ".join([given, *flags]).strip()
     if keeps_memory:
         keep_memory()
 
@@ -57,6 +66,15 @@ def in_least_memory() -> dict[str, str]:
     if not is_cpu() or is_named or not _is_tried():
         return {}
     return {_SCHEDULER: "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
+def _has_only_cpus() -> bool:
+    """Returns whether JAX will find CPUs alone, without asking for the devices."""
+    if platforms := jax.config.jax_platforms:  # `JAX_PLATFORMS`.
+        return platforms == "cpu"
+    plugins = importlib.metadata.entry_points(group="jax_plugins")
+    modules = ("jax_plugins", "libtpu")
+    return not plugins and not any(map(importlib.util.find_spec, modules))
 
 
 def _is_tried() -> bool:
