@@ -70,7 +70,7 @@ def in_least_memory() -> dict[str, str]:
 
 def _has_only_cpus() -> bool:
     """Returns whether JAX will find CPUs alone, without asking for the devices."""
-    if platforms := jax.config.jax_platforms:  # `JAX_PLATFORMS`.
+    if platforms := getattr(jax.config, "jax_platforms", None):  # `JAX_PLATFORMS`.
         return platforms == "cpu"
     plugins = importlib.metadata.entry_points(group="jax_plugins")
     modules = ("jax_plugins", "libtpu")
