@@ -1,5 +1,6 @@
 """The norms against NumPy; batch normalisation on two devices on the whole batch."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,50 @@ def test_training_normalises_by_the_statistics_of_all_devices():
         np.testing.assert_allclose(
             new["batch_stats"]["var"][device], 0.9 + 0.1 * variance, rtol=1e-4
         )
+
+
+LINEN = nn.BatchNorm(momentum=0.9, use_fast_variance=False, axis_name=AXIS)
+"""What JAX differentiates step by step."""
+
+
+def _of(layer: nn.Module, **training):
+    """Returns `layer` as a function of x, scale and bias, on the devices of a mapped axis."""
+    zeros, ones = jnp.zeros(5), jnp.ones(5)
+
+    def normalised(x, scale, bias):
+        variables = {
+            "params": {"scale": scale, "bias": bias},
+            "batch_stats": {"mean": zeros, "var": ones},
+        }
+        y, new = layer.apply(variables, x, **training, mutable=["batch_stats"])
+        return y, new["batch_stats"]["var"]
+
+    mapped = jax.vmap(normalised, in_axes=(0, None, None), axis_name=AXIS)
+    return lambda x, *parameters: mapped(x.reshape(2, 2, *x.shape[1:]), *parameters)
+
+
+def test_derivatives_of_training_are_those_of_the_formula():
+    of = _of(BatchNorm(), train=True), _of(LINEN, use_running_average=False)
+    generator = np.random.default_rng(1)
+    draw = lambda *shape: jnp.asarray(generator.standard_normal(shape), jnp.float32)
+    at, along = ((draw(4, 3, 2, 5), draw(5), draw(5)) for _ in range(2))
+    weights = draw(2, 2, 3, 2, 5), draw(2, 5)
+
+    def score(function):
+        return lambda *at: sum((w * jnp.sin(v)).sum() for w, v in zip(weights, function(*at)))
+
+    def second(function):
+        gradient = jax.grad(score(function), (0, 1, 2))
+        return jax.jvp(gradient, at, along)[1]
+
+    for derivative in (
+        lambda function: jax.jvp(function, at, along),
+        lambda function: jax.grad(score(function), (0, 1, 2))(*at),
+        second,
+    ):
+        ours, expected = (jax.tree.leaves(derivative(function)) for function in of)
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_the_variance_of_nearly_equal_values_is_not_lost():
