@@ -14,6 +14,7 @@ import operator
 from collections.abc import Callable, Sequence
 
 import jax
+from jax.experimental.layout import Layout, with_layout_constraint
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -268,7 +269,6 @@ def _sum(terms: Sequence[Array]) -> Array:
 def _laid_out(array: Array) -> Array:
     """Returns the array in row-major order in memory, whatever reads it.
 
-    XLA would leave a transposed array as it was, and read it with strides. The barrier stands
-    until XLA has decided how arrays lie in memory.
+    XLA would leave a transposed array as it was, and read it with strides.
     """
-    return lax.optimization_barrier(array.reshape(-1)).reshape(array.shape)
+    return with_layout_constraint(array, Layout(major_to_minor=tuple(range(array.ndim))))

@@ -60,7 +60,9 @@ def test_derivatives_of_training_are_those_of_the_formula():
     weights = draw(2, 2, 3, 2, 5), draw(2, 5)
 
     def score(function):
-        return lambda *at: sum((w * jnp.sin(v)).sum() for w, v in zip(weights, function(*at)))
+        return lambda *at: sum(
+            (w * jnp.sin(v)).sum() for w, v in zip(weights, function(*at), strict=True)
+        )
 
     def second(function):
         gradient = jax.grad(score(function), (0, 1, 2))
