@@ -14,10 +14,10 @@ import operator
 from collections.abc import Callable, Sequence
 
 import jax
-from jax.experimental.layout import Layout, with_layout_constraint
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float
 
 from segjax.ops.forms import BY_KERNEL, Case
