@@ -15,6 +15,7 @@ Bandwidths and peaks are the makers'. Latencies and utilisation are assumptions,
 """
 
 import argparse
+import functools
 import math
 import os
 import re
@@ -26,7 +27,6 @@ os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 
 import jax  # noqa: E402 - XLA reads its flags when it is first used.
 import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
 import optax  # noqa: E402
 
 from segjax import losses  # noqa: E402
@@ -231,15 +231,29 @@ def divided(params: list) -> int:
 
 
 def all_reduced(text: str) -> list[int]:
-    """Returns the bytes of each all-reduce in a program in StableHLO."""
-    found = re.findall(
-        r'"stablehlo\.all_reduce"\(.*?\}\) : \(tensor<([0-9x]*)(f32|bf16|i32)>\)', text, re.S
-    )
+    """Returns the bytes of each all-reduce that a program in StableHLO runs.
+
+    What JAX traced once is a function, which the program calls where it is needed.
+    """
+    parts = re.split(r"func\.func (?:\w+ )?@([\w.-]+)", text)[1:]
+    functions = dict(zip(parts[::2], parts[1::2], strict=True))
     bytes_of = {"f32": 4, "bf16": 2, "i32": 4}
-    return [
-        int(np.prod([int(n) for n in shape.split("x") if n], dtype=np.int64)) * bytes_of[dtype]
-        for shape, dtype in found
-    ]
+    kinds = re.compile(
+        r'"stablehlo\.all_reduce"\(.*?\}\) : \(tensor<([0-9x]*)(f32|bf16|i32)>\)'
+        r"|\bcall @([\w.-]+)",
+        re.S,
+    )
+
+    @functools.cache
+    def of(name: str) -> list[int]:
+        """Returns the bytes of those of a function, and of the ones that it calls."""
+        found = []
+        for shape, dtype, called in kinds.findall(functions[name]):
+            sizes = [int(n) for n in shape.split("x") if n]
+            found += of(called) if called else [math.prod(sizes) * bytes_of[dtype]]
+        return found
+
+    return of("main")
 
 
 if __name__ == "__main__":
