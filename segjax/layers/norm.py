@@ -18,8 +18,8 @@ from jaxtyping import Array, Float
 from segjax.contracts import AXIS
 
 
-class BatchNorm(nn.BatchNorm):
-    """Linen's BatchNorm with torchvision's constants, synchronised over devices.
+class BatchNorm(nn.Module):
+    """Batch normalisation with torchvision's constants, synchronised over devices.
 
     `train=True` normalises by the batch's statistics. It works only under
     `parallel.sharing.over_devices`, even on one device; elsewhere JAX reports an unbound axis.
@@ -30,6 +30,9 @@ class BatchNorm(nn.BatchNorm):
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
     axis_name: str | None = AXIS
 
     @nn.compact
@@ -49,7 +52,8 @@ class BatchNorm(nn.BatchNorm):
         y, *of_batch = _traced_once(wide, scale, bias, self.epsilon, axis)
         if not self.is_initializing():
             for running, new in zip((mean, variance), of_batch, strict=True):
-                running.value = self.momentum * running.value + (1 - self.momentum) * new
+                updated = self.momentum * running.value + (1 - self.momentum) * new
+                running.value = updated.astype(jnp.float32)
         return y.astype(self.dtype)
 
 

@@ -1,9 +1,10 @@
 """Maps that are computed once, whatever reads them.
 
 XLA's CPU compiler computes a chain of operations by element again for each operation that reads
-its result. The output of a residual unit has two readers, the next unit's convolution and its
+its result. The output of a ResNet's unit has two readers, the next unit's convolution and its
 shortcut, and the shortcut's sum is itself such a chain: at the n-th unit of a stage each reader
-would read the maps of all n units (`benchmarks/results.md`, "Chains of residual units").
+would read the maps of all n units (`benchmarks/results.md`, "Chains of residual units"). The
+sums of Xception, MobileNet v3 and RefineNet have no ReLU behind them, and XLA writes those.
 """
 
 from jax import lax
@@ -16,9 +17,9 @@ from segjax.ops.dispatch import is_plain, on_cpu
 def materialized(x: Array) -> Array:
     """Returns `x`, which compiled programs on a CPU write once for all that read it.
 
-    It is for a map that has several readers and is itself a sum of maps. Elsewhere, and under
-    `plain()`, it is `x` itself: compilers for GPUs and TPUs weigh such repetition themselves.
-    The CPU's compiler of jax 0.10 keeps to it only with the flag that
+    It is for a map that has several readers and is itself a sum of maps. Elsewhere, under
+    `plain()`, and where devices share an image, it is `x` itself: compilers for GPUs and TPUs
+    weigh such repetition themselves. jax 0.10 does as it says only with the flags that
     `segjax.parallel.cluster.tune_cpu` sets.
     """
     if not isinstance(x, Tracer) or is_plain() or not on_cpu():

@@ -26,25 +26,30 @@ _SCHEDULER = "xla_cpu_scheduler_type"
 
 
 def tune_cpu(*, keeps_memory: bool = True) -> None:
-    """Has XLA's CPU backend use its older convolutions, and programs reuse their memory.
+    """Sets XLA's CPU backend up as it is fastest here, and has programs reuse their memory.
 
     Call it before any device use. For the memory see `segjax.parallel.kept_memory.keep_memory`;
     `keeps_memory` is for processes whose programs are called by their first thread.
 
     From jax 0.10 on a newer library, YNNPACK, computes products, convolutions and sums over
     axes. The sums are faster; convolutions are slower, by a tenth for those of a ResNet and up
-    to four times for narrow gradients (two cores, AVX-512). And optimization barriers
-    (`segjax.ops.materialize`) stay until operations are fused, as they do in jax 0.12 without:
-    only where JAX can use nothing but CPUs, because other compilers may need them removed.
+    to four times for narrow gradients (two cores, AVX-512). So it computes the sums alone.
 
-    A setting that `XLA_FLAGS` already has is kept. Untested minor versions of jax are not
-    changed, because XLA ends a process whose flags it does not know.
+    jax 0.10 removes optimization barriers before it fuses operations; jax 0.12 does so later.
+    With 0.10 they are kept, so that maps which many operations read are computed once
+    (`segjax.ops.materialize`), and `remat` does compute again what it should not store. Loops
+    that XLA would compile as one operation cannot have barriers, so there are none of those. It
+    is done only where JAX can use nothing but CPUs: with a plugin for other devices installed,
+    set `JAX_PLATFORMS=cpu`.
+
+    A setting that `XLA_FLAGS` already has is kept, in place of the one here. Untested minor
+    versions of jax are not changed, because XLA ends a process whose flags it does not know.
     """
     if _is_tried():
         given = os.environ.get("XLA_FLAGS", "")
         wanted = {_YNN: "LIBRARY_FUSION_TYPE_REDUCE"}
-        if _has_only_cpus():
-            wanted[_PASSES] = "cse_barrier_expander"
+        if _version().startswith("0.10.") and _has_only_cpus():
+            wanted[_PASSES] = "cse_barrier_expander,small-while-loop-hoisting"
         flags = [f"{name}={value}" for name, value in wanted.items() if name not in given]
         os.environ["XLA_FLAGS"] = " ".join([given, *flags]).strip()
     if keeps_memory:
@@ -79,7 +84,11 @@ def _has_only_cpus() -> bool:
 
 def _is_tried() -> bool:
     """Returns whether XLA's options were tried with the jaxlib that is installed."""
-    return importlib.metadata.version("jaxlib").startswith(("0.10.", "0.11.", "0.12."))
+    return _version().startswith(("0.10.", "0.11.", "0.12."))
+
+
+def _version() -> str:
+    return importlib.metadata.version("jaxlib")
 
 
 def initialize() -> None:

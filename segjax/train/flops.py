@@ -26,7 +26,7 @@ _INLINED = (
     "remat2",
     "custom_jvp_call",
 )
-_SAME = ("optimization_barrier", "name", "copy", "copy_p")
+_SAME = ("optimization_barrier", "layout_constraint", "name", "copy", "copy_p")
 """Primitives whose results are their operands, as far as counting is concerned."""
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segjax.contracts import AXIS
+from segjax.layers import norm
 from segjax.layers.norm import BatchNorm, FrozenBatchNorm, GroupNorm
 
 X = jnp.asarray(np.random.default_rng(0).normal(3, 2, (4, 3, 2, 5)), jnp.float32)
@@ -76,6 +77,50 @@ def test_derivatives_of_training_are_those_of_the_formula():
         ours, expected = (jax.tree.leaves(derivative(function)) for function in of)
         for one, other in zip(ours, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_is_normalised_by_statistics_in_float32():
+    x = (X + 100).astype(jnp.bfloat16)
+    parameters = jnp.full(5, 2.0), jnp.ones(5)
+    ours = _of(BatchNorm(dtype=jnp.bfloat16), train=True)(x, *parameters)
+    linen = LINEN.clone(dtype=jnp.bfloat16)
+    expected = _of(linen, use_running_average=False)(x, *parameters)
+    assert [v.dtype for v in ours] == [jnp.bfloat16, jnp.float32]
+    for one, other in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(
+            one.astype(jnp.float32), other.astype(jnp.float32), rtol=1e-2, atol=1e-2
+        )
+
+
+def test_fresh_statistics_are_not_those_of_the_first_batch():
+    new = BatchNorm().init(jax.random.key(0), X, train=True)["batch_stats"]
+    assert not new["mean"].any() and (new["var"] == 1).all()
+
+
+def test_statistics_stay_float32_where_maps_have_64_bits():
+    with jax.enable_x64(True):
+        x = np.asarray(X, np.float64)[None]
+        y, new = _train(jnp.asarray(x))
+        assert y.dtype == jnp.float32
+        assert {v.dtype for v in new["batch_stats"].values()} == {np.dtype(np.float32)}
+
+
+def test_equal_norms_are_traced_once_and_their_gradient_takes_two_sums_over_maps():
+    """Those of g and of g · (x − mean)."""
+    x, c = jnp.ones((2, 3, 4, 5)), jnp.ones(5)
+
+    def loss(x):
+        for _ in range(3):
+            x, *_ = norm._traced_once(x, c, c, 1e-5, None)
+        return (x * x).sum()
+
+    _, back = jax.vjp(loss, x)
+    programs = [
+        e.params["jaxpr"] for e in jax.make_jaxpr(back)(1.0).eqns if "jaxpr" in e.params
+    ]
+    assert len(programs) == 3 and len(set(map(id, programs))) == 1
+    sums = [e for e in programs[0].eqns if e.primitive.name == "reduce_sum"]
+    assert sum(e.invars[0].aval.size == x.size for e in sums) == 2
 
 
 def test_the_variance_of_nearly_equal_values_is_not_lost():
