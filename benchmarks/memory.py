@@ -26,6 +26,7 @@ from segjax.experiment import IMAGENET  # noqa: E402
 from segjax.models.deeplab_v3 import DeepLabV3  # noqa: E402
 from segjax.models.unet import UNet  # noqa: E402
 from segjax.ops.dispatch import plain  # noqa: E402
+from segjax.parallel.cluster import tune_cpu  # noqa: E402
 from segjax.parallel.dry_run import dry_run  # noqa: E402
 from segjax.parallel.sharing import over_devices  # noqa: E402
 from segjax.tasks import dense  # noqa: E402
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     arguments = parser.parse_args()
+    tune_cpu(keeps_memory=False)  # As the commands do.
     for name in arguments.names or NETWORKS:
         print(f"\n| {name}, {arguments.batch} × {arguments.size}² | state, MiB | all, MiB |")
         print("|---|---|---|", flush=True)
