@@ -1,13 +1,14 @@
 """The memory that `launch --plan` predicts against what a training step takes, on a CPU.
 
-    python benchmarks/plan.py memory [NAME ...]
+    python benchmarks/plan.py memory [NAME ...] [--cores N]
     python benchmarks/plan.py largest [NAME ...] [--memory GIB]
 
 `memory` compares the peak of the training step and of the evaluation of eight networks. Each is
 measured in a process of its own: the step is compiled; then the process's highest resident size
 is reset (`/proc/self/clear_refs`) and three steps are taken. The measured peak is that highest
 size, without what the process held before the first step, with the arrays that were there.
-It includes what XLA does not plan: buffers of single operations, and code that runs first.
+It includes what XLA does not plan: buffers of single operations, and code that runs first. The
+buffers depend on how threads meet; with `--cores 1` they are the same each time.
 
 `largest` asks the plan for the largest batch that fits `--memory`, and measures that batch, the
 next one, and a batch half as large again.
@@ -45,7 +46,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--memory", type=float, default=2.0)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--cores", type=int, help="of those there are, for processes to use")
     arguments = parser.parse_args()
+    if arguments.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     names = arguments.names or list(SIZES)
     if arguments.what == "child":
         print(json.dumps(measured(names[0], arguments.batch)))

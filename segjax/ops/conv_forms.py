@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from segjax.ops.conv_bounds import default_form
+from segjax.ops.dispatch import in_the_backward_pass
 from segjax.ops.forms import BY_KERNEL, BY_X, VALUE, Case, form_name
 from segjax.ops.grouped import (
     by_joined_groups,
@@ -101,6 +102,8 @@ def _gradients_by_kernel(case: Case) -> dict[str, Form]:
         "plain": lambda x, g: _transpose(lambda k: plain_form(x, k, window), shape, g),
         "taps": lambda x, g: kernel_gradient_by_taps(x, g, size, window),
     }
+    if math.prod(size) > 1:
+        found["taps"] = in_the_backward_pass(found["taps"])
     lines = block_height(case.shape, case.result_shape, size, window)
     if lines and math.prod(size) > 1:
         found["blocks"] = lambda x, g: kernel_gradient_by_blocks(
@@ -124,6 +127,8 @@ def _grouped(case: Case) -> dict[str, Form]:
     elif case.question == BY_X:
         found["plain"] = lambda g, k: _transpose(lambda x: plain(x, k), case.shape, g)
     found["joined"] = by_joined_groups(case, chosen_form)
+    if case.question == BY_KERNEL:
+        found["joined"] = in_the_backward_pass(found["joined"])
     each = outputs // window.groups
     together = groups_to_join(inner, each, window.groups)
     if together is None or together * max(inner, each) > 32:

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from segjax.ops.conv_forms import chosen_form, plain_form
 from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
-from segjax.ops.forms import QUESTIONS, Case, is_noting
+from segjax.ops.forms import BY_KERNEL, QUESTIONS, Case, is_noting
+from segjax.ops.materialize import materialized
 from segjax.ops.tap_matmul import TapWindow
 
 
@@ -84,5 +85,10 @@ def _answered(*cases: Case) -> Callable[[Array, Array], Array]:
 
 
 def _form(case: Case) -> Callable[[Array, Array], Array]:
-    """Returns the form that answers a case, which is chosen when JAX traces it."""
-    return lambda a, b: chosen_form(case)(a, b)
+    """Returns the form that answers a case, which is chosen when JAX traces it.
+
+    Its map is written once: a form's last step is a sum of maps, and each reader would add them
+    up again, for which all of them would be kept until the last one has read them.
+    """
+    of = lambda a, b: chosen_form(case)(a, b)
+    return of if case.question == BY_KERNEL else lambda a, b: materialized(of(a, b))

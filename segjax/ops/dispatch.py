@@ -81,6 +81,15 @@ def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
     return decorate
 
 
+def in_the_backward_pass(gradient: Callable[[Array, Array], Array]) -> Callable:
+    """Returns a gradient by the kernel, (x, gradient by y) →, that keeps nothing but `x`.
+
+    JAX computes what depends on x alone in the forward pass, and XLA would share it with the
+    value: copies of x for each tap, nine times as large as it, would be kept for every layer.
+    """
+    return jax.checkpoint(gradient)
+
+
 def with_custom_gradients(
     value: Callable[[Array, Array], Array],
     gradient_by_x: Callable[[Array, Array], Array],

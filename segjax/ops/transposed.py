@@ -9,7 +9,6 @@ written as a gather (stride 2):
     spread by kernel     flipped in both axes      then an ordinary convolution of stride 1
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -23,8 +22,15 @@ from jaxtyping import Array, Float
 from segjax.ops.conv import Pair, check_channels, check_dtypes, pair
 from segjax.ops.conv_forms import plain_form
 from segjax.ops.conv_lowering import convolve, rounded_once
-from segjax.ops.dispatch import as_one_program, is_plain, on_cpu, with_custom_gradients
+from segjax.ops.dispatch import (
+    as_one_program,
+    in_the_backward_pass,
+    is_plain,
+    on_cpu,
+    with_custom_gradients,
+)
 from segjax.ops.kernel_gradients import transposed_product
+from segjax.ops.materialize import materialized
 from segjax.ops.tap_matmul import TapWindow, mirrored
 
 
@@ -100,20 +106,17 @@ def _tiled(kernel_shape: tuple[int, ...], window: TapWindow) -> Callable[[Array,
     top, left = kernel_shape[0] - 1 - above, kernel_shape[1] - 1 - before
     forward = window._replace(pads=((top, top), (left, left)))
 
+    @in_the_backward_pass
     def gradient_by_kernel(x: Array, gradient: Array) -> Array:
         """Returns the gradient by the kernel, which is the same for every kernel."""
         blocks = [-(-k // s) for k, s in zip(kernel_shape, window.strides, strict=False)]
         if window.groups == 1 and math.prod(blocks) <= 4:
-            of = functools.partial(
-                _kernel_gradient_by_tiles, kernel_shape=kernel_shape, forward=forward
-            )
-            # Laid out again in the backward pass: else the pixels would be kept until then.
-            return jax.checkpoint(of, prevent_cse=False)(x, gradient)
+            return _kernel_gradient_by_tiles(x, gradient, kernel_shape, forward)
         any_kernel = jnp.zeros(kernel_shape, gradient.dtype)
         return jax.vjp(lambda kernel: _by_tiles(x, kernel, window), any_kernel)[1](gradient)[0]
 
     return with_custom_gradients(
-        lambda x, kernel: _by_tiles(x, kernel, window),
+        lambda x, kernel: materialized(_by_tiles(x, kernel, window)),
         lambda gradient, kernel: convolve(gradient, kernel, forward),
         gradient_by_kernel,
     )
