@@ -8,7 +8,7 @@ measured in a process of its own: the step is compiled; then the process's highe
 is reset (`/proc/self/clear_refs`) and three steps are taken. The measured peak is that highest
 size, without what the process held before the first step, with the arrays that were there.
 It includes what XLA does not plan: buffers of single operations, and code that runs first. The
-buffers depend on how threads meet; with `--cores 1` they are the same each time.
+buffers depend on when threads run; with `--cores 1` they are the same each time.
 
 `largest` asks the plan for the largest batch that fits `--memory`, and measures that batch, the
 next one, and a batch half as large again.
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--memory", type=float, default=2.0)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--cores", type=int, help="of those there are, for processes to use")
+    parser.add_argument("--cores", type=int, help="use only the first of the cores there are")
     arguments = parser.parse_args()
     if arguments.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])

@@ -106,10 +106,11 @@ def _gradients_by_kernel(case: Case) -> dict[str, Form]:
         found["taps"] = in_the_backward_pass(found["taps"])
     lines = block_height(case.shape, case.result_shape, size, window)
     if lines and math.prod(size) > 1:
-        found["blocks"] = lambda x, g: kernel_gradient_by_blocks(
-            x, g, size, window, lines=lines
+        found["blocks"] = in_the_backward_pass(
+            lambda x, g: kernel_gradient_by_blocks(x, g, size, window, lines=lines)
         )
     if _is_3x3(case):
+        # Its pixels' factors may be kept: to wait saves less memory than it costs time.
         found["winograd"] = lambda x, g: winograd_kernel_gradient(x, g, window)
     return found
 
@@ -138,7 +139,8 @@ def _grouped(case: Case) -> dict[str, Form]:
     elif case.question == BY_KERNEL:
         size = (height, width)
         of = functools.partial(kernel_gradient_by_element, kernel_size=size, window=window)
-        # Laid out again in the backward pass: else the strips would be kept until then.
+        # The strips are laid out again in the backward pass, without a barrier, which would be
+        # a copy in another layout.
         found["elements"] = jax.checkpoint(of, prevent_cse=False)
     elif window.strides == (1, 1):
         found["elements"] = lambda g, kernel: convolution_by_element(

@@ -87,8 +87,8 @@ def _answered(*cases: Case) -> Callable[[Array, Array], Array]:
 def _form(case: Case) -> Callable[[Array, Array], Array]:
     """Returns the form that answers a case, which is chosen when JAX traces it.
 
-    Its map is written once: a form's last step is a sum of maps, and each reader would add them
-    up again, for which all of them would be kept until the last one has read them.
+    A map that it returns is written once. Without this, XLA repeats a form's last step, a sum
+    of maps, in every operation that reads it, and keeps the terms until the last one has run.
     """
     of = lambda a, b: chosen_form(case)(a, b)
     return of if case.question == BY_KERNEL else lambda a, b: materialized(of(a, b))

@@ -82,10 +82,11 @@ def as_one_program(*, static: Sequence[str]) -> Callable[[Callable], Callable]:
 
 
 def in_the_backward_pass(gradient: Callable[[Array, Array], Array]) -> Callable:
-    """Returns a gradient by the kernel, (x, gradient by y) →, that keeps nothing but `x`.
+    """Returns a gradient by the kernel, of (x, gradient by y), for the backward pass alone.
 
-    JAX computes what depends on x alone in the forward pass, and XLA would share it with the
-    value: copies of x for each tap, nine times as large as it, would be kept for every layer.
+    Without this, JAX computes in the forward pass what depends on x alone, and keeps it: for a
+    3×3 kernel up to nine copies of x for each layer. jax 0.10 keeps the barrier that this needs
+    only with the flags that `segjax.parallel.cluster.tune_cpu` sets.
     """
     return jax.checkpoint(gradient)
 

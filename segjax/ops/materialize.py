@@ -4,7 +4,8 @@ XLA's CPU compiler computes a chain of operations by element again for each oper
 its result. The output of a ResNet's unit has two readers, the next unit's convolution and its
 shortcut, and the shortcut's sum is itself such a chain: at the n-th unit of a stage each reader
 would read the maps of all n units (`benchmarks/results.md`, "Chains of residual units"). The
-programs of Xception, MobileNet v3 and RefineNet's own units move no fewer bytes with it.
+units of Xception, MobileNet v3 and RefineNet move no fewer bytes with it. The result of a
+convolution is written once too ("What a layer keeps").
 """
 
 from jax import lax

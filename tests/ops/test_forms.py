@@ -296,7 +296,7 @@ def test_the_version_is_that_of_these_names():
         for question in QUESTIONS
         for groups in (1, 4, 8)
     }
-    assert forms.VERSION == 3
+    assert forms.VERSION == 4
     assert found == {
         ("value", 1): ["plain", "taps", "winograd"],
         ("value", 4): ["plain", "joined", "elements"],

@@ -59,7 +59,7 @@ def test_other_devices_tell_their_peak(monkeypatch):
 def test_the_planned_step_of_a_unet_takes_what_the_plan_says():
     environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     del environment["JAX_DISABLE_MOST_OPTIMIZATIONS"]
-    # On one core: with several, the buffers of single operations depend on how threads meet.
+    # On one core: with several, the buffers of single operations depend on when threads run.
     command = [sys.executable, str(BENCHMARK), "child", "unet", "--batch", "3", "--cores", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     predicted, taken = json.loads(done.stdout.splitlines()[-1])["training"]
