@@ -11,9 +11,8 @@ def maybe_remat(method: Callable[..., Any], *inputs: Any, remat: bool, **options
 
     With `remat` only the inputs are stored for the gradient; activations are recomputed by a
     second forward pass (Chen et al., 2016, arXiv:1604.06174). The compiler decides what that
-    saves. XLA on a CPU saved nothing for a U-Net (depth 5, 2 × 256²: 3426 MiB of temporaries
-    without it, 3504 MiB with it), and a fifth of the peak of a DeepLab v3 with ResNet-50
-    (`benchmarks/memory.py`: 1628 and 1287 MiB).
+    saves (`benchmarks/memory.py`, `docs/guides/memory.md`); with jax 0.10 on a CPU it saves
+    next to nothing without the flags that `segjax.parallel.cluster.tune_cpu` sets.
 
     Args:
       method: a bound method of a Linen module, such as `block.__call__`.

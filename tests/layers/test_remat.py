@@ -8,6 +8,7 @@ import pytest
 
 from segjax.layers.conv import Conv
 from segjax.layers.remat import maybe_remat
+from segjax.ops.dispatch import plain
 
 
 class _Net(nn.Module):
@@ -39,4 +40,6 @@ def test_the_gradient_computes_a_stage_anew_where_it_is_told_to(remat, stages):
     net = _Net(remat)
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), X))
     gradient = jax.grad(lambda v: net.apply(v, X).sum())
-    assert str(jax.make_jaxpr(gradient)(shapes)).count("differentiated=True") == stages
+    with plain():  # Fast forms compute parts of their own gradients anew.
+        traced = str(jax.make_jaxpr(gradient)(shapes))
+    assert traced.count("differentiated=True") == stages
