@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--cores", type=int, help="use only the first of the cores there are")
     arguments = parser.parse_args()
-    if arguments.cores:
+    if arguments.cores is not None:
+        if arguments.cores < 1:
+            parser.error(f"--cores {arguments.cores}: use at least 1.")
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     names = arguments.names or list(SIZES)
     if arguments.what == "child":

@@ -11,8 +11,8 @@ def maybe_remat(method: Callable[..., Any], *inputs: Any, remat: bool, **options
 
     With `remat` only the inputs are stored for the gradient; activations are recomputed by a
     second forward pass (Chen et al., 2016, arXiv:1604.06174). The compiler decides what that
-    saves (`benchmarks/memory.py`, `docs/guides/memory.md`); with jax 0.10 on a CPU it saves
-    next to nothing without the flags that `segjax.parallel.cluster.tune_cpu` sets.
+    saves (`benchmarks/memory.py`, `docs/guides/memory.md`); jax 0.10 on a CPU needs the
+    flags that `segjax.parallel.cluster.tune_cpu` sets for it.
 
     Args:
       method: a bound method of a Linen module, such as `block.__call__`.
