@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from segjax.ops.forms import QUESTIONS
+
 
 class Operation(NamedTuple):
     """An operation of a compiled program.
@@ -15,7 +17,7 @@ class Operation(NamedTuple):
       kind: the opcode, "convolution"; of a fusion also the name without its number.
       multiply_adds: of its products and convolutions, those on padding included.
       source: the innermost line of the package that it comes from, "ops/conv.py:12"; "" where
-        the program does not say.
+        the program does not say. Of a convolution's form also its question and name.
     """
 
     name: str
@@ -54,7 +56,9 @@ def operations(text: str, *, package: str = "/segjax/") -> dict[str, Operation]:
                 inner = computations[_called(line)]
                 within = {each.name: each.shape for each in inner}
                 work = sum(_work(each, within) for each in inner)
-            source = frames.source(line.rest, package)
+            source = " ".join(
+                filter(None, (frames.source(line.rest, package), _form_name(line)))
+            )
             found[line.name] = Operation(line.name, _kind(line), work, source)
     return found
 
@@ -124,6 +128,12 @@ def _parenthesis(text: str, start: int) -> str:
 def _called(line: _Line) -> str:
     match = re.search(r"calls=%?([\w.-]+)", line.rest)
     return match[1] if match else ""
+
+
+def _form_name(line: _Line) -> str:
+    """Returns which form of a convolution an operation belongs to, "(value, taps)", or ""."""
+    names = re.findall(rf"(?:{'|'.join(QUESTIONS)}), \w+", line.rest)
+    return f"({names[-1]})" if names else ""
 
 
 def _kind(line: _Line) -> str:

@@ -3,11 +3,12 @@
     python benchmarks/step_profile.py training --only U-Net
 
 The cases are those of `speed.py`; `--only` takes the first whose name contains its text. Rows
-are sorted by time; equal kinds of operation from one source line are one row. GMAC: billions
-of multiplications and additions of the products and convolutions, from the shapes of the
-compiled program, so those on padding count. The peak is that of a large product in the same
-process. Operations that run at the same time each count in full, so the shares may add up to
-more than 100 %. Tracing a program slows it down; the time of a run is measured without.
+are sorted by time; equal kinds of operation from one source line are one row. A convolution's
+rows name its question and its form too. GMAC: billions of multiplications and additions of the
+products and convolutions, from the shapes of the compiled program, so those on padding count.
+The peak is that of a large product in the same process. Operations that run at the same time
+share it, and a loop's time is that of what runs inside it. Tracing a program slows it down; the
+time of a run is measured without.
 """
 
 import argparse
@@ -32,6 +33,18 @@ from segjax.parallel import cluster
 RUNS = 3
 SIZE = 2048
 """The side of the matrices whose product is the peak."""
+
+
+AROUND_OTHERS = ("while", "conditional", "call")
+"""Kinds of operations whose time is that of other operations, which they execute."""
+
+
+class Span(NamedTuple):
+    """When an operation ran, in ns."""
+
+    name: str
+    start: float
+    over: float
 
 
 class Row(NamedTuple):
@@ -115,6 +128,9 @@ def compile_seconds() -> Iterator[Counter[str]]:
 def traced(work: Callable, text: str) -> list[tuple[str, float]]:
     """Returns the operations of a program that runs of it execute, with their nanoseconds."""
     module = text.removeprefix("HloModule ").partition(",")[0]
+    around = {
+        one.name for one in hlo_text.operations(text).values() if one.kind in AROUND_OTHERS
+    }
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             for _ in range(RUNS):
@@ -122,16 +138,16 @@ def traced(work: Callable, text: str) -> list[tuple[str, float]]:
         (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
         data = jax.profiler.ProfileData.from_file(str(path))
         events = [e for plane in data.planes for line in plane.lines for e in line.events]
-        return durations(events, module)
+        return shared(span for span in spans(events, module) if span.name not in around)
 
 
-def durations(events: Iterable[Any], module: str) -> list[tuple[str, float]]:
-    """Returns name and nanoseconds of each execution of an operation of a module.
+def spans(events: Iterable[Any], module: str) -> list[Span]:
+    """Returns when each execution of an operation of a module began and was over.
 
     An operation that leaves its thread has a second event, "end: ", where it is over. Its
     statistic `_c` is the `_p` of the first.
     """
-    begun: dict[int, tuple[str, float, float]] = {}
+    begun: dict[int, Span] = {}
     ended: dict[int, float] = {}
     found = []
     for event in events:
@@ -140,14 +156,38 @@ def durations(events: Iterable[Any], module: str) -> list[tuple[str, float]]:
         if event.name.startswith("end: "):
             ended[statistics.get("_c", -1)] = over
         elif statistics.get("hlo_module") == module:
-            one = (statistics["hlo_op"], event.start_ns, over)
+            one = Span(statistics["hlo_op"], event.start_ns, over)
             if "_p" in statistics:
                 begun[statistics["_p"]] = one
             else:
-                found.append((one[0], over - one[1]))
-    for number, (name, start, over) in begun.items():
-        found.append((name, max(over, ended.get(number, over)) - start))
+                found.append(one)
+    for number, one in begun.items():
+        found.append(one._replace(over=max(one.over, ended.get(number, one.over))))
     return found
+
+
+def shared(spans: Iterable[Span]) -> list[tuple[str, float]]:
+    """Returns name and nanoseconds of each span; those that overlap share their time equally.
+
+    >>> shared([Span("a", 0, 10), Span("b", 4, 8)])
+    [('a', 8.0), ('b', 2.0)]
+    """
+    spans = list(spans)
+    changes = sorted(
+        (moment, begins, number)
+        for number, span in enumerate(spans)
+        for begins, moment in ((True, span.start), (False, span.over))
+        if span.over > span.start
+    )
+    share = [0.0] * len(spans)
+    running: set[int] = set()
+    before = 0.0
+    for moment, begins, number in changes:
+        for one in running:
+            share[one] += (moment - before) / len(running)
+        before = moment
+        running = running | {number} if begins else running - {number}
+    return [(span.name, each) for span, each in zip(spans, share, strict=True)]
 
 
 def summed(

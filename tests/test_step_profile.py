@@ -1,6 +1,7 @@
 """What the profile of a step reads from a compiled program and from a trace of its runs."""
 
 import pathlib
+import re
 import sys
 from collections import namedtuple
 
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+
+from segjax.ops.conv import conv2d
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 
@@ -109,8 +112,40 @@ def test_an_operation_that_leaves_its_thread_lasts_until_its_end(scripts):
         Event("add.1", 0.0, 9.0, {"hlo_module": "jit_g", "hlo_op": "add.1"}.items()),
         Event("Execute", 0.0, 900.0, {}.items()),
     ]
-    found = sorted(step_profile.durations(events, "jit_f"))
-    assert found == [("add.1", 30.0), ("add.2", 4.0), ("dot.1", 55.0)]
+    found = sorted(step_profile.spans(events, "jit_f"))
+    assert found == [("add.1", 200.0, 230.0), ("add.2", 200.0, 204.0), ("dot.1", 100.0, 155.0)]
+
+
+def test_operations_that_run_at_the_same_time_share_it(scripts):
+    _, step_profile = scripts
+    a, b = step_profile.Span("a", 10.0, 20.0), step_profile.Span("b", 14.0, 18.0)
+    assert step_profile.shared([a, b]) == [("a", 8.0), ("b", 2.0)]
+    assert step_profile.shared([b, b, b]) == [("b", 4 / 3)] * 3
+    after, no_time = step_profile.Span("c", 20.0, 21.0), step_profile.Span("d", 11.0, 11.0)
+    assert step_profile.shared([after, no_time, a]) == [("c", 1.0), ("d", 0.0), ("a", 10.0)]
+
+
+def test_a_loop_takes_the_time_of_what_runs_inside_it(scripts):
+    hlo_text, step_profile = scripts
+    a = jnp.asarray(np.ones((500, 500), np.float32))
+    run = lambda a: lax.fori_loop(0, 4, lambda i, x: jnp.tanh(x @ a), a)
+    compiled = jax.jit(run).lower(a).compile()
+    text = compiled.as_text()
+    executed = step_profile.traced(lambda: compiled(a), text)
+    kinds = {one.name: one.kind for one in hlo_text.operations(text).values()}
+    assert "while" in kinds.values()
+    assert {kinds[name] for name, _ in executed if kinds[name] in ("while", "dot")} == {"dot"}
+
+
+def test_operations_of_a_convolution_name_its_form_in_both_passes(scripts):
+    hlo_text, _ = scripts
+    loss = lambda x, kernel: jnp.sum(conv2d(x, kernel, padding=1) ** 2)
+    arguments = jnp.ones((2, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
+    step = jax.jit(jax.grad(loss, (0, 1)))
+    text = step.lower(*arguments).compile().as_text()
+    named = [one.source for one in hlo_text.operations(text).values() if one.multiply_adds]
+    forms = {re.search(r"\((.*), (plain|taps|winograd|blocks)\)$", one)[1] for one in named}
+    assert forms == {"value", "gradient by x", "gradient by kernel"}
 
 
 def test_rows_are_of_one_run_and_say_how_far_from_the_peak_they_are(scripts):

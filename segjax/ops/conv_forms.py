@@ -50,8 +50,12 @@ def candidates(case: Case) -> dict[str, Form]:
 
 
 def chosen_form(case: Case) -> Form:
-    """Returns the form that a table in force names, or the default one."""
-    return candidates(case)[form_name(case, default_form)]
+    """Returns the form that a table in force names, or the default one.
+
+    Its operations carry its name: what JAX traces in a derivative has no source line of a form.
+    """
+    name = form_name(case, default_form)
+    return jax.named_scope(f"{case.question}, {name}")(candidates(case)[name])
 
 
 def _values(case: Case) -> dict[str, Form]:
