@@ -143,8 +143,10 @@ def test_operations_of_a_convolution_name_its_form_in_both_passes(scripts):
     arguments = jnp.ones((2, 32, 32, 64)), jnp.ones((3, 3, 64, 64))
     step = jax.jit(jax.grad(loss, (0, 1)))
     text = step.lower(*arguments).compile().as_text()
-    named = [one.source for one in hlo_text.operations(text).values() if one.multiply_adds]
-    forms = {re.search(r"\((.*), (plain|taps|winograd|blocks)\)$", one)[1] for one in named}
+    operations = hlo_text.operations(text).values()
+    named = [one.source for one in operations if one.multiply_adds]
+    pattern = r"\((.*), (plain|taps|rows|blocks|winograd)\)$"
+    forms = {re.search(pattern, one)[1] for one in named}
     assert forms == {"value", "gradient by x", "gradient by kernel"}
 
 

@@ -20,6 +20,10 @@ A larger batch of the same maps takes another form.
 """
 
 
+COPIES = 1 << 25
+"""Numbers that the maps' copies of the form `rows` may have by default: 128 MiB of float32."""
+
+
 def default_form(case: Case) -> str:
     """Returns the name of the form that is taken unless a table names another one."""
     if case.is_grouped:
@@ -56,6 +60,8 @@ def _of_gradient_by_kernel(
     height, width, inner, outputs = kernel_shape
     if case.is_depthwise:
         return "taps"
+    if _fits_rows(case):
+        return "rows"
     if _saves(shape, kernel_shape, window) and min(inner, outputs) >= 32:
         # Where pixels are few, sums over them cost less than the products' transform.
         if 2 * shape[0] * _tiles(shape, window) >= inner * outputs // (inner + outputs):
@@ -71,6 +77,15 @@ def _of_gradient_by_kernel(
     lines = block_height(shape, case.result_shape, (height, width), window)
     blocks = lines and large and several and seldom and _is_full(shape, (height, width), window)
     return "blocks" if blocks else "taps"
+
+
+def _fits_rows(case: Case) -> bool:
+    """Returns whether a kernel is narrow, and the copies of x are few enough for their use."""
+    height, width, inner, outputs = case.kernel_shape
+    is_narrow = width > 1 and min(inner, outputs) <= 96 and 4 * inner > outputs
+    is_alive = _share_of_live_taps(case.shape[1:3], (height, width), case.window) >= 0.5
+    copied = case.shape[0] * case.shape[1] * case.result_shape[2]
+    return is_narrow and is_alive and copied * (width * inner + height * outputs) <= COPIES
 
 
 def _of_gradient_by_x(

@@ -25,6 +25,7 @@ from segjax.ops.grouped import (
 from segjax.ops.kernel_gradients import (
     block_height,
     kernel_gradient_by_blocks,
+    kernel_gradient_by_rows,
     kernel_gradient_by_taps,
 )
 from segjax.ops.pixel_taps import depthwise, depthwise_adjoint, depthwise_kernel_gradient
@@ -110,6 +111,10 @@ def _gradients_by_kernel(case: Case) -> dict[str, Form]:
     if math.prod(size) == 1:
         return found
     found["taps"] = in_the_backward_pass(taps)
+    if size[1] > 1:
+        found["rows"] = in_the_backward_pass(
+            lambda x, g: kernel_gradient_by_rows(x, g, size, window)
+        )
     lines = block_height(case.shape, case.result_shape, size, window)
     if lines:
         found["blocks"] = in_the_backward_pass(

@@ -17,6 +17,7 @@ from segjax.ops.forms import VALUE, Case
 from segjax.ops.grouped import kernel_gradient_by_element
 from segjax.ops.kernel_gradients import (
     kernel_gradient_by_blocks,
+    kernel_gradient_by_rows,
     kernel_gradient_by_taps,
 )
 from segjax.ops.pixel_taps import depthwise, depthwise_kernel_gradient
@@ -275,6 +276,7 @@ def test_an_image_split_over_devices_gets_the_plain_gradients(name):
     ("by_kernel", "groups"),
     [
         (kernel_gradient_by_taps, 1),
+        (kernel_gradient_by_rows, 1),
         (functools.partial(kernel_gradient_by_blocks, lines=4), 1),
         (depthwise_kernel_gradient, 5),
         (kernel_gradient_by_element, 4),
@@ -328,6 +330,8 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
     lines = max(1, least, {1: 1, 200: 3, 1 << 18: 40}[size])
     by_blocks = lambda x, g: kernel_gradient_by_blocks(x, g, (3, 3), window, lines=lines)
     _assert_is_the_adjoint(by_blocks, x, weights, window)
+    by_rows = lambda x, g: kernel_gradient_by_rows(x, g, (3, 3), window)
+    _assert_is_the_adjoint(by_rows, x, weights, window)
     if stride == 1:
         by_winograd = lambda x, g: winograd_kernel_gradient(x, g, window)
         _assert_is_the_adjoint(by_winograd, x, weights, window)
@@ -336,14 +340,19 @@ def test_blocks_of_any_height_give_the_kernel_gradient(name, size, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "kernel", "options", "form"),
     [
-        ((12, 11), (3, 3, 48, 40), {"padding": 1}, "winograd_kernel_gradient"),
-        ((12, 11), (3, 3, 5, 7), {"padding": 1}, "kernel_gradient_by_blocks"),
-        ((12, 11), (2, 2, 5, 7), {"stride": 2}, "kernel_gradient_by_blocks"),
-        ((12, 11), (3, 3, 64, 128), {"stride": 2}, "kernel_gradient_by_blocks"),
+        ((12, 11), (3, 3, 128, 128), {"padding": 1}, "winograd_kernel_gradient"),
+        ((12, 11), (3, 3, 48, 40), {"padding": 1}, "kernel_gradient_by_rows"),
+        ((12, 11), (3, 3, 5, 7), {"padding": 1}, "kernel_gradient_by_rows"),
+        ((12, 11), (2, 2, 5, 7), {"stride": 2}, "kernel_gradient_by_rows"),
+        ((12, 11), (5, 5, 5, 7), {"padding": 2}, "kernel_gradient_by_rows"),
+        ((12, 11), (3, 3, 5, 20), {"padding": 1}, "kernel_gradient_by_blocks"),
+        ((12, 11), (2, 2, 5, 20), {"stride": 2}, "kernel_gradient_by_blocks"),
+        ((12, 11), (3, 3, 32, 128), {"stride": 2}, "kernel_gradient_by_blocks"),
         ((12, 11), (3, 3, 128, 128), {"stride": 2}, "kernel_gradient_by_taps"),
         ((12, 11), (1, 1, 5, 7), {}, "kernel_gradient_by_taps"),
-        ((12, 11), (5, 5, 5, 7), {"padding": 2}, "kernel_gradient_by_taps"),
-        ((40, 11), (3, 3, 500, 80), {"padding": 6, "dilation": 6}, "kernel_gradient_by_taps"),
+        ((12, 11), (3, 1, 5, 7), {}, "kernel_gradient_by_blocks"),
+        ((12, 11), (5, 5, 2, 8), {"padding": 2}, "kernel_gradient_by_taps"),
+        ((40, 11), (3, 3, 500, 100), {"padding": 6, "dilation": 6}, "kernel_gradient_by_taps"),
         ((12, 11), (3, 3, 5, 7), {"padding": 9, "dilation": 9}, "kernel_gradient_by_taps"),
         ((2, 3), (3, 3, 136, 104), {"padding": 1}, "kernel_gradient_by_taps"),
     ],
@@ -352,7 +361,12 @@ def test_the_kernel_gradient_takes_its_form_by_shape(size, kernel, options, form
     monkeypatch.setattr(kernel_gradients, "LARGE", 0)
     monkeypatch.setattr(conv_lowering, "_shared", conv_lowering._answered)
     taken = []
-    for name in ("winograd_kernel_gradient", "kernel_gradient_by_blocks"):
+    others = (
+        "winograd_kernel_gradient",
+        "kernel_gradient_by_rows",
+        "kernel_gradient_by_blocks",
+    )
+    for name in others:
         usual = getattr(conv_forms, name)
         noted = lambda *args, usual=usual, name=name, **options: (
             taken.append(name),

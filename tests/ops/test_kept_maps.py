@@ -32,14 +32,18 @@ def transposed(x, kernel):
 def dense(x, kernel):
     return jnp.concatenate([x[..., 12:], conv2d(x, kernel, padding=1)], axis=-1)
 
+def widened(x, kernel):
+    return conv2d(x, kernel, padding=1).reshape(*x.shape, -1).sum(-1)
+
 CASES = {
-    "rate 24": (conv(padding=24, dilation=24), (1, 65, 65, 96), (3, 3, 96, 96)),
+    "rate 24": (conv(padding=24, dilation=24), (1, 65, 65, 128), (3, 3, 128, 128)),
     "depthwise 3": (conv(padding=1, groups=128), (1, 64, 64, 128), (3, 3, 1, 128)),
     "depthwise 5": (conv(padding=2, groups=128), (1, 64, 64, 128), (5, 5, 1, 128)),
     "groups": (conv(padding=1, groups=8), (1, 64, 64, 256), (3, 3, 32, 256)),
     "transposed": (transposed, (1, 64, 64, 64), (4, 4, 64, 64)),
     "dense": (dense, (2, 112, 112, 180), (3, 3, 180, 12)),
-    "blocks": (conv(padding=1), (2, 192, 192, 24), (3, 3, 24, 24)),
+    "rows": (conv(padding=1), (2, 192, 192, 24), (3, 3, 24, 24)),
+    "blocks": (widened, (2, 192, 192, 16), (3, 3, 16, 64)),
 }
 
 def temporary_bytes(layer, x, kernel, layers):
@@ -71,7 +75,16 @@ def maps_a_layer() -> dict[str, float]:
 
 @pytest.mark.parametrize(
     "layer",
-    ["rate 24", "depthwise 3", "depthwise 5", "groups", "transposed", "dense", "blocks"],
+    [
+        "rate 24",
+        "depthwise 3",
+        "depthwise 5",
+        "groups",
+        "transposed",
+        "dense",
+        "rows",
+        "blocks",
+    ],
 )
 def test_layers_do_not_keep_copies_of_their_map_for_each_tap(maps_a_layer, layer):
     # The map before the ReLU and the one after it; padding takes less than half a map.
