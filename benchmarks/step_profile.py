@@ -7,7 +7,8 @@ are sorted by time; equal kinds of operation from one source line are one row. A
 rows name its question and its form too. GMAC: billions of multiplications and additions of the
 products and convolutions, from the shapes of the compiled program, so those on padding count.
 The peak is that of a large product in the same process. Operations that run at the same time
-share it, and a loop's time is that of what runs inside it. Tracing a program slows it down; the
+share it, so a product beside others may seem faster than it is, and a loop's time is that of
+what runs inside it. Tracing a program slows it down; the
 time of a run is measured without.
 """
 

@@ -21,7 +21,7 @@ A larger batch of the same maps takes another form.
 
 
 COPIES = 1 << 25
-"""Numbers that the maps' copies of the form `rows` may have by default: 128 MiB of float32."""
+"""Numbers that the copies of both maps may have by default in the form `rows`: 128 MiB."""
 
 
 def default_form(case: Case) -> str:
@@ -80,12 +80,19 @@ def _of_gradient_by_kernel(
 
 
 def _fits_rows(case: Case) -> bool:
-    """Returns whether a kernel is narrow, and the copies of x are few enough for their use."""
-    height, width, inner, outputs = case.kernel_shape
-    is_narrow = width > 1 and min(inner, outputs) <= 96 and 4 * inner > outputs
-    is_alive = _share_of_live_taps(case.shape[1:3], (height, width), case.window) >= 0.5
-    copied = case.shape[0] * case.shape[1] * case.result_shape[2]
-    return is_narrow and is_alive and copied * (width * inner + height * outputs) <= COPIES
+    """Returns whether channels are few, most products are of pixels, and copies are small."""
+    (height, width, inner, outputs), down = case.kernel_shape, case.window.strides[0]
+    if width == 1 or min(inner, outputs) > 96 or 4 * inner <= outputs:
+        return False
+    batch, rows, columns = case.shape[0], -(-case.shape[1] // down), case.result_shape[2]
+    # Each row of taps meets all rows of x that any output could, however few reach a pixel.
+    size = (case.shape[1], case.shape[2])
+    live = live_taps(size, (height, width), case.window)
+    reached = sum(len(down) * len(right) for _, (down, right) in live)
+    if reached < 0.6 * height * width * rows * columns:
+        return False
+    copied = width * case.shape[1] * inner + height * rows * outputs
+    return batch * columns * copied <= COPIES
 
 
 def _of_gradient_by_x(

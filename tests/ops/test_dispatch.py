@@ -289,6 +289,15 @@ def test_the_kernel_gradient_is_the_adjoint(by_kernel, groups, stride):
     _assert_is_the_adjoint(lambda x, g: by_kernel(x, g, (3, 3), window), x, weights, window)
 
 
+@pytest.mark.parametrize("kernel", [(1, 2), (2, 5), (4, 3)])
+@pytest.mark.parametrize("strides", [(2, 3), (3, 1)])
+def test_rows_of_taps_give_the_kernel_gradient_of_any_window(kernel, strides):
+    x, weights, _ = _arrays(conv2d, (9, 14), (*kernel, 5, 4), {})
+    window = TapWindow(strides, ((3, -1), (2, 4)), (2, 3))
+    by_rows = lambda x, g: kernel_gradient_by_rows(x, g, kernel, window)
+    _assert_is_the_adjoint(by_rows, x, weights, window)
+
+
 def _assert_is_the_adjoint(by_kernel, x, weights, window):
     """Compares a kernel gradient and both of its own gradients with those of XLA's form."""
     y = plain_form(x, weights, window)

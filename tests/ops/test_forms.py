@@ -198,8 +198,9 @@ def test_a_kernel_gradient_multiplies_with_the_narrower_factor_on_the_left(
     products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
     assert products and all(f"-> tensor<{factors}xf32>" in line for line in products)
     # Else XLA exchanges the factors again, where a transpose follows.
-    is_taken_back = form == "rows" or (form == "taps" and channels[0] > channels[1])
-    assert ("optimization_barrier" in program) == is_taken_back
+    # By rows the pixels and each moved gradient are written too.
+    barriers = {"rows": 1 + 3 + 1, "taps": int(channels[0] > channels[1]), "blocks": 0}
+    assert program.count("stablehlo.optimization_barrier") == barriers[form]
 
 
 def test_the_default_form_is_one_of_the_candidates():
@@ -280,6 +281,23 @@ def test_a_case_is_named_by_all_that_tells_it_from_others():
         "gradient by x of 2x33x65x7 by 3x1x7x9, stride 2x1, padding 1+2 3+4, dilation 5x6"
     )
     assert str(case._replace(window=window._replace(groups=7))) == f"{case}, 7 groups"
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate", "pads", "form"),
+    [
+        ((1, 256, 256, 64), 1, 1, "rows"),
+        ((2, 256, 256, 64), 1, 1, "winograd"),  # Copies of 192 MiB.
+        ((1, 65, 65, 64), 12, 12, "rows"),
+        ((1, 65, 65, 64), 24, 24, "taps"),  # 0.57 of the products are of pixels,
+        ((1, 65, 65, 64), 24, 0, "taps"),  # 17 of 65 rows of the gradient hold any.
+    ],
+)
+def test_a_kernel_gradient_by_rows_is_taken_where_its_copies_are_few_and_used(
+    shape, rate, pads, form
+):
+    window = TapWindow((1, 1), ((pads, pads),) * 2, (rate, rate))
+    assert default_form(Case(BY_KERNEL, shape, (3, 3, 64, 64), window)) == form
 
 
 def test_the_version_is_that_of_these_names():
