@@ -81,10 +81,11 @@ def _of_gradient_by_kernel(
 
 def _fits_rows(case: Case) -> bool:
     """Returns whether channels are few, most products are of pixels, and copies are small."""
-    (height, width, inner, outputs), down = case.kernel_shape, case.window.strides[0]
-    if width == 1 or min(inner, outputs) > 96 or 4 * inner <= outputs:
+    height, width, inner, outputs = case.kernel_shape
+    if width == 1 or not 8 <= min(inner, outputs) <= 96 or 4 * inner <= outputs:
         return False
-    batch, rows, columns = case.shape[0], -(-case.shape[1] // down), case.result_shape[2]
+    batch, columns = case.shape[0], case.result_shape[2]
+    rows = -(-case.shape[1] // case.window.strides[0])
     # Each row of taps meets all rows of x that any output could, however few reach a pixel.
     size = (case.shape[1], case.shape[2])
     live = live_taps(size, (height, width), case.window)

@@ -40,34 +40,35 @@ def clock(monkeypatch):
 
 def test_forms_take_turns_and_those_that_cannot_win_are_given_up(clock):
     assert default_form(CASE) == "taps"
-    calls = clock({"taps": 1.0, "plain": 4.1, "blocks": 1.5, "winograd": 0.9})
+    times = {"taps": 1.0, "plain": 4.1, "rows": 4.2, "blocks": 1.5, "winograd": 0.9}
+    calls = clock(times)
     found = seconds_of(CASE)
-    assert found == {"taps": 1.0, "plain": 4.1, "blocks": 1.5, "winograd": 0.9}
+    assert found == times
     # A first call of each, the default one's first; then turns.
-    assert calls[:4] == ["taps", "plain", "blocks", "winograd"]
-    counts = {name: calls[4:].count(name) for name in found}
-    assert counts == {"taps": 7, "plain": 0, "blocks": 2, "winograd": 7}
-    assert calls[10:14] == ["taps", "winograd", "taps", "winograd"]
+    assert calls[:5] == ["taps", "plain", "rows", "blocks", "winograd"]
+    counts = {name: calls[5:].count(name) for name in found}
+    assert counts == {"taps": 7, "plain": 0, "rows": 0, "blocks": 2, "winograd": 7}
+    assert calls[11:15] == ["taps", "winograd", "taps", "winograd"]
 
 
 def test_a_machine_that_is_busy_for_a_while_changes_no_choice(clock):
-    times = {"taps": 1.0, "plain": 9.0, "blocks": 1.05, "winograd": 1.1}
-    clock(times, load=lambda calls: 3.0 if 12 < calls < 18 else 1.0)
+    times = {"taps": 1.0, "plain": 9.0, "rows": 9.0, "blocks": 1.05, "winograd": 1.1}
+    clock(times, load=lambda calls: 3.0 if 13 < calls < 19 else 1.0)
     found = seconds_of(CASE)
     assert found == times and fastest(CASE, found) == "taps"
 
 
 def test_a_form_that_takes_much_more_memory_is_not_run(clock, monkeypatch):
-    sizes = iter([10, 10, 10 + form_times.MORE_BYTES, 11 + form_times.MORE_BYTES, 0])
+    sizes = iter([10, 10, 10 + form_times.MORE_BYTES, 9, 11 + form_times.MORE_BYTES, 0])
     monkeypatch.setattr(form_times, "_temporary_bytes", lambda program: next(sizes))
-    calls = clock(dict.fromkeys(("taps", "plain", "blocks", "winograd"), 1.0))
-    assert [*seconds_of(CASE)] == ["taps", "plain", "winograd"]
+    calls = clock(dict.fromkeys(("taps", "plain", "rows", "blocks", "winograd"), 1.0))
+    assert [*seconds_of(CASE)] == ["taps", "plain", "rows", "winograd"]
     assert "blocks" not in calls
 
 
 def test_the_forms_themselves_are_timed():
     found = seconds_of(CASE)
-    assert found.keys() == {"taps", "plain", "blocks", "winograd"}
+    assert found.keys() == {"taps", "plain", "rows", "blocks", "winograd"}
     assert all(0 < value < 60 for value in found.values())
 
 
