@@ -8,8 +8,7 @@ rows name its question and its form too. GMAC: billions of multiplications and a
 products and convolutions, from the shapes of the compiled program, so those on padding count.
 The peak is that of a large product in the same process. Operations that run at the same time
 share it, so a product beside others may seem faster than it is, and a loop's time is that of
-what runs inside it. Tracing a program slows it down; the
-time of a run is measured without.
+what runs inside it. Tracing a program slows it down; the time of a run is measured without.
 """
 
 import argparse
@@ -34,7 +33,6 @@ from segjax.parallel import cluster
 RUNS = 3
 SIZE = 2048
 """The side of the matrices whose product is the peak."""
-
 
 AROUND_OTHERS = ("while", "conditional", "call")
 """Kinds of operations whose time is that of other operations, which they execute."""

@@ -289,7 +289,7 @@ def test_a_case_is_named_by_all_that_tells_it_from_others():
         ((1, 256, 256, 64), 1, 1, "rows"),
         ((2, 256, 256, 64), 1, 1, "winograd"),  # Copies of 192 MiB.
         ((1, 65, 65, 64), 12, 12, "rows"),
-        ((1, 65, 65, 64), 24, 24, "taps"),  # 0.57 of the products are of pixels,
+        ((1, 65, 65, 64), 24, 24, "taps"),  # 0.57 of the products are of pixels.
         ((1, 65, 65, 64), 24, 0, "taps"),  # 17 of 65 rows of the gradient hold any.
     ],
 )

@@ -36,7 +36,7 @@ def widened(x, kernel):
     return conv2d(x, kernel, padding=1).reshape(*x.shape, -1).sum(-1)
 
 CASES = {
-    "rate 24": (conv(padding=24, dilation=24), (1, 65, 65, 128), (3, 3, 128, 128)),
+    "rate 24": (conv(padding=24, dilation=24), (1, 65, 65, 96), (3, 3, 96, 96)),
     "depthwise 3": (conv(padding=1, groups=128), (1, 64, 64, 128), (3, 3, 1, 128)),
     "depthwise 5": (conv(padding=2, groups=128), (1, 64, 64, 128), (5, 5, 1, 128)),
     "groups": (conv(padding=1, groups=8), (1, 64, 64, 256), (3, 3, 32, 256)),
