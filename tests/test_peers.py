@@ -12,6 +12,7 @@ import pytest
 
 from segjax import stopping
 from segjax.errors import InputError, RunError
+from segjax.parallel import peers
 from segjax.parallel.peers import LOST, Peers
 from segjax.stopping import TRY_AGAIN, Cause, leaving, listening
 
@@ -38,19 +39,20 @@ def peers_of(service, *, index=0, stops=None):
 
 def test_a_broken_connection_is_the_end_of_another_process_and_any_other_error_is_its_own():
     service = Service()
-    peers = peers_of(service)
+    others = peers_of(service)
     service.say(0, 1, "error: its own end is none of another")
-    assert peers.explain(ValueError("shapes do not match")) is None
+    assert others.explain(ValueError("shapes do not match")) is None
     service.say(1, 2, "error: no such folder.")
     ended = Cause("process 1 ended (error: no such folder)", 2)
-    assert peers.explain(ValueError("UNKNOWN: Gloo all-reduce failed: closed by peer")) == ended
+    closed = ValueError("UNKNOWN: Gloo all-reduce failed: closed by peer")
+    assert others.explain(closed) == ended
     try:
         try:
             raise ValueError("Barrier failed")
         except ValueError as cause:
             raise RuntimeError("Saving failed") from cause
     except RuntimeError as error:
-        assert peers.explain(error) == ended
+        assert others.explain(error) == ended
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,34 @@ def test_who_waits_for_a_process_that_has_ended_leaves_with_its_status():
             threading.Event().wait(30)
     assert str(caught.value) == "step 4 is saved."
     assert stops.cause == Cause("process 1 ended (stopped by SIGTERM)", 75)
+
+
+def test_what_another_process_found_wrong_is_said_by_this_one_if_it_finds_it(monkeypatch):
+    monkeypatch.setattr(os, "_exit", lambda status: None)
+    monkeypatch.setattr(peers, "_LOOK", 0.01)
+    service = Service()
+    with pytest.raises((InputError, KeyboardInterrupt)) as caught, listening() as stops:
+        others = peers_of(service, index=1, stops=stops)
+        others.watch()
+        service.say(0, 2, "error: no such folder.")
+        try:
+            threading.Event().wait(1)
+            raise InputError("no such folder.")
+        finally:
+            others.part(2, "error: no such folder.")
+    assert caught.type is InputError and not stops.came
+
+
+def test_what_another_process_found_wrong_ends_this_one_where_it_finds_nothing(monkeypatch):
+    monkeypatch.setattr(peers, "_LOOK", 0.01)
+    monkeypatch.setattr(peers, "_SAME_FAULT", 0.1)
+    service = Service()
+    with pytest.raises(KeyboardInterrupt), listening() as stops:
+        with leaving(lambda: "step 4 is saved."):
+            peers_of(service, stops=stops).watch()
+            service.say(1, 2, "error: no such folder.")
+            threading.Event().wait(30)
+    assert stops.cause == Cause("process 1 ended (error: no such folder)", 2)
 
 
 PARTS = """

@@ -27,6 +27,12 @@ _FOLDER = "segjax/ended/"
 _LOOK = 1.0
 """Seconds between two looks at those keys."""
 
+_SAME_FAULT = 4.0
+"""Seconds in which a process may find by itself what another one has found wrong."""
+
+_HEARD = 10.0
+"""Seconds in which process 0, which keeps the keys, lets the others hear why it ends."""
+
 _STOPPED = (TRY_AGAIN, INTERRUPTED)
 
 _BROKEN = (
@@ -62,6 +68,9 @@ class Peers:
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
             if cause := self._ended():
+                # What is wrong with the command is wrong here too: its own line says it best.
+                if cause.status not in _STOPPED and self._over.wait(_SAME_FAULT):
+                    return
                 self._over.set()
                 self._stops.follow(cause)
 
@@ -100,7 +109,7 @@ class Peers:
             value = json.dumps([status, line])
             self._client.key_value_set(f"{_FOLDER}{self._index}", value, True)
             # One that was lost says nothing any more.
-            until = time.monotonic() + (1 if line.startswith(LOST.kind) else 5)
+            until = time.monotonic() + (1 if line.startswith(LOST.kind) else _HEARD)
             while self._index == 0 and time.monotonic() < until:
                 if len(self._client.key_value_dir_get(_FOLDER)) >= self._count:
                     break
