@@ -117,7 +117,8 @@ def convolution_by_element(
 ) -> Float[Array, "b oh ow o"]:
     """Returns the grouped convolution, one row of taps and eight input channels at a time.
 
-    More terms in one loop than those would no longer be compiled as one.
+    More terms in one loop than those would no longer be compiled as one. A group's row lies in
+    one piece: so the weights of a loop stay in registers along it.
     """
     kernel, groups = _joined(kernel, window.groups)
     height, width, inner, outputs = kernel.shape
@@ -129,24 +130,30 @@ def convolution_by_element(
     pads = [(before, after, 0) for before, after in window.pads]
     padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
     padded = padded.reshape(*padded.shape[:3], groups, inner)
+    padded = _laid_out(jnp.moveaxis(padded, 3, 2))
 
-    def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        """Adds what a row of taps gives of eight channels of each group."""
-        line, block, taps = part
-        terms = []
+    def terms(line: int | Array, block: int | Array, taps: Array) -> list[Array]:
+        """Returns what each tap of a row gives of each of eight channels of the groups."""
+        found = []
         for tap, channel in itertools.product(range(width), range(LANES)):
             # A slice for each term: one for all of them would be copied.
-            first = _starts(0, line * below, tap * across, 0, block * LANES + channel)
-            size = (x.shape[0], down * (rows - 1) + 1, right * (columns - 1) + 1, groups, 1)
-            pixels = lax.dynamic_slice(padded, first, size)[:, ::down, ::right]
-            terms.append(pixels[..., None] * taps[tap, channel][None, None, None])
-        return _sum([total, *terms]), None
+            first = _starts(0, line * below, 0, tap * across, block * LANES + channel)
+            size = (x.shape[0], down * (rows - 1) + 1, groups, right * (columns - 1) + 1, 1)
+            pixels = lax.dynamic_slice(padded, first, size)[:, ::down, :, ::right]
+            found.append(pixels[..., None] * taps[tap, channel][None, None, :, None])
+        return found
 
-    line, block = np.divmod(np.arange(height * blocks, dtype=np.int32), blocks)
-    nothing = jnp.zeros((x.shape[0], rows, columns, groups, each, LANES), x.dtype)
+    def add(total: Array, part: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        """Adds the terms of a row of taps and eight channels."""
+        return _sum([total, *terms(*part)]), None
+
+    line, block = np.divmod(np.arange(1, height * blocks, dtype=np.int32), blocks)
     body = jax.checkpoint(add, prevent_cse=False)
-    total, _ = lax.scan(body, nothing, (jnp.asarray(line), jnp.asarray(block), weights))
-    return total.reshape(*total.shape[:3], outputs)
+    # The first are not added to zeros: XLA would copy those, which all loops share.
+    total = _sum(terms(0, 0, weights[0]))
+    total, _ = lax.scan(body, total, (jnp.asarray(line), jnp.asarray(block), weights[1:]))
+    found = jnp.moveaxis(_laid_out(total), 2, 3)
+    return found.reshape(*found.shape[:3], outputs)
 
 
 def kernel_gradient_by_element(
@@ -155,10 +162,12 @@ def kernel_gradient_by_element(
     kernel_size: tuple[int, int],
     window: TapWindow,
 ) -> Float[Array, "kh kw i o"]:
-    """Returns the gradient of a grouped convolution by its kernel, tap by tap.
+    """Returns the gradient of a grouped convolution by its kernel.
 
     The terms of a loop are the columns of a strip of outputs; the loop goes over strips, rows,
-    groups and pairs of channels.
+    groups and pairs of channels. Where a column of a group is one vector, the loop goes over
+    the taps of a row too, so that it is read once for all of them: the pixels of neighbouring
+    taps lie side by side. Otherwise there is a loop for each tap.
     """
     inner, each = x.shape[3] // window.groups, gradient.shape[3] // window.groups
     together = groups_to_join(inner, each, window.groups)
@@ -166,30 +175,32 @@ def kernel_gradient_by_element(
     groups, height, width = window.groups // together, *kernel_size
     pixels, reached = _in_strips(x, gradient, kernel_size, window, groups)
     (down, right), (below, across) = window.strides, window.dilations
-    rows, columns = reached.shape[1], reached.shape[4]
+    (batch, _, strips, _, _, channels), (rows, columns) = pixels.shape, reached.shape[1:5:3]
+    pixels = pixels.reshape(*pixels.shape[:4], -1)
+    beside = width if across == 1 and max(channels, together * each) == LANES else 1
 
-    def of_tap(tap: tuple[Array, Array]) -> Array:
-        """Returns a tap's gradient, groups × inner × each."""
+    def of_taps(tap: tuple[Array, Array]) -> Array:
+        """Returns the gradient of a tap, or of a row, groups × (taps · inner) × each."""
         i, j = tap
-        batch, _, strips, _, _, channels = pixels.shape
-        size = (batch, down * (rows - 1) + 1, strips, groups, 1, channels)
+        size = (batch, down * (rows - 1) + 1, strips, groups, beside * channels)
         terms = []
         for column in range(columns):
-            first = _starts(0, i * below, 0, 0, j * across + column * right, 0)
-            read = lax.dynamic_slice(pixels, first, size)[:, ::down, :, :, 0, :, None]
+            first = _starts(0, i * below, 0, 0, (j * across + column * right) * channels)
+            read = lax.dynamic_slice(pixels, first, size)[:, ::down, ..., None]
             terms.append(read * reached[:, :, :, :, column, None])
         total = _sum(terms)
         # Half onto half first: else XLA writes the terms into the loop of a sum over axes,
         # which it does not vectorize.
         return (total[:, : rows // 2] + total[:, rows // 2 :]).sum((0, 1, 2))
 
-    taps = np.divmod(np.arange(height * width, dtype=np.int32), width)
-    # Each tap is computed again where JAX transposes this and its transpose: else it would
+    loops = np.arange(height * width // beside, dtype=np.int32)
+    taps = np.divmod(loops, width // beside)
+    # Each loop is computed again where JAX transposes this and its transpose: else it would
     # store every column that each tap reads.
-    body = jax.checkpoint(of_tap, prevent_cse=False)
+    body = jax.checkpoint(of_taps, prevent_cse=False)
     found = lax.map(body, tuple(map(jnp.asarray, taps)))
-    apart = found.reshape(height * width, groups, together, inner, together, each)
-    own = jnp.einsum("tgmimo->tigmo", apart)  # From each joined group to itself.
+    shape = (height, width // beside, groups, beside, together, inner, together, each)
+    own = jnp.einsum("hsgtmimo->hstigmo", found.reshape(shape))  # Each group to itself.
     return own.reshape(height, width, inner, gradient.shape[3])
 
 
@@ -259,9 +270,15 @@ def _side_by_side(
 
 
 def _sum(terms: Sequence[Array]) -> Array:
-    """Returns the sum of many terms, in several sums side by side."""
+    """Returns the sum of many terms, in several sums side by side.
+
+    The multiplications, which XLA drops, keep them apart where JAX transposes this twice, as
+    it does with a gradient: it adds up one by one what a single array is used for.
+    """
     chains = [
-        functools.reduce(operator.add, terms[i::CHAINS]) for i in range(CHAINS) if terms[i:]
+        1.0 * functools.reduce(operator.add, terms[i::CHAINS])
+        for i in range(CHAINS)
+        if terms[i:]
     ]
     return functools.reduce(operator.add, chains)
 

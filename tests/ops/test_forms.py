@@ -2,8 +2,10 @@
 
 import functools
 import itertools
+import math
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import candidates, plain_form
 from segjax.ops.dispatch import plain
 from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, chosen, noted
+from segjax.ops.grouped import convolution_by_element
 from segjax.ops.tap_matmul import TapWindow
 from segjax.ops.transposed import conv_transpose2d
 from segjax.parallel.data import data_parallel
@@ -300,6 +303,27 @@ def test_a_kernel_gradient_by_rows_is_taken_where_its_copies_are_few_and_used(
     assert default_form(Case(BY_KERNEL, shape, (3, 3, 64, 64), window)) == form
 
 
+@pytest.mark.parametrize(
+    ("inner", "outputs", "stride", "form"),
+    [
+        (128, 128, 2, "rows"),
+        (256, 512, 2, "rows"),
+        (512, 256, 2, "taps"),
+        (257, 257, 2, "taps"),
+        (512, 96, 2, "rows"),
+        (128, 512, 2, "taps"),  # Pixels are few of what is copied.
+        (97, 97, 1, "taps"),
+        (96, 96, 1, "rows"),
+    ],
+)
+def test_a_kernel_gradient_of_more_channels_is_by_rows_only_with_a_stride(
+    inner, outputs, stride, form
+):
+    window = TapWindow((stride, stride), ((1, 1), (1, 1)), (1, 1))
+    case = Case(BY_KERNEL, (1, 9, 33, inner), (3, 5, inner, outputs), window)
+    assert default_form(case) == form
+
+
 def test_the_version_is_that_of_these_names():
     """A form that is new, gone or renamed needs another `forms.VERSION`, and a line here."""
     window = TapWindow((1, 1), ((1, 1), (1, 1)), (1, 1))
@@ -365,6 +389,47 @@ def test_few_columns_would_take_too_much_memory_by_element(columns, form):
         BY_KERNEL, (1, 99, columns, 16), (3, 3, 8, 16), TapWindow((1, 1), PADS, (1, 1), 2)
     )
     assert default_form(case) == form
+
+
+def test_the_first_terms_by_element_are_not_added_to_zeros():
+    # XLA copies zeros for each of the loops that begin with the same ones.
+    window = TapWindow((1, 1), PADS, (1, 1), 4)
+    of = lambda x, kernel: convolution_by_element(x, kernel, window)
+    x, kernel = jnp.zeros((1, 9, 7, 32)), jnp.zeros((3, 3, 8, 32))
+    outer = jax.make_jaxpr(of)(x, kernel)
+    (loop,) = [each for each in outer.eqns if each.primitive.name == "scan"]
+    assert loop.params["length"] == 2
+    zeros = [each for each in outer.eqns if each.primitive.name == "broadcast_in_dim"]
+    assert all(math.prod(each.outvars[0].aval.shape) < x.size for each in zeros)
+
+
+@pytest.mark.parametrize("question", [BY_X, BY_KERNEL])
+def test_sums_by_element_stay_side_by_side_where_jax_transposes_twice(question):
+    case = Case(question, (1, 33, 33, 32), (3, 3, 8, 32), TapWindow((1, 1), PADS, (1, 1), 4))
+    one, other = (jnp.zeros(shape) for shape in case.operand_shapes)
+    of = candidates(case)["elements"]
+    linear = (lambda g: of(g, other)) if question == BY_X else (lambda g: of(one, g))
+    g = one if question == BY_X else other
+    result = jax.eval_shape(linear, g)
+    back = jax.linear_transpose(linear, g)
+    twice = jax.linear_transpose(lambda r: back(r)[0], result)
+    terms = 3 * 8 if question == BY_X else 33
+    longest = lambda of: longest_sum(jax.make_jaxpr(of)(g).jaxpr)
+    assert longest(linear) <= terms // 4 + 6
+    assert longest(twice) <= terms // 4 + 6
+
+
+def longest_sum(jaxpr) -> int:
+    """Returns how many additions follow each other at most, in a program or inside it."""
+    depth: dict = {}
+    found = [0]
+    for equation in jaxpr.eqns:
+        operands = [each for each in equation.invars if isinstance(each, jax.extend.core.Var)]
+        before = max((depth.get(each, 0) for each in operands), default=0)
+        adds = equation.primitive.name in ("add", "add_any")
+        depth.update(dict.fromkeys(equation.outvars, before + adds))
+        found += map(longest_sum, jax.extend.core.jaxprs_in_params(equation.params))
+    return max([*found, *depth.values()])
 
 
 def test_gradients_by_element_keep_no_copy_of_the_map_for_each_tap():
