@@ -80,7 +80,8 @@ def test_a_process_that_said_nothing_before_it_went_was_lost(monkeypatch):
     assert peers_of(Gone()).explain(ValueError("Gloo all-reduce failed")) == LOST
 
 
-def test_who_waits_for_a_process_that_has_ended_leaves_with_its_status():
+def test_who_waits_for_a_process_that_has_ended_leaves_with_its_status(monkeypatch):
+    monkeypatch.setattr(peers, "_SAME_FAULT", 60)  # Not where that one was asked to stop.
     service = Service()
     with pytest.raises(KeyboardInterrupt) as caught, listening() as stops:
         with leaving(lambda: "step 4 is saved."):
@@ -135,6 +136,29 @@ def test_a_process_says_why_it_ends_and_does_not_wait():
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 75, ended.stderr
     assert ended.stdout == 'segjax/ended/1 [75, "stopped by SIGTERM: saved."]\n'
+
+
+@pytest.mark.parametrize(
+    ("status", "patience", "other"),
+    [(2, "_HEARD", "_HEARD_STOP"), (75, "_HEARD_STOP", "_HEARD")],
+)
+def test_process_0_waits_until_the_others_have_said_why_they_end(
+    status, patience, other, monkeypatch
+):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(peers, other, 0)
+    service = Service()
+    said = threading.Timer(0.3, service.say, [1, status, "so it ends."])
+    said.start()
+    peers_of(service).part(status, "so it ends.")
+    assert "segjax/ended/1" in service.keys and ended == [status]
+    said.join()
+    service.keys.clear()
+    monkeypatch.setattr(peers, patience, 0)
+    began = time.monotonic()
+    peers_of(service).part(status, "so it ends.")
+    assert [*service.keys] == ["segjax/ended/0"] and time.monotonic() - began < 3
 
 
 BAD_CAST = """

@@ -80,12 +80,15 @@ def _of_gradient_by_kernel(
 
 
 def _fits_rows(case: Case) -> bool:
-    """Returns whether channels are few, most products are of pixels, and copies are small."""
+    """Returns whether products are narrow, or their pixels spread, and copies few and used.
+
+    By taps each tap copies its pixels where a stride spreads them, more often than by rows
+    where taps overlap.
+    """
     height, width, inner, outputs = case.kernel_shape
-    narrow, is_strided = min(inner, outputs), case.window.strides != (1, 1)
-    # By taps a stride copies the pixels of each tap anew.
-    few = 8 <= narrow <= 96 or narrow > 96 and is_strided and inner <= 256
-    if width == 1 or not few or 4 * inner <= outputs:
+    narrow, stride = min(inner, outputs), min(case.window.strides)
+    spread = narrow > 96 and inner <= 256 and min(height, width) > stride > 1
+    if width == 1 or not (8 <= narrow <= 96 or spread) or 4 * inner <= outputs:
         return False
     batch, columns = case.shape[0], case.result_shape[2]
     rows = -(-case.shape[1] // case.window.strides[0])

@@ -18,7 +18,7 @@ import jax
 
 from segjax.ops.tap_matmul import TapWindow
 
-VERSION = 5
+VERSION = 6
 """Raise it when a form is added, removed, renamed or computed differently: times that were
 measured before say nothing about it, and a run keeps the forms that it began with."""
 

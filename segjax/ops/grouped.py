@@ -118,7 +118,8 @@ def convolution_by_element(
     """Returns the grouped convolution, one row of taps and eight input channels at a time.
 
     More terms in one loop than those would no longer be compiled as one. A group's row lies in
-    one piece: so the weights of a loop stay in registers along it.
+    one piece, so that the weights of a loop stay in registers along it. That layout is asked of
+    XLA, which `jax.export` refuses: an export is traced under `plain()`.
     """
     kernel, groups = _joined(kernel, window.groups)
     height, width, inner, outputs = kernel.shape
@@ -147,12 +148,13 @@ def convolution_by_element(
         """Adds the terms of a row of taps and eight channels."""
         return _sum([total, *terms(*part)]), None
 
-    line, block = np.divmod(np.arange(1, height * blocks, dtype=np.int32), blocks)
-    body = jax.checkpoint(add, prevent_cse=False)
     # The first are not added to zeros: XLA would copy those, which all loops share.
     total = _sum(terms(0, 0, weights[0]))
-    total, _ = lax.scan(body, total, (jnp.asarray(line), jnp.asarray(block), weights[1:]))
-    found = jnp.moveaxis(_laid_out(total), 2, 3)
+    if len(weights) > 1:
+        line, block = np.divmod(np.arange(1, len(weights), dtype=np.int32), blocks)
+        body = jax.checkpoint(add, prevent_cse=False)
+        total, _ = lax.scan(body, total, (jnp.asarray(line), jnp.asarray(block), weights[1:]))
+    found = jnp.moveaxis(total, 2, 3)
     return found.reshape(*found.shape[:3], outputs)
 
 
@@ -167,7 +169,8 @@ def kernel_gradient_by_element(
     The terms of a loop are the columns of a strip of outputs; the loop goes over strips, rows,
     groups and pairs of channels. Where a column of a group is one vector, the loop goes over
     the taps of a row too, so that it is read once for all of them: the pixels of neighbouring
-    taps lie side by side. Otherwise there is a loop for each tap.
+    taps lie side by side. Otherwise there is a loop for each tap, as there is where what a loop
+    writes would be larger than two maps of x.
     """
     inner, each = x.shape[3] // window.groups, gradient.shape[3] // window.groups
     together = groups_to_join(inner, each, window.groups)
@@ -175,9 +178,11 @@ def kernel_gradient_by_element(
     groups, height, width = window.groups // together, *kernel_size
     pixels, reached = _in_strips(x, gradient, kernel_size, window, groups)
     (down, right), (below, across) = window.strides, window.dilations
-    (batch, _, strips, _, _, channels), (rows, columns) = pixels.shape, reached.shape[1:5:3]
-    pixels = pixels.reshape(*pixels.shape[:4], -1)
-    beside = width if across == 1 and max(channels, together * each) == LANES else 1
+    (batch, _, strips, _, wide, channels), (rows, columns) = pixels.shape, reached.shape[1:5:3]
+    pixels = pixels.reshape(*pixels.shape[:4], wide * channels)
+    is_vector = across == 1 and max(channels, together * each) == LANES
+    fits = width * LANES * strips <= 2 * gradient.shape[2]
+    beside = width if is_vector and fits else 1
 
     def of_taps(tap: tuple[Array, Array]) -> Array:
         """Returns the gradient of a tap, or of a row, groups × (taps · inner) × each."""

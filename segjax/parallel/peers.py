@@ -31,7 +31,11 @@ _SAME_FAULT = 4.0
 """Seconds in which a process may find by itself what another one has found wrong."""
 
 _HEARD = 10.0
-"""Seconds in which process 0, which keeps the keys, lets the others hear why it ends."""
+"""Seconds that process 0, which keeps the keys, waits at most for the others to hear why it
+ends: longer than they take for a look and for what they may find themselves."""
+
+_HEARD_STOP = 5.0
+"""The same where it was asked to stop: then the others follow at once."""
 
 _STOPPED = (TRY_AGAIN, INTERRUPTED)
 
@@ -68,7 +72,7 @@ class Peers:
     def _watch(self) -> None:
         while not self._over.wait(_LOOK):
             if cause := self._ended():
-                # What is wrong with the command is wrong here too: its own line says it best.
+                # It may be wrong here too, and then this process's own line says it best.
                 if cause.status not in _STOPPED and self._over.wait(_SAME_FAULT):
                     return
                 self._over.set()
@@ -109,7 +113,8 @@ class Peers:
             value = json.dumps([status, line])
             self._client.key_value_set(f"{_FOLDER}{self._index}", value, True)
             # One that was lost says nothing any more.
-            until = time.monotonic() + (1 if line.startswith(LOST.kind) else _HEARD)
+            patience = _HEARD_STOP if status in _STOPPED else _HEARD
+            until = time.monotonic() + (1 if line.startswith(LOST.kind) else patience)
             while self._index == 0 and time.monotonic() < until:
                 if len(self._client.key_value_dir_get(_FOLDER)) >= self._count:
                     break

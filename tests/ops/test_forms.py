@@ -16,7 +16,7 @@ from segjax.ops.conv_bounds import default_form
 from segjax.ops.conv_forms import candidates, plain_form
 from segjax.ops.dispatch import plain
 from segjax.ops.forms import BY_KERNEL, BY_X, QUESTIONS, VALUE, Case, chosen, noted
-from segjax.ops.grouped import convolution_by_element
+from segjax.ops.grouped import convolution_by_element, kernel_gradient_by_element
 from segjax.ops.tap_matmul import TapWindow
 from segjax.ops.transposed import conv_transpose2d
 from segjax.parallel.data import data_parallel
@@ -309,6 +309,7 @@ def test_a_kernel_gradient_by_rows_is_taken_where_its_copies_are_few_and_used(
         (128, 128, 2, "rows"),
         (256, 512, 2, "rows"),
         (512, 256, 2, "taps"),
+        (256, 256, 3, "taps"),  # No pixel is read by two rows of taps.
         (257, 257, 2, "taps"),
         (512, 96, 2, "rows"),
         (128, 512, 2, "taps"),  # Pixels are few of what is copied.
@@ -316,7 +317,7 @@ def test_a_kernel_gradient_by_rows_is_taken_where_its_copies_are_few_and_used(
         (96, 96, 1, "rows"),
     ],
 )
-def test_a_kernel_gradient_of_more_channels_is_by_rows_only_with_a_stride(
+def test_a_kernel_gradient_of_more_channels_is_by_rows_only_where_a_stride_spreads_them(
     inner, outputs, stride, form
 ):
     window = TapWindow((stride, stride), ((1, 1), (1, 1)), (1, 1))
@@ -341,7 +342,7 @@ def test_the_version_is_that_of_these_names():
         for question in QUESTIONS
         for groups in (1, 4, 8)
     }
-    assert forms.VERSION == 5
+    assert forms.VERSION == 6
     assert found == {
         ("value", 1): ["plain", "taps", "winograd"],
         ("value", 4): ["plain", "joined", "elements"],
@@ -430,6 +431,46 @@ def longest_sum(jaxpr) -> int:
         depth.update(dict.fromkeys(equation.outvars, before + adds))
         found += map(longest_sum, jax.extend.core.jaxprs_in_params(equation.params))
     return max([*found, *depth.values()])
+
+
+@pytest.mark.parametrize(
+    ("columns", "kernel", "rate", "loops"),
+    [
+        (65, (3, 3, 8, 256), 1, 3),
+        (65, (3, 3, 4, 128), 1, 3),
+        (65, (3, 3, 8, 256), 2, 9),  # Their pixels do not lie side by side.
+        (65, (3, 3, 16, 512), 1, 9),  # A column of a group is two vectors.
+        (12, (3, 3, 8, 256), 1, 3),
+        (11, (3, 3, 8, 256), 1, 9),  # A loop would write more than two maps.
+    ],
+)
+def test_a_kernel_gradient_by_element_goes_by_rows_of_taps_where_columns_are_vectors(
+    columns, kernel, rate, loops
+):
+    window = TapWindow((1, 1), ((rate, rate),) * 2, (rate, rate), 32)
+    case = Case(BY_KERNEL, (1, 9, columns, 32 * kernel[2]), kernel, window)
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in case.operand_shapes]
+    of = lambda x, g: kernel_gradient_by_element(x, g, (3, 3), window)
+    found = [e for e in jax.make_jaxpr(of)(*arrays).eqns if e.primitive.name == "scan"]
+    assert [loop.params["length"] for loop in found] == [loops]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    ("shape", "taps"),
+    [((0, 9, 60, 32), (3, 3)), ((2, 9, 20, 32), (1, 3)), ((0, 5, 4, 32), (1, 3))],
+)
+def test_forms_by_element_take_batches_of_no_image_and_one_row_of_taps(question, shape, taps):
+    case = Case(question, shape, (*taps, 8, 32), TapWindow((1, 1), PADS, (1, 1), 4))
+    arrays = [jnp.ones(shape) for shape in case.operand_shapes]
+    assert "elements" in candidates(case)
+    results = []
+    for disabled in (False, True):
+        with jax.disable_jit(disabled):
+            results.append({name: of(*arrays) for name, of in candidates(case).items()})
+    for name in ("joined", "elements"):
+        for result in results:
+            np.testing.assert_allclose(result[name], results[0]["joined"], rtol=1e-5)
 
 
 def test_gradients_by_element_keep_no_copy_of_the_map_for_each_tap():
