@@ -2,7 +2,8 @@
 
 XLA's own form, a convolution with a kernel as large as the map, takes up to ten times as long
 on a CPU for kernels of up to nine taps, and for 2×2 a hundred times. Kernels of few channels
-are fastest by rows of taps; a 3×3 of many has another form, `winograd_gradient`.
+are fastest by rows of taps, as are strided ones; a 3×3 of many has another form,
+`winograd_gradient`.
 """
 
 import jax
